@@ -1,0 +1,96 @@
+//! The service put together: bind, open the database, migrate, serve, stop.
+
+use std::net::TcpListener;
+
+use actix_web::{App, HttpServer, dev, middleware::from_fn, web::Data};
+use anyhow::Context;
+use sqlx::PgPool;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    auth,
+    config::{self, Settings},
+    database::{self, Database},
+    odata::{body, url},
+    routes, telemetry,
+};
+
+/// Runs the service until a signal stops it.
+///
+/// # Errors
+/// Whatever keeps it from starting, in one line that names the remedy.
+pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let stop = Stop::new()?;
+    auth::check(settings)?;
+    // First, since it takes no time to fail: what connects early waits until the rest is up.
+    let listener = listen(&settings.server)?;
+    let database = Database::open(&settings.database).await?;
+    let served = serve(settings, listener, &database.pool, stop).await;
+    database.close().await;
+    served
+}
+
+async fn serve(settings: &Settings, listener: TcpListener, pool: &PgPool, stop: Stop) -> anyhow::Result<()> {
+    match settings.database.migrate {
+        true => database::migrate(pool).await?,
+        false => database::check_unknown(pool).await?,
+    }
+    let address = listener.local_addr()?;
+    let server = server(&settings.server, listener, pool.clone())?;
+    tracing::info!("listening on http://{address}");
+    let handle = server.handle();
+    let stopping = tokio::spawn(async move {
+        stop.wait().await;
+        tracing::info!("stopping: finishing the requests in flight");
+        handle.stop(true).await;
+    });
+    let served = server.await.context("the server failed");
+    stopping.abort();
+    served
+}
+
+fn listen(settings: &config::Server) -> anyhow::Result<TcpListener> {
+    TcpListener::bind((settings.host.as_str(), settings.port)).with_context(|| {
+        format!("cannot listen on {settings}; stop what uses the address, or set server.host and server.port (DEVICEGRAPH__SERVER__PORT)")
+    })
+}
+
+/// The HTTP server on `listener`. Tests serve the same.
+///
+/// # Errors
+/// When the listener cannot be served.
+pub fn server(settings: &config::Server, listener: TcpListener, pool: PgPool) -> anyhow::Result<dev::Server> {
+    let limit = body::Limit(settings.max_body_bytes);
+    let pool = Data::new(pool);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(pool.clone())
+            .app_data(limit)
+            .configure(routes::configure)
+            .wrap(from_fn(url::check))
+            .wrap(from_fn(telemetry::request))
+    });
+    let server = server.disable_signals().shutdown_timeout(settings.shutdown_seconds).listen(listener)?;
+    Ok(server.run())
+}
+
+/// SIGTERM and SIGINT, heard from the first moment on: one that comes while
+/// the database is being opened stops the service as soon as it is.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> anyhow::Result<Self> {
+        let hear = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { terminate: hear(SignalKind::terminate())?, interrupt: hear(SignalKind::interrupt())? })
+    }
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

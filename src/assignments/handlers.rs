@@ -1,0 +1,208 @@
+//! What the routes of an assignment do.
+
+use actix_web::{HttpResponse, http::header::LOCATION, web::Data};
+use sqlx::{PgConnection, PgPool};
+
+use super::{
+    model::{Assignment, AssignmentId, AssignmentPatch, AssignmentSet, NewAssignment},
+    sql,
+    target::Target,
+};
+use crate::{
+    configurations::{self, model::ConfigurationId},
+    error::ApiError,
+    odata::{
+        body::Body,
+        links::{Collection, Links, Version},
+        prefer::Preferences,
+    },
+};
+
+/// `GET …/deviceConfigurations/{id}/assignments`
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-list>
+pub async fn list(pool: Data<PgPool>, links: Links, configuration: ConfigurationId) -> Result<HttpResponse, ApiError> {
+    let mut connection = pool.acquire().await?;
+    let stored = sql::list(&mut connection, configuration).await?;
+    if stored.is_empty() {
+        check_configuration(&mut connection, configuration).await?;
+    }
+    let context = links.context(format_args!("deviceManagement/deviceConfigurations('{configuration}')/assignments"));
+    Ok(collection(&stored, &links, context))
+}
+
+/// `POST …/deviceConfigurations/{id}/assignments` and `POST …/assignments/$ref`
+///
+/// With an id of its own a client may send the same create again: it is
+/// answered with the row that the first one stored.
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-create>
+///
+/// # Errors
+/// 409 when the id belongs to another assignment, or the configuration is
+/// assigned to the target already.
+pub async fn create(
+    pool: Data<PgPool>,
+    links: Links,
+    configuration: ConfigurationId,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let new = NewAssignment::parse(body.0, links.version)?;
+    let stored = insert(&mut *pool.acquire().await?, configuration, &new, links.version).await?;
+    let location = links.to(path(configuration, AssignmentId(stored.id)));
+    Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(stored.shown(links.version)))
+}
+
+/// How often a create is tried whose place was taken, and free again when it
+/// asked by whom: somebody else creates and deletes the same target all the time.
+const TRIES: u8 = 3;
+
+async fn insert(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    new: &NewAssignment,
+    version: Version,
+) -> Result<Assignment, ApiError> {
+    let (id, row, target_key) = (AssignmentId(new.id), new.row(configuration), new.target.key());
+    for _ in 0..TRIES {
+        let inserted = sql::insert(connection, &row).await;
+        if let Some(stored) = inserted.map_err(|error| ApiError::from_commit(error, path(configuration, id)))? {
+            return Ok(stored);
+        }
+        check_configuration(connection, configuration).await?;
+        match sql::find_anywhere(connection, id).await? {
+            Some(stored) if stored.shows_as(&row, version) => return Ok(stored),
+            Some(_) => {
+                return Err(ApiError::conflict(format!(
+                    "Another assignment has the id '{id}'. Send another id, or none."
+                )));
+            }
+            None => {}
+        }
+        if let Some(other) = sql::find_by_target(connection, configuration, target_key.as_deref()).await? {
+            return Err(target_taken(&new.target, other));
+        }
+    }
+    Err(ApiError::unavailable(anyhow::anyhow!("the place of assignment {id} was taken and free again {TRIES} times")))
+}
+
+fn target_taken(target: &Target, by: AssignmentId) -> ApiError {
+    ApiError::conflict(format!(
+        "The configuration is already assigned to {}, included or excluded, by the assignment '{by}'. Change or delete that one.",
+        target.description(),
+    ))
+}
+
+/// `GET …/assignments/{id}`
+pub async fn get(
+    pool: Data<PgPool>,
+    links: Links,
+    configuration: ConfigurationId,
+    id: AssignmentId,
+) -> Result<HttpResponse, ApiError> {
+    let mut connection = pool.acquire().await?;
+    match sql::find(&mut connection, configuration, id).await? {
+        Some(stored) => Ok(HttpResponse::Ok().json(stored.shown_alone(&links))),
+        None => Err(not_found(&mut connection, configuration, id).await),
+    }
+}
+
+/// `PATCH …/assignments/{id}`
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-update>
+///
+/// # Errors
+/// 409 when the configuration is assigned to the new target already.
+pub async fn update(
+    pool: Data<PgPool>,
+    links: Links,
+    (configuration, id): (ConfigurationId, AssignmentId),
+    preferences: Preferences,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let patch = AssignmentPatch::parse(body.0, links.version)?;
+    let mut transaction = pool.begin().await?;
+    if !configurations::sql::lock(&mut transaction, configuration).await? {
+        return Err(ConfigurationId::not_found(configuration));
+    }
+    let stored = sql::find(&mut transaction, configuration, id).await?;
+    let stored = stored.ok_or_else(|| AssignmentId::not_found(id))?;
+    let changed = patch.apply(&stored);
+    if changed != stored && !sql::update(&mut transaction, &changed).await? {
+        transaction.rollback().await?;
+        let target = patch.target.unwrap_or(Target::Base);
+        let other = sql::find_by_target(&mut *pool.acquire().await?, configuration, target.key().as_deref()).await?;
+        let other = other
+            .ok_or_else(|| ApiError::unavailable(anyhow::anyhow!("the target of {id} was taken and is free again")))?;
+        return Err(target_taken(&target, other));
+    }
+    transaction.commit().await.map_err(|error| ApiError::from_commit(error, path(configuration, id)))?;
+    Ok(preferences.changed(changed.shown_alone(&links)))
+}
+
+/// `DELETE …/assignments/{id}`
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-delete>
+pub async fn delete(
+    pool: Data<PgPool>,
+    configuration: ConfigurationId,
+    id: AssignmentId,
+) -> Result<HttpResponse, ApiError> {
+    let mut connection = pool.acquire().await?;
+    let deleted = sql::delete(&mut connection, configuration, id).await;
+    match deleted.map_err(|error| ApiError::from_commit(error, path(configuration, id)))? {
+        true => Ok(HttpResponse::NoContent().finish()),
+        false => Err(not_found(&mut connection, configuration, id).await),
+    }
+}
+
+/// `POST …/deviceConfigurations/{id}/assign` and `…/microsoft.graph.assign`
+///
+/// Replaces the whole set in one transaction: two calls at once leave one of
+/// the two sets, never a mixture.
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfiguration-assign>
+pub async fn assign(
+    pool: Data<PgPool>,
+    links: Links,
+    configuration: ConfigurationId,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let set = AssignmentSet::parse(body.0, links.version)?;
+    let rows: Vec<Assignment> = set.0.iter().map(|new| new.row(configuration)).collect();
+    let keys: Vec<String> = set.0.iter().filter_map(|new| new.target.key()).collect();
+    let mut transaction = pool.begin().await?;
+    if !configurations::sql::lock(&mut transaction, configuration).await? {
+        return Err(ConfigurationId::not_found(configuration));
+    }
+    sql::replace(&mut transaction, configuration, &rows, &keys, links.version == Version::Beta).await?;
+    let stored = sql::list(&mut transaction, configuration).await?;
+    transaction.commit().await.map_err(|error| ApiError::from_commit(error, set_path(configuration)))?;
+    let context = links.context("Collection(microsoft.graph.deviceConfigurationAssignment)");
+    Ok(collection(&stored, &links, context))
+}
+
+fn collection(stored: &[Assignment], links: &Links, context: String) -> HttpResponse {
+    let value = stored.iter().map(|stored| stored.shown(links.version)).collect();
+    HttpResponse::Ok().json(Collection { context, value })
+}
+
+fn set_path(configuration: ConfigurationId) -> String {
+    format!("deviceManagement/deviceConfigurations/{configuration}/assignments")
+}
+
+fn path(configuration: ConfigurationId, id: AssignmentId) -> String {
+    format!("{}/{id}", set_path(configuration))
+}
+
+async fn check_configuration(connection: &mut PgConnection, configuration: ConfigurationId) -> Result<(), ApiError> {
+    match configurations::sql::exists(connection, configuration).await? {
+        true => Ok(()),
+        false => Err(ConfigurationId::not_found(configuration)),
+    }
+}
+
+/// The 404 of a configuration that is not there, else of its assignment.
+async fn not_found(connection: &mut PgConnection, configuration: ConfigurationId, id: AssignmentId) -> ApiError {
+    check_configuration(connection, configuration).await.err().unwrap_or_else(|| AssignmentId::not_found(id))
+}

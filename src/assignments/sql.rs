@@ -1,0 +1,213 @@
+//! Every statement on `device_configuration_assignments`.
+//!
+//! A function borrows a connection; whoever opened a transaction commits it.
+//!
+//! Whatever writes holds the configuration before it touches an assignment, so
+//! that no two writers wait for each other: a create or a delete holds its key
+//! (`FOR KEY SHARE`, many at a time), a change and `assign` hold it alone
+//! (`FOR UPDATE`).
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::model::{Assignment, AssignmentId};
+use crate::configurations::model::ConfigurationId;
+
+/// The constraint that keeps a target to one assignment of a configuration.
+const TARGET_KEY: &str = "device_configuration_assignments_target_key";
+
+/// Inserts an assignment; `None` when its configuration is not there or its
+/// place, by id or by target, is taken.
+pub async fn insert(connection: &mut PgConnection, row: &Assignment) -> sqlx::Result<Option<Assignment>> {
+    sqlx::query_as!(
+        Assignment,
+        r#"INSERT INTO device_configuration_assignments
+               (id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent,
+                source, source_id)
+           SELECT $1, c.id, $3, $4, $5, $6, $7, $8, $9, $10
+           FROM device_configurations AS c
+           WHERE c.id = $2
+           FOR KEY SHARE
+           ON CONFLICT DO NOTHING
+           RETURNING
+                id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent,
+                source, source_id"#,
+        row.id,
+        row.device_configuration_id,
+        row.target_type,
+        row.group_id,
+        row.collection_id,
+        row.filter_id,
+        row.filter_type,
+        row.intent,
+        row.source,
+        row.source_id,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// The assignment of this id, whatever its configuration.
+pub async fn find_anywhere(connection: &mut PgConnection, id: AssignmentId) -> sqlx::Result<Option<Assignment>> {
+    sqlx::query_as!(
+        Assignment,
+        r#"SELECT
+                id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent,
+                source, source_id
+           FROM device_configuration_assignments
+           WHERE id = $1"#,
+        id.0,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// The assignment of a configuration to what `target_key` names.
+pub async fn find_by_target(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    target_key: Option<&str>,
+) -> sqlx::Result<Option<AssignmentId>> {
+    let row = sqlx::query!(
+        "SELECT id FROM device_configuration_assignments WHERE device_configuration_id = $1 AND target_key = $2",
+        configuration.0,
+        target_key,
+    );
+    Ok(row.fetch_optional(connection).await?.map(|row| AssignmentId(row.id)))
+}
+
+/// The assignments of a configuration, the oldest id first; none also when
+/// there is no such configuration.
+pub async fn list(connection: &mut PgConnection, configuration: ConfigurationId) -> sqlx::Result<Vec<Assignment>> {
+    sqlx::query_as!(
+        Assignment,
+        r#"SELECT
+                id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent,
+                source, source_id
+           FROM device_configuration_assignments
+           WHERE device_configuration_id = $1
+           ORDER BY id"#,
+        configuration.0,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// One assignment of a configuration.
+pub async fn find(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    id: AssignmentId,
+) -> sqlx::Result<Option<Assignment>> {
+    sqlx::query_as!(
+        Assignment,
+        r#"SELECT
+                id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent,
+                source, source_id
+           FROM device_configuration_assignments
+           WHERE id = $2 AND device_configuration_id = $1"#,
+        configuration.0,
+        id.0,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Writes what a change left; `false` when the configuration has the target
+/// already, and the transaction can then only be rolled back.
+pub async fn update(connection: &mut PgConnection, changed: &Assignment) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE device_configuration_assignments
+         SET target_type = $2, group_id = $3, collection_id = $4, filter_id = $5, filter_type = $6, intent = $7,
+             source = $8, source_id = $9, last_modified_date_time = clock_timestamp()
+         WHERE id = $1",
+        changed.id,
+        changed.target_type,
+        changed.group_id,
+        changed.collection_id,
+        changed.filter_id,
+        changed.filter_type,
+        changed.intent,
+        changed.source,
+        changed.source_id,
+    );
+    match done.execute(connection).await {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(error)) if error.constraint() == Some(TARGET_KEY) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes one assignment; `false` when the configuration does not have it.
+pub async fn delete(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    id: AssignmentId,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "DELETE FROM device_configuration_assignments AS a
+         USING (SELECT id FROM device_configurations WHERE id = $1 FOR KEY SHARE) AS c
+         WHERE a.device_configuration_id = c.id AND a.id = $2",
+        configuration.0,
+        id.0,
+    );
+    Ok(done.execute(connection).await?.rows_affected() > 0)
+}
+
+/// Makes `rows` the assignments of a configuration that the caller holds.
+///
+/// `target_keys` has the key of each row. An assignment whose target stays
+/// keeps its id; what `/beta` adds to it is replaced only when `beta` says that
+/// the rows speak of it.
+pub async fn replace(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    rows: &[Assignment],
+    target_keys: &[String],
+    beta: bool,
+) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let target_types: Vec<&str> = rows.iter().map(|row| row.target_type.as_str()).collect();
+    sqlx::query!(
+        "DELETE FROM device_configuration_assignments AS a
+         WHERE device_configuration_id = $1
+           AND NOT EXISTS (
+               SELECT FROM unnest($2::text[], $3::text[]) AS kept (target_type, target_key)
+               WHERE kept.target_type = a.target_type AND kept.target_key = a.target_key)",
+        configuration.0,
+        &target_types as &[&str],
+        target_keys,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "INSERT INTO device_configuration_assignments AS a
+             (id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent,
+              source, source_id)
+         SELECT new.id, $1, new.target_type, new.group_id, new.collection_id, new.filter_id, new.filter_type,
+                new.intent, new.source, new.source_id
+         FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+                     $10::text[])
+              AS new (id, target_type, group_id, collection_id, filter_id, filter_type, intent, source, source_id)
+         ON CONFLICT ON CONSTRAINT device_configuration_assignments_target_key DO UPDATE
+         SET filter_id = EXCLUDED.filter_id, filter_type = EXCLUDED.filter_type, intent = EXCLUDED.intent,
+             source = EXCLUDED.source, source_id = EXCLUDED.source_id, last_modified_date_time = clock_timestamp()
+         WHERE $11
+           AND (a.filter_id, a.filter_type, a.intent, a.source, a.source_id) IS DISTINCT FROM
+               (EXCLUDED.filter_id, EXCLUDED.filter_type, EXCLUDED.intent, EXCLUDED.source, EXCLUDED.source_id)",
+        configuration.0,
+        &ids,
+        &target_types as &[&str],
+        &rows.iter().map(|row| row.group_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+        &rows.iter().map(|row| row.collection_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+        &rows.iter().map(|row| row.filter_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+        &rows.iter().map(|row| row.filter_type.as_str()).collect::<Vec<_>>() as &[&str],
+        &rows.iter().map(|row| row.intent.as_str()).collect::<Vec<_>>() as &[&str],
+        &rows.iter().map(|row| row.source.as_str()).collect::<Vec<_>>() as &[&str],
+        &rows.iter().map(|row| row.source_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+        beta,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}

@@ -1,0 +1,143 @@
+//! What an assignment is for: the six targets, and the filter that narrows one.
+//!
+//! A [`Target`] that exists is one that the table's CHECK constraints accept.
+//!
+//! <https://learn.microsoft.com/graph/api/resources/intune-shared-deviceandappmanagementassignmenttarget>
+
+use super::model::Assignment;
+use crate::{
+    catalogue,
+    error::ApiError,
+    odata::{key::Identifier, links::Version, members::Members},
+};
+
+/// The base type of every target.
+pub const TYPE: &str = "deviceAndAppManagementAssignmentTarget";
+
+/// The target of an assignment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The base type, which names nothing. Abstract in Graph's model, and what
+    /// the documented example sends.
+    Base,
+    /// Every device.
+    AllDevices,
+    /// Every user with a licence.
+    AllLicensedUsers,
+    /// The members of a group.
+    Group(Identifier),
+    /// All but the members of a group.
+    ExclusionGroup(Identifier),
+    /// A collection of Configuration Manager.
+    ConfigurationManagerCollection(Identifier),
+}
+
+/// The assignment filter of a target, which only `/beta` shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// The filter's id.
+    pub id: Identifier,
+    /// `include` or `exclude`.
+    pub filter_type: &'static str,
+}
+
+impl Target {
+    /// Reads a target; on `/beta` also its filter, `None` when none is mentioned.
+    ///
+    /// # Errors
+    /// 400 that names the member that is wrong.
+    pub fn parse(mut members: Members) -> Result<(Self, Option<Option<Filter>>), ApiError> {
+        let Some(odata_type) = members.string("@odata.type")? else {
+            return Err(ApiError::model(format!(
+                "The member '{}' is missing: it says what kind of target this is, for example '#microsoft.graph.groupAssignmentTarget'.",
+                members.path("@odata.type"),
+            )));
+        };
+        let type_name = catalogue::resolve(&odata_type, TYPE)?.name();
+        members.set_type(type_name);
+        let target = match type_name {
+            "allDevicesAssignmentTarget" => Self::AllDevices,
+            "allLicensedUsersAssignmentTarget" => Self::AllLicensedUsers,
+            "groupAssignmentTarget" => Self::Group(required(&mut members, "groupId")?),
+            "exclusionGroupAssignmentTarget" => Self::ExclusionGroup(required(&mut members, "groupId")?),
+            "configurationManagerCollectionAssignmentTarget" => {
+                Self::ConfigurationManagerCollection(required(&mut members, "collectionId")?)
+            }
+            _ => Self::Base,
+        };
+        let filter = match members.version() {
+            Version::Beta => filter(&mut members)?,
+            Version::V1 => None,
+        };
+        members.finish()?;
+        Ok((target, filter))
+    }
+
+    /// Writes the columns of the target, and only those.
+    pub fn write(&self, row: &mut Assignment) {
+        let (type_name, group, collection) = match self {
+            Self::Base => (TYPE, None, None),
+            Self::AllDevices => ("allDevicesAssignmentTarget", None, None),
+            Self::AllLicensedUsers => ("allLicensedUsersAssignmentTarget", None, None),
+            Self::Group(id) => ("groupAssignmentTarget", Some(id), None),
+            Self::ExclusionGroup(id) => ("exclusionGroupAssignmentTarget", Some(id), None),
+            Self::ConfigurationManagerCollection(id) => {
+                ("configurationManagerCollectionAssignmentTarget", None, Some(id))
+            }
+        };
+        row.target_type = type_name.to_owned();
+        row.group_id = group.map(Identifier::to_string);
+        row.collection_id = collection.map(Identifier::to_string);
+    }
+
+    /// What the target names, as the generated column `target_key` has it; a
+    /// configuration names it once. A test holds the two together.
+    pub fn key(&self) -> Option<String> {
+        match self {
+            Self::Base => None,
+            Self::AllDevices => Some("allDevices".to_owned()),
+            Self::AllLicensedUsers => Some("allLicensedUsers".to_owned()),
+            Self::Group(id) | Self::ExclusionGroup(id) => Some(format!("group:{id}")),
+            Self::ConfigurationManagerCollection(id) => Some(format!("collection:{id}")),
+        }
+    }
+
+    /// What the target names, as a message says it.
+    pub fn description(&self) -> String {
+        match self {
+            Self::Base => "the base target".to_owned(),
+            Self::AllDevices => "all devices".to_owned(),
+            Self::AllLicensedUsers => "all licensed users".to_owned(),
+            Self::Group(id) | Self::ExclusionGroup(id) => format!("the group '{}'", id.as_str().escape_debug()),
+            Self::ConfigurationManagerCollection(id) => format!("the collection '{}'", id.as_str().escape_debug()),
+        }
+    }
+}
+
+fn required(members: &mut Members, name: &str) -> Result<Identifier, ApiError> {
+    let path = members.path(name);
+    match members.string(name)? {
+        Some(text) => Identifier::parse(text, &path),
+        None => Err(ApiError::model(format!("The member '{path}' is missing. This target needs it."))),
+    }
+}
+
+/// The two filter members, which only mean something together.
+fn filter(members: &mut Members) -> Result<Option<Option<Filter>>, ApiError> {
+    const ID: &str = "deviceAndAppManagementAssignmentFilterId";
+    const TYPE: &str = "deviceAndAppManagementAssignmentFilterType";
+    let id = members.nullable_string(ID)?;
+    let filter_type = members.one_of(TYPE, ["none", "include", "exclude"])?;
+    match (id, filter_type) {
+        (None, None) => Ok(None),
+        (None | Some(None), None | Some("none")) => Ok(Some(None)),
+        (Some(Some(id)), Some(filter_type @ ("include" | "exclude"))) => {
+            Ok(Some(Some(Filter { id: Identifier::parse(id, &members.path(ID))?, filter_type })))
+        }
+        _ => Err(ApiError::model(format!(
+            "The members '{}' and '{}' do not fit together: send an id with include or exclude, or null with none.",
+            members.path(ID),
+            members.path(TYPE),
+        ))),
+    }
+}

@@ -1,0 +1,161 @@
+//! Settings: `default.toml`, overridden by a file, overridden by the environment.
+//!
+//! A key that does not exist is an error that names it, wherever it stands.
+//! This is the only file that reads settings from the environment.
+
+use std::{
+    env, fmt,
+    net::ToSocketAddrs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use config::{Config, Environment, File, FileFormat};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// Every setting, with `default.toml` as its documentation.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where and how the service listens.
+    pub server: Server,
+    /// Where the data is.
+    pub database: Database,
+    /// Who may call.
+    pub auth: Auth,
+    /// What is logged.
+    pub log: Log,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Address or name to listen on.
+    pub host: String,
+    /// Port; 0 takes a free one.
+    pub port: u16,
+    /// Largest request body in bytes, after decoding.
+    pub max_body_bytes: usize,
+    /// Seconds that a stop waits for requests in flight.
+    pub shutdown_seconds: u64,
+}
+
+/// `[database]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// PostgreSQL to use; `None` starts the private one.
+    pub url: Option<SecretString>,
+    /// Folder of the private server; `None` is the default for this user.
+    pub data_dir: Option<PathBuf>,
+    /// Whether pending migrations are applied at start.
+    pub migrate: bool,
+    /// Connections held open at most.
+    pub max_connections: u32,
+    /// Milliseconds that a request waits for a connection.
+    pub acquire_timeout_ms: u64,
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// `None` is decided by the address, see [`crate::auth`].
+    pub mode: Option<AuthMode>,
+}
+
+/// `auth.mode`
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// Every caller may do everything.
+    Disabled,
+    /// Callers prove who they are with a bearer token.
+    Jwt,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// Directives of `tracing-subscriber`.
+    pub filter: String,
+}
+
+/// `log.format`
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line for people.
+    Pretty,
+    /// A JSON object a line.
+    Json,
+}
+
+/// The variable that names a running stack to the tests.
+const TEST_URL: &str = "DEVICEGRAPH_TEST_URL";
+
+impl Settings {
+    /// Reads the settings of this process; `file` is what `--config` names.
+    ///
+    /// # Errors
+    /// When the file cannot be read, a key does not exist, or a value is not
+    /// of its key's type.
+    pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
+        for (name, _) in env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("DEVICEGRAPH_") && !name.starts_with("DEVICEGRAPH__") && name != TEST_URL {
+                bail!(
+                    "the variable {name} is no setting: write DEVICEGRAPH__SECTION__KEY with two underscores, or unset it"
+                );
+            }
+        }
+        let file = match file {
+            Some(path) => File::from(path).format(FileFormat::Toml),
+            None => File::new("devicegraph.toml", FileFormat::Toml).required(false),
+        };
+        let environment =
+            Environment::with_prefix("DEVICEGRAPH").prefix_separator("__").separator("__").ignore_empty(true);
+        let mut settings: Self = Config::builder()
+            .add_source(File::from_str(include_str!("default.toml"), FileFormat::Toml))
+            .add_source(file)
+            .add_source(environment)
+            .build()
+            .and_then(Config::try_deserialize)
+            .context("the settings are not right")?;
+        if settings.database.url.is_none() {
+            settings.database.url = env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()).map(SecretString::from);
+        }
+        settings.server.check()?;
+        Ok(settings)
+    }
+}
+
+impl Server {
+    fn check(&self) -> anyhow::Result<()> {
+        if self.max_body_bytes == 0 {
+            bail!("server.max_body_bytes is 0, and no request could be read: set it to a number of bytes");
+        }
+        Ok(())
+    }
+
+    /// Whether only programs of this machine can reach the address.
+    pub fn is_loopback(&self) -> bool {
+        (self.host.as_str(), self.port)
+            .to_socket_addrs()
+            .is_ok_and(|mut addresses| addresses.all(|address| address.ip().is_loopback()))
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(formatter, "[{}]:{}", self.host, self.port),
+            false => write!(formatter, "{}:{}", self.host, self.port),
+        }
+    }
+}

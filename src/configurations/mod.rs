@@ -1,0 +1,7 @@
+//! Device configurations: `/deviceManagement/deviceConfigurations`.
+//!
+//! <https://learn.microsoft.com/graph/api/resources/intune-deviceconfig-deviceconfiguration>
+
+pub mod handlers;
+pub mod model;
+pub mod sql;

@@ -1,0 +1,253 @@
+//! A configuration: read from Graph JSON, kept as a row, written as Graph JSON.
+//!
+//! A [`NewConfiguration`] or [`ConfigurationPatch`] that exists is valid.
+
+use std::{
+    fmt,
+    future::{Ready, ready},
+};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Map, Value};
+use sqlx::types::Json;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use uuid::Uuid;
+
+use crate::{
+    catalogue::{self, NAMESPACE},
+    error::ApiError,
+    odata::{
+        key,
+        links::{Links, Version},
+        members::Members,
+    },
+};
+
+/// The base type of every configuration.
+pub const TYPE: &str = "deviceConfiguration";
+
+/// The key of a configuration. Taken from a path, it may belong to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigurationId(pub Uuid);
+
+impl ConfigurationId {
+    /// The 404 of a configuration that is not there.
+    pub fn not_found(key: impl fmt::Display) -> ApiError {
+        ApiError::not_found(format!(
+            "DeviceConfigurations not found: Profile {key}. GET /deviceManagement/deviceConfigurations lists those that are there."
+        ))
+    }
+}
+
+impl fmt::Display for ConfigurationId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl FromRequest for ConfigurationId {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let key = request.match_info().get("configuration").unwrap_or_default();
+        ready(key::guid(key).map(Self).ok_or_else(|| Self::not_found(key.escape_debug())))
+    }
+}
+
+/// A configuration as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Configuration {
+    /// Its key.
+    pub id: Uuid,
+    /// Concrete Graph type without its namespace.
+    pub odata_type: String,
+    /// Name that an administrator reads.
+    pub display_name: String,
+    /// Free text.
+    pub description: Option<String>,
+    /// 1, and one more with every change.
+    pub version: i32,
+    /// When it was created.
+    pub created_date_time: OffsetDateTime,
+    /// When its version last went up.
+    pub last_modified_date_time: OffsetDateTime,
+    /// What its type adds, as it was sent.
+    pub properties: Json<Map<String, Value>>,
+}
+
+/// A configuration that a client asks for.
+#[derive(Debug)]
+pub struct NewConfiguration {
+    /// The client's id, else a new one.
+    pub id: Uuid,
+    /// Concrete Graph type without its namespace.
+    pub odata_type: String,
+    /// Name that an administrator reads.
+    pub display_name: String,
+    /// Free text.
+    pub description: Option<String>,
+    /// What its type adds.
+    pub properties: Json<Map<String, Value>>,
+}
+
+/// What a client wants changed; what it leaves out stays.
+#[derive(Debug)]
+pub struct ConfigurationPatch {
+    odata_type: Option<String>,
+    display_name: Option<String>,
+    description: Option<Option<String>>,
+    properties: Map<String, Value>,
+}
+
+/// Members that the service sets. A client that sends them back, as a backup
+/// does, is not refused, and they are not applied.
+const COMPUTED: [&str; 4] = ["createdDateTime", "lastModifiedDateTime", "version", "supportsScopeTags"];
+
+/// Resources of their own below a configuration, with what changes them.
+const NAVIGATION: [(&str, &str); 7] = [
+    ("assignments", "POST it to …/assign"),
+    ("groupAssignments", "POST it to …/assign"),
+    ("deviceSettingStateSummaries", "leave it out"),
+    ("deviceStatuses", "leave it out"),
+    ("deviceStatusOverview", "leave it out"),
+    ("userStatuses", "leave it out"),
+    ("userStatusOverview", "leave it out"),
+];
+
+impl NewConfiguration {
+    /// # Errors
+    /// 400 that names the member that is wrong.
+    pub fn parse(body: Map<String, Value>, version: Version) -> Result<Self, ApiError> {
+        let mut members = Members::new(body, TYPE, version);
+        let Some(odata_type) = odata_type(&mut members)? else { return Err(abstract_class()) };
+        let Some(display_name) = members.string("displayName")? else {
+            return Err(ApiError::model("The member 'displayName' is missing. A device configuration needs a name."));
+        };
+        let description = members.nullable_string("description")?.flatten();
+        let id = key::of_new_row(&mut members)?;
+        // An export carries its assignments; they belong to the configuration it was taken from.
+        members.any("assignments");
+        let properties = Json(own_properties(members)?);
+        Ok(Self { id, odata_type, display_name, description, properties })
+    }
+
+    /// Whether `stored` is what this create would have made.
+    pub fn made(&self, stored: &Configuration) -> bool {
+        self.odata_type == stored.odata_type
+            && self.display_name == stored.display_name
+            && self.description == stored.description
+            && self.properties == stored.properties
+    }
+}
+
+impl ConfigurationPatch {
+    /// # Errors
+    /// 400 that names the member that is wrong.
+    pub fn parse(body: Map<String, Value>, version: Version) -> Result<Self, ApiError> {
+        let mut members = Members::new(body, TYPE, version);
+        let odata_type = odata_type(&mut members)?;
+        let display_name = members.string("displayName")?;
+        let description = members.nullable_string("description")?;
+        members.string("id")?;
+        let properties = own_properties(members)?;
+        Ok(Self { odata_type, display_name, description, properties })
+    }
+
+    /// The configuration as it is to be. A member is replaced whole, a
+    /// collection too.
+    ///
+    /// # Errors
+    /// 400 for a type that is not the configuration's.
+    pub fn apply(self, stored: &Configuration) -> Result<Configuration, ApiError> {
+        if let Some(odata_type) = self.odata_type.filter(|odata_type| *odata_type != stored.odata_type) {
+            return Err(ApiError::model(format!(
+                "The configuration is of type '{NAMESPACE}.{}' and cannot become '{NAMESPACE}.{odata_type}'. Leave '@odata.type' out, or create another configuration.",
+                stored.odata_type,
+            )));
+        }
+        let mut changed = stored.clone();
+        changed.display_name = self.display_name.unwrap_or(changed.display_name);
+        changed.description = self.description.unwrap_or(changed.description);
+        changed.properties.extend(self.properties);
+        Ok(changed)
+    }
+}
+
+fn abstract_class() -> ApiError {
+    ApiError::model(
+        "Cannot create an abstract class. Set '@odata.type' to the concrete type of the configuration, '#microsoft.graph.…Configuration'.",
+    )
+}
+
+/// The type's name without its namespace. On `/beta` the catalogue is open: a
+/// type that Graph has and the catalogue does not is taken at its word.
+fn odata_type(members: &mut Members) -> Result<Option<String>, ApiError> {
+    let Some(text) = members.string("@odata.type")? else { return Ok(None) };
+    match catalogue::resolve(&text, TYPE) {
+        Ok(found) if found.is_abstract() => Err(abstract_class()),
+        Ok(found) => Ok(Some(found.name().to_owned())),
+        Err(refusal) => match catalogue::undeclared(&text) {
+            Some(name) if members.version() == Version::Beta => Ok(Some(name.to_owned())),
+            _ => Err(refusal),
+        },
+    }
+}
+
+/// What is left is the type's own: every member but the computed ones.
+fn own_properties(mut members: Members) -> Result<Map<String, Value>, ApiError> {
+    for name in COMPUTED {
+        members.any(name);
+    }
+    for (name, remedy) in NAVIGATION {
+        if members.any(name).is_some() {
+            return Err(ApiError::model(format!(
+                "The member '{name}' is a resource of its own and cannot be set here: {remedy}."
+            )));
+        }
+    }
+    members.rest()
+}
+
+/// A configuration as an answer shows it.
+pub struct Shown<'a> {
+    /// What is shown.
+    pub configuration: &'a Configuration,
+    /// `@odata.context`, where the answer is this configuration alone.
+    pub context: Option<String>,
+}
+
+impl Configuration {
+    /// As an element of a collection.
+    pub fn shown(&self) -> Shown<'_> {
+        Shown { configuration: self, context: None }
+    }
+
+    /// As the whole answer.
+    pub fn shown_alone(&self, links: &Links) -> Shown<'_> {
+        Shown { configuration: self, context: Some(links.context("deviceManagement/deviceConfigurations/$entity")) }
+    }
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let stored = self.configuration;
+        let date = |date: OffsetDateTime| date.format(&Rfc3339).map_err(serde::ser::Error::custom);
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(context) = &self.context {
+            map.serialize_entry("@odata.context", context)?;
+        }
+        map.serialize_entry("@odata.type", &format_args!("#{NAMESPACE}.{}", stored.odata_type))?;
+        map.serialize_entry("id", &stored.id)?;
+        map.serialize_entry("createdDateTime", &date(stored.created_date_time)?)?;
+        map.serialize_entry("description", &stored.description)?;
+        map.serialize_entry("displayName", &stored.display_name)?;
+        map.serialize_entry("lastModifiedDateTime", &date(stored.last_modified_date_time)?)?;
+        map.serialize_entry("version", &stored.version)?;
+        for (name, value) in stored.properties.iter() {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}

@@ -1,0 +1,121 @@
+//! Every statement on `device_configurations`.
+//!
+//! A function borrows a connection; whoever opened a transaction commits it.
+
+use serde_json::{Map, Value};
+use sqlx::{PgConnection, types::Json};
+
+use super::model::{Configuration, ConfigurationId, NewConfiguration};
+
+/// Inserts a configuration; `None` when its id is taken.
+pub async fn insert(connection: &mut PgConnection, new: &NewConfiguration) -> sqlx::Result<Option<Configuration>> {
+    sqlx::query_as!(
+        Configuration,
+        r#"INSERT INTO device_configurations (id, odata_type, display_name, description, properties)
+           VALUES ($1, $2, $3, $4, $5)
+           ON CONFLICT ON CONSTRAINT device_configurations_pkey DO NOTHING
+           RETURNING
+                id, odata_type, display_name, description, version, created_date_time,
+                last_modified_date_time, properties AS "properties: Json<Map<String, Value>>""#,
+        new.id,
+        new.odata_type,
+        new.display_name,
+        new.description,
+        &new.properties as &Json<Map<String, Value>>,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Every configuration, the oldest id first.
+pub async fn list(connection: &mut PgConnection) -> sqlx::Result<Vec<Configuration>> {
+    sqlx::query_as!(
+        Configuration,
+        r#"SELECT
+                id, odata_type, display_name, description, version, created_date_time,
+                last_modified_date_time, properties AS "properties: Json<Map<String, Value>>"
+           FROM device_configurations
+           ORDER BY id"#,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// One configuration.
+pub async fn find(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<Option<Configuration>> {
+    sqlx::query_as!(
+        Configuration,
+        r#"SELECT
+                id, odata_type, display_name, description, version, created_date_time,
+                last_modified_date_time, properties AS "properties: Json<Map<String, Value>>"
+           FROM device_configurations
+           WHERE id = $1"#,
+        id.0,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// One configuration, held against other changes until the transaction ends.
+///
+/// Creates of assignments go on: they only hold its key.
+pub async fn find_for_update(
+    connection: &mut PgConnection,
+    id: ConfigurationId,
+) -> sqlx::Result<Option<Configuration>> {
+    sqlx::query_as!(
+        Configuration,
+        r#"SELECT
+                id, odata_type, display_name, description, version, created_date_time,
+                last_modified_date_time, properties AS "properties: Json<Map<String, Value>>"
+           FROM device_configurations
+           WHERE id = $1
+           FOR NO KEY UPDATE"#,
+        id.0,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Whether the configuration is there.
+pub async fn exists(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM device_configurations WHERE id = $1) AS "exists!""#, id.0)
+        .fetch_one(connection)
+        .await
+}
+
+/// Holds the configuration alone until the transaction ends, so that its set
+/// of assignments can be replaced as one; `false` when it is not there.
+pub async fn lock(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<bool> {
+    let row = sqlx::query!("SELECT id FROM device_configurations WHERE id = $1 FOR UPDATE", id.0);
+    Ok(row.fetch_optional(connection).await?.is_some())
+}
+
+/// Writes what a change left, and raises the version.
+///
+/// The time is that of the statement, taken with the row held: a later version
+/// never has an earlier time than the one before it.
+pub async fn update(connection: &mut PgConnection, changed: &Configuration) -> sqlx::Result<Configuration> {
+    sqlx::query_as!(
+        Configuration,
+        r#"UPDATE device_configurations
+           SET display_name = $2, description = $3, properties = $4, version = version + 1,
+               last_modified_date_time = clock_timestamp()
+           WHERE id = $1
+           RETURNING
+                id, odata_type, display_name, description, version, created_date_time,
+                last_modified_date_time, properties AS "properties: Json<Map<String, Value>>""#,
+        changed.id,
+        changed.display_name,
+        changed.description,
+        &changed.properties as &Json<Map<String, Value>>,
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Deletes a configuration and its assignments; `false` when it is not there.
+pub async fn delete(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<bool> {
+    let done = sqlx::query!("DELETE FROM device_configurations WHERE id = $1", id.0).execute(connection).await?;
+    Ok(done.rows_affected() > 0)
+}

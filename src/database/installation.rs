@@ -1,0 +1,123 @@
+//! The PostgreSQL that is installed on this machine.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::bail;
+
+/// Releases that the private server is known to work with.
+const SUPPORTED: std::ops::RangeInclusive<u32> = 14..=18;
+
+/// Where packages put the binaries; `*` stands for a release.
+const PACKAGES: [&str; 8] = [
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/usr/lib/postgresql*/bin",
+    "/usr/local/pgsql/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+    "/Applications/Postgres.app/Contents/Versions/*/bin",
+    "/usr/libexec/postgresql*",
+];
+
+/// A folder with `postgres` and `initdb` of one release.
+#[derive(Debug)]
+pub(super) struct Installation {
+    bin: PathBuf,
+    /// Its major version.
+    pub(super) major: u32,
+}
+
+impl Installation {
+    /// Finds the release that made a cluster or, with `None`, the one to make
+    /// a cluster with: what PATH has, else the latest.
+    ///
+    /// # Errors
+    /// When there is none; the message says how to get one or do without.
+    pub(super) fn find(made_by: Option<u32>) -> anyhow::Result<Self> {
+        let mut found = candidates().filter_map(|bin| Self::at(&bin));
+        if let Some(installation) = found.find(|installation| made_by.is_none_or(|major| installation.major == major)) {
+            return Ok(installation);
+        }
+        let package = made_by.map_or("postgresql".to_owned(), |major| format!("postgresql-{major}"));
+        let missing = match made_by {
+            Some(major) => {
+                format!("the data of the private server was made by PostgreSQL {major}, which is not installed here")
+            }
+            None => format!("PostgreSQL ({} to {}) is not installed here", SUPPORTED.start(), SUPPORTED.end()),
+        };
+        bail!(
+            "{missing}; install it (on Debian: apt-get install {package}), or name a database in DATABASE_URL, or use docker compose up"
+        )
+    }
+
+    fn at(bin: &Path) -> Option<Self> {
+        if !bin.join("initdb").exists() {
+            return None;
+        }
+        let output = Command::new(bin.join("postgres")).arg("--version").output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        let version = text.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
+        let major = version.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()?;
+        SUPPORTED.contains(&major).then(|| Self { bin: bin.to_owned(), major })
+    }
+
+    /// The path of one of its programs.
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+}
+
+fn candidates() -> impl Iterator<Item = PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let in_path: Vec<PathBuf> = env::split_paths(&path).collect();
+    let asked = || {
+        let output = Command::new("pg_config").arg("--bindir").output().ok()?;
+        Some(PathBuf::from(String::from_utf8(output.stdout).ok()?.trim_end()))
+    };
+    in_path.into_iter().chain(std::iter::once_with(asked).flatten()).chain(PACKAGES.into_iter().flat_map(releases))
+}
+
+/// The folders that match a pattern, the latest release first.
+fn releases(pattern: &str) -> Vec<PathBuf> {
+    let Some((before, after)) = pattern.split_once('*') else { return vec![pattern.into()] };
+    let (parent, prefix) = before.rsplit_once('/').unwrap_or(("", before));
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    let mut found: Vec<(u32, PathBuf)> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let release = name.strip_prefix(prefix)?.parse().ok()?;
+            Some((release, PathBuf::from(format!("{parent}/{name}{after}"))))
+        })
+        .collect();
+    found.sort_by(|a, b| b.cmp(a));
+    found.into_iter().map(|(_, bin)| bin).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_release_comes_first_and_other_folders_do_not_count() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["9", "14", "17", "common"] {
+            std::fs::create_dir_all(folder.path().join(name).join("bin")).expect("a folder");
+        }
+        let pattern = format!("{}/*/bin", folder.path().display());
+        let names: Vec<_> =
+            releases(&pattern).iter().map(|bin| bin.strip_prefix(folder.path()).expect("inside").to_owned()).collect();
+        assert_eq!(names, ["17/bin", "14/bin", "9/bin"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_release_that_is_not_installed_is_named_with_the_ways_out() {
+        let refusal = Installation::find(Some(13)).expect_err("too old to be accepted").to_string();
+        for part in ["PostgreSQL 13", "apt-get install postgresql-13", "DATABASE_URL", "docker compose up"] {
+            assert!(refusal.contains(part), "{refusal}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The database: which one, its migrations, and whether it is ready.
+
+use std::{fmt, sync::LazyLock, time::Duration};
+
+use anyhow::{Context, anyhow, bail};
+use nix::unistd::geteuid;
+use secrecy::ExposeSecret;
+use sqlx::{
+    Connection, PgConnection, PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::config;
+
+pub mod embedded;
+mod installation;
+
+/// The schema. What a later release added to the tables is not an error here;
+/// [`check_unknown`] is stricter and says more.
+static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrator = sqlx::migrate!();
+    migrator.set_ignore_missing(true);
+    migrator
+});
+
+/// How long a start waits for a database that does not answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pool, and the private server behind it where there is one.
+pub struct Database {
+    /// Connections to the database of the settings.
+    pub pool: PgPool,
+    private: Option<embedded::Server>,
+}
+
+impl Database {
+    /// Connects to the database of the settings, or starts the private server.
+    ///
+    /// # Errors
+    /// When there is no database to be had; the message says what to do.
+    pub async fn open(settings: &config::Database) -> anyhow::Result<Self> {
+        let (options, private) = match &settings.url {
+            Some(url) => {
+                let options: PgConnectOptions = url.expose_secret().parse().context(
+                    "database.url (or DATABASE_URL) is no PostgreSQL URL; write postgres://user:password@host/database",
+                )?;
+                check_connection(&options).await?;
+                (options, None)
+            }
+            None => {
+                let server = embedded::Server::start(&data_dir(settings)).await?;
+                (server.options(), Some(server))
+            }
+        };
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.max_connections)
+            .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
+            .connect_lazy_with(options.application_name("devicegraph"));
+        Ok(Self { pool, private })
+    }
+
+    /// Closes every connection, and then stops the private server.
+    pub async fn close(self) {
+        self.pool.close().await;
+        if let Some(server) = self.private {
+            server.stop().await;
+        }
+    }
+}
+
+fn data_dir(settings: &config::Database) -> std::path::PathBuf {
+    let default = if geteuid().is_root() { "/var/lib/devicegraph/postgres" } else { ".devicegraph/postgres" };
+    settings.data_dir.clone().unwrap_or_else(|| default.into())
+}
+
+/// Connects once, outside of the pool: the pool tries again until its time is
+/// over and then says only that it is.
+async fn check_connection(options: &PgConnectOptions) -> anyhow::Result<()> {
+    let attempt = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await;
+    let at = Address(options);
+    let error = match attempt {
+        Ok(Ok(connection)) => return connection.close().await.context("the database closed the first connection"),
+        Ok(Err(error)) => error,
+        Err(_) => bail!(
+            "PostgreSQL at {at} did not answer in {} s; start it, or correct database.url (or DATABASE_URL)",
+            CONNECT_TIMEOUT.as_secs()
+        ),
+    };
+    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+    let remedy = match code.as_str() {
+        "28P01" | "28000" => "correct the user and the password in database.url (or DATABASE_URL)",
+        "3D000" => "create the database, or correct its name in database.url (or DATABASE_URL)",
+        _ => "start it, or correct database.url (or DATABASE_URL)",
+    };
+    Err(anyhow!("cannot use PostgreSQL at {at}: {error}; {remedy}"))
+}
+
+/// Where a database is, without its password.
+struct Address<'a>(&'a PgConnectOptions);
+
+impl fmt::Display for Address<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.get_socket() {
+            Some(socket) => write!(formatter, "{}", socket.display()),
+            None => write!(formatter, "{}:{}", self.0.get_host(), self.0.get_port()),
+        }
+    }
+}
+
+/// Applies the migrations that the database does not have. Several processes
+/// may do so at once: the first one does.
+///
+/// # Errors
+/// When the database is of a later release that took something away, or a
+/// migration fails.
+pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
+    check_unknown(pool).await?;
+    MIGRATOR.run(pool).await.context("the database cannot be migrated")
+}
+
+/// Accepts a database that a later release has added to, and no other that
+/// this release does not know.
+///
+/// # Errors
+/// When a later release has taken something away.
+pub async fn check_unknown(pool: &PgPool) -> anyhow::Result<()> {
+    for (version, description) in applied(pool).await.context("the migrations of the database cannot be read")? {
+        if MIGRATOR.version_exists(version) {
+            continue;
+        }
+        if !description.starts_with("expand") {
+            bail!(
+                "the database holds migration {version} ({description}), which this release does not know and which may have taken away what it needs; start the release that made it, or a later one"
+            );
+        }
+        tracing::info!(version, description, "the database holds a migration of a later release, which only adds");
+    }
+    Ok(())
+}
+
+/// Whether the database answers and holds every migration of this release.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn is_migrated(pool: &PgPool) -> sqlx::Result<bool> {
+    let applied = applied(pool).await?;
+    Ok(MIGRATOR.iter().all(|migration| applied.iter().any(|(version, _)| *version == migration.version)))
+}
+
+async fn applied(pool: &PgPool) -> sqlx::Result<Vec<(i64, String)>> {
+    let rows = sqlx::query!("SELECT version, description FROM _sqlx_migrations WHERE success ORDER BY version");
+    match rows.fetch_all(pool).await {
+        Ok(rows) => Ok(rows.into_iter().map(|row| (row.version, row.description)).collect()),
+        // undefined_table: nobody has migrated this database yet.
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}

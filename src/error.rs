@@ -1,0 +1,274 @@
+//! What can go wrong with a request, and the one place where it becomes HTTP.
+//!
+//! [`ApiError`] is the only error a handler returns. [`envelope`] writes it in
+//! Graph's form; nothing else in the crate writes an error body. A client sees
+//! the message, the log gets the cause: SQL, file paths and Rust types never
+//! reach a client.
+//!
+//! Form: <https://learn.microsoft.com/graph/errors>
+
+use std::{borrow::Cow, fmt};
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        Method, StatusCode,
+        header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER},
+    },
+};
+use serde::Serialize;
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+use uuid::Uuid;
+
+use crate::telemetry::RequestIds;
+
+/// Every kind of refusal, with the status and the code that Graph gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The request cannot be read: JSON, encoding, query options.
+    BadRequest,
+    /// The request can be read, but not as the type that is expected.
+    ModelValidationFailure,
+    /// Nothing is at this path, or nothing has this key.
+    ResourceNotFound,
+    /// The path is right, the method is not.
+    MethodNotAllowed,
+    /// Another row already has this id or this target.
+    Conflict,
+    /// The body is larger than `server.max_body_bytes`.
+    RequestEntityTooLarge,
+    /// The body is not JSON, or in an encoding that is not decoded.
+    UnsupportedMediaType,
+    /// A defect of the service. The message never says more than that.
+    InternalServerError,
+    /// The database went away in the middle of a write.
+    OutcomeUnknown,
+    /// The database cannot be reached in time. Nothing was written.
+    ServiceUnavailable,
+}
+
+impl Code {
+    /// Every code, for the tests that hold the table.
+    pub const ALL: [Self; 10] = [
+        Self::BadRequest,
+        Self::ModelValidationFailure,
+        Self::ResourceNotFound,
+        Self::MethodNotAllowed,
+        Self::Conflict,
+        Self::RequestEntityTooLarge,
+        Self::UnsupportedMediaType,
+        Self::InternalServerError,
+        Self::OutcomeUnknown,
+        Self::ServiceUnavailable,
+    ];
+
+    /// The status and `error.code` on the wire.
+    ///
+    /// `Request_BadRequest` and `RequestBodyRead` are what Graph sends for a
+    /// wrong method and a wrong media type. An unknown outcome is a 500, which
+    /// clients do not resend by themselves; a 503 they do.
+    pub const fn wire(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::BadRequest => (StatusCode::BAD_REQUEST, "BadRequest"),
+            Self::ModelValidationFailure => (StatusCode::BAD_REQUEST, "ModelValidationFailure"),
+            Self::ResourceNotFound => (StatusCode::NOT_FOUND, "ResourceNotFound"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Request_BadRequest"),
+            Self::Conflict => (StatusCode::CONFLICT, "Conflict"),
+            Self::RequestEntityTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
+            Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "RequestBodyRead"),
+            Self::InternalServerError => (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError"),
+            Self::OutcomeUnknown => (StatusCode::INTERNAL_SERVER_ERROR, "OutcomeUnknown"),
+            Self::ServiceUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+        }
+    }
+}
+
+/// What a client is told of every failure that is not its own.
+const FAILED: &str = "The service could not carry out this request. Its log has the cause under the request-id.";
+
+/// A refusal: what the client is told, and what only the log is told.
+#[derive(Debug)]
+pub struct ApiError {
+    code: Code,
+    message: Cow<'static, str>,
+    header: Option<(HeaderName, HeaderValue)>,
+    cause: Option<anyhow::Error>,
+}
+
+impl ApiError {
+    fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), header: None, cause: None }
+    }
+
+    /// 400: the request cannot be read.
+    pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::BadRequest, message)
+    }
+
+    /// 400: the body is not a valid instance of its type.
+    pub fn model(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::ModelValidationFailure, message)
+    }
+
+    /// 404: nothing here.
+    pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::ResourceNotFound, message)
+    }
+
+    /// 409: something else is already here; the message names it.
+    pub fn conflict(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::Conflict, message)
+    }
+
+    /// 413: the body is over the limit, counted after decoding.
+    pub fn too_large(limit: usize) -> Self {
+        Self::new(
+            Code::RequestEntityTooLarge,
+            format!(
+                "The request body is larger than {limit} bytes, the most that this service reads. Send less in one request."
+            ),
+        )
+    }
+
+    /// 415: not JSON, or an encoding that is not decoded.
+    pub fn media_type(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::UnsupportedMediaType, message)
+    }
+
+    /// 405, with the methods that the path does have.
+    pub fn method_not_allowed(allowed: &[Method]) -> Self {
+        let allowed = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+        let header = HeaderValue::from_str(&allowed).ok().map(|value| (ALLOW, value));
+        let message = format!("Specified HTTP method is not allowed for the request target. It takes {allowed}.");
+        Self { header, ..Self::new(Code::MethodNotAllowed, message) }
+    }
+
+    /// 503: nothing was written, so the client may send the request again.
+    pub fn unavailable(cause: impl Into<anyhow::Error>) -> Self {
+        Self {
+            header: Some((RETRY_AFTER, HeaderValue::from_static("1"))),
+            cause: Some(cause.into()),
+            ..Self::new(Code::ServiceUnavailable, FAILED)
+        }
+    }
+
+    /// 500: a defect, told to the log alone.
+    pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
+        Self { cause: Some(cause.into()), ..Self::new(Code::InternalServerError, FAILED) }
+    }
+
+    /// The error of a statement that commits a write.
+    ///
+    /// When the connection is lost in it, the row may be there or not, and
+    /// only a read of `resource` can tell.
+    pub fn from_commit(error: sqlx::Error, resource: impl fmt::Display) -> Self {
+        if !is_connection_lost(&error) {
+            return error.into();
+        }
+        Self {
+            cause: Some(error.into()),
+            ..Self::new(
+                Code::OutcomeUnknown,
+                format!(
+                    "The connection to the database was lost while this change was being written. Read {resource} to learn whether it was."
+                ),
+            )
+        }
+    }
+
+    /// What the log is told beside the status.
+    pub fn cause(&self) -> Option<&anyhow::Error> {
+        self.cause.as_ref()
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    /// For a statement after which nothing is written yet, or nothing at all.
+    fn from(error: sqlx::Error) -> Self {
+        let transient = match &error {
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+            // 40: rolled back to end a deadlock; 53, 55P03 and 57014: no room, no lock or no time.
+            sqlx::Error::Database(database) => database.code().is_some_and(|code| {
+                code.starts_with("40") || code.starts_with("53") || ["55P03", "57014"].contains(&&*code)
+            }),
+            _ => false,
+        };
+        if transient || is_connection_lost(&error) { Self::unavailable(error) } else { Self::internal(error) }
+    }
+}
+
+/// Whether the server may have done what it was asked and could not say so.
+fn is_connection_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        // 08: the connection broke; 57P01 to 57P03: the server stops, crashed or is starting.
+        sqlx::Error::Database(database) => {
+            database.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
+        }
+        _ => false,
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.code.wire().0
+    }
+
+    /// Status and headers only: the body needs the ids of the request, so
+    /// [`envelope`] writes it on the way out.
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::new(self.status_code());
+        if let Some((name, value)) = &self.header {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
+        response
+    }
+}
+
+/// As Graph writes it: no zone, no fraction.
+const DATE: &[BorrowedFormatItem<'static>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+
+/// Members in the order in which Graph writes them.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    error: Body<'a>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    code: &'static str,
+    message: String,
+    #[serde(rename = "innerError")]
+    inner_error: InnerError<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct InnerError<'a> {
+    date: String,
+    request_id: Uuid,
+    client_request_id: &'a str,
+}
+
+/// The error body: Graph's envelope, whatever failed and wherever it did.
+pub fn envelope(error: &actix_web::Error, ids: &RequestIds) -> String {
+    let (code, message) = match error.as_error::<ApiError>() {
+        Some(error) => (error.code, error.message.to_string()),
+        // What the framework itself refuses before a handler runs.
+        None if error.as_response_error().status_code().is_client_error() => (Code::BadRequest, error.to_string()),
+        None => (Code::InternalServerError, FAILED.to_owned()),
+    };
+    let inner_error = InnerError {
+        date: OffsetDateTime::now_utc().format(&DATE).unwrap_or_default(),
+        request_id: ids.request_id,
+        client_request_id: &ids.client_request_id,
+    };
+    let error = Body { code: code.wire().1, message, inner_error };
+    serde_json::to_string(&Envelope { error }).unwrap_or_default()
+}

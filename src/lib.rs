@@ -1,0 +1,36 @@
+//! devicegraph keeps device configurations and their assignments in PostgreSQL
+//! and speaks the Microsoft Graph dialect for them.
+//!
+//! # The map, in reading order
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `main.rs`, [`cli`] | the command line |
+//! | [`config`], `default.toml` | every setting |
+//! | [`app`] | the service put together: start, serve, stop |
+//! | [`routes`] | the route table |
+//! | [`assignments`] | the heart: who gets a configuration |
+//! | [`configurations`] | what is assigned |
+//! | [`catalogue`] | Graph's types, as data |
+//! | [`odata`] | what is the same for every resource: bodies, ids, links, options |
+//! | [`error`] | every refusal, and how it becomes HTTP |
+//! | [`auth`] | who may call |
+//! | [`database`] | which PostgreSQL, its migrations, the private server |
+//! | [`telemetry`] | logs, and the ids of a request |
+//!
+//! A resource is a folder with `model.rs` (Graph JSON to a valid value and
+//! back), `sql.rs` (every statement) and `handlers.rs` (what a route does). A
+//! request goes `routes.rs` → extractors → `handlers.rs` → `sql.rs` → answer.
+
+pub mod app;
+pub mod assignments;
+pub mod auth;
+pub mod catalogue;
+pub mod cli;
+pub mod config;
+pub mod configurations;
+pub mod database;
+pub mod error;
+pub mod odata;
+pub mod routes;
+pub mod telemetry;

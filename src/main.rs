@@ -1,0 +1,17 @@
+//! The binary: an error is one line on standard error and exit code 1.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use devicegraph::cli::Cli;
+
+#[actix_web::main]
+async fn main() -> ExitCode {
+    match Cli::parse().run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("devicegraph: {}", format!("{error:#}").replace('\n', "; "));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Request bodies: the media type, the encoding, the limit, then the JSON.
+
+use std::{
+    future::Future,
+    io::{self, Read},
+    pin::Pin,
+};
+
+use actix_web::{
+    FromRequest, HttpMessage, HttpRequest,
+    dev::Payload,
+    http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap},
+    mime,
+    web::{self, Bytes},
+};
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use serde_json::{Map, Value};
+
+use super::json;
+use crate::error::ApiError;
+
+/// `server.max_body_bytes`, as the extractor finds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit(pub usize);
+
+/// The JSON object in the body of a request.
+#[derive(Debug)]
+pub struct Body(pub Map<String, Value>);
+
+impl FromRequest for Body {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let limit = request.app_data::<Limit>().map_or(0, |limit| limit.0);
+        let readable = media_type(request).and_then(|()| Encoding::of(request.headers())).and_then(|encoding| {
+            let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+            if announced.unwrap_or(0) > limit { Err(ApiError::too_large(limit)) } else { Ok(encoding) }
+        });
+        let payload = web::Payload::from_request(request, payload);
+        Box::pin(async move {
+            let encoding = readable?;
+            let unread = |_| ApiError::bad_request("The request body could not be read to its end.");
+            let read = payload.await.map_err(unread)?.to_bytes_limited(limit).await;
+            let bytes = read.map_err(|_| ApiError::too_large(limit))?.map_err(unread)?;
+            json::object(&encoding.decode(bytes, limit)?).map(Self)
+        })
+    }
+}
+
+/// `application/json` with any parameters, as long as the text is UTF-8.
+fn media_type(request: &HttpRequest) -> Result<(), ApiError> {
+    let expected = "The body of this request must be JSON in UTF-8: send 'Content-Type: application/json'.";
+    let Ok(Some(mime)) = request.mime_type() else { return Err(ApiError::media_type(expected)) };
+    let is_utf8 = mime.get_param(mime::CHARSET).is_none_or(|charset| charset == mime::UTF_8);
+    if mime.essence_str() == mime::APPLICATION_JSON.essence_str() && is_utf8 {
+        Ok(())
+    } else {
+        Err(ApiError::media_type(expected))
+    }
+}
+
+/// What the bytes on the wire are.
+#[derive(Clone, Copy)]
+enum Encoding {
+    Identity,
+    Gzip,
+    Deflate,
+}
+
+impl Encoding {
+    fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let mut lines = headers.get_all(CONTENT_ENCODING);
+        let (line, more) = (lines.next(), lines.next());
+        let name = line.map(|line| line.to_str().unwrap_or("?").trim().to_ascii_lowercase());
+        match (name.as_deref(), more) {
+            (None | Some("" | "identity"), None) => Ok(Self::Identity),
+            (Some("gzip" | "x-gzip"), None) => Ok(Self::Gzip),
+            (Some("deflate"), None) => Ok(Self::Deflate),
+            _ => Err(ApiError::media_type(
+                "The Content-Encoding of this request is not read here: send gzip, deflate or none.",
+            )),
+        }
+    }
+
+    /// Decodes no more than the limit, so that a small body cannot become a large one.
+    fn decode(self, bytes: Bytes, limit: usize) -> Result<Bytes, ApiError> {
+        let decoded = match self {
+            Self::Identity => return Ok(bytes),
+            Self::Gzip => up_to(limit, MultiGzDecoder::new(bytes.as_ref())),
+            Self::Deflate => up_to(limit, ZlibDecoder::new(bytes.as_ref())),
+        };
+        match decoded {
+            Ok(decoded) if decoded.len() > limit => Err(ApiError::too_large(limit)),
+            Ok(decoded) => Ok(decoded.into()),
+            Err(_) => {
+                Err(ApiError::bad_request("The request body is not in the encoding that its Content-Encoding names."))
+            }
+        }
+    }
+}
+
+fn up_to(limit: usize, encoded: impl Read) -> io::Result<Vec<u8>> {
+    let mut decoded = Vec::new();
+    encoded.take(limit as u64 + 1).read_to_end(&mut decoded)?;
+    Ok(decoded)
+}

@@ -1,0 +1,217 @@
+//! JSON, read strictly.
+//!
+//! `serde_json` accepts what this service must not: of two members with one
+//! name it keeps the last in silence, a NUL character is a string that
+//! PostgreSQL cannot store, and a whole number beyond 64 bits is rounded. All
+//! of it is refused here, where line and column are still known, together with
+//! what `serde_json` itself refuses: lone surrogates, nesting beyond 128
+//! levels, text after the end.
+
+use std::fmt;
+
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, Value};
+
+use crate::error::ApiError;
+
+/// Reads one JSON object.
+///
+/// # Errors
+/// `BadRequest` that says what is wrong and where.
+pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value =
+        Strict { member: None }.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    match value {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(other) => {
+            Err(ApiError::bad_request(format!("The request body must be a JSON object, not {}.", kind(&other))))
+        }
+        Err(error) => Err(ApiError::bad_request(format!("Unable to read JSON request payload: {error}."))),
+    }
+}
+
+/// What a value is, as a message says it.
+pub fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a Boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The smallest whole number that `f64` holds and `u64` does not.
+const BEYOND_64_BITS: f64 = 18_446_744_073_709_551_616.0;
+
+/// Builds a [`Value`] and refuses what it would lose; knows the member it reads.
+struct Strict<'a> {
+    member: Option<&'a str>,
+}
+
+impl Strict<'_> {
+    fn refuse<T, E: Error>(&self, what: &str) -> Result<T, E> {
+        Err(match self.member {
+            Some(member) => E::custom(format_args!("the member '{}' holds {what}", member.escape_default())),
+            None => E::custom(format_args!("there is {what}")),
+        })
+    }
+
+    fn text<E: Error>(&self, text: String) -> Result<String, E> {
+        if text.contains('\0') { self.refuse("the character NUL, which cannot be stored") } else { Ok(text) }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        match Number::from_f64(value) {
+            Some(number) if value.abs() < BEYOND_64_BITS => Ok(Value::Number(number)),
+            _ => self.refuse("a number of more than 64 bits, which would be rounded; send it as a string"),
+        }
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        self.visit_string(value.to_owned())
+    }
+
+    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
+        self.text(value).map(Value::String)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(element) = elements.next_element_seed(Strict { member: self.member })? {
+            array.push(element);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let name = self.text(name)?;
+            let value = members.next_value_seed(Strict { member: Some(&name) })?;
+            if object.contains_key(&name) {
+                return Err(A::Error::custom(format_args!(
+                    "the member '{}' stands twice in one object",
+                    name.escape_default()
+                )));
+            }
+            object.insert(name, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        object(text.as_bytes()).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn a_refusal_says_what_and_where() {
+        for (text, expected) in [
+            ("", "Unable to read JSON request payload: EOF while parsing a value at line 1 column 0."),
+            ("[]", "The request body must be a JSON object, not an array."),
+            ("null", "The request body must be a JSON object, not null."),
+            (
+                r#"{"a":1,"a":2}"#,
+                "Unable to read JSON request payload: the member 'a' stands twice in one object at line 1 column 12.",
+            ),
+            (
+                r#"{"a":{"b":["x\u0000"]}}"#,
+                "Unable to read JSON request payload: the member 'b' holds the character NUL, which cannot be stored at line 1 column 19.",
+            ),
+            (
+                r#"{"\u0000":1}"#,
+                "Unable to read JSON request payload: there is the character NUL, which cannot be stored at line 1 column 9.",
+            ),
+            (
+                r#"{"a":"\ud800"}"#,
+                "Unable to read JSON request payload: unexpected end of hex escape at line 1 column 13.",
+            ),
+            (
+                r#"{"a":18446744073709551616}"#,
+                "Unable to read JSON request payload: the member 'a' holds a number of more than 64 bits, which would be rounded; send it as a string at line 1 column 25.",
+            ),
+            (r#"{"a":1e999}"#, "Unable to read JSON request payload: number out of range at line 1 column 10."),
+            (r#"{"a":1} x"#, "Unable to read JSON request payload: trailing characters at line 1 column 9."),
+        ] {
+            assert_eq!(refusal(text), expected);
+        }
+        let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
+        assert!(refusal(&deep).contains("recursion limit exceeded"));
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            (-1e18..1e18).prop_map(Value::from),
+            "[^\0]{0,8}".prop_map(Value::String),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+                prop::collection::btree_map("[^\0]{0,8}", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_is_what_was_sent(members in prop::collection::btree_map("[^\0]{0,8}", value(), 0..4)) {
+            let sent: Map<String, Value> = members.into_iter().collect();
+            let bytes = serde_json::to_vec(&sent).expect("values are JSON");
+            prop_assert_eq!(object(&bytes).expect("valid"), sent);
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = object(&bytes);
+        }
+    }
+}

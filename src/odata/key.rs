@@ -1,0 +1,104 @@
+//! Ids: keys in a path, ids that a client gives its own rows, and identifiers
+//! of things that are kept elsewhere.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use super::members::Members;
+use crate::error::ApiError;
+
+/// Reads a GUID in its one accepted form, 8-4-4-4-12, in any letter case.
+///
+/// In a path, text that is none is still a well-formed key, since `id` is an
+/// Edm.String to Graph: it belongs to nothing, and that is a 404.
+pub fn guid(text: &str) -> Option<Uuid> {
+    (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
+}
+
+/// The `id` for a new row: the client's, else a UUIDv7.
+///
+/// Exports carry ids of Graph's own form, `guid_guid`. They name a row of
+/// another store and are replaced.
+///
+/// # Errors
+/// 400 for any other `id`.
+pub fn of_new_row(members: &mut Members) -> Result<Uuid, ApiError> {
+    let Some(text) = members.string("id")? else { return Ok(Uuid::now_v7()) };
+    if let Some(id) = guid(&text) {
+        return Ok(id);
+    }
+    match text.split_once('_') {
+        Some((left, right)) if guid(left).is_some() && guid(right).is_some() => Ok(Uuid::now_v7()),
+        _ => Err(ApiError::model(format!(
+            "The value '{}' of '{}' is not a GUID. Send a GUID, or no id: the service then makes one.",
+            text.escape_debug(),
+            members.path("id"),
+        ))),
+    }
+}
+
+/// The id of a thing that is kept elsewhere: a group, a collection, a filter.
+///
+/// 1 to 256 characters; one that is a GUID has one spelling, lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identifier(String);
+
+impl Identifier {
+    /// # Errors
+    /// 400 when `text`, the value of the member at `path`, is empty or too long.
+    pub fn parse(text: String, path: &str) -> Result<Self, ApiError> {
+        match text.chars().count() {
+            1..=256 => Ok(Self(guid(&text).map_or(text, |guid| guid.to_string()))),
+            length => Err(ApiError::model(format!("The value of '{path}' has {length} characters. Send 1 to 256."))),
+        }
+    }
+
+    /// The text as it is stored.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Identifier {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guid_has_one_form_in_any_letter_case() {
+        assert!(guid("7E159A72-9a72-7e15-729a-157e729a157e").is_some());
+        for text in [
+            "",
+            "7e159a729a727e15729a157e729a157e",
+            "{7e159a72-9a72-7e15-729a-157e729a157e}",
+            "urn:uuid:7e159a72-9a72-7e15-729a-157e729a157e",
+            "7e159a72-9a72-7e15-729a-157e729a157g",
+        ] {
+            assert_eq!(guid(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_identifier_is_counted_in_characters_and_a_guid_is_lowered() {
+        let parse = |text: &str| {
+            Identifier::parse(text.to_owned(), "target.groupId").map(|id| id.0).map_err(|error| error.to_string())
+        };
+        assert_eq!(parse("groupId Value").as_deref(), Ok("groupId Value"));
+        assert_eq!(
+            parse("7E159A72-9A72-7E15-729A-157E729A157E").as_deref(),
+            Ok("7e159a72-9a72-7e15-729a-157e729a157e")
+        );
+        assert!(parse(&"ü".repeat(256)).is_ok());
+        assert_eq!(
+            parse(&"ü".repeat(257)),
+            Err("The value of 'target.groupId' has 257 characters. Send 1 to 256.".to_owned())
+        );
+        assert_eq!(parse(""), Err("The value of 'target.groupId' has 0 characters. Send 1 to 256.".to_owned()));
+    }
+}

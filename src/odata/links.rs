@@ -1,0 +1,75 @@
+//! The version that was asked for, and what an answer says of where it belongs.
+
+use std::future::{Ready, ready};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::HOST};
+use serde::Serialize;
+
+use crate::error::ApiError;
+
+/// A version of the API, as the route table mounts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// `/v1.0`, and a path without a version, as the documented page has it.
+    V1,
+    /// `/beta`.
+    Beta,
+}
+
+impl Version {
+    /// Its segment in a link.
+    pub fn segment(self) -> &'static str {
+        match self {
+            Self::V1 => "v1.0",
+            Self::Beta => "beta",
+        }
+    }
+}
+
+/// Where links of this answer begin: the client's own origin and the version.
+///
+/// The origin is that of the request, so that a client can follow a link the
+/// way it came.
+#[derive(Clone, Debug)]
+pub struct Links {
+    /// The version that was asked for.
+    pub version: Version,
+    root: String,
+}
+
+impl Links {
+    /// The URL of `path` below the version.
+    pub fn to(&self, path: impl std::fmt::Display) -> String {
+        format!("{}/{path}", self.root)
+    }
+
+    /// `@odata.context` for what `fragment` describes.
+    ///
+    /// <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part1-protocol.html#sec_ContextURL>
+    pub fn context(&self, fragment: impl std::fmt::Display) -> String {
+        format!("{}/$metadata#{fragment}", self.root)
+    }
+}
+
+/// A collection as the whole answer.
+#[derive(Serialize)]
+pub struct Collection<T> {
+    /// `@odata.context`
+    #[serde(rename = "@odata.context")]
+    pub context: String,
+    /// Its elements.
+    pub value: Vec<T>,
+}
+
+impl FromRequest for Links {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let version = request.app_data::<Version>().copied().unwrap_or(Version::V1);
+        let scheme = if request.app_config().secure() { "https" } else { "http" };
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).filter(|host| !host.is_empty());
+        let host = host.map_or_else(|| request.app_config().local_addr().to_string(), str::to_owned);
+        ready(Ok(Self { version, root: format!("{scheme}://{host}/{}", version.segment()) }))
+    }
+}

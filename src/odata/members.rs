@@ -1,0 +1,223 @@
+//! The members of a JSON object, taken one by one as typed values.
+//!
+//! A parser takes what it knows and calls [`Members::finish`], which refuses
+//! whatever is left. Nothing that a client sends is dropped in silence but
+//! annotations, which OData lets a service ignore.
+
+use serde_json::{Map, Value};
+
+use super::{json, links::Version};
+use crate::error::ApiError;
+
+/// A JSON object on its way to become a value of `type_name`.
+pub struct Members {
+    path: String,
+    type_name: &'static str,
+    version: Version,
+    values: Map<String, Value>,
+}
+
+impl Members {
+    /// The body of a request, to be read as `type_name` of `version`.
+    pub fn new(values: Map<String, Value>, type_name: &'static str, version: Version) -> Self {
+        Self { path: String::new(), type_name, version, values }
+    }
+
+    /// The version that was asked for.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// What a message calls the member `name`: its path in the body.
+    pub fn path(&self, name: &str) -> String {
+        match self.path.is_empty() {
+            true => name.to_owned(),
+            false => format!("{}.{name}", self.path),
+        }
+    }
+
+    /// Takes the member `name`, of whatever type.
+    pub fn any(&mut self, name: &str) -> Option<Value> {
+        self.values.remove(name)
+    }
+
+    /// Takes an `Edm.String` that may be left out but not be null.
+    ///
+    /// # Errors
+    /// 400 for another type, and for null.
+    pub fn string(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        match self.any(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(self.mismatch(name, &other, "Edm.String")),
+        }
+    }
+
+    /// Takes an `Edm.String` that may be left out (`None`) or be null (`Some(None)`).
+    ///
+    /// # Errors
+    /// 400 for another type.
+    pub fn nullable_string(&mut self, name: &str) -> Result<Option<Option<String>>, ApiError> {
+        if self.values.get(name).is_some_and(Value::is_null) {
+            self.any(name);
+            return Ok(Some(None));
+        }
+        Ok(self.string(name)?.map(Some))
+    }
+
+    /// Takes a member of an enumeration.
+    ///
+    /// # Errors
+    /// 400 for another type, and for a name that is none of `names`.
+    pub fn one_of<const N: usize>(
+        &mut self,
+        name: &str,
+        names: [&'static str; N],
+    ) -> Result<Option<&'static str>, ApiError> {
+        let Some(text) = self.string(name)? else { return Ok(None) };
+        match names.into_iter().find(|known| *known == text) {
+            Some(known) => Ok(Some(known)),
+            None => Err(ApiError::model(format!(
+                "The value '{}' of '{}' is not one of {}.",
+                text.escape_debug(),
+                self.path(name),
+                names.join(", "),
+            ))),
+        }
+    }
+
+    /// Takes an `Edm.Boolean` that may be left out but not be null.
+    ///
+    /// # Errors
+    /// 400 for another type, and for null.
+    pub fn boolean(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
+        match self.any(name) {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(value)),
+            Some(other) => Err(self.mismatch(name, &other, "Edm.Boolean")),
+        }
+    }
+
+    /// Takes an object, to be read as `type_name`.
+    ///
+    /// # Errors
+    /// 400 for another type, and for null.
+    pub fn object(&mut self, name: &str, type_name: &'static str) -> Result<Option<Self>, ApiError> {
+        let Some(value) = self.any(name) else { return Ok(None) };
+        self.nested(self.path(name), value, type_name).map(Some)
+    }
+
+    /// Takes an array of objects, each to be read as `type_name`; null is none.
+    ///
+    /// # Errors
+    /// 400 for another type, of the array or of an element.
+    pub fn objects(&mut self, name: &str, type_name: &'static str) -> Result<Option<Vec<Self>>, ApiError> {
+        let elements = match self.any(name) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Array(elements)) => elements,
+            Some(other) => {
+                return Err(self.mismatch(name, &other, &format!("Collection(microsoft.graph.{type_name})")));
+            }
+        };
+        let path = self.path(name);
+        let element = |(index, value)| self.nested(format!("{path}[{index}]"), value, type_name);
+        elements.into_iter().enumerate().map(element).collect::<Result<_, _>>().map(Some)
+    }
+
+    fn nested(&self, path: String, value: Value, type_name: &'static str) -> Result<Self, ApiError> {
+        match value {
+            Value::Object(values) => Ok(Self { path, type_name, version: self.version, values }),
+            other => Err(ApiError::model(format!(
+                "The value of '{path}' must be an object of type 'microsoft.graph.{type_name}', not {}.",
+                json::kind(&other),
+            ))),
+        }
+    }
+
+    fn mismatch(&self, name: &str, value: &Value, expected: &str) -> ApiError {
+        let literal: String = value.to_string().chars().take(80).collect();
+        ApiError::model(format!(
+            "Cannot convert the literal '{literal}' to the expected type '{expected}' for the member '{}'.",
+            self.path(name)
+        ))
+    }
+
+    /// Renames the type that a message calls this object, once it is known.
+    pub fn set_type(&mut self, type_name: &'static str) {
+        self.type_name = type_name;
+    }
+
+    /// Ends the object and gives what nobody took, without annotations.
+    ///
+    /// # Errors
+    /// 400 for a name that no property can have.
+    pub fn rest(mut self) -> Result<Map<String, Value>, ApiError> {
+        self.values.retain(|name, _| !is_annotation(name));
+        match self.values.keys().find(|name| name.is_empty() || name.contains(['@', '#', '.'])) {
+            Some(name) => Err(self.unknown(name)),
+            None => Ok(self.values),
+        }
+    }
+
+    /// Ends the object.
+    ///
+    /// # Errors
+    /// 400, in Graph's words, that names a member that nobody took.
+    pub fn finish(self) -> Result<(), ApiError> {
+        match self.values.keys().find(|name| !is_annotation(name)) {
+            Some(name) => Err(self.unknown(name)),
+            None => Ok(()),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> ApiError {
+        let at = if self.path.is_empty() { String::new() } else { format!(" It stands in '{}'.", self.path) };
+        ApiError::model(format!(
+            "The property '{}' does not exist on type 'microsoft.graph.{}'. Make sure to only use property names that are defined by the type.{at}",
+            name.escape_debug(),
+            self.type_name,
+        ))
+    }
+}
+
+/// Control information (`@odata.context`, `target@odata.type`) and Graph's own
+/// annotations (`@microsoft.graph.tips`): what an answer carries beside its
+/// properties, and what may come back with it.
+fn is_annotation(name: &str) -> bool {
+    name.split_once('@').is_some_and(|(_, term)| term.starts_with("odata.") || term.starts_with("microsoft.graph."))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn members(value: Value) -> Members {
+        let Value::Object(values) = value else { panic!("an object") };
+        Members::new(values, "deviceConfigurationAssignment", Version::V1)
+    }
+
+    #[test]
+    fn annotations_may_stay_and_other_members_may_not() {
+        let annotated = json!({"@odata.etag": "x", "target@odata.type": "y", "@microsoft.graph.tips": "z"});
+        assert!(members(annotated).finish().is_ok());
+        for name in ["@type", "x@y", "targets", ""] {
+            let refusal = members(json!({ name: 1 })).finish().expect_err(name).to_string();
+            assert!(refusal.starts_with(&format!("The property '{name}' does not exist")), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_mismatch_names_the_path_of_the_member() {
+        let mut outer = members(json!({"assignments": [{"target": {"groupId": 5}}]}));
+        let mut elements =
+            outer.objects("assignments", "deviceConfigurationAssignment").expect("an array").expect("there");
+        let mut target = elements[0].object("target", "groupAssignmentTarget").expect("an object").expect("there");
+        let refusal = target.string("groupId").expect_err("a number").to_string();
+        assert_eq!(
+            refusal,
+            "Cannot convert the literal '5' to the expected type 'Edm.String' for the member 'assignments[0].target.groupId'."
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! The `Prefer` header (RFC 7240), as far as it changes an answer.
+
+use std::future::{Ready, ready};
+
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse,
+    dev::Payload,
+    http::header::{HeaderMap, HeaderName},
+};
+use serde::Serialize;
+
+use crate::error::ApiError;
+
+/// The request header.
+pub const PREFER: HeaderName = HeaderName::from_static("prefer");
+/// The response header that says which preference was met.
+pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// The preferences of a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Preferences {
+    /// `return=minimal`: a change is answered without a body.
+    pub minimal: bool,
+    /// `handling=strict`: what would be ignored is refused.
+    pub strict: bool,
+}
+
+impl Preferences {
+    /// Reads every `Prefer` line; of one preference sent twice the first counts.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let lines = headers.get_all(PREFER).filter_map(|line| line.to_str().ok());
+        let items = lines.flat_map(|line| line.split(',')).map(|item| item.split(';').next().unwrap_or_default());
+        let (mut returns, mut handling) = (None, None);
+        for (name, value) in items.filter_map(|item| item.split_once('=')) {
+            let value = value.trim().trim_matches('"').to_ascii_lowercase();
+            match name.trim().to_ascii_lowercase().as_str() {
+                "return" => returns = returns.or(Some(value)),
+                "handling" => handling = handling.or(Some(value)),
+                _ => {}
+            }
+        }
+        Self { minimal: returns.as_deref() == Some("minimal"), strict: handling.as_deref() == Some("strict") }
+    }
+}
+
+impl Preferences {
+    /// The answer to a change: the changed entity, or nothing where that is preferred.
+    pub fn changed(self, entity: impl Serialize) -> HttpResponse {
+        match self.minimal {
+            true => HttpResponse::NoContent().insert_header((PREFERENCE_APPLIED, "return=minimal")).finish(),
+            false => HttpResponse::Ok().json(entity),
+        }
+    }
+}
+
+impl FromRequest for Preferences {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self::of(request.headers())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn preferences_come_in_one_line_or_in_several() {
+        let mut headers = HeaderMap::new();
+        headers.append(PREFER, HeaderValue::from_static("respond-async, Return = \"minimal\"; x=1"));
+        headers.append(PREFER, HeaderValue::from_static("return=representation,handling=STRICT"));
+        assert_eq!(Preferences::of(&headers), Preferences { minimal: true, strict: true });
+        assert_eq!(Preferences::of(&HeaderMap::new()), Preferences::default());
+    }
+}

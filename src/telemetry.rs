@@ -1,0 +1,118 @@
+//! Logs, and the two ids that tie a request to its line in them.
+//!
+//! Every request is one line: method, path, status, time, ids and, where one
+//! is known, the cause of a failure. No header, query string or body is ever
+//! logged.
+
+use std::{
+    io::{self, IsTerminal},
+    time::Instant,
+};
+
+use actix_web::{
+    Error, HttpMessage,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    middleware::Next,
+};
+use anyhow::Context;
+use tracing::Instrument;
+use tracing_subscriber::EnvFilter;
+use uuid::Uuid;
+
+use crate::{
+    config::{Log, LogFormat},
+    error::{self, ApiError},
+};
+
+/// Graph's name for the id that the service gives a request.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+/// Graph's name for the id that a client gives a request; echoed back.
+pub const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
+
+/// Starts logging to standard error.
+///
+/// # Errors
+/// When `log.filter` is not a filter.
+pub fn start(log: &Log) -> anyhow::Result<()> {
+    let filter =
+        EnvFilter::try_new(&log.filter).with_context(|| format!("log.filter: '{}' is not a filter", log.filter))?;
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    match log.format {
+        LogFormat::Pretty => builder.init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+/// The ids of one request, in its extensions, its answer and its log line.
+#[derive(Clone, Debug)]
+pub struct RequestIds {
+    /// Made by the service.
+    pub request_id: Uuid,
+    /// The client's own, else the service's.
+    pub client_request_id: String,
+}
+
+impl RequestIds {
+    fn new(headers: &HeaderMap) -> Self {
+        let request_id = Uuid::new_v4();
+        let client_request_id = headers
+            .get(CLIENT_REQUEST_ID)
+            .and_then(|value| value.to_str().ok())
+            .filter(|id| !id.is_empty() && id.len() <= 128)
+            .map_or_else(|| request_id.to_string(), str::to_owned);
+        Self { request_id, client_request_id }
+    }
+
+    fn write(&self, headers: &mut HeaderMap) {
+        for (name, id) in [(REQUEST_ID, &self.request_id.to_string()), (CLIENT_REQUEST_ID, &self.client_request_id)] {
+            if let Ok(value) = HeaderValue::from_str(id) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
+/// The outermost layer: gives the request its ids, an error its body, and the
+/// log its line.
+///
+/// # Errors
+/// None of its own: inner layers answer with a response.
+pub async fn request(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    let ids = RequestIds::new(request.headers());
+    request.extensions_mut().insert(ids.clone());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+
+    let span = tracing::error_span!("request", request_id = %ids.request_id);
+    let mut response = next.call(request).instrument(span).await?.map_into_boxed_body();
+    if let Some(error) = response.response().error() {
+        let body = error::envelope(error, &ids);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response = response.map_body(|_, _| BoxBody::new(body));
+    }
+    ids.write(response.headers_mut());
+
+    let status = response.status().as_u16();
+    let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let RequestIds { request_id, client_request_id } = ids;
+    let error = response.response().error();
+    match error.map(|error| {
+        error
+            .as_error::<ApiError>()
+            .map_or(Some(error.to_string()), |error| error.cause().map(|cause| format!("{cause:#}")))
+    }) {
+        Some(Some(cause)) => {
+            tracing::error!(%method, path, status, elapsed_us, %request_id, client_request_id, cause, "request")
+        }
+        _ => tracing::info!(%method, path, status, elapsed_us, %request_id, client_request_id, "request"),
+    }
+    Ok(response)
+}
