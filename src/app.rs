@@ -37,6 +37,7 @@ async fn serve(settings: &Settings, listener: TcpListener, pool: &PgPool, stop: 
     }
     let address = listener.local_addr()?;
     let server = server(&settings.server, listener, pool.clone())?;
+    tracing::warn!("authorization is disabled: everyone who can reach {address} may read and change everything");
     tracing::info!("listening on http://{address}");
     let handle = server.handle();
     let stopping = tokio::spawn(async move {

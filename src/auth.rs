@@ -16,17 +16,13 @@ use crate::config::{AuthMode, Settings};
 pub fn check(settings: &Settings) -> anyhow::Result<()> {
     let server = &settings.server;
     match settings.auth.mode {
+        Some(AuthMode::Disabled) => Ok(()),
         Some(AuthMode::Jwt) => {
             bail!("auth.mode: this release cannot check tokens yet; set it to disabled, on a loopback address")
         }
-        None if !server.is_loopback() => {
-            bail!(
-                "server.host: {server} can be reached from other machines and auth.mode is not set; listen on 127.0.0.1, or set auth.mode to disabled if everyone who can reach it may change everything"
-            )
-        }
-        None | Some(AuthMode::Disabled) => {
-            tracing::warn!("authorization is disabled: everyone who can reach {server} may read and change everything");
-        }
+        None if server.is_loopback() => Ok(()),
+        None => bail!(
+            "server.host: {server} can be reached from other machines and auth.mode is not set; listen on 127.0.0.1, or set auth.mode to disabled if everyone who can reach it may change everything"
+        ),
     }
-    Ok(())
 }

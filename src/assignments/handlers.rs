@@ -1,7 +1,7 @@
 //! What the routes of an assignment do.
 
 use actix_web::{HttpResponse, http::header::LOCATION, web::Data};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Acquire, PgConnection, PgPool};
 
 use super::{
     model::{Assignment, AssignmentId, AssignmentPatch, AssignmentSet, NewAssignment},
@@ -55,7 +55,7 @@ pub async fn create(
 
 /// How often a create is tried whose place was taken, and free again when it
 /// asked by whom: somebody else creates and deletes the same target all the time.
-const TRIES: u8 = 3;
+const TRIES: u8 = 10;
 
 async fn insert(
     connection: &mut PgConnection,
@@ -128,16 +128,32 @@ pub async fn update(
     let stored = sql::find(&mut transaction, configuration, id).await?;
     let stored = stored.ok_or_else(|| AssignmentId::not_found(id))?;
     let changed = patch.apply(&stored);
-    if changed != stored && !sql::update(&mut transaction, &changed).await? {
-        transaction.rollback().await?;
-        let target = patch.target.unwrap_or(Target::Base);
-        let other = sql::find_by_target(&mut *pool.acquire().await?, configuration, target.key().as_deref()).await?;
-        let other = other
-            .ok_or_else(|| ApiError::unavailable(anyhow::anyhow!("the target of {id} was taken and is free again")))?;
-        return Err(target_taken(&target, other));
+    if changed != stored {
+        let mut savepoint = transaction.begin().await?;
+        if sql::update(&mut savepoint, &changed).await? {
+            savepoint.commit().await?;
+        } else {
+            savepoint.rollback().await?;
+            return Err(target_taken_by_whom(&mut transaction, configuration, patch.target).await?);
+        }
     }
     transaction.commit().await.map_err(|error| ApiError::from_commit(error, path(configuration, id)))?;
     Ok(preferences.changed(changed.shown_alone(&links)))
+}
+
+/// The 409 that names who has the target. The configuration is held, so that
+/// it is still there.
+async fn target_taken_by_whom(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    target: Option<Target>,
+) -> Result<ApiError, ApiError> {
+    let target = target.unwrap_or(Target::Base);
+    let other = sql::find_by_target(connection, configuration, target.key().as_deref()).await?;
+    Ok(other.map_or_else(
+        || ApiError::unavailable(anyhow::anyhow!("who has the target is gone")),
+        |other| target_taken(&target, other),
+    ))
 }
 
 /// `DELETE …/assignments/{id}`

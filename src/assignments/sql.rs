@@ -114,7 +114,7 @@ pub async fn find(
 }
 
 /// Writes what a change left; `false` when the configuration has the target
-/// already, and the transaction can then only be rolled back.
+/// already, and the transaction can then only be rolled back to a savepoint.
 pub async fn update(connection: &mut PgConnection, changed: &Assignment) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "UPDATE device_configuration_assignments

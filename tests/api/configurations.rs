@@ -1,0 +1,234 @@
+//! Configurations, as far as they are the parents of assignments.
+
+use std::{fs, path::Path};
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::harness::{App, CONFIGURATIONS, beta, group};
+
+fn samples() -> Vec<(String, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
+    let mut samples: Vec<_> = fs::read_dir(folder)
+        .expect("the samples")
+        .map(|entry| entry.expect("an entry").path())
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("a sample");
+            (
+                path.file_name().expect("a name").to_string_lossy().into_owned(),
+                serde_json::from_str(&text).expect("JSON"),
+            )
+        })
+        .collect();
+    samples.sort_by(|a, b| a.0.cmp(&b.0));
+    samples
+}
+
+#[actix_web::test]
+async fn every_sample_is_kept_as_sent_and_can_be_posted_back() {
+    let app = App::start().await;
+    let samples: Vec<_> = samples().into_iter().filter(|(name, _)| name.as_str() < "20").collect();
+    assert_eq!(samples.len(), 17);
+    for (name, sent) in samples {
+        let created = app.post(CONFIGURATIONS, &sent).await;
+        assert_eq!(created.status, StatusCode::CREATED, "{name}: {}", created.text);
+        let read = app.get(&format!("{CONFIGURATIONS}/{}", created.id())).await.json();
+        assert_eq!(read, created.json(), "{name}");
+        for (member, value) in sent.as_object().expect("an object") {
+            assert_eq!(&read[member], value, "{name}: {member}");
+        }
+        let mut export = read;
+        export["id"] = uuid::Uuid::new_v4().to_string().into();
+        export["assignments"] = json!([group("a")]);
+        export["assignments@odata.context"] = "…".into();
+        export["supportsScopeTags"] = true.into();
+        let imported = app.post(CONFIGURATIONS, &export).await;
+        assert_eq!(imported.status, StatusCode::CREATED, "{name}: {}", imported.text);
+        assert_eq!(imported.json()["version"], 1);
+        assert_eq!(app.assignments(&format!("{CONFIGURATIONS}/{}", imported.id())).await, [] as [Value; 0]);
+    }
+}
+
+#[actix_web::test]
+async fn the_samples_of_assign_are_accepted() {
+    let app = App::start().await;
+    for (name, body) in samples() {
+        let version = match &name[..2] {
+            "20" | "21" | "22" | "23" | "24" => "v1.0",
+            "26" => "beta",
+            _ => continue,
+        };
+        let configuration = app.configuration().await.replacen("v1.0", version, 1);
+        let answer = app.post(&format!("{configuration}/assign"), &body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{name}: {}", answer.text);
+        assert_eq!(
+            answer.json()["value"].as_array().map(Vec::len),
+            body["assignments"].as_array().map(Vec::len),
+            "{name}"
+        );
+    }
+}
+
+#[actix_web::test]
+async fn a_configuration_reads_as_graph_reads() {
+    let app = App::start().await;
+    let body = json!({"@odata.type": "microsoft.graph.iosCustomConfiguration", "displayName": "é", "payloadName": "p"});
+    let expected = r##"{"@odata.context":"[origin]/v1.0/$metadata#deviceManagement/deviceConfigurations/$entity","@odata.type":"#microsoft.graph.iosCustomConfiguration","id":"[guid]","createdDateTime":"[time]","description":null,"displayName":"é","lastModifiedDateTime":"[time]","version":1,"payloadName":"p"}"##;
+    let created = app.post(&CONFIGURATIONS.replace("/v1.0", ""), &body).await;
+    assert_eq!(created.redacted(), format!("201 {expected}"));
+    let location = created.header("location").strip_prefix(&app.origin).expect("the client's origin").to_owned();
+    assert_eq!(location, format!("{CONFIGURATIONS}/{}", created.id()));
+    assert_eq!(created.json()["createdDateTime"], created.json()["lastModifiedDateTime"]);
+    let read = app.get(&location).await;
+    assert_eq!(read.redacted(), format!("200 {expected}"));
+    assert_eq!(read.header("content-type"), "application/json");
+
+    let listed = app.get(&beta(CONFIGURATIONS)).await.json();
+    assert_eq!(
+        listed["@odata.context"],
+        format!("{}/beta/$metadata#deviceManagement/deviceConfigurations", app.origin).as_str()
+    );
+    let mut element = read.json();
+    element.as_object_mut().expect("an object").remove("@odata.context");
+    assert!(listed["value"].as_array().expect("a collection").contains(&element));
+
+    let head = app.send(Method::HEAD, &location).await;
+    assert_eq!((head.status, head.text.as_str()), (StatusCode::OK, ""));
+    assert_eq!(head.header("content-length"), read.text.len().to_string());
+}
+
+#[actix_web::test]
+async fn a_create_with_an_id_can_be_sent_again() {
+    let app = App::start().await;
+    let id = uuid::Uuid::new_v4().to_string();
+    let mut body = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "a", "id": id, "payload": "eA=="});
+    let first = app.post(CONFIGURATIONS, &body).await;
+    assert_eq!((first.status, first.id()), (StatusCode::CREATED, id.clone()));
+    let again = app.post(CONFIGURATIONS, &body).await;
+    assert_eq!((again.status, again.text), (StatusCode::CREATED, first.text));
+    body["payload"] = "eQ==".into();
+    assert_eq!(
+        app.post(CONFIGURATIONS, &body).await.refusal(),
+        "409 Conflict: Another device configuration has the id '[guid]'. Send another id, or none."
+    );
+    body["id"] = format!("{id}_{id}").into();
+    assert_ne!(app.post(CONFIGURATIONS, &body).await.id(), id);
+    body["id"] = "a".into();
+    assert!(
+        app.post(CONFIGURATIONS, &body)
+            .await
+            .refusal()
+            .starts_with("400 ModelValidationFailure: The value 'a' of 'id' is not a GUID.")
+    );
+}
+
+#[actix_web::test]
+async fn every_change_raises_the_version_by_one_and_no_other_does() {
+    let app = App::start().await;
+    let body = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "a", "description": "d", "list": [1, 2]});
+    let created = app.post(CONFIGURATIONS, &body).await.json();
+    let one = format!("{CONFIGURATIONS}/{}", created["id"].as_str().expect("an id"));
+    for (patch, member, value, version) in [
+        (json!({"displayName": "b"}), "displayName", json!("b"), 2),
+        (json!({"displayName": "b"}), "displayName", json!("b"), 2),
+        (json!({}), "description", json!("d"), 2),
+        (json!({"description": null}), "description", json!(null), 3),
+        (json!({"list": [3], "other": null}), "list", json!([3]), 4),
+        (json!({"list": [3], "@odata.type": "microsoft.graph.iosCustomConfiguration"}), "other", json!(null), 4),
+        (created.clone(), "list", json!([1, 2]), 5),
+    ] {
+        let changed = app.patch(&one, &patch).await;
+        assert_eq!(changed.status, StatusCode::OK, "{}", changed.text);
+        assert_eq!((&changed.json()[member], &changed.json()["version"]), (&value, &json!(version)), "{patch}");
+        assert_eq!(app.get(&one).await.json(), changed.json());
+        assert_eq!(changed.json()["createdDateTime"], created["createdDateTime"]);
+        assert_eq!(changed.json()["lastModifiedDateTime"] == created["lastModifiedDateTime"], version == 1);
+    }
+    for (patch, message) in [
+        (
+            json!({"@odata.type": "#microsoft.graph.macOSCustomConfiguration"}),
+            "The configuration is of type 'microsoft.graph.iosCustomConfiguration' and cannot become 'microsoft.graph.macOSCustomConfiguration'.",
+        ),
+        (
+            json!({"displayName": null}),
+            "Cannot convert the literal 'null' to the expected type 'Edm.String' for the member 'displayName'.",
+        ),
+        (
+            json!({"assignments": []}),
+            "The member 'assignments' is a resource of its own and cannot be set here: POST it to …/assign.",
+        ),
+    ] {
+        assert!(app.patch(&one, &patch).await.refusal().starts_with(&format!("400 ModelValidationFailure: {message}")));
+    }
+    let minimal =
+        app.request(Method::PATCH, &one).header("prefer", "return=minimal").header("content-type", "application/json");
+    assert_eq!(app.answer(minimal.body(r#"{"displayName":"c"}"#)).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(app.get(&one).await.json()["version"], 6);
+}
+
+#[actix_web::test]
+async fn a_deleted_configuration_takes_its_assignments_along() {
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    let id = uuid::Uuid::new_v4().to_string();
+    let mut body = group("a");
+    body["id"] = id.clone().into();
+    app.post(&format!("{configuration}/assignments"), &body).await;
+    assert_eq!(app.delete(&configuration).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(app.delete(&configuration).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(app.get(&configuration).await.status, StatusCode::NOT_FOUND);
+    // Its id is free again, so the row is gone.
+    let other = app.configuration().await;
+    assert_eq!(app.post(&format!("{other}/assignments"), &body).await.status, StatusCode::CREATED);
+}
+
+#[actix_web::test]
+async fn a_type_must_be_concrete_and_of_the_family() {
+    let app = App::start().await;
+    let send = async |path: &str, odata_type: Value| {
+        app.post(path, &json!({"@odata.type": odata_type, "displayName": "a"})).await
+    };
+    for odata_type in ["#microsoft.graph.deviceConfiguration", "microsoft.graph.iosCertificateProfile"] {
+        assert!(
+            send(CONFIGURATIONS, odata_type.into())
+                .await
+                .refusal()
+                .starts_with("400 ModelValidationFailure: Cannot create an abstract class.")
+        );
+    }
+    assert!(
+        app.post(CONFIGURATIONS, &json!({"displayName": "a"}))
+            .await
+            .refusal()
+            .starts_with("400 ModelValidationFailure: Cannot create an abstract class.")
+    );
+    for odata_type in [
+        "#microsoft.graph.groupAssignmentTarget",
+        "#microsoft.graph.deviceConfigurationAssignment",
+        "#microsoft.graph.entity",
+    ] {
+        for path in [CONFIGURATIONS, &beta(CONFIGURATIONS)] {
+            let refusal = send(path, odata_type.into()).await.refusal();
+            assert!(
+                refusal.contains("but it is not assignable to the expected type 'microsoft.graph.deviceConfiguration'"),
+                "{refusal}"
+            );
+        }
+    }
+    for odata_type in ["#contoso.thing", "windows10CustomConfiguration", "", "#microsoft.graph.no such type"] {
+        for path in [CONFIGURATIONS, &beta(CONFIGURATIONS)] {
+            let refusal = send(path, odata_type.into()).await.refusal();
+            assert!(refusal.contains("could not be resolved by the model"), "{refusal}");
+        }
+    }
+    // Graph has more types on /beta than the catalogue.
+    assert_eq!(
+        send(&beta(CONFIGURATIONS), "#microsoft.graph.windowsKioskConfiguration".into()).await.status,
+        StatusCode::CREATED
+    );
+    let refusal = send(CONFIGURATIONS, "#microsoft.graph.windowsKioskConfiguration".into()).await.refusal();
+    assert!(
+        refusal.contains("'microsoft.graph.windowsKioskConfiguration' could not be resolved by the model"),
+        "{refusal}"
+    );
+}

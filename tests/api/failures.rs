@@ -1,0 +1,127 @@
+//! The database failing under the service.
+
+use std::time::{Duration, Instant};
+
+use devicegraph::error::Code;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Executor, postgres::PgConnectOptions};
+
+use crate::harness::{App, CONFIGURATIONS, DOCUMENTED_BODY, database, group, is_remote};
+
+const FAILED: &str = "The service could not carry out this request. Its log has the cause under the request-id.";
+
+#[test]
+fn the_table_of_codes() {
+    let table: Vec<_> = Code::ALL.iter().map(|code| format!("{} {}", code.wire().0.as_u16(), code.wire().1)).collect();
+    assert_eq!(
+        table,
+        [
+            "400 BadRequest",
+            "400 ModelValidationFailure",
+            "404 ResourceNotFound",
+            "405 Request_BadRequest",
+            "409 Conflict",
+            "413 RequestEntityTooLarge",
+            "415 RequestBodyRead",
+            "500 InternalServerError",
+            "500 OutcomeUnknown",
+            "503 ServiceUnavailable",
+        ]
+    );
+}
+
+#[actix_web::test]
+async fn health_is_live_and_ready() {
+    let app = App::start().await;
+    assert_eq!(app.get("/health/live").await.redacted(), r#"200 {"status":"live"}"#);
+    assert_eq!(app.get("/health/ready").await.redacted(), r#"200 {"status":"ready"}"#);
+}
+
+#[actix_web::test]
+async fn without_a_database_every_request_is_503_within_a_second() {
+    if is_remote() {
+        return;
+    }
+    let nobody = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(1).username("nobody");
+    let app = App::start_on(nobody, 10_000).await;
+    let one = format!("{CONFIGURATIONS}/7e159a72-9a72-4e15-929a-157e729a157e");
+    for (method, path, body) in [
+        (Method::GET, CONFIGURATIONS.to_owned(), ""),
+        (Method::GET, "/health/ready".to_owned(), ""),
+        (Method::DELETE, one.clone(), ""),
+        (Method::POST, format!("{one}/assignments"), DOCUMENTED_BODY),
+        (Method::POST, format!("{one}/assign"), r#"{"assignments":[]}"#),
+        (Method::PATCH, one, r#"{"displayName":"a"}"#),
+    ] {
+        let started = Instant::now();
+        let answer = app.send_text(method, &path, body).await;
+        assert!(started.elapsed() < Duration::from_secs(1), "{path} took {:?}", started.elapsed());
+        assert_eq!(answer.refusal(), format!("503 ServiceUnavailable: {FAILED}"), "{path}");
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    assert_eq!(app.get("/health/live").await.status, StatusCode::OK);
+}
+
+#[actix_web::test]
+async fn a_database_without_the_migrations_is_not_ready() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start_on(database(false).await, 10_000).await;
+    assert_eq!(app.get("/health/ready").await.refusal(), format!("503 ServiceUnavailable: {FAILED}"));
+}
+
+#[actix_web::test]
+async fn a_defect_is_500_and_says_nothing_of_the_database() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    app.pool()
+        .execute("ALTER TABLE device_configuration_assignments DROP COLUMN intent CASCADE")
+        .await
+        .expect("the column goes");
+    let answer = app.post(&format!("{configuration}/assignments"), &group("a")).await;
+    assert_eq!(answer.refusal(), format!("500 InternalServerError: {FAILED}"));
+}
+
+#[actix_web::test]
+async fn an_outcome_that_could_not_be_learnt_is_500_and_names_what_to_read() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    let id = app.post(&format!("{configuration}/assignments"), &group("a")).await.id();
+    // Ends the connection in the commit of whatever touches the table.
+    for table in ["device_configurations", "device_configuration_assignments"] {
+        let fatal = format!(
+            "CREATE FUNCTION end_{table}() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER fatal AFTER INSERT OR UPDATE OR DELETE ON {table} DEFERRABLE INITIALLY DEFERRED
+                 FOR EACH ROW EXECUTE FUNCTION end_{table}()"
+        );
+        app.pool().execute(AssertSqlSafe(fatal)).await.expect("a trigger");
+    }
+    let new = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "a"});
+    for (method, path, body) in [
+        (Method::POST, CONFIGURATIONS.to_owned(), new),
+        (Method::PATCH, configuration.clone(), json!({"displayName": "b"})),
+        (Method::POST, format!("{configuration}/assignments"), group("b")),
+        (Method::PATCH, format!("{configuration}/assignments/{id}"), group("b")),
+        (Method::DELETE, format!("{configuration}/assignments/{id}"), json!({})),
+        (Method::POST, format!("{configuration}/assign"), json!({"assignments": [group("b")]})),
+        (Method::DELETE, configuration.clone(), json!({})),
+    ] {
+        let answer = app.send_json(method.clone(), &path, &body).await;
+        let refusal = answer.refusal();
+        let expected = "500 OutcomeUnknown: The connection to the database was lost while this change was being written. Read deviceManagement/deviceConfigurations/[guid]";
+        assert!(refusal.starts_with(expected), "{method} {path}: {refusal}");
+        assert!(answer.headers.get("retry-after").is_none());
+        // The next request has another connection.
+        assert_eq!(app.get(&configuration).await.status, StatusCode::OK);
+    }
+    assert_eq!(app.assignments(&configuration).await.len(), 1);
+}

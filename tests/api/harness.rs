@@ -1,0 +1,340 @@
+//! One private cluster a run, one database and one application a test.
+
+use std::{
+    fs,
+    io::Write as _,
+    net::TcpListener,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use devicegraph::{app, config, database, database::embedded};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
+use serde_json::{Value, json};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use uuid::Uuid;
+
+/// Where the collection is.
+pub(crate) const CONFIGURATIONS: &str = "/v1.0/deviceManagement/deviceConfigurations";
+/// The request body of the documented page, to the byte.
+pub(crate) const DOCUMENTED_BODY: &str = r##"{
+  "@odata.type": "#microsoft.graph.deviceConfigurationAssignment",
+  "target": {
+    "@odata.type": "microsoft.graph.deviceAndAppManagementAssignmentTarget"
+  }
+}
+"##;
+
+/// The cluster of this run; databases are made in it from `template_devicegraph`.
+struct Cluster {
+    options: PgConnectOptions,
+}
+
+impl Cluster {
+    fn get() -> &'static Self {
+        static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+        CLUSTER.get_or_init(|| {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            // Its runtime lives as long as the process: those of the tests end with them.
+            std::thread::spawn(move || {
+                actix_web::rt::System::new().block_on(async {
+                    let (options, server) = Self::start().await;
+                    sender.send(Self { options }).expect("somebody waits for the cluster");
+                    std::future::pending::<()>().await;
+                    drop(server);
+                });
+            });
+            receiver.recv().expect("the cluster starts")
+        })
+    }
+
+    async fn start() -> (PgConnectOptions, embedded::Server) {
+        let folder = reachable_folder();
+        let server = embedded::Server::start(&folder).await.expect("PostgreSQL is installed");
+        let options = server.options();
+        stop_with_this_process(&folder, options.get_socket().expect("a socket"));
+        // A role whose password is asked for, to have it wrong.
+        let hba = folder.join("data/pg_hba.conf");
+        let trusting = fs::read_to_string(&hba).expect("pg_hba.conf");
+        fs::write(&hba, format!("local all asked scram-sha-256\n{trusting}")).expect("pg_hba.conf");
+        let mut connection = options.connect().await.expect("the database answers");
+        // The cluster is thrown away with the run; whether the product keeps data is tested on clusters of its own.
+        for statement in [
+            "ALTER SYSTEM SET fsync = off",
+            "ALTER SYSTEM SET max_connections = 300",
+            "SELECT pg_reload_conf()",
+            "CREATE ROLE asked LOGIN PASSWORD 'right'",
+            "CREATE DATABASE template_devicegraph",
+        ] {
+            connection.execute(statement).await.expect(statement);
+        }
+        let pool = PgPool::connect_with(options.clone().database("template_devicegraph")).await.expect("the template");
+        database::migrate(&pool).await.expect("the migrations apply");
+        pool.close().await;
+        (options, server)
+    }
+
+    async fn database(&self, template: &str) -> PgConnectOptions {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let mut connection = self.options.connect().await.expect("the cluster answers");
+        let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
+        connection.execute(AssertSqlSafe(create)).await.expect("a database from the template");
+        connection.close().await.expect("a clean end");
+        self.options.clone().database(&name)
+    }
+}
+
+/// A folder that PostgreSQL's account can reach.
+pub(crate) fn reachable_folder() -> PathBuf {
+    let folder =
+        tempfile::Builder::new().prefix("devicegraph-test-").permissions(fs::Permissions::from_mode(0o755)).tempdir();
+    folder.expect("a folder").keep()
+}
+
+/// Leaves a shell behind that waits for the end of this process, whatever it
+/// is, and then ends the server and takes the folder away.
+fn stop_with_this_process(folder: &std::path::Path, socket: &std::path::Path) {
+    let script = r#"cat >/dev/null; kill -QUIT "$(head -n 1 "$0/data/postmaster.pid")"; sleep 0.5; rm -rf "$0" "$1""#;
+    let mut watch = Command::new("sh");
+    watch.args(["-c", script]).arg(folder).arg(socket).process_group(0);
+    let watch = watch.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a shell");
+    // Closed by the kernel when this process is gone.
+    std::mem::forget(watch.stdin);
+}
+
+/// A fresh database and how to reach it, migrated or empty.
+pub(crate) async fn database(migrated: bool) -> PgConnectOptions {
+    Cluster::get().database(if migrated { "template_devicegraph" } else { "template0" }).await
+}
+
+/// The URL of a database for a process of its own.
+pub(crate) fn url(options: &PgConnectOptions, user: &str) -> String {
+    let socket = options.get_socket().expect("a socket").display();
+    format!("postgres://{user}@localhost/{}?host={socket}", options.get_database().expect("a name"))
+}
+
+/// Whether the tests drive a stack that is already up.
+pub(crate) fn is_remote() -> bool {
+    std::env::var_os("DEVICEGRAPH_TEST_URL").is_some()
+}
+
+/// The application under test.
+pub(crate) struct App {
+    /// Scheme, host and port.
+    pub(crate) origin: String,
+    pool: Option<PgPool>,
+    client: Client,
+}
+
+impl App {
+    /// The production application on a database of its own, or the running stack.
+    pub(crate) async fn start() -> Self {
+        match std::env::var("DEVICEGRAPH_TEST_URL") {
+            Ok(url) => Self { origin: url.trim_end_matches('/').to_owned(), pool: None, client: client() },
+            Err(_) => Self::start_on(database(true).await, 1_048_576).await,
+        }
+    }
+
+    /// The same on a given database, with a given limit on bodies.
+    pub(crate) async fn start_on(options: PgConnectOptions, max_body_bytes: usize) -> Self {
+        // What a failing test prints then has the cause of a 500.
+        let log = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_test_writer();
+        let _ = log.try_init();
+        let pool = PgPoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(std::time::Duration::from_millis(900))
+            .connect_lazy_with(options);
+        let settings = config::Server { host: "127.0.0.1".to_owned(), port: 0, max_body_bytes, shutdown_seconds: 1 };
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let origin = format!("http://{}", listener.local_addr().expect("an address"));
+        actix_web::rt::spawn(app::server(&settings, listener, pool.clone()).expect("a server"));
+        Self { origin, pool: Some(pool), client: client() }
+    }
+
+    /// The database under the application; not with a running stack.
+    pub(crate) fn pool(&self) -> &PgPool {
+        self.pool.as_ref().expect("the test leaves a running stack out")
+    }
+
+    /// A request, to be completed by a test that cares for more than its body.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.origin))
+    }
+
+    /// Sends a request without a body.
+    pub(crate) async fn send(&self, method: Method, path: &str) -> Answer {
+        self.answer(self.request(method, path)).await
+    }
+
+    /// Sends a JSON body.
+    pub(crate) async fn send_json(&self, method: Method, path: &str, body: &Value) -> Answer {
+        self.send_text(method, path, body.to_string()).await
+    }
+
+    /// Sends a text as JSON, whatever it is.
+    pub(crate) async fn send_text(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+        self.answer(self.request(method, path).header("content-type", "application/json").body(body)).await
+    }
+
+    /// Sends a request that a test has completed.
+    pub(crate) async fn answer(&self, request: RequestBuilder) -> Answer {
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.expect("a whole body");
+        Answer { origin: self.origin.clone(), status, headers, text }
+    }
+
+    /// GET.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path).await
+    }
+
+    /// POST of a JSON body.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send_json(Method::POST, path, body).await
+    }
+
+    /// PATCH with a JSON body.
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.send_json(Method::PATCH, path, body).await
+    }
+
+    /// DELETE.
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path).await
+    }
+
+    /// A new configuration; its path.
+    pub(crate) async fn configuration(&self) -> String {
+        let body = json!({"@odata.type": "#microsoft.graph.windows10CustomConfiguration", "displayName": "a test"});
+        let created = self.post(CONFIGURATIONS, &body).await;
+        assert_eq!(created.status, StatusCode::CREATED, "{}", created.text);
+        format!("{CONFIGURATIONS}/{}", created.id())
+    }
+
+    /// The assignments of a configuration, read on `/v1.0` or `/beta` as its path says.
+    pub(crate) async fn assignments(&self, configuration: &str) -> Vec<Value> {
+        let listed = self.get(&format!("{configuration}/assignments")).await;
+        assert_eq!(listed.status, StatusCode::OK, "{}", listed.text);
+        listed.json()["value"].as_array().expect("a collection").clone()
+    }
+}
+
+fn client() -> Client {
+    Client::builder().no_proxy().build().expect("a client")
+}
+
+/// A path of `/v1.0` on `/beta`.
+pub(crate) fn beta(path: &str) -> String {
+    path.replacen("/v1.0", "/beta", 1)
+}
+
+/// An assignment to a group.
+pub(crate) fn group(id: &str) -> Value {
+    json!({"target": {"@odata.type": "#microsoft.graph.groupAssignmentTarget", "groupId": id}})
+}
+
+/// What the service answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    origin: String,
+    /// Status.
+    pub(crate) status: StatusCode,
+    /// Headers.
+    pub(crate) headers: HeaderMap,
+    /// Body.
+    pub(crate) text: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The id in the body.
+    pub(crate) fn id(&self) -> String {
+        self.json()["id"].as_str().unwrap_or_else(|| panic!("an id in {}", self.text)).to_owned()
+    }
+
+    /// A header, which must be there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("the header {name}")).to_str().expect("text")
+    }
+
+    /// Status and body, with the origin, GUIDs and times taken out.
+    pub(crate) fn redacted(&self) -> String {
+        redact(&format!("{} {}", self.status.as_u16(), self.text).replace(&self.origin, "[origin]"))
+    }
+
+    /// Status, code and message of a refusal. Holds it to Graph's envelope.
+    #[track_caller]
+    pub(crate) fn refusal(&self) -> String {
+        assert_eq!(self.header("content-type"), "application/json");
+        let body = self.json();
+        let error = &body["error"];
+        let members = |value: &Value| {
+            value.as_object().map(|members| members.keys().cloned().collect::<Vec<_>>()).unwrap_or_default()
+        };
+        assert_eq!(members(&body), ["error"], "{}", self.text);
+        assert_eq!(members(error), ["code", "innerError", "message"], "{}", self.text);
+        assert_eq!(members(&error["innerError"]), ["client-request-id", "date", "request-id"], "{}", self.text);
+        assert_eq!(error["innerError"]["request-id"], self.header("request-id"));
+        assert_eq!(error["innerError"]["client-request-id"], self.header("client-request-id"));
+        let date = error["innerError"]["date"].as_str().expect("a date");
+        assert_eq!(redact(&format!("{date}Z")), "[time]", "{date} has a zone or a fraction");
+        let text = |value: &Value| value.as_str().expect("a string").to_owned();
+        redact(&format!("{} {}: {}", self.status.as_u16(), text(&error["code"]), text(&error["message"])))
+    }
+}
+
+/// Replaces every GUID by `[guid]` and every UTC time by `[time]`.
+pub(crate) fn redact(text: &str) -> String {
+    let mut redacted = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let time = rest.find('Z').map(|end| &rest[..=end]).filter(|time| is_time(time));
+        if rest.get(..36).is_some_and(|guid| Uuid::try_parse(guid).is_ok()) {
+            redacted.push_str("[guid]");
+            rest = &rest[36..];
+        } else if let Some(time) = time {
+            redacted.push_str("[time]");
+            rest = &rest[time.len()..];
+        } else {
+            redacted.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    redacted
+}
+
+fn is_time(text: &str) -> bool {
+    let shape: String = text.chars().map(|letter| if letter.is_ascii_digit() { '0' } else { letter }).collect();
+    let fraction = shape.strip_prefix("0000-00-00T00:00:00").and_then(|rest| rest.strip_suffix('Z'));
+    fraction.is_some_and(|fraction| {
+        let trimmed = !text.ends_with("0Z") || fraction.is_empty();
+        trimmed && (fraction.is_empty() || fraction.len() <= 8 && fraction.trim_end_matches('0') == ".")
+    })
+}
+
+/// A body in the encoding that Go's SDK sends.
+pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+#[test]
+fn redaction_takes_guids_and_times_and_nothing_else() {
+    let text = r#"a 7e159a72-9a72-7e15-729a-157e729a157e "2026-11-24T10:46:26.641242Z" 2026-11-24T10:46:26Z 2026-11-24T10:46:26.640Z ü"#;
+    assert_eq!(redact(text), r#"a [guid] "[time]" [time] 2026-11-24T10:46:26.640Z ü"#);
+}
