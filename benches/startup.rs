@@ -96,6 +96,7 @@ fn resident_kib(pid: u32) -> f64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
+#[expect(clippy::print_stdout, reason = "what a benchmark is for")]
 fn report(what: &str, values: &mut [f64]) {
     values.sort_by(f64::total_cmp);
     let (least, most) = (values[0], values[values.len() - 1]);

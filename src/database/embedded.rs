@@ -29,8 +29,7 @@ use anyhow::{Context, bail, ensure};
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
-    sys::signal::{Signal, kill},
-    unistd::{Pid, User, geteuid},
+    unistd::{User, geteuid},
 };
 use sqlx::{
     ConnectOptions, Connection, PgConnection,
@@ -43,14 +42,12 @@ use tokio::{
     time::sleep,
 };
 
-use super::installation::Installation;
+use super::{installation::Installation, postmaster::Postmaster};
 
 /// Name of the database and of its owner.
 const NAME: &str = "devicegraph";
-/// How often a server is asked whether it is there yet, or gone.
+/// How often a server is asked whether it takes connections yet.
 const POLL: Duration = Duration::from_millis(10);
-/// How long a stop waits before it becomes an immediate one.
-const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running private server. [`Server::stop`] ends it; dropped, it runs on and
 /// the next start adopts it.
@@ -70,8 +67,11 @@ impl Server {
     pub async fn start(folder: &Path) -> anyhow::Result<Self> {
         let cluster = Cluster::prepare(folder)?;
         let lock = cluster.lock()?;
-        let postmaster = match cluster.orphan()? {
-            Some(postmaster) => postmaster,
+        let postmaster = match Postmaster::running(&cluster.data())? {
+            Some(postmaster) => {
+                tracing::info!("adopting the private PostgreSQL that an earlier run left behind");
+                postmaster
+            }
             None => cluster.start().await?,
         };
         let (postmaster, options) = cluster.connect(postmaster).await?;
@@ -110,13 +110,6 @@ struct Cluster {
     installation: Installation,
     /// For root: the account that PostgreSQL runs as.
     account: Option<User>,
-}
-
-/// A server process: our child, or one that was found running.
-struct Postmaster {
-    pid: Pid,
-    child: Option<Child>,
-    socket_dir: PathBuf,
 }
 
 impl Cluster {
@@ -219,29 +212,6 @@ impl Cluster {
         )
     }
 
-    /// The server that an earlier service left running.
-    fn orphan(&self) -> anyhow::Result<Option<Postmaster>> {
-        let path = self.data().join("postmaster.pid");
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-        };
-        // Process, data directory, start, port, socket directory: one a line.
-        let mut lines = text.lines();
-        let pid = lines.next().and_then(|pid| pid.trim().parse().ok()).map(Pid::from_raw);
-        let Some(pid) = pid.filter(|pid| is_alive(*pid)) else { return Ok(None) };
-        // After a restart of the machine the number can be anybody's, and PostgreSQL would not start.
-        if fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd != self.data()) {
-            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-            return Ok(None);
-        }
-        let socket_dir =
-            lines.nth(3).filter(|dir| !dir.is_empty()).map_or_else(|| self.socket_dir(), |dir| Ok(dir.into()))?;
-        tracing::info!(pid = pid.as_raw(), "adopting the private PostgreSQL that an earlier run left behind");
-        Ok(Some(Postmaster { pid, child: None, socket_dir }))
-    }
-
     /// A short folder for the socket, whose path may have no more than about
     /// 100 characters; the same one for the same folder at every start.
     fn socket_dir(&self) -> anyhow::Result<PathBuf> {
@@ -269,9 +239,7 @@ impl Cluster {
             self.init().await?;
         }
         let socket_dir = self.socket_dir()?;
-        let child = self.spawn(&socket_dir)?;
-        let pid = child.id().context("PostgreSQL ended at once")?;
-        Ok(Postmaster { pid: Pid::from_raw(pid.cast_signed()), child: Some(child), socket_dir })
+        Postmaster::started(self.spawn(&socket_dir)?, socket_dir)
     }
 
     fn spawn(&self, socket_dir: &Path) -> anyhow::Result<Child> {
@@ -338,7 +306,7 @@ impl Cluster {
     /// After an orphan that was about to go, or a server that lost to the
     /// remains of a killed one, whose processes need a moment to notice.
     async fn start_again(&self, gone: Postmaster) -> anyhow::Result<Postmaster> {
-        if gone.child.is_some() {
+        if gone.is_child() {
             let said = fs::read_to_string(self.log()).unwrap_or_default();
             let remains = ["pre-existing shared memory block", "lock file \"postmaster.pid\" already exists"];
             let reason = said
@@ -385,39 +353,6 @@ impl Cluster {
     }
 }
 
-impl Postmaster {
-    fn is_running(&mut self) -> io::Result<bool> {
-        match &mut self.child {
-            Some(child) => Ok(child.try_wait()?.is_none()),
-            None => Ok(is_alive(self.pid)),
-        }
-    }
-
-    async fn ended(&mut self) {
-        match &mut self.child {
-            Some(child) => drop(child.wait().await),
-            None => {
-                while is_alive(self.pid) {
-                    sleep(POLL * 10).await;
-                }
-            }
-        }
-    }
-
-    /// A fast shutdown: open transactions are rolled back, the rest is on disk.
-    async fn stop(&mut self) {
-        for signal in [Signal::SIGINT, Signal::SIGQUIT] {
-            if kill(self.pid, signal).is_err() {
-                return;
-            }
-            if tokio::time::timeout(STOP_TIMEOUT, self.ended()).await.is_ok() {
-                return;
-            }
-            tracing::error!(%signal, "the private PostgreSQL did not stop in {} s", STOP_TIMEOUT.as_secs());
-        }
-    }
-}
-
 /// The account that PostgreSQL runs as when the service runs as root.
 fn account() -> anyhow::Result<User> {
     for name in ["postgres", "nobody"] {
@@ -428,8 +363,4 @@ fn account() -> anyhow::Result<User> {
     bail!(
         "PostgreSQL does not run as root, and this machine has no account postgres or nobody; add one, start devicegraph as another user, or name a database in DATABASE_URL"
     )
-}
-
-fn is_alive(pid: Pid) -> bool {
-    !matches!(kill(pid, None), Err(Errno::ESRCH))
 }

@@ -15,6 +15,7 @@ use crate::config;
 
 pub mod embedded;
 mod installation;
+mod postmaster;
 
 /// The schema. What a later release added to the tables is not an error here;
 /// [`check_unknown`] is stricter and says more.

@@ -102,6 +102,7 @@ pub(crate) fn reachable_folder() -> PathBuf {
 
 /// Leaves a shell behind that waits for the end of this process, whatever it
 /// is, and then ends the server and takes the folder away.
+#[expect(clippy::zombie_processes, reason = "it outlives this process")]
 fn stop_with_this_process(folder: &std::path::Path, socket: &std::path::Path) {
     let script = r#"cat >/dev/null; kill -QUIT "$(head -n 1 "$0/data/postmaster.pid")"; sleep 0.5; rm -rf "$0" "$1""#;
     let mut watch = Command::new("sh");
