@@ -8,6 +8,7 @@ mod assign;
 mod assignments;
 mod bad_input;
 mod configurations;
+mod documentation;
 mod failures;
 mod harness;
 mod process;
