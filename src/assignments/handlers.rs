@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, http::header::LOCATION, web::Data};
 use sqlx::{Acquire, PgConnection, PgPool};
 
 use super::{
-    model::{Assignment, AssignmentId, AssignmentPatch, AssignmentSet, NewAssignment},
+    model::{Assignment, AssignmentId, AssignmentPatch, AssignmentSet, NewAssignment, TYPE},
     sql,
     target::Target,
 };
@@ -47,7 +47,7 @@ pub async fn create(
     configuration: ConfigurationId,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
-    let new = NewAssignment::parse(body.0, links.version)?;
+    let new = NewAssignment::parse(body.members(TYPE))?;
     let stored = insert(&mut *pool.acquire().await?, configuration, &new, links.version).await?;
     let location = links.to(path(configuration, AssignmentId(stored.id)));
     Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(stored.shown(links.version)))
@@ -120,7 +120,7 @@ pub async fn update(
     preferences: Preferences,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
-    let patch = AssignmentPatch::parse(body.0, links.version)?;
+    let patch = AssignmentPatch::parse(body.members(TYPE))?;
     let mut transaction = pool.begin().await?;
     if !configurations::sql::lock(&mut transaction, configuration).await? {
         return Err(ConfigurationId::not_found(configuration));
@@ -184,7 +184,7 @@ pub async fn assign(
     configuration: ConfigurationId,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
-    let set = AssignmentSet::parse(body.0, links.version)?;
+    let set = AssignmentSet::parse(body.members("assign"))?;
     let rows: Vec<Assignment> = set.0.iter().map(|new| new.row(configuration)).collect();
     let keys: Vec<String> = set.0.iter().filter_map(|new| new.target.key()).collect();
     let mut transaction = pool.begin().await?;

@@ -12,7 +12,6 @@ use std::{
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use serde::Serialize;
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::target::{self, Filter, Target};
@@ -27,7 +26,8 @@ use crate::{
     },
 };
 
-const TYPE: &str = "deviceConfigurationAssignment";
+/// The type of an assignment.
+pub const TYPE: &str = "deviceConfigurationAssignment";
 const GROUP_ASSIGNMENT_TYPE: &str = "deviceConfigurationGroupAssignment";
 
 /// The key of an assignment. Taken from a path, it may belong to nothing.
@@ -149,10 +149,9 @@ fn missing_target(members: &Members) -> ApiError {
 impl NewAssignment {
     /// # Errors
     /// 400 that names the member that is wrong.
-    pub fn parse(body: Map<String, Value>, version: Version) -> Result<Self, ApiError> {
-        let mut members = Members::new(body, TYPE, version);
+    pub fn parse(mut members: Members) -> Result<Self, ApiError> {
         let id = key::of_new_row(&mut members)?;
-        Self::parse_with_id(members, id)
+        Self::parse_with_id(members, id.unwrap_or_else(Uuid::now_v7))
     }
 
     fn parse_with_id(mut members: Members, id: Uuid) -> Result<Self, ApiError> {
@@ -180,6 +179,7 @@ impl NewAssignment {
         };
         self.target.write(&mut row);
         self.beta.write(&mut row);
+        row.settle();
         row
     }
 }
@@ -195,8 +195,7 @@ pub struct AssignmentPatch {
 impl AssignmentPatch {
     /// # Errors
     /// 400 that names the member that is wrong.
-    pub fn parse(body: Map<String, Value>, version: Version) -> Result<Self, ApiError> {
-        let mut members = Members::new(body, TYPE, version);
+    pub fn parse(mut members: Members) -> Result<Self, ApiError> {
         check_type(&mut members, TYPE)?;
         // The key is in the path; the one in a body that was read and is sent back is not applied.
         members.string("id")?;
@@ -216,6 +215,7 @@ impl AssignmentPatch {
             target.write(&mut changed);
         }
         self.beta.write(&mut changed);
+        changed.settle();
         changed
     }
 }
@@ -234,10 +234,9 @@ impl AssignmentSet {
     /// # Errors
     /// 400 for a member that is wrong, for the base target, which names
     /// nothing that a set could hold once, and for a target that stands twice.
-    pub fn parse(body: Map<String, Value>, version: Version) -> Result<Self, ApiError> {
-        let mut members = Members::new(body, "assign", version);
+    pub fn parse(mut members: Members) -> Result<Self, ApiError> {
         let assignments = members.objects("assignments", TYPE)?;
-        let group_assignments = match version {
+        let group_assignments = match members.version() {
             Version::Beta => members.objects("deviceConfigurationGroupAssignments", GROUP_ASSIGNMENT_TYPE)?,
             Version::V1 => None,
         };
@@ -329,6 +328,14 @@ struct ShownTarget<'a> {
 }
 
 impl Assignment {
+    /// A direct assignment was made by its configuration, which is stored as
+    /// nothing: what was read can be sent back and is the same row.
+    fn settle(&mut self) {
+        if self.source == "direct" && self.source_id.as_deref() == Some(&*self.device_configuration_id.to_string()) {
+            self.source_id = None;
+        }
+    }
+
     /// As an element of a collection, and as the answer to a create.
     pub fn shown(&self, version: Version) -> Shown<'_> {
         // The base target goes out as the documented example has it, without '#'.

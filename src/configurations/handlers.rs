@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, http::header::LOCATION, web::Data};
 use sqlx::PgPool;
 
 use super::{
-    model::{Configuration, ConfigurationId, ConfigurationPatch, NewConfiguration},
+    model::{Configuration, ConfigurationId, ConfigurationPatch, NewConfiguration, TYPE},
     sql,
 };
 use crate::{
@@ -33,7 +33,7 @@ pub async fn list(pool: Data<PgPool>, links: Links) -> Result<HttpResponse, ApiE
 /// # Errors
 /// 409 when the id belongs to another configuration.
 pub async fn create(pool: Data<PgPool>, links: Links, body: Body) -> Result<HttpResponse, ApiError> {
-    let new = NewConfiguration::parse(body.0, links.version)?;
+    let new = NewConfiguration::parse(body.members(TYPE))?;
     let id = ConfigurationId(new.id);
     let mut connection = pool.acquire().await?;
     let stored =
@@ -68,7 +68,7 @@ pub async fn update(
     preferences: Preferences,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
-    let patch = ConfigurationPatch::parse(body.0, links.version)?;
+    let patch = ConfigurationPatch::parse(body.members(TYPE))?;
     let mut transaction = pool.begin().await?;
     let stored = sql::find_for_update(&mut transaction, id).await?;
     let mut stored = stored.ok_or_else(|| ConfigurationId::not_found(id))?;

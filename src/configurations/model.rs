@@ -119,14 +119,16 @@ const NAVIGATION: [(&str, &str); 7] = [
 impl NewConfiguration {
     /// # Errors
     /// 400 that names the member that is wrong.
-    pub fn parse(body: Map<String, Value>, version: Version) -> Result<Self, ApiError> {
-        let mut members = Members::new(body, TYPE, version);
+    pub fn parse(mut members: Members) -> Result<Self, ApiError> {
         let Some(odata_type) = odata_type(&mut members)? else { return Err(abstract_class()) };
         let Some(display_name) = members.string("displayName")? else {
-            return Err(ApiError::model("The member 'displayName' is missing. A device configuration needs a name."));
+            let path = members.path("displayName");
+            return Err(ApiError::model(format!(
+                "The member '{path}' is missing. A device configuration needs a name."
+            )));
         };
         let description = members.nullable_string("description")?.flatten();
-        let id = key::of_new_row(&mut members)?;
+        let id = key::of_new_row(&mut members)?.unwrap_or_else(Uuid::now_v7);
         // An export carries its assignments; they belong to the configuration it was taken from.
         members.any("assignments");
         let properties = Json(own_properties(members)?);
@@ -145,8 +147,7 @@ impl NewConfiguration {
 impl ConfigurationPatch {
     /// # Errors
     /// 400 that names the member that is wrong.
-    pub fn parse(body: Map<String, Value>, version: Version) -> Result<Self, ApiError> {
-        let mut members = Members::new(body, TYPE, version);
+    pub fn parse(mut members: Members) -> Result<Self, ApiError> {
         let odata_type = odata_type(&mut members)?;
         let display_name = members.string("displayName")?;
         let description = members.nullable_string("description")?;

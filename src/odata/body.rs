@@ -16,7 +16,7 @@ use actix_web::{
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use serde_json::{Map, Value};
 
-use super::json;
+use super::{json, links::Version, members::Members};
 use crate::error::ApiError;
 
 /// `server.max_body_bytes`, as the extractor finds it.
@@ -25,7 +25,17 @@ pub struct Limit(pub usize);
 
 /// The JSON object in the body of a request.
 #[derive(Debug)]
-pub struct Body(pub Map<String, Value>);
+pub struct Body {
+    values: Map<String, Value>,
+    version: Version,
+}
+
+impl Body {
+    /// Its members, to be read as `type_name`.
+    pub fn members(self, type_name: &'static str) -> Members {
+        Members::new(self.values, String::new(), type_name, self.version)
+    }
+}
 
 impl FromRequest for Body {
     type Error = ApiError;
@@ -37,13 +47,14 @@ impl FromRequest for Body {
             let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
             if announced.unwrap_or(0) > limit { Err(ApiError::too_large(limit)) } else { Ok(encoding) }
         });
+        let version = Version::of(request);
         let payload = web::Payload::from_request(request, payload);
         Box::pin(async move {
             let encoding = readable?;
             let unread = |_| ApiError::bad_request("The request body could not be read to its end.");
             let read = payload.await.map_err(unread)?.to_bytes_limited(limit).await;
             let bytes = read.map_err(|_| ApiError::too_large(limit))?.map_err(unread)?;
-            json::object(&encoding.decode(bytes, limit)?).map(Self)
+            Ok(Self { values: json::object(&encoding.decode(bytes, limit)?)?, version })
         })
     }
 }

@@ -16,20 +16,20 @@ pub fn guid(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
 }
 
-/// The `id` for a new row: the client's, else a UUIDv7.
+/// The `id` that a client gives a new row; `None` leaves it to the service.
 ///
 /// Exports carry ids of Graph's own form, `guid_guid`. They name a row of
 /// another store and are replaced.
 ///
 /// # Errors
 /// 400 for any other `id`.
-pub fn of_new_row(members: &mut Members) -> Result<Uuid, ApiError> {
-    let Some(text) = members.string("id")? else { return Ok(Uuid::now_v7()) };
+pub fn of_new_row(members: &mut Members) -> Result<Option<Uuid>, ApiError> {
+    let Some(text) = members.string("id")? else { return Ok(None) };
     if let Some(id) = guid(&text) {
-        return Ok(id);
+        return Ok(Some(id));
     }
     match text.split_once('_') {
-        Some((left, right)) if guid(left).is_some() && guid(right).is_some() => Ok(Uuid::now_v7()),
+        Some((left, right)) if guid(left).is_some() && guid(right).is_some() => Ok(None),
         _ => Err(ApiError::model(format!(
             "The value '{}' of '{}' is not a GUID. Send a GUID, or no id: the service then makes one.",
             text.escape_debug(),

@@ -17,6 +17,11 @@ pub enum Version {
 }
 
 impl Version {
+    /// What the route table says of the path of a request.
+    pub fn of(request: &HttpRequest) -> Self {
+        request.app_data().copied().unwrap_or(Self::V1)
+    }
+
     /// Its segment in a link.
     pub fn segment(self) -> &'static str {
         match self {
@@ -66,7 +71,7 @@ impl FromRequest for Links {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let version = request.app_data::<Version>().copied().unwrap_or(Version::V1);
+        let version = Version::of(request);
         let scheme = if request.app_config().secure() { "https" } else { "http" };
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).filter(|host| !host.is_empty());
         let host = host.map_or_else(|| request.app_config().local_addr().to_string(), str::to_owned);

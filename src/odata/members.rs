@@ -10,6 +10,7 @@ use super::{json, links::Version};
 use crate::error::ApiError;
 
 /// A JSON object on its way to become a value of `type_name`.
+#[derive(Debug)]
 pub struct Members {
     path: String,
     type_name: &'static str,
@@ -18,9 +19,10 @@ pub struct Members {
 }
 
 impl Members {
-    /// The body of a request, to be read as `type_name` of `version`.
-    pub fn new(values: Map<String, Value>, type_name: &'static str, version: Version) -> Self {
-        Self { path: String::new(), type_name, version, values }
+    /// An object that stands at `path` of what was sent, empty for all of it,
+    /// to be read as `type_name` of `version`.
+    pub fn new(values: Map<String, Value>, path: String, type_name: &'static str, version: Version) -> Self {
+        Self { path, type_name, version, values }
     }
 
     /// The version that was asked for.
@@ -195,7 +197,7 @@ mod tests {
 
     fn members(value: Value) -> Members {
         let Value::Object(values) = value else { panic!("an object") };
-        Members::new(values, "deviceConfigurationAssignment", Version::V1)
+        Members::new(values, String::new(), "deviceConfigurationAssignment", Version::V1)
     }
 
     #[test]

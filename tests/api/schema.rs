@@ -3,7 +3,7 @@
 use devicegraph::{
     assignments::{model::NewAssignment, sql},
     configurations::model::ConfigurationId,
-    odata::links::Version,
+    odata::{links::Version, members::Members},
 };
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool, Row, postgres::PgPoolOptions};
@@ -159,7 +159,7 @@ async fn the_target_key_of_the_table_is_the_one_of_the_code() {
     ];
     for target in targets {
         let body = json!({ "target": target }).as_object().expect("an object").clone();
-        let new = NewAssignment::parse(body, Version::V1).expect("valid");
+        let new = NewAssignment::parse(Members::new(body, String::new(), "", Version::V1)).expect("valid");
         let row = new.row(ConfigurationId(CONFIGURATION.parse().expect("a GUID")));
         let mut connection = pool.acquire().await.expect("a connection");
         assert_eq!(sql::insert(&mut connection, &row).await.expect("a row").as_ref(), Some(&row));
