@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, http::header::LOCATION, web::Data};
 use sqlx::{Acquire, PgConnection, PgPool};
+use uuid::Uuid;
 
 use super::{
     model::{Assignment, AssignmentId, AssignmentPatch, AssignmentSet, NewAssignment, TYPE},
@@ -63,7 +64,8 @@ async fn insert(
     new: &NewAssignment,
     version: Version,
 ) -> Result<Assignment, ApiError> {
-    let (id, row, target_key) = (AssignmentId(new.id), new.row(configuration), new.target.key());
+    let id = AssignmentId(new.id.unwrap_or_else(Uuid::now_v7));
+    let (row, target_key) = (new.row(configuration, id), new.target.key());
     for _ in 0..TRIES {
         let inserted = sql::insert(connection, &row).await;
         if let Some(stored) = inserted.map_err(|error| ApiError::from_commit(error, path(configuration, id)))? {
@@ -185,8 +187,8 @@ pub async fn assign(
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let set = AssignmentSet::parse(body.members("assign"))?;
-    let rows: Vec<Assignment> = set.0.iter().map(|new| new.row(configuration)).collect();
-    let keys: Vec<String> = set.0.iter().filter_map(|new| new.target.key()).collect();
+    let rows: Vec<Assignment> = set.0.iter().map(|new| new.row(configuration, AssignmentId(Uuid::now_v7()))).collect();
+    let keys: Vec<_> = set.0.iter().map(|new| new.target.key()).collect();
     let mut transaction = pool.begin().await?;
     if !configurations::sql::lock(&mut transaction, configuration).await? {
         return Err(ConfigurationId::not_found(configuration));

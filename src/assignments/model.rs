@@ -87,8 +87,8 @@ pub struct Assignment {
 /// An assignment that a client asks for.
 #[derive(Debug)]
 pub struct NewAssignment {
-    /// The client's id, else a new one.
-    pub id: Uuid,
+    /// The client's id; `None` leaves it to the service.
+    pub id: Option<Uuid>,
     /// Who gets the configuration.
     pub target: Target,
     beta: BetaMembers,
@@ -137,7 +137,7 @@ impl BetaMembers {
 
 fn check_type(members: &mut Members, expected: &'static str) -> Result<(), ApiError> {
     match members.string("@odata.type")? {
-        Some(odata_type) => catalogue::resolve(&odata_type, expected).map(drop),
+        Some(odata_type) => members.located(catalogue::resolve(&odata_type, expected)).map(drop),
         None => Ok(()),
     }
 }
@@ -151,22 +151,22 @@ impl NewAssignment {
     /// 400 that names the member that is wrong.
     pub fn parse(mut members: Members) -> Result<Self, ApiError> {
         let id = key::of_new_row(&mut members)?;
-        Self::parse_with_id(members, id.unwrap_or_else(Uuid::now_v7))
+        Ok(Self { id, ..Self::parse_without_id(members)? })
     }
 
-    fn parse_with_id(mut members: Members, id: Uuid) -> Result<Self, ApiError> {
+    fn parse_without_id(mut members: Members) -> Result<Self, ApiError> {
         check_type(&mut members, TYPE)?;
         let Some(target) = members.object("target", target::TYPE)? else { return Err(missing_target(&members)) };
         let (target, filter) = Target::parse(target)?;
         let beta = BetaMembers::parse(&mut members, filter)?;
         members.finish()?;
-        Ok(Self { id, target, beta })
+        Ok(Self { id: None, target, beta })
     }
 
-    /// The row that it makes below `configuration`.
-    pub fn row(&self, configuration: ConfigurationId) -> Assignment {
+    /// The row of the key `id` that it makes below `configuration`.
+    pub fn row(&self, configuration: ConfigurationId, id: AssignmentId) -> Assignment {
         let mut row = Assignment {
-            id: self.id,
+            id: id.0,
             device_configuration_id: configuration.0,
             target_type: String::new(),
             group_id: None,
@@ -272,7 +272,7 @@ impl AssignmentSet {
         let path = members.path("target");
         // Elements that were read before carry ids; which of them stays is decided by target.
         members.string("id")?;
-        Ok((path, NewAssignment::parse_with_id(members, Uuid::now_v7())?))
+        Ok((path, NewAssignment::parse_without_id(members)?))
     }
 
     /// <https://learn.microsoft.com/graph/api/resources/intune-deviceconfig-deviceconfigurationgroupassignment>
@@ -289,7 +289,7 @@ impl AssignmentSet {
             _ => Target::Group(group),
         };
         members.finish()?;
-        Ok((path, NewAssignment { id: Uuid::now_v7(), target, beta: BetaMembers::default() }))
+        Ok((path, NewAssignment { id: None, target, beta: BetaMembers::default() }))
     }
 }
 

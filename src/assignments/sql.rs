@@ -158,30 +158,60 @@ pub async fn delete(
 ///
 /// `target_keys` has the key of each row. An assignment whose target stays
 /// keeps its id; what `/beta` adds to it is replaced only when `beta` says that
-/// the rows speak of it.
+/// the rows speak of it. The base target, which has no key, is told by its id.
 pub async fn replace(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
     rows: &[Assignment],
-    target_keys: &[String],
+    target_keys: &[Option<String>],
     beta: bool,
 ) -> sqlx::Result<()> {
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     let target_types: Vec<&str> = rows.iter().map(|row| row.target_type.as_str()).collect();
+    let filter_ids: Vec<Option<&str>> = rows.iter().map(|row| row.filter_id.as_deref()).collect();
+    let filter_types: Vec<&str> = rows.iter().map(|row| row.filter_type.as_str()).collect();
+    let intents: Vec<&str> = rows.iter().map(|row| row.intent.as_str()).collect();
+    let sources: Vec<&str> = rows.iter().map(|row| row.source.as_str()).collect();
+    let source_ids: Vec<Option<&str>> = rows.iter().map(|row| row.source_id.as_deref()).collect();
     sqlx::query!(
         "DELETE FROM device_configuration_assignments AS a
-         WHERE device_configuration_id = $1
+         WHERE a.device_configuration_id = $1
+           AND NOT (a.target_key IS NULL AND a.id = ANY ($2))
            AND NOT EXISTS (
-               SELECT FROM unnest($2::text[], $3::text[]) AS kept (target_type, target_key)
+               SELECT FROM unnest($3::text[], $4::text[]) AS kept (target_type, target_key)
                WHERE kept.target_type = a.target_type AND kept.target_key = a.target_key)",
         configuration.0,
+        &ids,
         &target_types as &[&str],
-        target_keys,
+        target_keys as &[Option<String>],
     )
     .execute(&mut *connection)
     .await?;
+    if beta {
+        sqlx::query!(
+            "UPDATE device_configuration_assignments AS a
+             SET filter_id = new.filter_id, filter_type = new.filter_type, intent = new.intent, source = new.source,
+                 source_id = new.source_id, last_modified_date_time = clock_timestamp()
+             FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+                  AS new (id, target_key, filter_id, filter_type, intent, source, source_id)
+             WHERE a.device_configuration_id = $1
+               AND coalesce(a.target_key, a.id::text) = coalesce(new.target_key, new.id::text)
+               AND (a.filter_id, a.filter_type, a.intent, a.source, a.source_id) IS DISTINCT FROM
+                   (new.filter_id, new.filter_type, new.intent, new.source, new.source_id)",
+            configuration.0,
+            &ids,
+            target_keys as &[Option<String>],
+            &filter_ids as &[Option<&str>],
+            &filter_types as &[&str],
+            &intents as &[&str],
+            &sources as &[&str],
+            &source_ids as &[Option<&str>],
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
     sqlx::query!(
-        "INSERT INTO device_configuration_assignments AS a
+        "INSERT INTO device_configuration_assignments
              (id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent,
               source, source_id)
          SELECT new.id, $1, new.target_type, new.group_id, new.collection_id, new.filter_id, new.filter_type,
@@ -189,23 +219,17 @@ pub async fn replace(
          FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
                      $10::text[])
               AS new (id, target_type, group_id, collection_id, filter_id, filter_type, intent, source, source_id)
-         ON CONFLICT ON CONSTRAINT device_configuration_assignments_target_key DO UPDATE
-         SET filter_id = EXCLUDED.filter_id, filter_type = EXCLUDED.filter_type, intent = EXCLUDED.intent,
-             source = EXCLUDED.source, source_id = EXCLUDED.source_id, last_modified_date_time = clock_timestamp()
-         WHERE $11
-           AND (a.filter_id, a.filter_type, a.intent, a.source, a.source_id) IS DISTINCT FROM
-               (EXCLUDED.filter_id, EXCLUDED.filter_type, EXCLUDED.intent, EXCLUDED.source, EXCLUDED.source_id)",
+         ON CONFLICT DO NOTHING",
         configuration.0,
         &ids,
         &target_types as &[&str],
         &rows.iter().map(|row| row.group_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
         &rows.iter().map(|row| row.collection_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
-        &rows.iter().map(|row| row.filter_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
-        &rows.iter().map(|row| row.filter_type.as_str()).collect::<Vec<_>>() as &[&str],
-        &rows.iter().map(|row| row.intent.as_str()).collect::<Vec<_>>() as &[&str],
-        &rows.iter().map(|row| row.source.as_str()).collect::<Vec<_>>() as &[&str],
-        &rows.iter().map(|row| row.source_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
-        beta,
+        &filter_ids as &[Option<&str>],
+        &filter_types as &[&str],
+        &intents as &[&str],
+        &sources as &[&str],
+        &source_ids as &[Option<&str>],
     )
     .execute(connection)
     .await

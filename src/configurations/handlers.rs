@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, http::header::LOCATION, web::Data};
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::{
     model::{Configuration, ConfigurationId, ConfigurationPatch, NewConfiguration, TYPE},
@@ -34,10 +35,10 @@ pub async fn list(pool: Data<PgPool>, links: Links) -> Result<HttpResponse, ApiE
 /// 409 when the id belongs to another configuration.
 pub async fn create(pool: Data<PgPool>, links: Links, body: Body) -> Result<HttpResponse, ApiError> {
     let new = NewConfiguration::parse(body.members(TYPE))?;
-    let id = ConfigurationId(new.id);
+    let id = ConfigurationId(new.id.unwrap_or_else(Uuid::now_v7));
     let mut connection = pool.acquire().await?;
     let stored =
-        match sql::insert(&mut connection, &new).await.map_err(|error| ApiError::from_commit(error, path(id)))? {
+        match sql::insert(&mut connection, id, &new).await.map_err(|error| ApiError::from_commit(error, path(id)))? {
             Some(stored) => stored,
             None => match sql::find(&mut connection, id).await? {
                 Some(stored) if new.made(&stored) => stored,

@@ -80,8 +80,8 @@ pub struct Configuration {
 /// A configuration that a client asks for.
 #[derive(Debug)]
 pub struct NewConfiguration {
-    /// The client's id, else a new one.
-    pub id: Uuid,
+    /// The client's id; `None` leaves it to the service.
+    pub id: Option<Uuid>,
     /// Concrete Graph type without its namespace.
     pub odata_type: String,
     /// Name that an administrator reads.
@@ -120,7 +120,9 @@ impl NewConfiguration {
     /// # Errors
     /// 400 that names the member that is wrong.
     pub fn parse(mut members: Members) -> Result<Self, ApiError> {
-        let Some(odata_type) = odata_type(&mut members)? else { return Err(abstract_class()) };
+        let Some(odata_type) = odata_type(&mut members)? else {
+            return members.located(Err(abstract_class()));
+        };
         let Some(display_name) = members.string("displayName")? else {
             let path = members.path("displayName");
             return Err(ApiError::model(format!(
@@ -128,7 +130,7 @@ impl NewConfiguration {
             )));
         };
         let description = members.nullable_string("description")?.flatten();
-        let id = key::of_new_row(&mut members)?.unwrap_or_else(Uuid::now_v7);
+        let id = key::of_new_row(&mut members)?;
         // An export carries its assignments; they belong to the configuration it was taken from.
         members.any("assignments");
         let properties = Json(own_properties(members)?);
@@ -186,8 +188,8 @@ fn abstract_class() -> ApiError {
 /// type that Graph has and the catalogue does not is taken at its word.
 fn odata_type(members: &mut Members) -> Result<Option<String>, ApiError> {
     let Some(text) = members.string("@odata.type")? else { return Ok(None) };
-    match catalogue::resolve(&text, TYPE) {
-        Ok(found) if found.is_abstract() => Err(abstract_class()),
+    match members.located(catalogue::resolve(&text, TYPE)) {
+        Ok(found) if found.is_abstract() => members.located(Err(abstract_class())),
         Ok(found) => Ok(Some(found.name().to_owned())),
         Err(refusal) => match catalogue::undeclared(&text) {
             Some(name) if members.version() == Version::Beta => Ok(Some(name.to_owned())),

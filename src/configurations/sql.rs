@@ -8,7 +8,11 @@ use sqlx::{PgConnection, types::Json};
 use super::model::{Configuration, ConfigurationId, NewConfiguration};
 
 /// Inserts a configuration; `None` when its id is taken.
-pub async fn insert(connection: &mut PgConnection, new: &NewConfiguration) -> sqlx::Result<Option<Configuration>> {
+pub async fn insert(
+    connection: &mut PgConnection,
+    id: ConfigurationId,
+    new: &NewConfiguration,
+) -> sqlx::Result<Option<Configuration>> {
     sqlx::query_as!(
         Configuration,
         r#"INSERT INTO device_configurations (id, odata_type, display_name, description, properties)
@@ -17,7 +21,7 @@ pub async fn insert(connection: &mut PgConnection, new: &NewConfiguration) -> sq
            RETURNING
                 id, odata_type, display_name, description, version, created_date_time,
                 last_modified_date_time, properties AS "properties: Json<Map<String, Value>>""#,
-        new.id,
+        id.0,
         new.odata_type,
         new.display_name,
         new.description,

@@ -173,12 +173,26 @@ impl Members {
     }
 
     fn unknown(&self, name: &str) -> ApiError {
-        let at = if self.path.is_empty() { String::new() } else { format!(" It stands in '{}'.", self.path) };
-        ApiError::model(format!(
-            "The property '{}' does not exist on type 'microsoft.graph.{}'. Make sure to only use property names that are defined by the type.{at}",
+        self.locate(ApiError::model(format!(
+            "The property '{}' does not exist on type 'microsoft.graph.{}'. Make sure to only use property names that are defined by the type.",
             name.escape_debug(),
             self.type_name,
-        ))
+        )))
+    }
+
+    /// Adds to Graph's words, which name no place, where this object stands.
+    ///
+    /// # Errors
+    /// That of `result`.
+    pub fn located<T>(&self, result: Result<T, ApiError>) -> Result<T, ApiError> {
+        result.map_err(|refusal| self.locate(refusal))
+    }
+
+    fn locate(&self, refusal: ApiError) -> ApiError {
+        match self.path.is_empty() {
+            true => refusal,
+            false => ApiError::model(format!("{refusal} It stands in '{}'.", self.path)),
+        }
     }
 }
 
