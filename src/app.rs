@@ -1,6 +1,10 @@
 //! The service put together: bind, open the database, migrate, serve, stop.
 
-use std::net::TcpListener;
+use std::{
+    net::TcpListener,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use actix_web::{App, HttpServer, dev, middleware::from_fn, web::Data};
 use anyhow::Context;
@@ -12,7 +16,7 @@ use crate::{
     config::{self, Settings},
     database::{self, Database},
     odata::{body, url},
-    routes, telemetry,
+    routes, telemetry, transfer,
 };
 
 /// Runs the service until a signal stops it.
@@ -36,7 +40,8 @@ async fn serve(settings: &Settings, listener: TcpListener, pool: &PgPool, stop: 
         false => database::check_unknown(pool).await?,
     }
     let address = listener.local_addr()?;
-    let server = server(&settings.server, listener, pool.clone())?;
+    let seeded = Data::new(Seeded(AtomicBool::new(settings.database.seed.is_none())));
+    let server = server(&settings.server, listener, pool.clone(), seeded.clone())?;
     tracing::warn!("authorization is disabled: everyone who can reach {address} may read and change everything");
     tracing::info!("listening on http://{address}");
     let handle = server.handle();
@@ -45,9 +50,29 @@ async fn serve(settings: &Settings, listener: TcpListener, pool: &PgPool, stop: 
         tracing::info!("stopping: finishing the requests in flight");
         handle.stop(true).await;
     });
-    let served = server.await.context("the server failed");
+    let serving = async { server.await.context("the server failed") };
+    let served = tokio::try_join!(serving, seed(&settings.database, pool, &seeded));
     stopping.abort();
-    served
+    served.map(drop)
+}
+
+/// Whether `database.seed` is in the database; always, where it is not set.
+pub struct Seeded(pub AtomicBool);
+
+/// Fills a database that has no configuration. The service is live meanwhile
+/// and not ready.
+async fn seed(settings: &config::Database, pool: &PgPool, seeded: &Seeded) -> anyhow::Result<()> {
+    let Some(path) = &settings.seed else { return Ok(()) };
+    while !database::is_migrated(pool).await? {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    if transfer::count(pool).await? == 0 {
+        let seeds = transfer::read(path).context("database.seed")?;
+        let done = transfer::seed(pool, &seeds, || ()).await.context("database.seed")?;
+        tracing::info!(configurations = done.created, "seeded from {}", path.display());
+    }
+    seeded.0.store(true, Ordering::Release);
+    Ok(())
 }
 
 fn listen(settings: &config::Server) -> anyhow::Result<TcpListener> {
@@ -60,12 +85,18 @@ fn listen(settings: &config::Server) -> anyhow::Result<TcpListener> {
 ///
 /// # Errors
 /// When the listener cannot be served.
-pub fn server(settings: &config::Server, listener: TcpListener, pool: PgPool) -> anyhow::Result<dev::Server> {
+pub fn server(
+    settings: &config::Server,
+    listener: TcpListener,
+    pool: PgPool,
+    seeded: Data<Seeded>,
+) -> anyhow::Result<dev::Server> {
     let limit = body::Limit(settings.max_body_bytes);
     let pool = Data::new(pool);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(pool.clone())
+            .app_data(seeded.clone())
             .app_data(limit)
             .configure(routes::configure)
             .wrap(from_fn(url::check))

@@ -1,13 +1,28 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
-use clap::{Parser, Subcommand};
+use anyhow::{Context, bail};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use indicatif::{ProgressBar, ProgressStyle};
+use sqlx::PgPool;
 
-use crate::{app, config::Settings, database, database::Database, telemetry};
+use crate::{
+    app,
+    config::{self, Settings},
+    database::{self, Database},
+    telemetry, transfer,
+};
 
 /// Keeps device configurations and their assignments in PostgreSQL and speaks
 /// the Microsoft Graph dialect for them.
+///
+/// Without a command it runs the service. Without a database in its settings
+/// it starts a private PostgreSQL from the binaries installed here.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Cli {
@@ -18,12 +33,41 @@ pub struct Cli {
     command: Option<Command>,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
     /// Run the service (what no command means)
     Serve,
     /// Apply the pending migrations and end
     Migrate,
+    /// Load an export: all of it or, when anything is wrong, nothing
+    ///
+    /// Configurations that are there are made what the files say. Running it
+    /// twice changes nothing.
+    Seed {
+        /// A JSON file, or a folder of them
+        path: PathBuf,
+    },
+    /// Write every configuration with its assignments, a file each
+    ///
+    /// The same data gives the same bytes, so that git shows real changes
+    /// only. Files of configurations that are gone are removed.
+    Export {
+        /// The folder to write to
+        folder: PathBuf,
+    },
+    /// Delete every configuration and every assignment
+    Reset {
+        /// Really
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Ask the service of these settings whether it is ready
+    Health,
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 impl Cli {
@@ -32,16 +76,89 @@ impl Cli {
     /// # Errors
     /// Whatever keeps it from being done, in one line that names the remedy.
     pub async fn run(self) -> anyhow::Result<()> {
+        let command = self.command.unwrap_or(Command::Serve);
+        if let Command::Completions { shell } = command {
+            clap_complete::generate(shell, &mut Self::command(), "devicegraph", &mut io::stdout());
+            return Ok(());
+        }
         let settings = Settings::load(self.config.as_deref())?;
         telemetry::start(&settings.log)?;
-        match self.command.unwrap_or(Command::Serve) {
+        match command {
             Command::Serve => app::run(&settings).await,
-            Command::Migrate => {
-                let database = Database::open(&settings.database).await?;
-                let migrated = database::migrate(&database.pool).await;
+            Command::Health => health(&settings.server),
+            command => {
+                let database = Database::open_beside_service(&settings.database).await?;
+                let done = command.run(&settings.database, &database.pool).await;
                 database.close().await;
-                migrated
+                done
             }
         }
     }
+}
+
+impl Command {
+    /// What needs the database and no service.
+    async fn run(self, settings: &config::Database, pool: &PgPool) -> anyhow::Result<()> {
+        if settings.migrate || matches!(self, Self::Migrate) {
+            database::migrate(pool).await?;
+        }
+        match self {
+            Self::Seed { path } => seed(pool, &path).await,
+            Self::Export { folder } => export(pool, &folder).await,
+            Self::Reset { yes: true } => {
+                let deleted = transfer::reset(pool).await?;
+                tracing::info!(deleted, "every configuration and every assignment is deleted");
+                Ok(())
+            }
+            Self::Reset { yes: false } => {
+                bail!("reset deletes every configuration and every assignment; say --yes if you mean it")
+            }
+            Self::Migrate | Self::Serve | Self::Health | Self::Completions { .. } => Ok(()),
+        }
+    }
+}
+
+async fn seed(pool: &PgPool, path: &Path) -> anyhow::Result<()> {
+    let seeds = transfer::read(path)?;
+    let bar = progress(seeds.len());
+    let done = transfer::seed(pool, &seeds, || bar.inc(1)).await?;
+    bar.finish_and_clear();
+    tracing::info!(
+        created = done.created,
+        changed = done.changed,
+        unchanged = done.unchanged,
+        "seeded from {}",
+        path.display()
+    );
+    Ok(())
+}
+
+async fn export(pool: &PgPool, folder: &Path) -> anyhow::Result<()> {
+    let bar = progress(transfer::count(pool).await?);
+    let written = transfer::export(pool, folder, || bar.inc(1)).await?;
+    bar.finish_and_clear();
+    tracing::info!(configurations = written, "exported to {}", folder.display());
+    Ok(())
+}
+
+/// On standard error, and only when that is a terminal.
+fn progress(length: usize) -> ProgressBar {
+    let bar = ProgressBar::new(length as u64);
+    match ProgressStyle::with_template("{bar:40} {pos}/{len} configurations, {eta} left") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// For the health check of a container, which has no other client in it.
+fn health(server: &config::Server) -> anyhow::Result<()> {
+    let host = match server.host.as_str() {
+        "0.0.0.0" => "127.0.0.1",
+        "::" => "[::1]",
+        host => host,
+    };
+    let url = format!("http://{host}:{}/health/ready", server.port);
+    let agent =
+        ureq::Agent::config_builder().timeout_global(Some(std::time::Duration::from_secs(2))).build().new_agent();
+    agent.get(&url).call().map(drop).with_context(|| format!("{url} is not ready"))
 }

@@ -50,6 +50,8 @@ pub struct Database {
     pub url: Option<SecretString>,
     /// Folder of the private server; `None` is the default for this user.
     pub data_dir: Option<PathBuf>,
+    /// Export that an empty database is filled with at start.
+    pub seed: Option<PathBuf>,
     /// Whether pending migrations are applied at start.
     pub migrate: bool,
     /// Connections held open at most.

@@ -13,6 +13,7 @@
 //! | [`configurations`] | what is assigned |
 //! | [`catalogue`] | Graph's types, as data |
 //! | [`odata`] | what is the same for every resource: bodies, ids, links, options |
+//! | [`transfer`] | exports in files: seed, export, reset |
 //! | [`error`] | every refusal, and how it becomes HTTP |
 //! | [`auth`] | who may call |
 //! | [`database`] | which PostgreSQL, its migrations, the private server |
@@ -34,3 +35,4 @@ pub mod error;
 pub mod odata;
 pub mod routes;
 pub mod telemetry;
+pub mod transfer;

@@ -3,6 +3,8 @@
 //! Everything that the service answers stands here; a method that a path does
 //! not have is 405 with those it has, any other path is 404.
 
+use std::sync::atomic::Ordering;
+
 use actix_web::{
     HttpRequest, HttpResponse, Resource, Route, Scope, guard,
     http::Method,
@@ -11,13 +13,14 @@ use actix_web::{
 use sqlx::PgPool;
 
 use crate::{
-    assignments::handlers as assignments, configurations::handlers as configurations, database, error::ApiError,
-    odata::links::Version,
+    app::Seeded, assignments::handlers as assignments, configurations::handlers as configurations, database,
+    error::ApiError, odata::links::Version,
 };
 
 /// Adds every route to an application.
 pub fn configure(service: &mut ServiceConfig) {
     service
+        .service(at("/", [(Method::GET, to(welcome))]))
         .service(at("/health/live", [(Method::GET, to(live))]))
         .service(at("/health/ready", [(Method::GET, to(ready))]))
         .service(graph(scope("/v1.0").app_data(Version::V1)))
@@ -81,14 +84,28 @@ async fn unknown(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     )))
 }
 
+/// What this is, and where to go.
+async fn welcome() -> HttpResponse {
+    HttpResponse::Ok().json(serde_json::json!({
+        "name": env!("CARGO_PKG_NAME"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "deviceConfigurations": "/v1.0/deviceManagement/deviceConfigurations",
+        "ready": "/health/ready",
+    }))
+}
+
 /// The process is up. Says nothing of the database, so that nobody restarts
 /// the service for an outage of it.
 async fn live() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({"status": "live"}))
 }
 
-/// The database answers and holds every migration of this release.
-async fn ready(pool: Data<PgPool>) -> Result<HttpResponse, ApiError> {
+/// The database answers and holds every migration of this release, and the
+/// seed where the settings name one.
+async fn ready(pool: Data<PgPool>, seeded: Data<Seeded>) -> Result<HttpResponse, ApiError> {
+    if !seeded.0.load(Ordering::Acquire) {
+        return Err(ApiError::unavailable(anyhow::anyhow!("database.seed is being loaded")));
+    }
     match database::is_migrated(&pool).await? {
         true => Ok(HttpResponse::Ok().json(serde_json::json!({"status": "ready"}))),
         false => {

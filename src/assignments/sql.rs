@@ -235,3 +235,24 @@ pub async fn replace(
     .await
     .map(drop)
 }
+
+/// The assignments of several configurations, in the order of their ids.
+pub async fn list_of(connection: &mut PgConnection, configurations: &[Uuid]) -> sqlx::Result<Vec<Assignment>> {
+    sqlx::query_as!(
+        Assignment,
+        r#"SELECT
+                id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent,
+                source, source_id
+           FROM device_configuration_assignments
+           WHERE device_configuration_id = ANY ($1)
+           ORDER BY id"#,
+        configurations,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Deletes every assignment.
+pub async fn delete_all(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM device_configuration_assignments").execute(connection).await.map(drop)
+}

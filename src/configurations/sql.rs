@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value};
 use sqlx::{PgConnection, types::Json};
+use uuid::Uuid;
 
 use super::model::{Configuration, ConfigurationId, NewConfiguration};
 
@@ -122,4 +123,32 @@ pub async fn update(connection: &mut PgConnection, changed: &Configuration) -> s
 pub async fn delete(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<bool> {
     let done = sqlx::query!("DELETE FROM device_configurations WHERE id = $1", id.0).execute(connection).await?;
     Ok(done.rows_affected() > 0)
+}
+
+/// Configurations in the order of their ids, from the one after `after` on.
+pub async fn page(connection: &mut PgConnection, after: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<Configuration>> {
+    sqlx::query_as!(
+        Configuration,
+        r#"SELECT
+                id, odata_type, display_name, description, version, created_date_time,
+                last_modified_date_time, properties AS "properties: Json<Map<String, Value>>"
+           FROM device_configurations
+           WHERE $1::uuid IS NULL OR id > $1
+           ORDER BY id
+           LIMIT $2"#,
+        after,
+        limit,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// How many there are.
+pub async fn count(connection: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM device_configurations"#).fetch_one(connection).await
+}
+
+/// Deletes every configuration, and every assignment with it; how many.
+pub async fn delete_all(connection: &mut PgConnection) -> sqlx::Result<u64> {
+    Ok(sqlx::query!("DELETE FROM device_configurations").execute(connection).await?.rows_affected())
 }

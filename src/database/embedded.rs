@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
@@ -58,6 +58,19 @@ pub struct Server {
     _lock: Flock<File>,
 }
 
+/// The server of `folder` when a service runs it: what a command uses beside
+/// that service.
+///
+/// # Errors
+/// When the folder cannot be used or the server does not answer.
+pub async fn of_running_service(folder: &Path) -> anyhow::Result<Option<PgConnectOptions>> {
+    let cluster = Cluster::prepare(folder)?;
+    match (cluster.lock()?, Postmaster::running(&cluster.data())?) {
+        (Err(_), Some(postmaster)) => Ok(Some(cluster.connect(postmaster).await?.1)),
+        _ => Ok(None),
+    }
+}
+
 impl Server {
     /// Starts the server in `folder`, makes it there, or adopts the one that runs.
     ///
@@ -66,7 +79,10 @@ impl Server {
     /// does not start; the message says what to do.
     pub async fn start(folder: &Path) -> anyhow::Result<Self> {
         let cluster = Cluster::prepare(folder)?;
-        let lock = cluster.lock()?;
+        let lock = cluster.lock()?.map_err(|pid| {
+            let folder = cluster.folder.display();
+            anyhow!("another devicegraph (process {pid}) uses {folder}; stop it, or give this one a folder with database.data_dir or a database with DATABASE_URL")
+        })?;
         let postmaster = match Postmaster::running(&cluster.data())? {
             Some(postmaster) => {
                 tracing::info!("adopting the private PostgreSQL that an earlier run left behind");
@@ -137,8 +153,9 @@ impl Cluster {
         self.folder.join("data")
     }
 
-    /// Takes the folder for this process; the kernel gives it back, however it ends.
-    fn lock(&self) -> anyhow::Result<Flock<File>> {
+    /// Takes the folder for this process; the kernel gives it back, however it
+    /// ends. `Err` is the process that has it.
+    fn lock(&self) -> anyhow::Result<Result<Flock<File>, String>> {
         let path = self.folder.join("lock");
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = open.with_context(|| format!("cannot open {}", path.display()))?;
@@ -146,15 +163,12 @@ impl Cluster {
             Ok(mut lock) => {
                 lock.set_len(0)?;
                 write!(*lock, "{}", std::process::id())?;
-                Ok(lock)
+                Ok(Ok(lock))
             }
             Err((mut file, Errno::EWOULDBLOCK)) => {
                 let mut pid = String::new();
                 file.read_to_string(&mut pid)?;
-                bail!(
-                    "another devicegraph (process {pid}) uses {}; stop it, or give this one a folder with database.data_dir or a database with DATABASE_URL",
-                    self.folder.display()
-                )
+                Ok(Err(pid))
             }
             Err((_, error)) => bail!("cannot lock {}: {error}", path.display()),
         }

@@ -41,22 +41,37 @@ impl Database {
     /// # Errors
     /// When there is no database to be had; the message says what to do.
     pub async fn open(settings: &config::Database) -> anyhow::Result<Self> {
-        let (options, private) = match &settings.url {
-            Some(url) => {
-                let options = parse(url.expose_secret())?;
-                check_connection(&options).await?;
-                (options, None)
-            }
-            None => {
-                let server = embedded::Server::start(&data_dir(settings)).await?;
-                (server.options(), Some(server))
-            }
+        if let Some(url) = &settings.url {
+            let options = parse(url.expose_secret())?;
+            check_connection(&options).await?;
+            return Ok(Self::new(settings, options, None));
+        }
+        let server = embedded::Server::start(&data_dir(settings)).await?;
+        Ok(Self::new(settings, server.options(), Some(server)))
+    }
+
+    /// The same for a command, which may run beside a service that has started
+    /// the private server.
+    ///
+    /// # Errors
+    /// Those of [`Database::open`].
+    pub async fn open_beside_service(settings: &config::Database) -> anyhow::Result<Self> {
+        let running = match settings.url {
+            Some(_) => None,
+            None => embedded::of_running_service(&data_dir(settings)).await?,
         };
+        match running {
+            Some(options) => Ok(Self::new(settings, options, None)),
+            None => Self::open(settings).await,
+        }
+    }
+
+    fn new(settings: &config::Database, options: PgConnectOptions, private: Option<embedded::Server>) -> Self {
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
             .connect_lazy_with(options.application_name("devicegraph"));
-        Ok(Self { pool, private })
+        Self { pool, private }
     }
 
     /// Closes every connection, and then stops the private server.

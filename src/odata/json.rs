@@ -22,16 +22,24 @@ use crate::error::ApiError;
 /// # Errors
 /// `BadRequest` that says what is wrong and where.
 pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value =
-        Strict { member: None }.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
-    match value {
+    match read(bytes) {
         Ok(Value::Object(members)) => Ok(members),
         Ok(other) => {
             Err(ApiError::bad_request(format!("The request body must be a JSON object, not {}.", kind(&other))))
         }
         Err(error) => Err(ApiError::bad_request(format!("Unable to read JSON request payload: {error}."))),
     }
+}
+
+/// Reads one JSON value.
+///
+/// # Errors
+/// What is wrong and where.
+pub fn read(bytes: &[u8]) -> serde_json::Result<Value> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = Strict { member: None }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
 }
 
 /// What a value is, as a message says it.

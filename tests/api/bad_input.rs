@@ -285,7 +285,6 @@ async fn an_unknown_path_is_404_and_an_unrouted_method_405() {
     let app = App::start().await;
     let configuration = app.configuration().await;
     for path in [
-        "/",
         "/v1.0",
         "/v2.0/deviceManagement/deviceConfigurations",
         "/beta/deviceManagement",

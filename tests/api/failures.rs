@@ -39,6 +39,17 @@ async fn health_is_live_and_ready() {
 }
 
 #[actix_web::test]
+async fn the_root_says_what_this_is_and_where_to_go() {
+    let app = App::start().await;
+    let welcome = app.get("/").await.json();
+    assert_eq!(welcome["name"], "devicegraph");
+    for link in ["deviceConfigurations", "ready"] {
+        let path = welcome[link].as_str().expect("a path");
+        assert_eq!(app.get(path).await.status, StatusCode::OK, "{path}");
+    }
+}
+
+#[actix_web::test]
 async fn without_a_database_every_request_is_503_within_a_second() {
     if is_remote() {
         return;

@@ -9,11 +9,16 @@ use std::{
     process::{Command, Stdio},
     sync::{
         OnceLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
-use devicegraph::{app, config, database, database::embedded};
+use actix_web::web::Data;
+use devicegraph::{
+    app::{self, Seeded},
+    config, database,
+    database::embedded,
+};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 use sqlx::{
@@ -154,10 +159,11 @@ impl App {
             .max_connections(8)
             .acquire_timeout(std::time::Duration::from_millis(900))
             .connect_lazy_with(options);
+        let seeded = Data::new(Seeded(AtomicBool::new(true)));
         let settings = config::Server { host: "127.0.0.1".to_owned(), port: 0, max_body_bytes, shutdown_seconds: 1 };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
-        actix_web::rt::spawn(app::server(&settings, listener, pool.clone()).expect("a server"));
+        actix_web::rt::spawn(app::server(&settings, listener, pool.clone(), seeded).expect("a server"));
         Self { origin, pool: Some(pool), client: client() }
     }
 

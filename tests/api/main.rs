@@ -14,3 +14,4 @@ mod harness;
 mod process;
 mod races;
 mod schema;
+mod transfer;

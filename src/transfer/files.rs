@@ -1,0 +1,160 @@
+//! Files to valid configurations. Nothing is written before all of them are.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::{
+    assignments::model::{self as assignment, NewAssignment},
+    configurations::model::{self as configuration, NewConfiguration},
+    error::ApiError,
+    odata::{json, links::Version, members::Members},
+};
+
+/// A configuration that a file has, with the set of its assignments.
+#[derive(Debug)]
+pub struct Seeded {
+    /// The file, and the place in it.
+    pub at: Place,
+    /// Its key: the file's, else one made from its type and name, so that the
+    /// same file is the same configuration tomorrow.
+    pub id: Uuid,
+    /// The configuration.
+    pub new: NewConfiguration,
+    /// Its assignments; `None` when the file does not speak of them.
+    pub assignments: Option<Vec<NewAssignment>>,
+}
+
+/// Where in the files something stands.
+#[derive(Clone, Debug)]
+pub struct Place {
+    file: PathBuf,
+    path: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.file.display())?;
+        if self.path.is_empty() { Ok(()) } else { write!(formatter, ": {}", self.path) }
+    }
+}
+
+/// Reads a file, or every `*.json` of a folder and the folders in it.
+///
+/// # Errors
+/// Names the file and the member of the first thing that is wrong.
+pub fn read(path: &Path) -> anyhow::Result<Vec<Seeded>> {
+    let mut files = Vec::new();
+    find(path, true, &mut files)?;
+    if files.is_empty() {
+        bail!("{}: there is no file *.json in this folder", path.display());
+    }
+    let mut all = Vec::new();
+    for file in files {
+        read_file(&file, &mut all)?;
+    }
+    let mut places = BTreeMap::new();
+    for seeded in &all {
+        if let Some(other) = places.insert(seeded.id, &seeded.at) {
+            bail!(
+                "{}: the configuration stands at {other} already: {}",
+                seeded.at,
+                match seeded.new.id {
+                    Some(id) => format!("both have the id {id}"),
+                    None => "both have this type and name; give each an id, a GUID".to_owned(),
+                }
+            );
+        }
+    }
+    Ok(all)
+}
+
+fn find(path: &Path, is_asked_for: bool, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let cannot = || format!("cannot read {}", path.display());
+    let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    if fs::metadata(path).with_context(cannot)?.is_dir() {
+        if is_asked_for || !is_hidden {
+            let mut entries: Vec<_> =
+                fs::read_dir(path).and_then(Iterator::collect::<Result<_, _>>).with_context(cannot)?;
+            entries.sort_by_key(fs::DirEntry::file_name);
+            for entry in entries {
+                find(&entry.path(), false, files)?;
+            }
+        }
+    } else if is_asked_for
+        || !is_hidden && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+    {
+        files.push(path.to_owned());
+    }
+    Ok(())
+}
+
+fn read_file(file: &Path, all: &mut Vec<Seeded>) -> anyhow::Result<()> {
+    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    // What Windows puts before UTF-8.
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let refused = |refusal: String| format!("{}: {refusal}", file.display());
+    let value =
+        json::read(text).map_err(|error| anyhow::anyhow!(refused(format!("{error}; it must be JSON in UTF-8"))))?;
+    let (prefix, elements) = match value {
+        Value::Array(elements) => ("", elements),
+        Value::Object(mut members) => {
+            match members.remove("value") {
+                Some(Value::Array(elements)) if !members.contains_key("@odata.type") => {
+                    if members.contains_key("@odata.nextLink") {
+                        bail!(refused("there is an @odata.nextLink in it, so that this is one page of an export; save all of them".to_owned()));
+                    }
+                    ("value", elements)
+                }
+                value => {
+                    members.extend(value.map(|value| ("value".to_owned(), value)));
+                    all.push(configuration(Place { file: file.to_owned(), path: String::new() }, members)?);
+                    return Ok(());
+                }
+            }
+        }
+        other => bail!(refused(format!(
+            "it holds {}, and must hold a configuration or an array of them",
+            json::kind(&other)
+        ))),
+    };
+    for (index, element) in elements.into_iter().enumerate() {
+        let at = Place { file: file.to_owned(), path: format!("{prefix}[{index}]") };
+        match element {
+            Value::Object(members) => all.push(configuration(at, members)?),
+            other => bail!("{at}: it is {}, and must be a configuration", json::kind(&other)),
+        }
+    }
+    Ok(())
+}
+
+/// For ids of configurations and assignments that come without one.
+const IDS: Uuid = Uuid::from_u128(0x6a1f_3c0e_5b0d_4c57_9d1e_2f8a_7c44_1b90);
+
+fn configuration(at: Place, members: Map<String, Value>) -> anyhow::Result<Seeded> {
+    let refused = |refusal: ApiError| anyhow::anyhow!("{}: {refusal}", at.file.display());
+    let mut members = Members::new(members, at.path.clone(), configuration::TYPE, Version::Beta);
+    let assignments = members.objects("assignments", assignment::TYPE).map_err(refused)?;
+    let assignments: Option<Result<Vec<_>, _>> =
+        assignments.map(|all| all.into_iter().map(NewAssignment::parse).collect());
+    let assignments = assignments.transpose().map_err(refused)?;
+    let new = NewConfiguration::parse(members).map_err(refused)?;
+    let id =
+        new.id.unwrap_or_else(|| Uuid::new_v5(&IDS, format!("{}\0{}", new.odata_type, new.display_name).as_bytes()));
+    Ok(Seeded { at, id, new, assignments })
+}
+
+impl Seeded {
+    /// The key of the assignment at `index`: the file's, else one made from
+    /// what it names.
+    pub fn assignment_id(&self, index: usize, new: &NewAssignment) -> Uuid {
+        let name = || new.target.key().unwrap_or_else(|| format!("base:{index}"));
+        new.id.unwrap_or_else(|| Uuid::new_v5(&self.id, name().as_bytes()))
+    }
+}

@@ -1,0 +1,285 @@
+//! Exports in files: seed, export, reset.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use devicegraph::transfer;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{App, CONFIGURATIONS, beta, group, is_remote};
+
+const BASE: &str = "microsoft.graph.deviceAndAppManagementAssignmentTarget";
+
+/// Every configuration with its assignments, as `/beta` shows them.
+async fn store(app: &App) -> BTreeMap<String, Value> {
+    let mut store = BTreeMap::new();
+    for mut configuration in
+        app.get(&beta(CONFIGURATIONS)).await.json()["value"].as_array().expect("a collection").clone()
+    {
+        let id = configuration["id"].as_str().expect("an id").to_owned();
+        configuration["assignments"] = json!(app.assignments(&format!("{}/{id}", beta(CONFIGURATIONS))).await);
+        store.insert(id, configuration);
+    }
+    store
+}
+
+fn without_times(mut store: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+    for configuration in store.values_mut() {
+        for name in ["createdDateTime", "lastModifiedDateTime", "version"] {
+            configuration.as_object_mut().expect("an object").remove(name);
+        }
+    }
+    store
+}
+
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.map(|path| (path.file_name().expect("a name").into(), fs::read(&path).expect("a file"))).collect()
+}
+
+async fn export(app: &App) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    transfer::export(app.pool(), folder.path(), || ()).await.expect("an export");
+    folder
+}
+
+/// What a seed of these files does, `Err` with the folder's name taken out.
+async fn seed(app: &App, files: &[(&str, &str)]) -> Result<(usize, usize, usize), String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, text).expect("a file");
+    }
+    let seeds = match transfer::read(folder.path()) {
+        Ok(seeds) => transfer::seed(app.pool(), &seeds, || ()).await,
+        Err(error) => Err(error),
+    };
+    match seeds {
+        Ok(done) => Ok((done.created, done.changed, done.unchanged)),
+        Err(error) => Err(format!("{error:#}").replace(&format!("{}", folder.path().display()), "…")),
+    }
+}
+
+#[actix_web::test]
+async fn an_export_put_back_is_the_same_store_and_the_same_bytes() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
+    for entry in fs::read_dir(samples).expect("the samples") {
+        let text = fs::read_to_string(entry.expect("an entry").path()).expect("a sample");
+        let created = app.send_text(reqwest::Method::POST, CONFIGURATIONS, text).await;
+        if created.status != 201 {
+            continue;
+        }
+        let path = format!("{}/{}", beta(CONFIGURATIONS), created.id());
+        let mut filtered = group("a");
+        filtered["intent"] = "remove".into();
+        filtered["target"]["deviceAndAppManagementAssignmentFilterId"] = "f".into();
+        filtered["target"]["deviceAndAppManagementAssignmentFilterType"] = "exclude".into();
+        for body in [
+            filtered,
+            group("b"),
+            json!({"target": {"@odata.type": BASE}}),
+            json!({"target": {"@odata.type": BASE}}),
+            json!({"target": {"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"}, "source": "policySets", "sourceId": "p"}),
+        ] {
+            assert_eq!(app.post(&format!("{path}/assignments"), &body).await.status, 201);
+        }
+    }
+    let before = store(&app).await;
+    assert_eq!(before.len(), 17);
+    let first = export(&app).await;
+    assert_eq!(files(first.path()).len(), 17);
+    assert_eq!(transfer::reset(app.pool()).await.expect("a reset"), 17);
+    assert_eq!(store(&app).await, BTreeMap::new());
+
+    let seeds = transfer::read(first.path()).expect("an export can be read");
+    let done = transfer::seed(app.pool(), &seeds, || ()).await.expect("an export can be seeded");
+    assert_eq!((done.created, done.changed, done.unchanged), (17, 0, 0));
+    assert_eq!(without_times(store(&app).await), without_times(before));
+    assert_eq!(files(export(&app).await.path()), files(first.path()));
+}
+
+#[actix_web::test]
+async fn an_export_follows_the_store_and_leaves_other_files_alone() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let (kept, deleted) = (app.configuration().await, app.configuration().await);
+    let folder = export(&app).await;
+    fs::write(folder.path().join("README.md"), "mine").expect("a file");
+    app.delete(&deleted).await;
+    app.patch(&kept, &json!({"displayName": "é"})).await;
+    transfer::export(app.pool(), folder.path(), || ()).await.expect("an export");
+    let id = kept.rsplit('/').next().expect("an id");
+    let files = files(folder.path());
+    assert_eq!(
+        files.keys().map(|name| name.to_string_lossy().into_owned()).collect::<Vec<_>>(),
+        [format!("{id}.json"), "README.md".to_owned()]
+    );
+    assert_eq!(
+        String::from_utf8_lossy(&files[Path::new(&format!("{id}.json"))]),
+        format!(
+            "{{\n  \"@odata.type\": \"#microsoft.graph.windows10CustomConfiguration\",\n  \"assignments\": [],\n  \"description\": null,\n  \"displayName\": \"é\",\n  \"id\": \"{id}\"\n}}\n"
+        )
+    );
+}
+
+const GRAPH: &str = r##"{
+  "@odata.context": "https://graph.microsoft.com/beta/$metadata#deviceManagement/deviceConfigurations(assignments())",
+  "value": [{
+    "@odata.type": "#microsoft.graph.windows10CustomConfiguration",
+    "id": "0F9E8D7C-6b5a-4c3d-9e2f-1a0b9c8d7e6f", "displayName": "one", "version": 7, "createdDateTime": "2021-01-01T00:00:00Z",
+    "roleScopeTagIds": ["0"], "supportsScopeTags": true, "@microsoft.graph.tips": "…",
+    "assignments@odata.context": "…",
+    "assignments": [
+      {"id": "0f9e8d7c-6b5a-4c3d-9e2f-1a0b9c8d7e6f_adadadad-808e-44e2-905a-0b7873a8a531", "source": "direct", "sourceId": "0f9e8d7c-6b5a-4c3d-9e2f-1a0b9c8d7e6f", "intent": "apply",
+       "target": {"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget", "deviceAndAppManagementAssignmentFilterId": null, "deviceAndAppManagementAssignmentFilterType": "none"}},
+      {"target": {"@odata.type": "microsoft.graph.deviceAndAppManagementAssignmentTarget"}}
+    ]
+  }]
+}"##;
+const TWO: &str = r##"{"@odata.type": "#microsoft.graph.windowsKioskConfiguration", "displayName": "two"}"##;
+const THREE: &str = r##"[{"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "three", "value": 3, "assignments": []}]"##;
+
+#[actix_web::test]
+async fn every_form_that_tools_write_is_read_and_twice_is_once() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let bom = format!("\u{feff}{THREE}");
+    let files = [
+        ("a/graph.json", GRAPH),
+        ("b.JSON", TWO),
+        ("c.json", &*bom),
+        ("notes.txt", "no JSON"),
+        (".git/x.json", "no JSON"),
+    ];
+    assert_eq!(seed(&app, &files).await, Ok((3, 0, 0)));
+    let first = store(&app).await;
+    assert_eq!(seed(&app, &files).await, Ok((0, 0, 3)));
+    assert_eq!(store(&app).await, first, "not even a version or a time");
+    let one = &first["0f9e8d7c-6b5a-4c3d-9e2f-1a0b9c8d7e6f"];
+    assert_eq!((&one["version"], &one["roleScopeTagIds"]), (&json!(1), &json!(["0"])));
+    assert_eq!(one["assignments"].as_array().map(Vec::len), Some(2));
+
+    // A file that changed changes what is there, and its assignments where it speaks of them.
+    let changed = GRAPH.replace("\"one\"", "\"uno\"").replace("allDevices", "allLicensedUsers");
+    let two = TWO.replace('}', ", \"assignments\": []}");
+    app.post(
+        &format!(
+            "{CONFIGURATIONS}/{}/assignments",
+            first.values().find(|value| value["displayName"] == "two").expect("two")["id"].as_str().expect("an id")
+        ),
+        &group("a"),
+    )
+    .await;
+    assert_eq!(seed(&app, &[("graph.json", &changed), ("two.json", TWO)]).await, Ok((0, 1, 1)));
+    assert_eq!(seed(&app, &[("two.json", &two)]).await, Ok((0, 1, 0)));
+    let second = store(&app).await;
+    let one = &second["0f9e8d7c-6b5a-4c3d-9e2f-1a0b9c8d7e6f"];
+    assert_eq!((&one["version"], &one["displayName"]), (&json!(2), &json!("uno")));
+    assert!(
+        one["assignments"].to_string().contains("allLicensedUsers")
+            && !one["assignments"].to_string().contains("allDevices")
+    );
+    assert!(second.values().all(|value| value["displayName"] != "two" || value["assignments"] == json!([])));
+    assert_eq!(second.len(), 3, "what no file has stays");
+}
+
+#[actix_web::test]
+async fn a_refused_seed_names_the_file_and_the_member_and_writes_nothing() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let there = app.configuration().await;
+    let taken = app.post(&format!("{there}/assignments"), &group("a")).await.id();
+    let there = there.rsplit('/').next().expect("an id");
+    let before = store(&app).await;
+    let typed = |members: &str| format!(r##"{{"@odata.type": "#microsoft.graph.iosCustomConfiguration", {members}}}"##);
+    for (files, message) in [
+        (
+            vec![("a.json", TWO), ("b.json", "{")],
+            "…/b.json: EOF while parsing an object at line 1 column 1; it must be JSON in UTF-8",
+        ),
+        (
+            vec![("a.json", TWO), ("b.json", "5")],
+            "…/b.json: it holds a number, and must hold a configuration or an array of them",
+        ),
+        (vec![("a.json", TWO), ("b.json", "[5]")], "…/b.json: [0]: it is a number, and must be a configuration"),
+        (
+            vec![("a.json", &*TWO.replace("}", ", \"displayName\": \"x\"}"))],
+            "…/a.json: the member 'displayName' stands twice in one object",
+        ),
+        (vec![("a.json", TWO), ("b.json", &*typed(r#""x": 1"#))], "…/b.json: The member 'displayName' is missing."),
+        (
+            vec![("a.json", &*format!("[{TWO}, {}]", typed(r#""displayName": null"#)))],
+            "…/a.json: Cannot convert the literal 'null' to the expected type 'Edm.String' for the member '[1].displayName'.",
+        ),
+        (
+            vec![("a.json", &*GRAPH.replace("windows10CustomConfiguration", "groupAssignmentTarget"))],
+            "…/a.json: An entry with type 'microsoft.graph.groupAssignmentTarget' was found, but it is not assignable",
+        ),
+        (
+            vec![("a.json", &*GRAPH.replace("\"id\": \"0f9e8d7c-6b5a-4c3d-9e2f-1a0b9c8d7e6f_", "\"id\": \"x"))],
+            "…/a.json: The value 'xadadadad-808e-44e2-905a-0b7873a8a531' of 'value[0].assignments[0].id' is not a GUID.",
+        ),
+        (
+            vec![("a.json", &*GRAPH.replace("allDevicesAssignmentTarget", "groupAssignmentTarget"))],
+            "…/a.json: The member 'value[0].assignments[0].target.groupId' is missing.",
+        ),
+        (
+            vec![("a.json", &*GRAPH.replace("\"value\"", "\"@odata.nextLink\": \"x\", \"value\""))],
+            "…/a.json: there is an @odata.nextLink in it",
+        ),
+        (
+            vec![("a.json", TWO), ("b.json", TWO)],
+            "…/b.json: the configuration stands at …/a.json already: both have this type and name; give each an id, a GUID",
+        ),
+        (
+            vec![("a.json", GRAPH), ("b.json", GRAPH)],
+            "…/b.json: value[0]: the configuration stands at …/a.json: value[0] already: both have the id",
+        ),
+        (
+            vec![("a.json", TWO), ("b.json", &*typed(&format!(r#""displayName": "x", "id": "{there}""#)))],
+            "…/b.json: the configuration",
+        ),
+        (
+            vec![
+                ("a.json", TWO),
+                (
+                    "b.json",
+                    &*typed(&format!(
+                        r#""displayName": "x", "assignments": [{}]"#,
+                        json!({"id": taken, "target": group("b")["target"]})
+                    )),
+                ),
+            ],
+            "…/b.json: assignments[0].id belongs to another assignment already; leave it out",
+        ),
+        (
+            vec![
+                ("a.json", TWO),
+                ("b.json", &*typed(&format!(r#""displayName": "x", "assignments": [{}, {}]"#, group("b"), group("b")))),
+            ],
+            "…/b.json: assignments[1].target names what assignments[0].target names already",
+        ),
+        (vec![("a.txt", TWO)], "…: there is no file *.json in this folder"),
+    ] {
+        let refused = seed(&app, &files).await.expect_err(message);
+        assert!(refused.starts_with(message), "{refused}");
+        assert_eq!(store(&app).await, before, "{message}");
+    }
+    let missing = transfer::read(Path::new("/no/such/file.json")).expect_err("not there");
+    assert!(format!("{missing:#}").starts_with("cannot read /no/such/file.json"));
+}
