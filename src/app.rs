@@ -1,6 +1,7 @@
 //! The service put together: bind, open the database, migrate, serve, stop.
 
 use std::{
+    future::pending,
     net::TcpListener,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -24,36 +25,56 @@ use crate::{
 /// # Errors
 /// Whatever keeps it from starting, in one line that names the remedy.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let stop = Stop::new()?;
+    let mut stop = Stop::new()?;
     auth::check(settings)?;
     // First, since it takes no time to fail: what connects early waits until the rest is up.
     let listener = listen(&settings.server)?;
-    let database = Database::open(&settings.database).await?;
-    let served = serve(settings, listener, &database.pool, stop).await;
+    let database = tokio::select! {
+        opened = Database::open(&settings.database) => opened?,
+        () = stop.wait() => return Ok(()),
+    };
+    let prepared = tokio::select! {
+        prepared = prepare(&settings.database, &database) => prepared.map(|()| true),
+        () = stop.wait() => Ok(false),
+    };
+    let served = match prepared {
+        Ok(true) => serve(settings, listener, &database.pool, stop).await,
+        stopped => stopped.map(drop),
+    };
     database.close().await;
     served
 }
 
-async fn serve(settings: &Settings, listener: TcpListener, pool: &PgPool, stop: Stop) -> anyhow::Result<()> {
-    match settings.database.migrate {
-        true => database::migrate(pool).await?,
-        false => database::check_unknown(pool).await?,
+async fn prepare(settings: &config::Database, database: &Database) -> anyhow::Result<()> {
+    match settings.migrate {
+        true => database.migrate().await,
+        false => database.check_unknown().await,
     }
+}
+
+async fn serve(settings: &Settings, listener: TcpListener, pool: &PgPool, mut stop: Stop) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let seeded = Data::new(Seeded(AtomicBool::new(settings.database.seed.is_none())));
     let server = server(&settings.server, listener, pool.clone(), seeded.clone())?;
     tracing::warn!("authorization is disabled: everyone who can reach {address} may read and change everything");
     tracing::info!("listening on http://{address}");
     let handle = server.handle();
-    let stopping = tokio::spawn(async move {
+    let stopping = async {
         stop.wait().await;
         tracing::info!("stopping: finishing the requests in flight");
-        handle.stop(true).await;
-    });
-    let serving = async { server.await.context("the server failed") };
-    let served = tokio::try_join!(serving, seed(&settings.database, pool, &seeded));
-    stopping.abort();
-    served.map(drop)
+        tokio::spawn(handle.stop(true));
+        stop.wait().await;
+        tracing::warn!("told twice: not waiting for the requests in flight");
+    };
+    let seeding = async {
+        seed(&settings.database, pool, &seeded).await?;
+        pending().await
+    };
+    tokio::select! {
+        served = server => served.context("the server failed"),
+        failed = seeding => failed,
+        () = stopping => Ok(()),
+    }
 }
 
 /// Whether `database.seed` is in the database; always, where it is not set.
@@ -106,8 +127,8 @@ pub fn server(
     Ok(server.run())
 }
 
-/// SIGTERM and SIGINT, heard from the first moment on: one that comes while
-/// the database is being opened stops the service as soon as it is.
+/// SIGTERM and SIGINT, heard from the first moment on. A second one ends the
+/// wait for what is in flight.
 struct Stop {
     terminate: Signal,
     interrupt: Signal,
@@ -119,7 +140,7 @@ impl Stop {
         Ok(Self { terminate: hear(SignalKind::terminate())?, interrupt: hear(SignalKind::interrupt())? })
     }
 
-    async fn wait(mut self) {
+    async fn wait(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

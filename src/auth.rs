@@ -20,7 +20,7 @@ pub fn check(settings: &Settings) -> anyhow::Result<()> {
         Some(AuthMode::Jwt) => {
             bail!("auth.mode: this release cannot check tokens yet; set it to disabled, on a loopback address")
         }
-        None if server.is_loopback() => Ok(()),
+        None if server.is_loopback()? => Ok(()),
         None => bail!(
             "server.host: {server} can be reached from other machines and auth.mode is not set; listen on 127.0.0.1, or set auth.mode to disabled if everyone who can reach it may change everything"
         ),

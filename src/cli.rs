@@ -14,7 +14,7 @@ use sqlx::PgPool;
 use crate::{
     app,
     config::{self, Settings},
-    database::{self, Database},
+    database::Database,
     telemetry, transfer,
 };
 
@@ -87,8 +87,8 @@ impl Cli {
             Command::Serve => app::run(&settings).await,
             Command::Health => health(&settings.server),
             command => {
-                let database = Database::open_beside_service(&settings.database).await?;
-                let done = command.run(&settings.database, &database.pool).await;
+                let database = Database::open_for_command(&settings.database).await?;
+                let done = command.run(&settings.database, &database).await;
                 database.close().await;
                 done
             }
@@ -98,10 +98,11 @@ impl Cli {
 
 impl Command {
     /// What needs the database and no service.
-    async fn run(self, settings: &config::Database, pool: &PgPool) -> anyhow::Result<()> {
+    async fn run(self, settings: &config::Database, database: &Database) -> anyhow::Result<()> {
         if settings.migrate || matches!(self, Self::Migrate) {
-            database::migrate(pool).await?;
+            database.migrate().await?;
         }
+        let pool = &database.pool;
         match self {
             Self::Seed { path } => seed(pool, &path).await,
             Self::Export { folder } => export(pool, &folder).await,

@@ -4,12 +4,14 @@
 //! This is the only file that reads settings from the environment.
 
 use std::{
-    env, fmt,
+    env,
+    ffi::OsString,
+    fmt,
     net::ToSocketAddrs,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use config::{Config, Environment, File, FileFormat};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -58,6 +60,10 @@ pub struct Database {
     pub max_connections: u32,
     /// Milliseconds that a request waits for a connection.
     pub acquire_timeout_ms: u64,
+    /// Milliseconds that a statement of a request waits for a lock.
+    pub lock_timeout_ms: u32,
+    /// Milliseconds that a statement of a request may take.
+    pub statement_timeout_ms: u32,
 }
 
 /// `[auth]`
@@ -130,26 +136,33 @@ impl Settings {
             .and_then(Config::try_deserialize)
             .context("the settings are not right")?;
         if settings.database.url.is_none() {
-            settings.database.url = env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()).map(SecretString::from);
+            let url = env::var_os("DATABASE_URL").filter(|url| !url.is_empty()).map(OsString::into_string);
+            let url = url.transpose().map_err(|_| anyhow!("DATABASE_URL is not UTF-8"))?;
+            settings.database.url = url.map(SecretString::from);
         }
-        settings.server.check()?;
+        let Server { max_body_bytes, .. } = settings.server;
+        let Database { max_connections, acquire_timeout_ms, .. } = settings.database;
+        for (key, is_zero) in [
+            ("server.max_body_bytes", max_body_bytes == 0),
+            ("database.max_connections", max_connections == 0),
+            ("database.acquire_timeout_ms", acquire_timeout_ms == 0),
+        ] {
+            ensure!(!is_zero, "{key} is 0, and no request could be answered; set it to more, or leave it out");
+        }
         Ok(settings)
     }
 }
 
 impl Server {
-    fn check(&self) -> anyhow::Result<()> {
-        if self.max_body_bytes == 0 {
-            bail!("server.max_body_bytes is 0, and no request could be read: set it to a number of bytes");
-        }
-        Ok(())
-    }
-
     /// Whether only programs of this machine can reach the address.
-    pub fn is_loopback(&self) -> bool {
-        (self.host.as_str(), self.port)
-            .to_socket_addrs()
-            .is_ok_and(|mut addresses| addresses.all(|address| address.ip().is_loopback()))
+    ///
+    /// # Errors
+    /// When it is neither an address nor a name that can be looked up.
+    pub fn is_loopback(&self) -> anyhow::Result<bool> {
+        let addresses = (self.host.as_str(), self.port).to_socket_addrs();
+        let mut addresses = addresses
+            .with_context(|| format!("server.host: '{}' is no address and no name that is known", self.host))?;
+        Ok(addresses.all(|address| address.ip().is_loopback()))
     }
 }
 

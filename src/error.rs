@@ -86,6 +86,20 @@ impl Code {
 /// What a client is told of every failure that is not its own.
 const FAILED: &str = "The service could not carry out this request. Its log has the cause under the request-id.";
 
+/// A text of the client's as a message quotes it: no longer than it helps, and
+/// no control characters.
+pub fn excerpt(text: &str) -> String {
+    const LONGEST: usize = 100;
+    let mut excerpt = String::new();
+    for letter in text.chars().take(LONGEST) {
+        if letter.is_control() { excerpt.extend(letter.escape_default()) } else { excerpt.push(letter) }
+    }
+    if text.chars().nth(LONGEST).is_some() {
+        excerpt.push('…');
+    }
+    excerpt
+}
+
 /// A refusal: what the client is told, and what only the log is told.
 #[derive(Debug)]
 pub struct ApiError {
@@ -187,9 +201,10 @@ impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         let transient = match &error {
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
-            // 40: rolled back to end a deadlock; 53, 55P03 and 57014: no room, no lock or no time.
+            // 40: rolled back to end a deadlock; 53, 55P03 and 57014: no room, no lock or no time;
+            // 42P01: no table, since nobody has migrated the database yet.
             sqlx::Error::Database(database) => database.code().is_some_and(|code| {
-                code.starts_with("40") || code.starts_with("53") || ["55P03", "57014"].contains(&&*code)
+                code.starts_with("40") || code.starts_with("53") || ["55P03", "57014", "42P01"].contains(&&*code)
             }),
             _ => false,
         };

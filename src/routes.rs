@@ -13,8 +13,12 @@ use actix_web::{
 use sqlx::PgPool;
 
 use crate::{
-    app::Seeded, assignments::handlers as assignments, configurations::handlers as configurations, database,
-    error::ApiError, odata::links::Version,
+    app::Seeded,
+    assignments::handlers as assignments,
+    configurations::handlers as configurations,
+    database,
+    error::{ApiError, excerpt},
+    odata::links::Version,
 };
 
 /// Adds every route to an application.
@@ -80,7 +84,7 @@ fn at<const N: usize>(path: &str, routes: [(Method, Route); N]) -> Resource {
 async fn unknown(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     Err(ApiError::not_found(format!(
         "Resource not found for the path '{}'. What is here begins with /v1.0/deviceManagement/deviceConfigurations.",
-        request.path().escape_debug(),
+        excerpt(request.path()),
     )))
 }
 

@@ -18,7 +18,7 @@ use super::target::{self, Filter, Target};
 use crate::{
     catalogue::{self, NAMESPACE},
     configurations::model::ConfigurationId,
-    error::ApiError,
+    error::{ApiError, excerpt},
     odata::{
         key::{self, Identifier},
         links::{Links, Version},
@@ -55,7 +55,7 @@ impl FromRequest for AssignmentId {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let key = request.match_info().get("assignment").unwrap_or_default();
-        ready(key::guid(key).map(Self).ok_or_else(|| Self::not_found(key.escape_debug())))
+        ready(key::guid(key).map(Self).ok_or_else(|| Self::not_found(excerpt(key))))
     }
 }
 

@@ -166,13 +166,19 @@ pub async fn replace(
     target_keys: &[Option<String>],
     beta: bool,
 ) -> sqlx::Result<()> {
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-    let target_types: Vec<&str> = rows.iter().map(|row| row.target_type.as_str()).collect();
-    let filter_ids: Vec<Option<&str>> = rows.iter().map(|row| row.filter_id.as_deref()).collect();
-    let filter_types: Vec<&str> = rows.iter().map(|row| row.filter_type.as_str()).collect();
-    let intents: Vec<&str> = rows.iter().map(|row| row.intent.as_str()).collect();
-    let sources: Vec<&str> = rows.iter().map(|row| row.source.as_str()).collect();
-    let source_ids: Vec<Option<&str>> = rows.iter().map(|row| row.source_id.as_deref()).collect();
+    delete_others(connection, configuration, rows, target_keys).await?;
+    if beta {
+        update_beta_members(connection, configuration, rows, target_keys).await?;
+    }
+    insert_missing(connection, configuration, rows).await
+}
+
+async fn delete_others(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    rows: &[Assignment],
+    target_keys: &[Option<String>],
+) -> sqlx::Result<()> {
     sqlx::query!(
         "DELETE FROM device_configuration_assignments AS a
          WHERE a.device_configuration_id = $1
@@ -181,35 +187,51 @@ pub async fn replace(
                SELECT FROM unnest($3::text[], $4::text[]) AS kept (target_type, target_key)
                WHERE kept.target_type = a.target_type AND kept.target_key = a.target_key)",
         configuration.0,
-        &ids,
-        &target_types as &[&str],
+        &column(rows, |row| row.id),
+        &column(rows, |row| row.target_type.as_str()) as &[&str],
         target_keys as &[Option<String>],
     )
-    .execute(&mut *connection)
-    .await?;
-    if beta {
-        sqlx::query!(
-            "UPDATE device_configuration_assignments AS a
-             SET filter_id = new.filter_id, filter_type = new.filter_type, intent = new.intent, source = new.source,
-                 source_id = new.source_id, last_modified_date_time = clock_timestamp()
-             FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-                  AS new (id, target_key, filter_id, filter_type, intent, source, source_id)
-             WHERE a.device_configuration_id = $1
-               AND coalesce(a.target_key, a.id::text) = coalesce(new.target_key, new.id::text)
-               AND (a.filter_id, a.filter_type, a.intent, a.source, a.source_id) IS DISTINCT FROM
-                   (new.filter_id, new.filter_type, new.intent, new.source, new.source_id)",
-            configuration.0,
-            &ids,
-            target_keys as &[Option<String>],
-            &filter_ids as &[Option<&str>],
-            &filter_types as &[&str],
-            &intents as &[&str],
-            &sources as &[&str],
-            &source_ids as &[Option<&str>],
-        )
-        .execute(&mut *connection)
-        .await?;
-    }
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+async fn update_beta_members(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    rows: &[Assignment],
+    target_keys: &[Option<String>],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE device_configuration_assignments AS a
+         SET filter_id = new.filter_id, filter_type = new.filter_type, intent = new.intent, source = new.source,
+             source_id = new.source_id, last_modified_date_time = clock_timestamp()
+         FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+              AS new (id, target_key, filter_id, filter_type, intent, source, source_id)
+         WHERE a.device_configuration_id = $1
+           AND coalesce(a.target_key, a.id::text) = coalesce(new.target_key, new.id::text)
+           AND (a.filter_id, a.filter_type, a.intent, a.source, a.source_id) IS DISTINCT FROM
+               (new.filter_id, new.filter_type, new.intent, new.source, new.source_id)",
+        configuration.0,
+        &column(rows, |row| row.id),
+        target_keys as &[Option<String>],
+        &column(rows, |row| row.filter_id.as_deref()) as &[Option<&str>],
+        &column(rows, |row| row.filter_type.as_str()) as &[&str],
+        &column(rows, |row| row.intent.as_str()) as &[&str],
+        &column(rows, |row| row.source.as_str()) as &[&str],
+        &column(rows, |row| row.source_id.as_deref()) as &[Option<&str>],
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Leaves a row out whose place, by target or by id, is taken.
+async fn insert_missing(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    rows: &[Assignment],
+) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO device_configuration_assignments
              (id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent,
@@ -221,19 +243,24 @@ pub async fn replace(
               AS new (id, target_type, group_id, collection_id, filter_id, filter_type, intent, source, source_id)
          ON CONFLICT DO NOTHING",
         configuration.0,
-        &ids,
-        &target_types as &[&str],
-        &rows.iter().map(|row| row.group_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
-        &rows.iter().map(|row| row.collection_id.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
-        &filter_ids as &[Option<&str>],
-        &filter_types as &[&str],
-        &intents as &[&str],
-        &sources as &[&str],
-        &source_ids as &[Option<&str>],
+        &column(rows, |row| row.id),
+        &column(rows, |row| row.target_type.as_str()) as &[&str],
+        &column(rows, |row| row.group_id.as_deref()) as &[Option<&str>],
+        &column(rows, |row| row.collection_id.as_deref()) as &[Option<&str>],
+        &column(rows, |row| row.filter_id.as_deref()) as &[Option<&str>],
+        &column(rows, |row| row.filter_type.as_str()) as &[&str],
+        &column(rows, |row| row.intent.as_str()) as &[&str],
+        &column(rows, |row| row.source.as_str()) as &[&str],
+        &column(rows, |row| row.source_id.as_deref()) as &[Option<&str>],
     )
     .execute(connection)
     .await
     .map(drop)
+}
+
+/// One column of some rows, as `unnest` takes it.
+fn column<'a, T>(rows: &'a [Assignment], of: impl Fn(&'a Assignment) -> T) -> Vec<T> {
+    rows.iter().map(of).collect()
 }
 
 /// The assignments of several configurations, in the order of their ids.

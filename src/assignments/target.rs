@@ -7,7 +7,7 @@
 use super::model::Assignment;
 use crate::{
     catalogue,
-    error::ApiError,
+    error::{ApiError, excerpt},
     odata::{key::Identifier, links::Version, members::Members},
 };
 
@@ -108,8 +108,8 @@ impl Target {
             Self::Base => "the base target".to_owned(),
             Self::AllDevices => "all devices".to_owned(),
             Self::AllLicensedUsers => "all licensed users".to_owned(),
-            Self::Group(id) | Self::ExclusionGroup(id) => format!("the group '{}'", id.as_str().escape_debug()),
-            Self::ConfigurationManagerCollection(id) => format!("the collection '{}'", id.as_str().escape_debug()),
+            Self::Group(id) | Self::ExclusionGroup(id) => format!("the group '{}'", excerpt(id.as_str())),
+            Self::ConfigurationManagerCollection(id) => format!("the collection '{}'", excerpt(id.as_str())),
         }
     }
 }

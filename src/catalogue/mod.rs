@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde::Deserialize;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, excerpt};
 
 /// The namespace of every Graph type.
 pub const NAMESPACE: &str = "microsoft.graph";
@@ -81,7 +81,7 @@ pub fn resolve(odata_type: &str, expected: &str) -> Result<TypeRef, ApiError> {
     let Some(found) = unqualified(odata_type).and_then(TypeRef::find) else {
         return Err(ApiError::model(format!(
             "A type named '{}' could not be resolved by the model. When a model is available, each type name must resolve to a valid type.",
-            odata_type.strip_prefix('#').unwrap_or(odata_type).escape_debug(),
+            excerpt(odata_type.strip_prefix('#').unwrap_or(odata_type)),
         )));
     };
     if !found.is_a(expected) {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     catalogue::{self, NAMESPACE},
-    error::ApiError,
+    error::{ApiError, excerpt},
     odata::{
         key,
         links::{Links, Version},
@@ -52,7 +52,7 @@ impl FromRequest for ConfigurationId {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let key = request.match_info().get("configuration").unwrap_or_default();
-        ready(key::guid(key).map(Self).ok_or_else(|| Self::not_found(key.escape_debug())))
+        ready(key::guid(key).map(Self).ok_or_else(|| Self::not_found(excerpt(key))))
     }
 }
 

@@ -17,12 +17,12 @@
 //! killed is started again.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, ErrorKind, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -31,10 +31,7 @@ use nix::{
     fcntl::{Flock, FlockArg},
     unistd::{User, geteuid},
 };
-use sqlx::{
-    ConnectOptions, Connection, PgConnection,
-    postgres::{PgConnectOptions, PgSslMode},
-};
+use sqlx::postgres::PgConnectOptions;
 use tokio::{
     process::{Child, Command},
     sync::oneshot,
@@ -42,12 +39,16 @@ use tokio::{
     time::sleep,
 };
 
-use super::{installation::Installation, postmaster::Postmaster};
+use super::{
+    installation::Installation,
+    postmaster::{NAME, Postmaster},
+};
 
-/// Name of the database and of its owner.
-const NAME: &str = "devicegraph";
-/// How often a server is asked whether it takes connections yet.
-const POLL: Duration = Duration::from_millis(10);
+/// How long the remains of a killed server may be in the way of a start.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Between two starts, at first and at most.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A running private server. [`Server::stop`] ends it; dropped, it runs on and
 /// the next start adopts it.
@@ -66,7 +67,12 @@ pub struct Server {
 pub async fn of_running_service(folder: &Path) -> anyhow::Result<Option<PgConnectOptions>> {
     let cluster = Cluster::prepare(folder)?;
     match (cluster.lock()?, Postmaster::running(&cluster.data())?) {
-        (Err(_), Some(postmaster)) => Ok(Some(cluster.connect(postmaster).await?.1)),
+        (Err(pid), Some(mut postmaster)) => match postmaster.connect().await? {
+            None => bail!(
+                "the private PostgreSQL of the running service (process {pid}) does not answer; its log has the reason"
+            ),
+            options => Ok(options),
+        },
         _ => Ok(None),
     }
 }
@@ -83,14 +89,29 @@ impl Server {
             let folder = cluster.folder.display();
             anyhow!("another devicegraph (process {pid}) uses {folder}; stop it, or give this one a folder with database.data_dir or a database with DATABASE_URL")
         })?;
-        let postmaster = match Postmaster::running(&cluster.data())? {
+        let mut postmaster = match Postmaster::running(&cluster.data())? {
             Some(postmaster) => {
                 tracing::info!("adopting the private PostgreSQL that an earlier run left behind");
                 postmaster
             }
-            None => cluster.start().await?,
+            None => {
+                cluster.init_once().await?;
+                // Absent at the first start.
+                let _ = fs::rename(cluster.log(), cluster.folder.join("postgres.log.1"));
+                cluster.start()?
+            }
         };
-        let (postmaster, options) = cluster.connect(postmaster).await?;
+        let begun = Instant::now();
+        let options = loop {
+            if let Some(options) = postmaster.connect().await? {
+                break options;
+            }
+            cluster.check_worth_another_try(&postmaster, begun)?;
+            // An orphan that nobody can reach, or that was about to go.
+            postmaster.stop().await;
+            sleep(PAUSE).await;
+            postmaster = cluster.start()?;
+        };
         let url = format!("postgresql:///{NAME}?host={}&user={NAME}", postmaster.socket_dir.display());
         fs::write(cluster.folder.join("url"), format!("{url}\n"))
             .context("cannot write the file url of the private PostgreSQL")?;
@@ -197,17 +218,28 @@ impl Cluster {
         }
     }
 
-    /// Makes the cluster. It is made aside and moved into place, so that a kill
-    /// leaves a whole one or none.
-    async fn init(&self) -> anyhow::Result<()> {
-        let aside = self.folder.join("data.new");
-        if aside.exists() {
-            fs::remove_dir_all(&aside).with_context(|| format!("cannot remove {}", aside.display()))?;
+    /// Makes the cluster where there never was one. It is made aside and moved
+    /// into place, so that a kill leaves a whole one or none.
+    async fn init_once(&self) -> anyhow::Result<()> {
+        if self.data().join("PG_VERSION").exists() {
+            return Ok(());
         }
+        let folder = self.folder.display();
+        ensure!(
+            !self.folder.join("url").exists(),
+            "{folder} held the data of a private PostgreSQL, and {folder}/data is gone; bring it back, or remove {folder} to begin anew"
+        );
+        // What a killed start left; the initdb of one may still be writing to it.
+        for entry in fs::read_dir(&self.folder)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with("data.new.") {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let aside = self.folder.join(format!("data.new.{}", std::process::id()));
         self.private_dir(&aside).with_context(|| format!("cannot make {}", aside.display()))?;
         tracing::info!("making a private PostgreSQL {} in {}", self.installation.major, self.folder.display());
         let mut initdb = self.command("initdb");
-        initdb.current_dir(&aside).kill_on_drop(true).arg("-D").arg(&aside);
+        initdb.current_dir(&aside).kill_on_drop(true).process_group(0).arg("-D").arg(&aside);
         initdb.args(["-U", NAME, "-A", "trust", "-E", "UTF8", "--locale=C", "--data-checksums", "--no-instructions"]);
         let output = match initdb.output().await {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => bail!(self.unreachable()),
@@ -215,7 +247,8 @@ impl Cluster {
         };
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "initdb failed: {}", said.trim().replace('\n', "; "));
-        fs::rename(&aside, self.data()).context("cannot move the new cluster into place")
+        fs::rename(&aside, self.data()).context("cannot move the new cluster into place")?;
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).context("cannot move the new cluster into place")
     }
 
     fn unreachable(&self) -> String {
@@ -248,38 +281,34 @@ impl Cluster {
         Ok(path)
     }
 
-    async fn start(&self) -> anyhow::Result<Postmaster> {
-        if !self.data().join("PG_VERSION").exists() {
-            self.init().await?;
-        }
+    /// Starts the server on the cluster that is there.
+    fn start(&self) -> anyhow::Result<Postmaster> {
         let socket_dir = self.socket_dir()?;
-        Postmaster::started(self.spawn(&socket_dir)?, socket_dir)
+        match self.spawn(&socket_dir) {
+            Ok(child) => Postmaster::started(child, socket_dir),
+            Err(error) => {
+                // Empty, or not ours to remove.
+                let _ = fs::remove_dir(&socket_dir);
+                Err(error)
+            }
+        }
     }
 
     fn spawn(&self, socket_dir: &Path) -> anyhow::Result<Child> {
         let path = self.log();
-        // Absent at the first start.
-        let _ = fs::rename(&path, self.folder.join("postgres.log.1"));
-        let log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        let log = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        let log = log.with_context(|| format!("cannot write {}", path.display()))?;
         let mut postgres = self.command("postgres");
         postgres.process_group(0).stdout(log.try_clone()?).stderr(log);
-        postgres.arg("-D").arg(self.data()).arg("-k").arg(socket_dir);
-        postgres.args([
-            "-p",
-            "5432",
-            "-c",
-            "listen_addresses=",
-            "-c",
-            "unix_socket_permissions=0700",
-            "-c",
-            "cluster_name=devicegraph",
-        ]);
+        postgres.arg("-D").arg(self.data()).arg("-k").arg(socket_dir).args(["-p", "5432"]);
+        for setting in ["listen_addresses=", "unix_socket_permissions=0700", "cluster_name=devicegraph"] {
+            postgres.args(["-c", setting]);
+        }
         match postgres.spawn() {
             Err(error) if error.kind() == ErrorKind::PermissionDenied && self.account.is_some() => {
                 bail!(self.unreachable())
             }
-            child => child.context("cannot run postgres"),
+            child => child.with_context(|| format!("cannot run postgres in {}", self.data().display())),
         }
     }
 
@@ -287,60 +316,26 @@ impl Cluster {
         self.folder.join("postgres.log")
     }
 
-    /// Waits until the server takes connections to its database, which is made
-    /// when it is missing. A server that is replaying its log takes its time.
-    async fn connect(&self, mut postmaster: Postmaster) -> anyhow::Result<(Postmaster, PgConnectOptions)> {
-        loop {
-            let options = PgConnectOptions::new_without_pgpass()
-                .socket(&postmaster.socket_dir)
-                .port(5432)
-                .username(NAME)
-                .database(NAME)
-                .ssl_mode(PgSslMode::Disable);
-            match options.connect().await {
-                Ok(connection) => {
-                    connection.close().await?;
-                    return Ok((postmaster, options));
-                }
-                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("3D000") => {
-                    let mut connection = PgConnection::connect_with(&options.clone().database("postgres")).await?;
-                    sqlx::query("CREATE DATABASE devicegraph").execute(&mut connection).await?;
-                    connection.close().await?;
-                }
-                // Not there yet, or about to go: 57P01 to 57P03.
-                Err(sqlx::Error::Database(error)) if !error.code().is_some_and(|code| code.starts_with("57P")) => {
-                    return Err(error).context("the private PostgreSQL refuses to be used");
-                }
-                Err(_) if postmaster.is_running()? => sleep(POLL).await,
-                Err(_) => postmaster = self.start_again(postmaster).await?,
-            }
-        }
-    }
-
-    /// After an orphan that was about to go, or a server that lost to the
-    /// remains of a killed one, whose processes need a moment to notice.
-    async fn start_again(&self, gone: Postmaster) -> anyhow::Result<Postmaster> {
-        if gone.is_child() {
-            let said = fs::read_to_string(self.log()).unwrap_or_default();
-            let remains = ["pre-existing shared memory block", "lock file \"postmaster.pid\" already exists"];
-            let reason = said
-                .lines()
-                .rev()
-                .find(|line| line.contains("FATAL") || line.contains("PANIC"))
-                .or(said.lines().last());
-            ensure!(
-                remains.iter().any(|sign| said.contains(sign)),
-                "the private PostgreSQL did not start: {}; {} has the rest",
-                reason.unwrap_or("it said nothing").trim(),
-                self.log().display(),
-            );
-            sleep(Duration::from_millis(200)).await;
-        }
-        self.start().await
+    /// A server can lose to the remains of a killed one, whose processes need a
+    /// moment to notice. Any other reason for an end stays.
+    fn check_worth_another_try(&self, gone: &Postmaster, begun: Instant) -> anyhow::Result<()> {
+        let said = fs::read_to_string(self.log()).unwrap_or_default();
+        let remains = ["pre-existing shared memory block", "lock file \"postmaster.pid\" already exists"];
+        let is_remains = remains.iter().any(|sign| said.contains(sign));
+        let is_fatal = |line: &&str| line.contains("FATAL") || line.contains("PANIC");
+        let reason = said.lines().rev().find(is_fatal).or(said.lines().last());
+        ensure!(
+            !gone.is_child() || is_remains && begun.elapsed() < START_TIMEOUT,
+            "the private PostgreSQL did not start: {}; {} has the rest",
+            reason.unwrap_or("it said nothing").trim(),
+            self.log().display(),
+        );
+        Ok(())
     }
 
     /// Keeps the server up until it is told to stop it.
     async fn supervise(self, mut postmaster: Postmaster, mut stop: oneshot::Receiver<()>) {
+        let (mut begun, mut pause) = (Instant::now(), PAUSE);
         loop {
             tokio::select! {
                 told = &mut stop => {
@@ -353,13 +348,15 @@ impl Cluster {
                 }
                 () = postmaster.ended() => {}
             }
+            // One that cannot stay up is not started in a tight loop.
+            pause = if begun.elapsed() > LONGEST_PAUSE { PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
             tracing::error!(
                 "the private PostgreSQL ended and is started again; {} has its last words",
                 self.log().display()
             );
-            // Its remains need a moment to notice, and one that cannot start is not to be started in a tight loop.
-            sleep(Duration::from_millis(200)).await;
-            match self.start().await {
+            sleep(pause).await;
+            begun = Instant::now();
+            match self.start() {
                 Ok(started) => postmaster = started,
                 Err(error) => tracing::error!("{error:#}"),
             }

@@ -2,12 +2,12 @@
 
 use std::{fmt, sync::LazyLock, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use nix::unistd::geteuid;
 use secrecy::ExposeSecret;
 use sqlx::{
     Connection, PgConnection, PgPool,
-    migrate::Migrator,
+    migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -18,7 +18,7 @@ mod installation;
 mod postmaster;
 
 /// The schema. What a later release added to the tables is not an error here;
-/// [`check_unknown`] is stricter and says more.
+/// [`Database::check_unknown`] is stricter and says more.
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
     let mut migrator = sqlx::migrate!();
     migrator.set_ignore_missing(true);
@@ -32,6 +32,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Database {
     /// Connections to the database of the settings.
     pub pool: PgPool,
+    options: PgConnectOptions,
     private: Option<embedded::Server>,
 }
 
@@ -41,46 +42,117 @@ impl Database {
     /// # Errors
     /// When there is no database to be had; the message says what to do.
     pub async fn open(settings: &config::Database) -> anyhow::Result<Self> {
-        if let Some(url) = &settings.url {
-            let options = parse(url.expose_secret())?;
-            check_connection(&options).await?;
-            return Ok(Self::new(settings, options, None));
-        }
-        let server = embedded::Server::start(&data_dir(settings)).await?;
-        Ok(Self::new(settings, server.options(), Some(server)))
+        let (options, private) = match &settings.url {
+            Some(url) => (checked(url.expose_secret()).await?, None),
+            None => {
+                let server = embedded::Server::start(&data_dir(settings)).await?;
+                (server.options(), Some(server))
+            }
+        };
+        // What waits longer than its client does only keeps others from a connection.
+        let timeouts =
+            [("lock_timeout", settings.lock_timeout_ms), ("statement_timeout", settings.statement_timeout_ms)];
+        Ok(Self::new(settings, options.options(timeouts), private))
     }
 
-    /// The same for a command, which may run beside a service that has started
-    /// the private server.
+    /// The same for a command, which may take its time, and may run beside a
+    /// service that has started the private server.
     ///
     /// # Errors
     /// Those of [`Database::open`].
-    pub async fn open_beside_service(settings: &config::Database) -> anyhow::Result<Self> {
-        let running = match settings.url {
-            Some(_) => None,
-            None => embedded::of_running_service(&data_dir(settings)).await?,
-        };
-        match running {
-            Some(options) => Ok(Self::new(settings, options, None)),
-            None => Self::open(settings).await,
+    pub async fn open_for_command(settings: &config::Database) -> anyhow::Result<Self> {
+        if let Some(url) = &settings.url {
+            return Ok(Self::new(settings, checked(url.expose_secret()).await?, None));
         }
+        let folder = data_dir(settings);
+        if let Some(options) = embedded::of_running_service(&folder).await? {
+            return Ok(Self::new(settings, options, None));
+        }
+        let server = embedded::Server::start(&folder).await?;
+        Ok(Self::new(settings, server.options(), Some(server)))
     }
 
     fn new(settings: &config::Database, options: PgConnectOptions, private: Option<embedded::Server>) -> Self {
+        let options = options.application_name("devicegraph");
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
-            .connect_lazy_with(options.application_name("devicegraph"));
-        Self { pool, private }
+            .connect_lazy_with(options.clone());
+        Self { pool, options, private }
+    }
+
+    /// Applies the migrations that the database does not have. Several processes
+    /// may do so at once: the first one does.
+    ///
+    /// # Errors
+    /// When the database is of a later release that took something away, or a
+    /// migration fails.
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        self.check_unknown().await?;
+        // A migration takes the time and the locks that it needs.
+        let options = self.options.clone().options([("lock_timeout", 0), ("statement_timeout", 0)]);
+        migrate(&options).await
+    }
+
+    /// Accepts a database that a later release has added to, and no other that
+    /// this release does not know.
+    ///
+    /// # Errors
+    /// When a later release has taken something away.
+    pub async fn check_unknown(&self) -> anyhow::Result<()> {
+        let applied = applied(&self.pool).await;
+        for (version, description) in applied.map_err(|error| cannot_migrate(&error))? {
+            if MIGRATOR.version_exists(version) {
+                continue;
+            }
+            if !description.starts_with("expand") {
+                bail!(
+                    "the database holds migration {version} ({description}), which this release does not know and which may have taken away what it needs; start the release that made it, or a later one"
+                );
+            }
+            tracing::info!(version, description, "the database holds a migration of a later release, which only adds");
+        }
+        Ok(())
     }
 
     /// Closes every connection, and then stops the private server.
     pub async fn close(self) {
-        self.pool.close().await;
+        // What a request still holds, when a second signal did not wait for it, is not waited for here.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.pool.close()).await;
         if let Some(server) = self.private {
             server.stop().await;
         }
     }
+}
+
+/// Applies the migrations over a connection of their own.
+///
+/// # Errors
+/// When one fails.
+pub async fn migrate(options: &PgConnectOptions) -> anyhow::Result<()> {
+    let mut connection = PgConnection::connect_with(options).await.map_err(|error| cannot_migrate(&error))?;
+    let migrated = MIGRATOR.run(&mut connection).await;
+    connection.close().await.map_err(|error| cannot_migrate(&error))?;
+    migrated.map_err(|error| match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => cannot_migrate(&error),
+        other => anyhow!("the database cannot be migrated: {other}; restore it to what a release made of it"),
+    })
+}
+
+fn cannot_migrate(error: &sqlx::Error) -> anyhow::Error {
+    let remedy = match error.as_database_error().and_then(|error| error.code()).as_deref() {
+        Some("42501") => {
+            "; run `devicegraph migrate` as the owner of the tables, and set database.migrate to false here"
+        }
+        _ => "",
+    };
+    anyhow!("the database cannot be migrated: {}{remedy}", reason(error))
+}
+
+/// What the database says, without the line of PostgreSQL's source that the
+/// driver adds.
+fn reason(error: &sqlx::Error) -> String {
+    error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
 }
 
 fn data_dir(settings: &config::Database) -> std::path::PathBuf {
@@ -97,13 +169,17 @@ fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
     }
 }
 
-/// Connects once, outside of the pool: the pool tries again until its time is
-/// over and then says only that it is.
-async fn check_connection(options: &PgConnectOptions) -> anyhow::Result<()> {
-    let attempt = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await;
-    let at = Address(options);
+/// The options of a URL that was connected to once, outside of the pool: the
+/// pool tries again until its time is over and then says only that it is.
+async fn checked(url: &str) -> anyhow::Result<PgConnectOptions> {
+    let options = parse(url)?;
+    let attempt = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
+    let at = Address(&options);
     let error = match attempt {
-        Ok(Ok(connection)) => return connection.close().await.context("the database closed the first connection"),
+        Ok(Ok(connection)) => {
+            connection.close().await.context("the database closed the first connection")?;
+            return Ok(options);
+        }
         Ok(Err(error)) => error,
         Err(_) => bail!(
             "PostgreSQL at {at} did not answer in {} s; start it, or correct database.url (or DATABASE_URL)",
@@ -116,9 +192,7 @@ async fn check_connection(options: &PgConnectOptions) -> anyhow::Result<()> {
         "3D000" => "create the database, or correct its name in database.url (or DATABASE_URL)",
         _ => "start it, or correct database.url (or DATABASE_URL)",
     };
-    // The driver's own text adds the line of PostgreSQL's source.
-    let reason = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
-    bail!("cannot use PostgreSQL at {at}: {reason}; {remedy}")
+    bail!("cannot use PostgreSQL at {at}: {}; {remedy}", reason(&error))
 }
 
 /// Where a database is, without its password.
@@ -131,37 +205,6 @@ impl fmt::Display for Address<'_> {
             None => write!(formatter, "{}:{}", self.0.get_host(), self.0.get_port()),
         }
     }
-}
-
-/// Applies the migrations that the database does not have. Several processes
-/// may do so at once: the first one does.
-///
-/// # Errors
-/// When the database is of a later release that took something away, or a
-/// migration fails.
-pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
-    check_unknown(pool).await?;
-    MIGRATOR.run(pool).await.context("the database cannot be migrated")
-}
-
-/// Accepts a database that a later release has added to, and no other that
-/// this release does not know.
-///
-/// # Errors
-/// When a later release has taken something away.
-pub async fn check_unknown(pool: &PgPool) -> anyhow::Result<()> {
-    for (version, description) in applied(pool).await.context("the migrations of the database cannot be read")? {
-        if MIGRATOR.version_exists(version) {
-            continue;
-        }
-        if !description.starts_with("expand") {
-            bail!(
-                "the database holds migration {version} ({description}), which this release does not know and which may have taken away what it needs; start the release that made it, or a later one"
-            );
-        }
-        tracing::info!(version, description, "the database holds a migration of a later release, which only adds");
-    }
-    Ok(())
 }
 
 /// Whether the database answers and holds every migration of this release.

@@ -5,19 +5,28 @@ use std::{
     fs,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use nix::{
-    errno::Errno,
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use sqlx::{
+    ConnectOptions, Connection, PgConnection,
+    postgres::{PgConnectOptions, PgSslMode},
+};
 use tokio::{process::Child, time::sleep};
 
+/// Name of the database and of its owner.
+pub(super) const NAME: &str = "devicegraph";
+/// How often a server is asked whether it takes connections yet.
+const POLL: Duration = Duration::from_millis(10);
 /// How often a process that is not our child is asked whether it is there.
-const POLL: Duration = Duration::from_millis(100);
+const POLL_PROCESS: Duration = Duration::from_millis(100);
+/// How long a server that was found running may go without a socket.
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a stop waits before it becomes an immediate one.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -51,14 +60,51 @@ impl Postmaster {
         // Process, data directory, start, port, socket directory: one a line.
         let mut lines = text.lines();
         let pid = lines.next().and_then(|pid| pid.trim().parse().ok()).map(Pid::from_raw);
-        let (Some(pid), Some(socket_dir)) = (pid.filter(|pid| is_alive(*pid)), lines.nth(3)) else { return Ok(None) };
+        let Some(pid) = pid.filter(|pid| is_alive(*pid)) else { return Ok(None) };
         // After a restart of the machine the number can be anybody's, and PostgreSQL would not start.
         let data = fs::canonicalize(data).with_context(|| format!("cannot read {}", data.display()))?;
         if fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd != data) {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             return Ok(None);
         }
-        Ok(Some(Self { pid, socket_dir: socket_dir.into(), child: None }))
+        let socket_dir = lines.nth(3).unwrap_or_default().into();
+        Ok(Some(Self { pid, socket_dir, child: None }))
+    }
+
+    /// Waits until the server takes connections to its database, which is made
+    /// when it is missing; `None` when the server has ended, or is one that was
+    /// found running and has no socket. One that replays its log takes its time.
+    pub(super) async fn connect(&mut self) -> anyhow::Result<Option<PgConnectOptions>> {
+        let begun = Instant::now();
+        let options = PgConnectOptions::new_without_pgpass()
+            .socket(&self.socket_dir)
+            .port(5432)
+            .username(NAME)
+            .database(NAME)
+            .ssl_mode(PgSslMode::Disable);
+        loop {
+            match options.connect().await {
+                Ok(connection) => {
+                    connection.close().await?;
+                    return Ok(Some(options));
+                }
+                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("3D000") => {
+                    let mut connection = PgConnection::connect_with(&options.clone().database("postgres")).await?;
+                    sqlx::query("CREATE DATABASE devicegraph").execute(&mut connection).await?;
+                    connection.close().await?;
+                }
+                // 57P01 to 57P03: not there yet, or about to go.
+                Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code.starts_with("57P")) => {
+                    sleep(POLL).await
+                }
+                Err(sqlx::Error::Database(error)) => {
+                    return Err(error).context("the private PostgreSQL refuses to be used");
+                }
+                Err(_) if !self.is_running()? => return Ok(None),
+                Err(_) if !self.is_child() && begun.elapsed() > SOCKET_TIMEOUT => return Ok(None),
+                Err(_) => sleep(POLL).await,
+            }
+        }
     }
 
     /// Whether this service started it.
@@ -83,7 +129,7 @@ impl Postmaster {
             Some(child) => drop(child.wait().await),
             None => {
                 while is_alive(self.pid) {
-                    sleep(POLL).await;
+                    sleep(POLL_PROCESS).await;
                 }
             }
         }
@@ -103,6 +149,17 @@ impl Postmaster {
     }
 }
 
+/// Whether there is such a process, and it is of an account that the server
+/// could run as: any other is not the server.
 fn is_alive(pid: Pid) -> bool {
-    !matches!(kill(pid, None), Err(Errno::ESRCH))
+    kill(pid, None).is_ok()
+}
+
+impl Drop for Postmaster {
+    /// A start that is given up ends the server that it started.
+    fn drop(&mut self) {
+        if self.child.as_ref().is_some_and(|child| child.id().is_some()) {
+            let _ = kill(self.pid, Signal::SIGINT);
+        }
+    }
 }

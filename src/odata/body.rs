@@ -13,7 +13,7 @@ use actix_web::{
     mime,
     web::{self, Bytes},
 };
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::{GzDecoder, ZlibDecoder};
 use serde_json::{Map, Value};
 
 use super::{json, links::Version, members::Members};
@@ -63,7 +63,7 @@ impl FromRequest for Body {
 fn media_type(request: &HttpRequest) -> Result<(), ApiError> {
     let expected = "The body of this request must be JSON in UTF-8: send 'Content-Type: application/json'.";
     let Ok(Some(mime)) = request.mime_type() else { return Err(ApiError::media_type(expected)) };
-    let is_utf8 = mime.get_param(mime::CHARSET).is_none_or(|charset| charset == mime::UTF_8);
+    let is_utf8 = mime.get_param(mime::CHARSET).is_none_or(|charset| charset == mime::UTF_8 || charset == "utf8");
     if mime.essence_str() == mime::APPLICATION_JSON.essence_str() && is_utf8 {
         Ok(())
     } else {
@@ -96,17 +96,16 @@ impl Encoding {
 
     /// Decodes no more than the limit, so that a small body cannot become a large one.
     fn decode(self, bytes: Bytes, limit: usize) -> Result<Bytes, ApiError> {
+        let mut encoded = bytes.as_ref();
         let decoded = match self {
             Self::Identity => return Ok(bytes),
-            Self::Gzip => up_to(limit, MultiGzDecoder::new(bytes.as_ref())),
-            Self::Deflate => up_to(limit, ZlibDecoder::new(bytes.as_ref())),
+            Self::Gzip => up_to(limit, GzDecoder::new(&mut encoded)),
+            Self::Deflate => up_to(limit, ZlibDecoder::new(&mut encoded)),
         };
         match decoded {
             Ok(decoded) if decoded.len() > limit => Err(ApiError::too_large(limit)),
-            Ok(decoded) => Ok(decoded.into()),
-            Err(_) => {
-                Err(ApiError::bad_request("The request body is not in the encoding that its Content-Encoding names."))
-            }
+            Ok(decoded) if encoded.is_empty() => Ok(decoded.into()),
+            _ => Err(ApiError::bad_request("The request body is not in the encoding that its Content-Encoding names.")),
         }
     }
 }

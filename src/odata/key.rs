@@ -6,7 +6,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use super::members::Members;
-use crate::error::ApiError;
+use crate::error::{ApiError, excerpt};
 
 /// Reads a GUID in its one accepted form, 8-4-4-4-12, in any letter case.
 ///
@@ -32,7 +32,7 @@ pub fn of_new_row(members: &mut Members) -> Result<Option<Uuid>, ApiError> {
         Some((left, right)) if guid(left).is_some() && guid(right).is_some() => Ok(None),
         _ => Err(ApiError::model(format!(
             "The value '{}' of '{}' is not a GUID. Send a GUID, or no id: the service then makes one.",
-            text.escape_debug(),
+            excerpt(&text),
             members.path("id"),
         ))),
     }

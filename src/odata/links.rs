@@ -2,7 +2,11 @@
 
 use std::future::{Ready, ready};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::HOST};
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::{header::HOST, uri::Authority},
+};
 use serde::Serialize;
 
 use crate::error::ApiError;
@@ -73,8 +77,20 @@ impl FromRequest for Links {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let version = Version::of(request);
         let scheme = if request.app_config().secure() { "https" } else { "http" };
-        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).filter(|host| !host.is_empty());
-        let host = host.map_or_else(|| request.app_config().local_addr().to_string(), str::to_owned);
-        ready(Ok(Self { version, root: format!("{scheme}://{host}/{}", version.segment()) }))
+        let root = |host: Authority| Self { version, root: format!("{scheme}://{host}/{}", version.segment()) };
+        ready(authority(request).map(root))
     }
+}
+
+/// The host that the client asked: of the URL where it is whole, else of `Host`.
+fn authority(request: &HttpRequest) -> Result<Authority, ApiError> {
+    if let Some(authority) = request.uri().authority() {
+        return Ok(authority.clone());
+    }
+    let host = match request.headers().get(HOST) {
+        Some(host) if !host.is_empty() => Authority::try_from(host.as_bytes()).ok(),
+        _ => request.app_config().local_addr().to_string().parse().ok(),
+    };
+    let is_host = |host: &Authority| !host.as_str().contains('@');
+    host.filter(is_host).ok_or_else(|| ApiError::bad_request("The header Host is no host name with an optional port."))
 }

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::{json, links::Version};
-use crate::error::ApiError;
+use crate::error::{ApiError, excerpt};
 
 /// A JSON object on its way to become a value of `type_name`.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Members {
             Some(known) => Ok(Some(known)),
             None => Err(ApiError::model(format!(
                 "The value '{}' of '{}' is not one of {}.",
-                text.escape_debug(),
+                excerpt(&text),
                 self.path(name),
                 names.join(", "),
             ))),
@@ -137,7 +137,7 @@ impl Members {
     }
 
     fn mismatch(&self, name: &str, value: &Value, expected: &str) -> ApiError {
-        let literal: String = value.to_string().chars().take(80).collect();
+        let literal = excerpt(&value.to_string());
         ApiError::model(format!(
             "Cannot convert the literal '{literal}' to the expected type '{expected}' for the member '{}'.",
             self.path(name)
@@ -175,7 +175,7 @@ impl Members {
     fn unknown(&self, name: &str) -> ApiError {
         self.locate(ApiError::model(format!(
             "The property '{}' does not exist on type 'microsoft.graph.{}'. Make sure to only use property names that are defined by the type.",
-            name.escape_debug(),
+            excerpt(name),
             self.type_name,
         )))
     }

@@ -29,7 +29,7 @@ impl Preferences {
     /// Reads every `Prefer` line; of one preference sent twice the first counts.
     pub fn of(headers: &HeaderMap) -> Self {
         let lines = headers.get_all(PREFER).filter_map(|line| line.to_str().ok());
-        let items = lines.flat_map(|line| line.split(',')).map(|item| item.split(';').next().unwrap_or_default());
+        let items = lines.flat_map(|line| unquoted(line, ',')).filter_map(|item| unquoted(item, ';').next());
         let (mut returns, mut handling) = (None, None);
         for (name, value) in items.filter_map(|item| item.split_once('=')) {
             let value = value.trim().trim_matches('"').to_ascii_lowercase();
@@ -41,6 +41,15 @@ impl Preferences {
         }
         Self { minimal: returns.as_deref() == Some("minimal"), strict: handling.as_deref() == Some("strict") }
     }
+}
+
+/// The parts between separators that do not stand in a quoted string.
+fn unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    text.split(move |letter| {
+        is_quoted ^= letter == '"';
+        letter == separator && !is_quoted
+    })
 }
 
 impl Preferences {
@@ -75,5 +84,8 @@ mod tests {
         headers.append(PREFER, HeaderValue::from_static("return=representation,handling=STRICT"));
         assert_eq!(Preferences::of(&headers), Preferences { minimal: true, strict: true });
         assert_eq!(Preferences::of(&HeaderMap::new()), Preferences::default());
+        headers.clear();
+        headers.append(PREFER, HeaderValue::from_static(r#"foo="x, return=minimal"; y="handling=strict""#));
+        assert_eq!(Preferences::of(&headers), Preferences::default());
     }
 }

@@ -16,7 +16,7 @@ use actix_web::{
 };
 
 use super::prefer::Preferences;
-use crate::error::ApiError;
+use crate::error::{ApiError, excerpt};
 
 /// OData's system query options, without their `$`.
 const SYSTEM_OPTIONS: [&str; 17] = [
@@ -77,13 +77,13 @@ fn query_options(query: &str, strict: bool) -> Result<(), ApiError> {
         if name.starts_with('$') || SYSTEM_OPTIONS.contains(&plain.as_str()) {
             return Err(ApiError::bad_request(format!(
                 "The query option '{}' is not supported here. Leave it out, and the answer holds everything.",
-                name.escape_debug(),
+                excerpt(name),
             )));
         }
         if strict {
             return Err(ApiError::bad_request(format!(
                 "The query option '{}' is unknown, and 'Prefer: handling=strict' asks that it is not ignored. Leave out one of the two.",
-                name.escape_debug(),
+                excerpt(name),
             )));
         }
     }

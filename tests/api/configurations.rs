@@ -123,6 +123,30 @@ async fn a_create_with_an_id_can_be_sent_again() {
 }
 
 #[actix_web::test]
+async fn a_number_is_the_same_however_it_is_written() {
+    let app = App::start().await;
+    let id = uuid::Uuid::new_v4();
+    let body = format!(
+        r##"{{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"a","id":"{id}",
+             "a":1e17,"b":-0.0,"c":2.50,"d":1e-7,"e":18446744073709551615,"f":-9223372036854775808,"g":1E2}}"##
+    );
+    let first = app.send_text(Method::POST, CONFIGURATIONS, body.clone()).await;
+    assert_eq!(first.status, StatusCode::CREATED, "{}", first.text);
+    let numbers =
+        r#""a":100000000000000000,"b":0,"c":2.5,"d":1e-7,"e":18446744073709551615,"f":-9223372036854775808,"g":100}"#;
+    assert!(first.text.ends_with(numbers), "{}", first.text);
+    assert_eq!(app.send_text(Method::POST, CONFIGURATIONS, body.clone()).await.text, first.text);
+    let changed = app.send_text(Method::PATCH, &format!("{CONFIGURATIONS}/{id}"), body).await;
+    assert_eq!(changed.json()["version"], 1, "nothing has changed");
+    for number in ["18446744073709551616", "-9223372036854775809", "1e300"] {
+        let body =
+            format!(r##"{{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"a","x":{number}}}"##);
+        let refusal = app.send_text(Method::POST, CONFIGURATIONS, body).await.refusal();
+        assert!(refusal.contains("the member 'x' holds a number of more than 64 bits"), "{number}: {refusal}");
+    }
+}
+
+#[actix_web::test]
 async fn every_change_raises_the_version_by_one_and_no_other_does() {
     let app = App::start().await;
     let body = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "a", "description": "d", "list": [1, 2]});

@@ -80,7 +80,33 @@ async fn a_database_without_the_migrations_is_not_ready() {
         return;
     }
     let app = App::start_on(database(false).await, 10_000).await;
-    assert_eq!(app.get("/health/ready").await.refusal(), format!("503 ServiceUnavailable: {FAILED}"));
+    for path in ["/health/ready", CONFIGURATIONS] {
+        assert_eq!(app.get(path).await.refusal(), format!("503 ServiceUnavailable: {FAILED}"));
+    }
+}
+
+#[actix_web::test]
+async fn a_lock_that_somebody_forgot_is_503_within_a_second_and_only_for_who_needs_it() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start_on(database(true).await.options([("lock_timeout", 900)]), 10_000).await;
+    let (locked, other) = (app.configuration().await, app.configuration().await);
+    let mut forgotten = app.pool().begin().await.expect("a session");
+    let lock = format!(
+        "SELECT FROM device_configurations WHERE id = '{}' FOR UPDATE",
+        locked.rsplit('/').next().expect("an id")
+    );
+    forgotten.execute(AssertSqlSafe(lock)).await.expect("the lock");
+    let started = Instant::now();
+    let create = app.post(&format!("{locked}/assignments"), &group("a")).await;
+    assert_eq!(create.refusal(), format!("503 ServiceUnavailable: {FAILED}"));
+    assert!(started.elapsed() < Duration::from_millis(1500), "it took {:?}", started.elapsed());
+    assert_eq!(app.post(&format!("{other}/assignments"), &group("a")).await.status, StatusCode::CREATED);
+    assert_eq!(app.get(&locked).await.status, StatusCode::OK);
+    forgotten.rollback().await.expect("the end of it");
+    assert_eq!(app.assignments(&locked).await.len(), 0);
+    assert_eq!(app.post(&format!("{locked}/assignments"), &group("a")).await.status, StatusCode::CREATED);
 }
 
 #[actix_web::test]

@@ -81,9 +81,7 @@ impl Cluster {
         ] {
             connection.execute(statement).await.expect(statement);
         }
-        let pool = PgPool::connect_with(options.clone().database("template_devicegraph")).await.expect("the template");
-        database::migrate(&pool).await.expect("the migrations apply");
-        pool.close().await;
+        database::migrate(&options.clone().database("template_devicegraph")).await.expect("the migrations apply");
         (options, server)
     }
 

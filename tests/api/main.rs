@@ -7,11 +7,15 @@
 mod assign;
 mod assignments;
 mod bad_input;
+mod beta;
 mod configurations;
 mod documentation;
 mod failures;
+mod generated;
 mod harness;
+mod private_server;
 mod process;
 mod races;
 mod schema;
+mod service;
 mod transfer;

@@ -1,13 +1,8 @@
-//! The binary as an operator runs it: settings, refusals to start, stop, kill.
+//! The binary as an operator runs it: settings, refusals to start, commands, stop.
 
 use std::{
-    fs::Permissions,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -18,145 +13,10 @@ use nix::{
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 
-use crate::harness::{database, is_remote, reachable_folder, url};
-
-/// A command that knows no settings but those that a test gives it.
-fn devicegraph(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_devicegraph"));
-    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("DEVICEGRAPH_") || name == "DATABASE_URL" {
-            command.env_remove(name);
-        }
-    }
-    command.env("DEVICEGRAPH__SERVER__PORT", "0");
-    command
-}
-
-/// What a start that fails says: one line, exit code 1.
-fn refusal(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().expect("the binary runs");
-    let text = String::from_utf8(stderr).expect("text");
-    assert_eq!((status.code(), stdout.as_slice(), text.lines().count()), (Some(1), &b""[..], 1), "{text}");
-    text.strip_prefix("devicegraph: ").unwrap_or_else(|| panic!("{text}")).trim_end().to_owned()
-}
-
-/// A service that runs, with its log.
-struct Service {
-    child: Child,
-    address: String,
-    log: mpsc::Receiver<String>,
-}
-
-impl Service {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.spawn().expect("the binary runs");
-        let stderr = child.stderr.take().expect("piped");
-        let (sender, log) = mpsc::channel();
-        thread::spawn(move || {
-            BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
-        });
-        let mut service = Self { child, address: String::new(), log };
-        let line = service.wait_for("listening on http://");
-        let address = line.rsplit("http://").next().expect("an address");
-        service.address = address.trim_end_matches(|end: char| !end.is_ascii_digit()).to_owned();
-        service
-    }
-
-    fn wait_for(&self, text: &str) -> String {
-        let mut seen = Vec::new();
-        loop {
-            match self.log.recv_timeout(Duration::from_secs(30)) {
-                Ok(line) if line.contains(text) => return line,
-                Ok(line) => seen.push(line),
-                Err(error) => panic!("{error} waiting for '{text}' after {seen:#?}"),
-            }
-        }
-    }
-
-    /// Status and body.
-    fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).expect("the service listens");
-        let length = body.len();
-        write!(stream, "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}").expect("sent");
-        read_answer(&mut stream)
-    }
-
-    fn create(&self, name: &str) {
-        let body = format!(r##"{{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"{name}"}}"##);
-        let (status, text) = self.request("POST", "/v1.0/deviceManagement/deviceConfigurations", &body);
-        assert_eq!(status, 201, "{text}");
-    }
-
-    fn holds(&self, name: &str) -> bool {
-        let (status, text) = self.request("GET", "/v1.0/deviceManagement/deviceConfigurations", "");
-        assert_eq!(status, 200, "{text}");
-        text.contains(&format!(r#""displayName":"{name}""#))
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("it runs");
-    }
-
-    fn stop(mut self, signal: Signal) -> ExitStatus {
-        self.signal(signal);
-        self.child.wait().expect("it ends")
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // Gone already where a test has stopped it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn read_answer(stream: &mut TcpStream) -> (u16, String) {
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("an answer");
-    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{text}"));
-    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    (status, body.to_owned())
-}
-
-/// A folder for a private server, which is ended with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        Self(reachable_folder())
-    }
-
-    fn data_dir(&self) -> PathBuf {
-        self.0.join("postgres")
-    }
-
-    fn postmaster(&self) -> Option<Pid> {
-        let text = std::fs::read_to_string(self.data_dir().join("data/postmaster.pid")).ok()?;
-        text.lines().next()?.trim().parse().ok().map(Pid::from_raw)
-    }
-
-    fn command(&self) -> Command {
-        let mut command = devicegraph(&self.0);
-        command.env("DEVICEGRAPH__DATABASE__DATA_DIR", self.data_dir());
-        command
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Some(pid) = self.postmaster() {
-            let _ = kill(pid, Signal::SIGQUIT);
-            thread::sleep(Duration::from_millis(200));
-        }
-        let url = std::fs::read_to_string(self.data_dir().join("url")).unwrap_or_default();
-        if let Some((socket, _)) = url.split_once("host=").and_then(|(_, host)| host.split_once('&')) {
-            let _ = std::fs::remove_dir_all(socket);
-        }
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use crate::{
+    harness::{database, is_remote, url},
+    service::{Folder, Service, devicegraph, read_answer, refusal, success},
+};
 
 #[test]
 fn a_setting_that_does_not_exist_is_named() {
@@ -174,7 +34,14 @@ fn a_setting_that_does_not_exist_is_named() {
         ("DEVICEGRAPH__AUTH__MODE", "none", "auth.mode"),
         ("DEVICEGRAPH__AUTH__ISSUER", "x", "unknown field `issuer`"),
         ("DEVICEGRAPH__LOG__FILTER", "a=b=c", "log.filter"),
-        ("DEVICEGRAPH__SERVER__MAX_BODY_BYTES", "0", "server.max_body_bytes"),
+        ("DEVICEGRAPH__SERVER__MAX_BODY_BYTES", "0", "server.max_body_bytes is 0"),
+        ("DEVICEGRAPH__DATABASE__MAX_CONNECTIONS", "0", "database.max_connections is 0"),
+        ("DEVICEGRAPH__DATABASE__ACQUIRE_TIMEOUT_MS", "0", "database.acquire_timeout_ms is 0"),
+        (
+            "DEVICEGRAPH__SERVER__HOST",
+            "no such host",
+            "server.host: 'no such host' is no address and no name that is known",
+        ),
     ] {
         let said = refusal(start().env(name, value));
         assert!(said.contains(message), "{name}={value}: {said}");
@@ -299,6 +166,20 @@ async fn migrate_applies_the_migrations_and_ends() {
     waiting.create("after");
 }
 
+#[actix_web::test]
+async fn a_role_that_may_not_migrate_is_told_who_may() {
+    if is_remote() {
+        return;
+    }
+    let folder = Folder::new();
+    let options = database(false).await;
+    let said = refusal(devicegraph(&folder.0).env("DATABASE_URL", url(&options, "asked:right")));
+    assert_eq!(
+        said,
+        "the database cannot be migrated: permission denied for schema public; run `devicegraph migrate` as the owner of the tables, and set database.migrate to false here"
+    );
+}
+
 #[test]
 fn the_log_has_a_line_a_request_and_neither_query_nor_body() {
     let folder = Folder::new();
@@ -313,82 +194,41 @@ fn the_log_has_a_line_a_request_and_neither_query_nor_body() {
     assert!(service.stop(Signal::SIGINT).success());
 }
 
-#[test]
-fn the_private_server_keeps_its_data_over_a_restart_and_stops_with_the_service() {
-    let folder = Folder::new();
-    for (signal, before, now) in [(Signal::SIGTERM, None, "first"), (Signal::SIGINT, Some("first"), "second")] {
-        let service = Service::start(&mut folder.command());
-        assert!(before.is_none_or(|name| service.holds(name)));
-        service.create(now);
-        let postmaster = folder.postmaster().expect("a server");
-        assert_eq!(service.stop(signal).code(), Some(0));
-        assert!(kill(postmaster, None).is_err(), "the server has stopped");
+#[actix_web::test]
+async fn a_signal_ends_a_start_that_waits() {
+    if is_remote() {
+        return;
     }
-    // The file that README tells psql to read.
-    let url = std::fs::read_to_string(folder.data_dir().join("url")).expect("the URL");
-    assert!(url.starts_with("postgresql:///devicegraph?host=/tmp/devicegraph-"), "{url}");
+    let folder = Folder::new();
+    let options = database(true).await;
+    let mut connection = options.connect().await.expect("a database");
+    connection.execute("BEGIN; LOCK TABLE _sqlx_migrations").await.expect("a lock");
+    let mut command = devicegraph(&folder.0);
+    let waiting =
+        command.env("DATABASE_URL", url(&options, "devicegraph")).env("DEVICEGRAPH__DATABASE__LOCK_TIMEOUT_MS", "0");
+    let mut waiting = waiting.spawn().expect("the binary runs");
+    thread::sleep(Duration::from_millis(500));
+    assert!(waiting.try_wait().expect("a process").is_none(), "it waits for the lock");
+    kill(Pid::from_raw(waiting.id().cast_signed()), Signal::SIGTERM).expect("it runs");
+    let told = Instant::now();
+    assert!(waiting.wait().expect("it ends").success());
+    assert!(told.elapsed() < Duration::from_secs(3), "the stop took {:?}", told.elapsed());
 }
 
 #[test]
-fn a_folder_has_one_service() {
+fn a_second_signal_does_not_wait_for_what_is_in_flight() {
     let folder = Folder::new();
     let service = Service::start(&mut folder.command());
-    let said = refusal(&mut folder.command());
-    let expected = format!(
-        "another devicegraph (process {}) uses {}; stop it, or give this one",
-        service.child.id(),
-        folder.data_dir().display()
-    );
-    assert!(said.starts_with(&expected), "{said}");
-    assert_eq!(service.request("GET", "/health/ready", "").0, 200);
-}
-
-#[test]
-fn a_killed_service_finds_its_server_and_its_data_again() {
-    let folder = Folder::new();
-    let mut service = Service::start(&mut folder.command());
-    service.create("kept");
-    let postmaster = folder.postmaster();
-    service.child.kill().expect("it runs");
-    service.child.wait().expect("it ends");
-
-    let service = Service::start(&mut folder.command());
-    assert!(service.holds("kept"));
-    assert_eq!(folder.postmaster(), postmaster, "the server was adopted");
-    assert!(service.stop(Signal::SIGTERM).success());
-    assert!(kill(postmaster.expect("a server"), None).is_err(), "and stops with the one that adopted it");
-}
-
-#[test]
-fn a_killed_server_is_started_again_and_keeps_its_data() {
-    let folder = Folder::new();
-    let mut service = Service::start(&mut folder.command());
-    service.create("kept");
-    kill(folder.postmaster().expect("a server"), Signal::SIGKILL).expect("it runs");
-    let started = Instant::now();
-    while service.request("GET", "/health/ready", "").0 != 200 {
-        assert!(started.elapsed() < Duration::from_secs(20), "the server comes back");
-    }
-    assert!(service.holds("kept"));
-
-    // Both at once, as when the machine runs out of memory.
-    service.child.kill().expect("it runs");
-    kill(folder.postmaster().expect("a server"), Signal::SIGKILL).expect("it runs");
-    service.child.wait().expect("it ends");
-    let service = Service::start(&mut folder.command());
-    assert!(service.holds("kept"));
-    assert!(service.stop(Signal::SIGTERM).success());
-}
-
-#[test]
-fn a_stale_process_number_does_not_keep_the_server_down() {
-    let folder = Folder::new();
-    assert!(Service::start(&mut folder.command()).stop(Signal::SIGTERM).success());
-    // As after a restart of the machine: the number is now that of some other process.
-    let stale = format!("{}\n{}\n", std::process::id(), folder.data_dir().join("data").display());
-    std::fs::write(folder.data_dir().join("data/postmaster.pid"), stale).expect("a file");
-    let service = Service::start(&mut folder.command());
-    assert_eq!(service.request("GET", "/health/ready", "").0, 200);
+    let mut in_flight = TcpStream::connect(&service.address).expect("the service listens");
+    let head = "POST /v1.0/deviceManagement/deviceConfigurations HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n";
+    write!(in_flight, "{head}").expect("sent");
+    thread::sleep(Duration::from_millis(200));
+    service.signal(Signal::SIGINT);
+    service.wait_for("stopping");
+    thread::sleep(Duration::from_millis(200));
+    let told = Instant::now();
+    assert!(service.stop(Signal::SIGINT).success());
+    assert!(told.elapsed() < Duration::from_secs(5), "the stop took {:?}", told.elapsed());
 }
 
 #[test]
@@ -421,31 +261,6 @@ fn a_stop_finishes_what_is_in_flight_and_does_not_wait_for_idle_connections() {
     assert_eq!(service.child.wait().expect("it ends").code(), Some(0));
     assert!(told.elapsed() < Duration::from_secs(8), "the stop took {:?}", told.elapsed());
     assert!(Service::start(&mut folder.command()).holds("in flight"));
-}
-
-#[test]
-fn root_is_told_when_the_account_of_the_server_cannot_reach_the_folder() {
-    if !nix::unistd::geteuid().is_root() {
-        return;
-    }
-    let closed = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().expect("a folder");
-    let data_dir = closed.path().join("postgres");
-    let said = refusal(
-        devicegraph(closed.path())
-            .env("DEVICEGRAPH__LOG__FILTER", "warn")
-            .env("DEVICEGRAPH__DATABASE__DATA_DIR", &data_dir),
-    );
-    assert!(said.starts_with("PostgreSQL does not run as root, and the account "), "{said}");
-    assert!(said.contains("set database.data_dir to a folder whose parents others may enter"), "{said}");
-}
-
-/// What a command that works says on standard error, as JSON lines.
-fn success(command: &mut Command) -> String {
-    let Output { status, stderr, .. } =
-        command.env("DEVICEGRAPH__LOG__FORMAT", "json").output().expect("the binary runs");
-    let text = String::from_utf8(stderr).expect("text");
-    assert!(status.success(), "{text}");
-    text
 }
 
 #[test]

@@ -1,0 +1,114 @@
+//! What `/beta` adds to an assignment.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::harness::{App, beta, group};
+
+const GUID: &str = "7E159A72-9A72-4E15-929A-157E729A157E";
+
+#[actix_web::test]
+async fn beta_members_are_kept_and_v1_neither_shows_nor_takes_them() {
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    let path = format!("{configuration}/assignments");
+    let body = json!({
+        "intent": "remove",
+        "source": "policySets",
+        "sourceId": GUID,
+        "target": {
+            "@odata.type": "#microsoft.graph.groupAssignmentTarget",
+            "groupId": "a",
+            "deviceAndAppManagementAssignmentFilterId": GUID,
+            "deviceAndAppManagementAssignmentFilterType": "exclude",
+        },
+    });
+    let created = app.post(&beta(&path), &body).await;
+    let lower = GUID.to_lowercase();
+    let id = created.id();
+    assert_eq!(
+        created.text,
+        format!(
+            r##"{{"@odata.type":"#microsoft.graph.deviceConfigurationAssignment","id":"{id}","target":{{"@odata.type":"#microsoft.graph.groupAssignmentTarget","groupId":"a","deviceAndAppManagementAssignmentFilterId":"{lower}","deviceAndAppManagementAssignmentFilterType":"exclude"}},"intent":"remove","source":"policySets","sourceId":"{lower}"}}"##
+        )
+    );
+    let on_v1 = app.get(&format!("{path}/{id}")).await.json();
+    assert_eq!(on_v1["target"], json!({"@odata.type": "#microsoft.graph.groupAssignmentTarget", "groupId": "a"}));
+    assert_eq!(on_v1.as_object().expect("an object").len(), 4);
+
+    for name in ["intent", "source", "sourceId"] {
+        let mut body = group("b");
+        body[name] = "apply".into();
+        let refused = app.post(&path, &body).await.refusal();
+        assert_eq!(
+            refused,
+            format!(
+                "400 ModelValidationFailure: The property '{name}' does not exist on type 'microsoft.graph.deviceConfigurationAssignment'. Make sure to only use property names that are defined by the type."
+            )
+        );
+    }
+    for name in ["deviceAndAppManagementAssignmentFilterId", "deviceAndAppManagementAssignmentFilterType"] {
+        let mut body = group("b");
+        body["target"][name] = "none".into();
+        let refused = app.post(&path, &body).await.refusal();
+        assert_eq!(
+            refused,
+            format!(
+                "400 ModelValidationFailure: The property '{name}' does not exist on type 'microsoft.graph.groupAssignmentTarget'. Make sure to only use property names that are defined by the type. It stands in 'target'."
+            )
+        );
+    }
+    assert_eq!(app.assignments(&configuration).await.len(), 1);
+}
+
+#[actix_web::test]
+async fn a_filter_is_an_id_and_a_type_that_fit_together() {
+    let app = App::start().await;
+    let path = format!("{}/assignments", beta(&app.configuration().await));
+    let target = |id: Value, filter_type: Value| {
+        let mut body = group("a");
+        body["target"]["deviceAndAppManagementAssignmentFilterId"] = id;
+        body["target"]["deviceAndAppManagementAssignmentFilterType"] = filter_type;
+        body
+    };
+    for (id, filter_type) in [
+        (Value::Null, "include"),
+        ("f".into(), "none"),
+        ("".into(), "include"),
+        ("f".into(), "both"),
+        (5.into(), "none"),
+    ] {
+        let refused = app.post(&path, &target(id, filter_type.into())).await;
+        assert!(refused.refusal().contains("'target.deviceAndAppManagementAssignmentFilter"), "{}", refused.text);
+    }
+    assert_eq!(app.post(&path, &target(Value::Null, "none".into())).await.status, StatusCode::CREATED);
+}
+
+#[actix_web::test]
+async fn a_patch_on_v1_keeps_the_beta_members_and_one_on_beta_the_rest() {
+    let app = App::start().await;
+    let path = format!("{}/assignments", app.configuration().await);
+    let id = app.post(&path, &group("a")).await.id();
+    let (on_v1, on_beta) = (format!("{path}/{id}"), beta(&format!("{path}/{id}")));
+    let mut filtered = group("a");
+    filtered["target"]["deviceAndAppManagementAssignmentFilterId"] = "f".into();
+    filtered["target"]["deviceAndAppManagementAssignmentFilterType"] = "include".into();
+    filtered["intent"] = "remove".into();
+    assert_eq!(app.patch(&on_beta, &filtered).await.status, StatusCode::OK);
+    app.patch(&on_v1, &group("b")).await;
+    let kept = app.patch(&on_beta, &json!({"sourceId": "s"})).await.json();
+    assert_eq!(
+        kept["target"],
+        json!({"@odata.type": "#microsoft.graph.groupAssignmentTarget", "groupId": "b",
+               "deviceAndAppManagementAssignmentFilterId": "f", "deviceAndAppManagementAssignmentFilterType": "include"})
+    );
+    assert_eq!(
+        (&kept["intent"], &kept["source"], &kept["sourceId"]),
+        (&"remove".into(), &"direct".into(), &"s".into())
+    );
+    filtered["target"]["deviceAndAppManagementAssignmentFilterId"] = Value::Null;
+    filtered["target"]["deviceAndAppManagementAssignmentFilterType"] = "none".into();
+    let taken_away = app.patch(&on_beta, &filtered).await.json();
+    assert_eq!(taken_away["target"]["deviceAndAppManagementAssignmentFilterId"], Value::Null);
+    assert_eq!(taken_away["intent"], "remove");
+}

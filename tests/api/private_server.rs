@@ -1,0 +1,176 @@
+//! The private PostgreSQL: kept, killed, orphaned, adopted.
+
+use std::{
+    fs::Permissions,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::service::{Folder, Service, devicegraph, refusal};
+
+#[test]
+fn the_private_server_keeps_its_data_over_a_restart_and_stops_with_the_service() {
+    let folder = Folder::new();
+    for (signal, before, now) in [(Signal::SIGTERM, None, "first"), (Signal::SIGINT, Some("first"), "second")] {
+        let service = Service::start(&mut folder.command());
+        assert!(before.is_none_or(|name| service.holds(name)));
+        service.create(now);
+        let postmaster = folder.postmaster().expect("a server");
+        assert_eq!(service.stop(signal).code(), Some(0));
+        assert!(kill(postmaster, None).is_err(), "the server has stopped");
+    }
+    // The file that README tells psql to read.
+    let url = std::fs::read_to_string(folder.data_dir().join("url")).expect("the URL");
+    assert!(url.starts_with("postgresql:///devicegraph?host=/tmp/devicegraph-"), "{url}");
+}
+
+#[test]
+fn a_folder_has_one_service() {
+    let folder = Folder::new();
+    let service = Service::start(&mut folder.command());
+    let said = refusal(&mut folder.command());
+    let expected = format!(
+        "another devicegraph (process {}) uses {}; stop it, or give this one",
+        service.child.id(),
+        folder.data_dir().display()
+    );
+    assert!(said.starts_with(&expected), "{said}");
+    assert_eq!(service.request("GET", "/health/ready", "").0, 200);
+}
+
+#[test]
+fn a_killed_service_finds_its_server_and_its_data_again() {
+    let folder = Folder::new();
+    let mut service = Service::start(&mut folder.command());
+    service.create("kept");
+    let postmaster = folder.postmaster();
+    service.child.kill().expect("it runs");
+    service.child.wait().expect("it ends");
+
+    let service = Service::start(&mut folder.command());
+    assert!(service.holds("kept"));
+    assert_eq!(folder.postmaster(), postmaster, "the server was adopted");
+    assert!(service.stop(Signal::SIGTERM).success());
+    assert!(kill(postmaster.expect("a server"), None).is_err(), "and stops with the one that adopted it");
+}
+
+#[test]
+fn a_killed_server_is_started_again_and_keeps_its_data() {
+    let folder = Folder::new();
+    let mut service = Service::start(&mut folder.command());
+    service.create("kept");
+    let killed = folder.postmaster();
+    kill(killed.expect("a server"), Signal::SIGKILL).expect("it runs");
+    let started = Instant::now();
+    // What is left of the killed one may answer for a moment.
+    while folder.postmaster() == killed || service.request("GET", "/health/ready", "").0 != 200 {
+        assert!(started.elapsed() < Duration::from_secs(20), "the server comes back");
+    }
+    assert!(service.holds("kept"));
+
+    // Both at once, as when the machine runs out of memory.
+    service.child.kill().expect("it runs");
+    kill(folder.postmaster().expect("a server"), Signal::SIGKILL).expect("it runs");
+    service.child.wait().expect("it ends");
+    let service = Service::start(&mut folder.command());
+    assert!(service.holds("kept"));
+    assert!(service.stop(Signal::SIGTERM).success());
+}
+
+#[test]
+fn a_stale_process_number_does_not_keep_the_server_down() {
+    let folder = Folder::new();
+    assert!(Service::start(&mut folder.command()).stop(Signal::SIGTERM).success());
+    let data = folder.data_dir().join("data");
+    let owner = std::fs::metadata(&data).expect("the data").uid();
+    // As after a restart of the machine: the number is now that of some other
+    // process, of the server's own account or of another one.
+    for account in [owner, nix::unistd::geteuid().as_raw()] {
+        let mut other = Command::new("sleep").arg("60").uid(account).spawn().expect("a process");
+        for lines in [1, 8] {
+            let stale =
+                [&*other.id().to_string(), &data.to_string_lossy(), "1", "5432", "/tmp/nowhere", "", "1 1", "ready"];
+            let path = data.join("postmaster.pid");
+            std::fs::write(&path, stale[..lines].join("\n") + "\n").expect("a file");
+            std::os::unix::fs::chown(&path, Some(owner), None).expect("its owner");
+            let service = Service::start(&mut folder.command());
+            assert_eq!(service.request("GET", "/health/ready", "").0, 200);
+            assert!(service.stop(Signal::SIGTERM).success());
+            assert!(other.try_wait().expect("a process").is_none(), "it is not ours to end");
+        }
+        other.kill().expect("it runs");
+        other.wait().expect("it ends");
+    }
+}
+
+#[test]
+fn an_orphan_without_its_socket_is_stopped_and_started_again() {
+    let folder = Folder::new();
+    let mut service = Service::start(&mut folder.command());
+    service.create("kept");
+    let orphan = folder.postmaster().expect("a server");
+    service.child.kill().expect("it runs");
+    service.child.wait().expect("it ends");
+    std::fs::remove_dir_all(folder.socket_dir().expect("a socket")).expect("what cleans /tmp does");
+    let service = Service::start(&mut folder.command());
+    assert!(service.holds("kept"));
+    assert_ne!(folder.postmaster(), Some(orphan));
+    assert!(service.stop(Signal::SIGTERM).success());
+}
+
+#[test]
+fn data_that_is_gone_is_not_replaced_by_an_empty_cluster() {
+    let folder = Folder::new();
+    let service = Service::start(&mut folder.command());
+    let (data, saved) = (folder.data_dir().join("data"), folder.data_dir().join("saved"));
+    service.create("kept");
+    std::fs::rename(&data, &saved).expect("a move");
+    let postmaster = std::fs::read_to_string(saved.join("postmaster.pid")).expect("a server");
+    let postmaster = postmaster.lines().next().and_then(|pid| pid.parse().ok()).map(Pid::from_raw).expect("a number");
+    kill(postmaster, Signal::SIGKILL).expect("it runs");
+    service.wait_for("cannot run postgres in ");
+    assert!(!data.exists());
+    assert!(service.stop(Signal::SIGTERM).success());
+    let said = refusal(folder.command().env("DEVICEGRAPH__LOG__FILTER", "error"));
+    assert!(said.contains("/postgres/data is gone; bring it back, or remove "), "{said}");
+    std::fs::rename(&saved, &data).expect("a move");
+    assert!(Service::start(&mut folder.command()).holds("kept"));
+}
+
+#[test]
+fn a_killed_first_start_is_begun_again() {
+    let folder = Folder::new();
+    for wait in [20, 100, 200, 300] {
+        let mut started = folder.command().spawn().expect("the binary runs");
+        thread::sleep(Duration::from_millis(wait));
+        started.kill().expect("it runs");
+        started.wait().expect("it ends");
+    }
+    Service::start(&mut folder.command()).create("first");
+}
+
+#[test]
+fn root_is_told_when_the_account_of_the_server_cannot_reach_the_folder() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let closed = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().expect("a folder");
+    let data_dir = closed.path().join("postgres");
+    let said = refusal(
+        devicegraph(closed.path())
+            .env("DEVICEGRAPH__LOG__FILTER", "warn")
+            .env("DEVICEGRAPH__DATABASE__DATA_DIR", &data_dir),
+    );
+    assert!(said.starts_with("PostgreSQL does not run as root, and the account "), "{said}");
+    assert!(said.contains("set database.data_dir to a folder whose parents others may enter"), "{said}");
+}
