@@ -3,7 +3,9 @@
 use std::{
     future::pending,
     net::TcpListener,
+    num::NonZero,
     sync::atomic::{AtomicBool, Ordering},
+    thread::available_parallelism,
     time::Duration,
 };
 
@@ -38,7 +40,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         () = stop.wait() => Ok(false),
     };
     let served = match prepared {
-        Ok(true) => serve(settings, listener, &database.pool, stop).await,
+        Ok(true) => serve(settings, listener, &database, stop).await,
         stopped => stopped.map(drop),
     };
     database.close().await;
@@ -52,10 +54,13 @@ async fn prepare(settings: &config::Database, database: &Database) -> anyhow::Re
     }
 }
 
-async fn serve(settings: &Settings, listener: TcpListener, pool: &PgPool, mut stop: Stop) -> anyhow::Result<()> {
+async fn serve(settings: &Settings, listener: TcpListener, database: &Database, mut stop: Stop) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let seeded = Data::new(Seeded(AtomicBool::new(settings.database.seed.is_none())));
-    let server = server(&settings.server, listener, pool.clone(), seeded.clone())?;
+    let connections = settings.database.max_connections;
+    let workers = available_parallelism().map_or(1, NonZero::get).min(connections as usize);
+    let pool = database.pools(connections / workers as u32);
+    let server = server(&settings.server, listener, workers, pool, seeded.clone())?;
     tracing::warn!("authorization is disabled: everyone who can reach {address} may read and change everything");
     tracing::info!("listening on http://{address}");
     let handle = server.handle();
@@ -67,7 +72,7 @@ async fn serve(settings: &Settings, listener: TcpListener, pool: &PgPool, mut st
         tracing::warn!("told twice: not waiting for the requests in flight");
     };
     let seeding = async {
-        seed(&settings.database, pool, &seeded).await?;
+        seed(&settings.database, &database.pool, &seeded).await?;
         pending().await
     };
     tokio::select! {
@@ -102,29 +107,33 @@ fn listen(settings: &config::Server) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// The HTTP server on `listener`. Tests serve the same.
+/// The HTTP server on `listener`, with `workers` threads. Tests serve the same.
+///
+/// `pool` makes the pool of a worker. A worker has a runtime of its own, and a
+/// connection lives on the one that opened it: in a shared pool the first
+/// worker to finish would end the connections of the others.
 ///
 /// # Errors
 /// When the listener cannot be served.
 pub fn server(
     settings: &config::Server,
     listener: TcpListener,
-    pool: PgPool,
+    workers: usize,
+    pool: impl Fn() -> PgPool + Clone + Send + 'static,
     seeded: Data<Seeded>,
 ) -> anyhow::Result<dev::Server> {
     let limit = body::Limit(settings.max_body_bytes);
-    let pool = Data::new(pool);
     let server = HttpServer::new(move || {
         App::new()
-            .app_data(pool.clone())
+            .app_data(Data::new(pool()))
             .app_data(seeded.clone())
             .app_data(limit)
             .configure(routes::configure)
             .wrap(from_fn(url::check))
             .wrap(from_fn(telemetry::request))
     });
-    let server = server.disable_signals().shutdown_timeout(settings.shutdown_seconds).listen(listener)?;
-    Ok(server.run())
+    let server = server.workers(workers).disable_signals().shutdown_timeout(settings.shutdown_seconds);
+    Ok(server.listen(listener)?.run())
 }
 
 /// SIGTERM and SIGINT, heard from the first moment on. A second one ends the

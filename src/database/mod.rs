@@ -28,11 +28,12 @@ static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
 /// How long a start waits for a database that does not answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The pool, and the private server behind it where there is one.
+/// The database of the settings, and the private server where it is that one.
 pub struct Database {
-    /// Connections to the database of the settings.
+    /// Connections for what is not a request.
     pub pool: PgPool,
     options: PgConnectOptions,
+    acquire_timeout: Duration,
     private: Option<embedded::Server>,
 }
 
@@ -74,11 +75,16 @@ impl Database {
 
     fn new(settings: &config::Database, options: PgConnectOptions, private: Option<embedded::Server>) -> Self {
         let options = options.application_name("devicegraph");
-        let pool = PgPoolOptions::new()
-            .max_connections(settings.max_connections)
-            .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
-            .connect_lazy_with(options.clone());
-        Self { pool, options, private }
+        let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
+        Self { pool, options, acquire_timeout, private }
+    }
+
+    /// Makes pools of `connections` for requests.
+    pub fn pools(&self, connections: u32) -> impl Fn() -> PgPool + Clone + use<> {
+        let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(self.acquire_timeout);
+        let options = self.options.clone();
+        move || pool.clone().connect_lazy_with(options.clone())
     }
 
     /// Applies the migrations that the database does not have. Several processes
@@ -117,8 +123,7 @@ impl Database {
 
     /// Closes every connection, and then stops the private server.
     pub async fn close(self) {
-        // What a request still holds, when a second signal did not wait for it, is not waited for here.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.pool.close()).await;
+        self.pool.close().await;
         if let Some(server) = self.private {
             server.stop().await;
         }

@@ -153,15 +153,14 @@ impl App {
         // What a failing test prints then has the cause of a 500.
         let log = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_test_writer();
         let _ = log.try_init();
-        let pool = PgPoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(std::time::Duration::from_millis(900))
-            .connect_lazy_with(options);
+        let pools = PgPoolOptions::new().max_connections(8).acquire_timeout(std::time::Duration::from_millis(900));
+        let pools = move || pools.clone().connect_lazy_with(options.clone());
+        let pool = pools();
         let seeded = Data::new(Seeded(AtomicBool::new(true)));
         let settings = config::Server { host: "127.0.0.1".to_owned(), port: 0, max_body_bytes, shutdown_seconds: 1 };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
-        actix_web::rt::spawn(app::server(&settings, listener, pool.clone(), seeded).expect("a server"));
+        actix_web::rt::spawn(app::server(&settings, listener, 2, pools, seeded).expect("a server"));
         Self { origin, pool: Some(pool), client: client() }
     }
 

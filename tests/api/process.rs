@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 
 use crate::{
     harness::{database, is_remote, url},
-    service::{Folder, Service, devicegraph, read_answer, refusal, success},
+    service::{Folder, Service, devicegraph, read_answer, refusal, request, success},
 };
 
 #[test]
@@ -216,6 +216,49 @@ async fn a_signal_ends_a_start_that_waits() {
 }
 
 #[test]
+fn a_stop_under_load_answers_what_it_took_and_loses_nothing() {
+    let folder = Folder::new();
+    for _ in 0..5 {
+        let service = Service::start(&mut folder.command());
+        let acknowledged: Vec<String> = thread::scope(|scope| {
+            let client = |worker: usize| {
+                let address = &service.address;
+                move || {
+                    let mut created = Vec::new();
+                    for n in 0.. {
+                        let name = format!("{worker}-{n}");
+                        let body = format!(
+                            r##"{{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"{name}"}}"##
+                        );
+                        match request(address, "POST", "/v1.0/deviceManagement/deviceConfigurations", &body) {
+                            // Not taken any more: the service has stopped.
+                            Err(_) => break,
+                            Ok((201, text)) => {
+                                created.push(text.split(r#""id":""#).nth(1).expect("an id")[..36].to_owned())
+                            }
+                            Ok((status, text)) => panic!("{status} {text}"),
+                        }
+                    }
+                    created
+                }
+            };
+            let clients: Vec<_> = (0..8).map(|worker| scope.spawn(client(worker))).collect();
+            thread::sleep(Duration::from_millis(400));
+            service.signal(Signal::SIGTERM);
+            clients.into_iter().flat_map(|client| client.join().expect("every answer is 201")).collect()
+        });
+        assert!(acknowledged.len() > 20, "{}", acknowledged.len());
+        let mut service = service;
+        assert!(service.child.wait().expect("it ends").success());
+        let service = Service::start(&mut folder.command());
+        let (_, stored) = service.request("GET", "/v1.0/deviceManagement/deviceConfigurations", "");
+        let lost: Vec<_> = acknowledged.iter().filter(|id| !stored.contains(*id)).collect();
+        assert!(lost.is_empty(), "{} of {}: {lost:?}", lost.len(), acknowledged.len());
+        assert!(service.stop(Signal::SIGTERM).success());
+    }
+}
+
+#[test]
 fn a_second_signal_does_not_wait_for_what_is_in_flight() {
     let folder = Folder::new();
     let service = Service::start(&mut folder.command());
@@ -255,7 +298,7 @@ fn a_stop_finishes_what_is_in_flight_and_does_not_wait_for_idle_connections() {
     service.wait_for("stopping");
     thread::sleep(Duration::from_millis(300));
     write!(in_flight, "{}", &body[20..]).expect("sent");
-    let (status, text) = read_answer(&mut in_flight);
+    let (status, text) = read_answer(&mut in_flight).expect("an answer");
     assert_eq!(status, 201, "{text}");
     let mut service = service;
     assert_eq!(service.child.wait().expect("it ends").code(), Some(0));

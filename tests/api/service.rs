@@ -1,7 +1,7 @@
 //! The binary as a process, for the tests that start, stop and kill it.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -73,10 +73,7 @@ impl Service {
 
     /// Status and body.
     pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).expect("the service listens");
-        let length = body.len();
-        write!(stream, "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}").expect("sent");
-        read_answer(&mut stream)
+        request(&self.address, method, path, body).expect("the service answers")
     }
 
     pub(crate) fn create(&self, name: &str) {
@@ -109,12 +106,24 @@ impl Drop for Service {
     }
 }
 
-pub(crate) fn read_answer(stream: &mut TcpStream) -> (u16, String) {
+/// Status and body, of a service that may have stopped.
+pub(crate) fn request(address: &str, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address)?;
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )?;
+    read_answer(&mut stream)
+}
+
+/// An answer, whole; an error when there is none.
+pub(crate) fn read_answer(stream: &mut TcpStream) -> io::Result<(u16, String)> {
     let mut text = String::new();
-    stream.read_to_string(&mut text).expect("an answer");
-    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{text}"));
-    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    (status, body.to_owned())
+    stream.read_to_string(&mut text)?;
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let (_, body) = text.split_once("\r\n\r\n").unwrap_or_default();
+    Ok((status.ok_or(io::ErrorKind::UnexpectedEof)?, body.to_owned()))
 }
 
 /// A folder for a private server, which is ended with the test.

@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# The compose stack as its users have it: built, brought up, tested, restarted,
+# read with psql, taken down. Needs docker-compose, a running dockerd, the base
+# images, curl and cargo; leaves the images, which are a cache, and nothing else.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+HTTP_PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+export HTTP_PORT COMPOSE_PROJECT_NAME=devicegraph-test
+url=http://127.0.0.1:$HTTP_PORT
+all=$url/v1.0/deviceManagement/deviceConfigurations
+if docker compose version >/dev/null 2>&1; then compose() { docker compose "$@"; }; else compose() { docker-compose "$@"; }; fi
+
+scratch=$(mktemp -d)
+cleanup() {
+    status=$?
+    if ((status)); then compose logs --no-color --tail 40 || true; fi
+    compose down --volumes --timeout 5 >/dev/null 2>&1 || true
+    rm -rf "$scratch"
+}
+trap cleanup EXIT
+
+say() { printf 'compose: %s\n' "$*"; }
+fail() { printf 'compose: FAILED: %s\n' "$*" >&2; exit 1; }
+ready() {
+    for _ in $(seq 120); do curl -sf "$url/health/ready" >/dev/null && return; sleep 0.5; done
+    fail "$1: not ready after a minute"
+}
+create() { curl -sf "$1" -H 'Content-Type: application/json' -d "$2" | sed -n 's/.*"id":"\([^"]*\)".*/\1/p'; }
+owner() { compose exec -T postgres psql -AtqU devicegraph devicegraph -c "$1"; }
+service_role() {
+    compose exec -T postgres psql -Atq postgres://devicegraph_service:devicegraph@127.0.0.1/devicegraph -c "$1" 2>&1
+}
+
+say 'build'
+compose build >"$scratch/build" 2>&1 || { tail -40 "$scratch/build"; fail 'the image does not build'; }
+
+say 'a change of the source does not build the dependencies again'
+mkdir "$scratch/context"
+tar -c Cargo.toml Cargo.lock .cargo .sqlx migrations src Dockerfile .dockerignore | tar -xC "$scratch/context"
+before=$(docker build -q --target dependencies . 2>/dev/null)
+echo '// changed' >>"$scratch/context/src/lib.rs"
+[ "$(docker build -q --target dependencies "$scratch/context" 2>/dev/null)" = "$before" ] || fail 'it does'
+
+say 'the image is small, runs as nobody in particular and holds no tools'
+size=$(docker image inspect devicegraph --format '{{.Size}}')
+say "$((size / 1024 / 1024)) MiB"
+((size < 120 * 1024 * 1024)) || fail 'over 120 MiB'
+[ "$(docker image inspect devicegraph --format '{{.Config.User}}')" = devicegraph ] || fail 'runs as root'
+docker create --name "$COMPOSE_PROJECT_NAME-files" devicegraph >/dev/null
+docker export "$COMPOSE_PROJECT_NAME-files" | tar -t >"$scratch/files"
+docker rm "$COMPOSE_PROJECT_NAME-files" >/dev/null
+! grep -E '/(sh|bash|cc|gcc|ld|cargo|apt|apt-get|curl|wget)$' "$scratch/files" || fail 'these are in it'
+
+say 'up'
+compose up -d >"$scratch/up" 2>&1 || { cat "$scratch/up"; fail 'the stack does not come up'; }
+ready 'the first start'
+for service in postgres devicegraph; do
+    container=$(compose ps -q $service)
+    for _ in $(seq 60); do
+        [ "$(docker inspect "$container" --format '{{.State.Health.Status}}')" = healthy ] && break
+        sleep 0.5
+    done
+    [ "$(docker inspect "$container" --format '{{.State.Health.Status}}')" = healthy ] || fail "$service is not healthy"
+done
+[ "$(docker port "$(compose ps -q devicegraph)")" = "8080/tcp -> 127.0.0.1:$HTTP_PORT" ] || fail 'it is not on the loopback alone'
+[ -z "$(docker port "$(compose ps -q postgres)")" ] || fail 'the database is published'
+
+say 'the API tests'
+DEVICEGRAPH_TEST_URL=$url cargo test --locked --test api -- --skip process:: --skip private_server::
+
+say 'restarts'
+configuration=$(create "$all" '{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"kept"}')
+group='{"target":{"@odata.type":"#microsoft.graph.groupAssignmentTarget","groupId":"kept group"}}'
+assignment=$(create "$all/$configuration/assignments" "$group")
+kept() { curl -sf "$all/$configuration/assignments/$assignment" | grep -q '"groupId":"kept group"' || fail "$1: the assignment is gone"; }
+compose restart postgres >/dev/null 2>&1
+ready 'the database restarted'
+kept 'the database restarted'
+compose restart devicegraph >/dev/null 2>&1
+ready 'the service restarted'
+kept 'the service restarted'
+compose down >/dev/null 2>&1
+compose up -d >/dev/null 2>&1
+ready 'down and up'
+kept 'down and up'
+
+say 'a stop loses nothing that was acknowledged, and takes no more than the grace time'
+for worker in 1 2 3 4; do
+    for n in $(seq 500); do
+        body="{\"target\":{\"@odata.type\":\"#microsoft.graph.groupAssignmentTarget\",\"groupId\":\"w$worker-$n\"}}"
+        create "$all/$configuration/assignments" "$body" >>"$scratch/acknowledged.$worker" || break
+    done &
+done
+sleep 2
+compose stop devicegraph >/dev/null 2>&1
+wait
+code=$(docker inspect "$(compose ps -aq devicegraph 2>/dev/null || compose ps -q devicegraph)" --format '{{.State.ExitCode}}')
+[ "$code" = 0 ] || fail "exit code $code"
+acknowledged=$(cat "$scratch"/acknowledged.* | wc -l)
+((acknowledged > 0)) || fail 'nothing was acknowledged'
+ids=$(sed "s/.*/'&'/" "$scratch"/acknowledged.* | paste -sd,)
+stored=$(owner "SELECT count(*) FROM device_configuration_assignments WHERE id IN ($ids)")
+[ "$stored" = "$acknowledged" ] || fail "$acknowledged acknowledged, $stored stored"
+say "$acknowledged acknowledged, $stored stored"
+compose start devicegraph >/dev/null 2>&1
+ready 'started again'
+
+say 'as a DBA'
+overview=$(owner "SELECT display_name, group_id FROM device_configuration_assignment_overview WHERE assignment_id = '$assignment'")
+[ "$overview" = 'kept|kept group' ] || fail "the overview says '$overview'"
+[ "$(owner "SELECT count(*) FROM pg_class WHERE relowner = 'devicegraph_service'::regrole")" = 0 ] || fail 'the service owns something'
+[ "$(service_role "SELECT count(*) FROM device_configurations WHERE id = '$configuration'")" = 1 ] || fail 'the service cannot read'
+for statement in 'DROP TABLE device_configurations' 'TRUNCATE device_configurations CASCADE' 'CREATE TABLE x ()' \
+    'ALTER TABLE device_configurations ADD x int' 'CREATE ROLE x'; do
+    said=$(service_role "$statement" || true)
+    grep -qE 'permission denied|must be owner' <<<"$said" || fail "the service may $statement: $said"
+done
+
+say 'export, reset, seed'
+mkdir -m 777 "$scratch/export"
+once() { compose run --rm -T -v "$scratch/export:/data/export" devicegraph "$@" >"$scratch/once" 2>&1 || { cat "$scratch/once"; fail "$*"; }; }
+once export export
+cp -r "$scratch/export" "$scratch/first"
+once reset --yes
+[ "$(owner 'SELECT count(*) FROM device_configurations')" = 0 ] || fail 'reset leaves something'
+once seed export
+kept 'seeded'
+once export export
+diff -r "$scratch/first" "$scratch/export" >/dev/null || fail 'the second export differs'
+
+say 'passed'
