@@ -26,7 +26,10 @@ ready() {
     for _ in $(seq 120); do curl -sf "$url/health/ready" >/dev/null && return; sleep 0.5; done
     fail "$1: not ready after a minute"
 }
-create() { curl -sf "$1" -H 'Content-Type: application/json' -d "$2" | sed -n 's/.*"id":"\([^"]*\)".*/\1/p'; }
+create() { # URL, body: prints the id
+    local id
+    id=$(curl -sf "$1" -H 'Content-Type: application/json' -d "$2" | sed -n 's/.*"id":"\([^"]*\)".*/\1/p') && printf '%s\n' "$id"
+}
 owner() { compose exec -T postgres psql -AtqU devicegraph devicegraph -c "$1"; }
 service_role() {
     compose exec -T postgres psql -Atq postgres://devicegraph_service:devicegraph@127.0.0.1/devicegraph -c "$1" 2>&1
@@ -93,9 +96,10 @@ for worker in 1 2 3 4; do
     done &
 done
 sleep 2
+container=$(compose ps -q devicegraph)
 compose stop devicegraph >/dev/null 2>&1
 wait
-code=$(docker inspect "$(compose ps -aq devicegraph 2>/dev/null || compose ps -q devicegraph)" --format '{{.State.ExitCode}}')
+code=$(docker inspect "$container" --format '{{.State.ExitCode}}')
 [ "$code" = 0 ] || fail "exit code $code"
 acknowledged=$(cat "$scratch"/acknowledged.* | wc -l)
 ((acknowledged > 0)) || fail 'nothing was acknowledged'

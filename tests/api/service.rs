@@ -144,9 +144,14 @@ impl Folder {
     }
 
     pub(crate) fn socket_dir(&self) -> Option<PathBuf> {
-        let url = std::fs::read_to_string(self.data_dir().join("url")).ok()?;
+        let url = self.url();
         let (_, host) = url.split_once("host=")?;
         host.split_once('&').map(|(socket_dir, _)| socket_dir.into())
+    }
+
+    /// What README tells psql to use; empty before the first start.
+    pub(crate) fn url(&self) -> String {
+        std::fs::read_to_string(self.data_dir().join("url")).unwrap_or_default().trim_end().to_owned()
     }
 
     pub(crate) fn command(&self) -> Command {

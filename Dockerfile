@@ -1,0 +1,38 @@
+# The service alone: its binary, the libraries that the binary loads and the
+# certificates that it trusts. No shell, no package manager, no build tools.
+
+# The dependencies, from the manifests alone: a change of the source does not
+# build them again.
+FROM rust:1.95-slim-trixie AS dependencies
+WORKDIR /build
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir -p src tests/api benches \
+    && echo 'fn main() {}' | tee src/main.rs tests/api/main.rs benches/startup.rs >src/lib.rs \
+    && cargo build --release --locked \
+    && rm -r src
+
+FROM dependencies AS build
+COPY .cargo .cargo
+COPY .sqlx .sqlx
+COPY migrations migrations
+COPY src src
+# Cargo goes by the time of a file, and what was built above is newer than the source.
+RUN find src -name '*.rs' -exec touch {} + && cargo build --release --locked
+
+FROM debian:trixie-slim AS root
+COPY --from=build /build/target/release/devicegraph /root/usr/bin/devicegraph
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /root/etc/ssl/certs/ca-certificates.crt
+RUN ldd /root/usr/bin/devicegraph | grep -o '/[^ ]*' | xargs -I '{}' cp --parents -L '{}' /root \
+    && mkdir -p /root/data && chown 10001:10001 /root/data \
+    && cp /etc/nsswitch.conf /root/etc/ \
+    && echo 'devicegraph:x:10001:10001::/data:/usr/sbin/nologin' >/root/etc/passwd \
+    && echo 'devicegraph:x:10001:' >/root/etc/group
+
+FROM scratch
+COPY --from=root /root /
+USER devicegraph
+WORKDIR /data
+ENV DEVICEGRAPH__SERVER__HOST=0.0.0.0
+EXPOSE 8080
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["devicegraph", "health"]
+ENTRYPOINT ["devicegraph"]
