@@ -18,6 +18,7 @@ use crate::{
     auth,
     config::{self, Settings},
     database::{self, Database},
+    health::Seeded,
     odata::{body, url},
     routes, telemetry, transfer,
 };
@@ -81,9 +82,6 @@ async fn serve(settings: &Settings, listener: TcpListener, database: &Database, 
         () = stopping => Ok(()),
     }
 }
-
-/// Whether `database.seed` is in the database; always, where it is not set.
-pub struct Seeded(pub AtomicBool);
 
 /// Fills a database that has no configuration. The service is live meanwhile
 /// and not ready.

@@ -20,8 +20,6 @@ use serde::Serialize;
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 use uuid::Uuid;
 
-use crate::telemetry::RequestIds;
-
 /// Every kind of refusal, with the status and the code that Graph gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -272,18 +270,15 @@ struct InnerError<'a> {
 }
 
 /// The error body: Graph's envelope, whatever failed and wherever it did.
-pub fn envelope(error: &actix_web::Error, ids: &RequestIds) -> String {
+pub fn envelope(error: &actix_web::Error, request_id: Uuid, client_request_id: &str) -> String {
     let (code, message) = match error.as_error::<ApiError>() {
         Some(error) => (error.code, error.message.to_string()),
         // What the framework itself refuses before a handler runs.
         None if error.as_response_error().status_code().is_client_error() => (Code::BadRequest, error.to_string()),
         None => (Code::InternalServerError, FAILED.to_owned()),
     };
-    let inner_error = InnerError {
-        date: OffsetDateTime::now_utc().format(&DATE).unwrap_or_default(),
-        request_id: ids.request_id,
-        client_request_id: &ids.client_request_id,
-    };
+    let inner_error =
+        InnerError { date: OffsetDateTime::now_utc().format(&DATE).unwrap_or_default(), request_id, client_request_id };
     let error = Body { code: code.wire().1, message, inner_error };
     serde_json::to_string(&Envelope { error }).unwrap_or_default()
 }

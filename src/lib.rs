@@ -17,6 +17,7 @@
 //! | [`error`] | every refusal, and how it becomes HTTP |
 //! | [`auth`] | who may call |
 //! | [`database`] | which PostgreSQL, its migrations, the private server |
+//! | [`health`] | what the service says of itself |
 //! | [`telemetry`] | logs, and the ids of a request |
 //!
 //! A resource is a folder with `model.rs` (Graph JSON to a valid value and
@@ -32,6 +33,7 @@ pub mod config;
 pub mod configurations;
 pub mod database;
 pub mod error;
+pub mod health;
 pub mod odata;
 pub mod routes;
 pub mod telemetry;

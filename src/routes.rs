@@ -3,30 +3,26 @@
 //! Everything that the service answers stands here; a method that a path does
 //! not have is 405 with those it has, any other path is 404.
 
-use std::sync::atomic::Ordering;
-
 use actix_web::{
     HttpRequest, HttpResponse, Resource, Route, Scope, guard,
     http::Method,
-    web::{Data, ServiceConfig, resource, scope, to},
+    web::{ServiceConfig, resource, scope, to},
 };
-use sqlx::PgPool;
 
 use crate::{
-    app::Seeded,
     assignments::handlers as assignments,
     configurations::handlers as configurations,
-    database,
     error::{ApiError, excerpt},
+    health,
     odata::links::Version,
 };
 
 /// Adds every route to an application.
 pub fn configure(service: &mut ServiceConfig) {
     service
-        .service(at("/", [(Method::GET, to(welcome))]))
-        .service(at("/health/live", [(Method::GET, to(live))]))
-        .service(at("/health/ready", [(Method::GET, to(ready))]))
+        .service(at("/", [(Method::GET, to(health::welcome))]))
+        .service(at("/health/live", [(Method::GET, to(health::live))]))
+        .service(at("/health/ready", [(Method::GET, to(health::ready))]))
         .service(graph(scope("/v1.0").app_data(Version::V1)))
         .service(graph(scope("/beta").app_data(Version::Beta)))
         .service(graph(scope("").app_data(Version::V1)))
@@ -86,34 +82,4 @@ async fn unknown(request: HttpRequest) -> Result<HttpResponse, ApiError> {
         "Resource not found for the path '{}'. What is here begins with /v1.0/deviceManagement/deviceConfigurations.",
         excerpt(request.path()),
     )))
-}
-
-/// What this is, and where to go.
-async fn welcome() -> HttpResponse {
-    HttpResponse::Ok().json(serde_json::json!({
-        "name": env!("CARGO_PKG_NAME"),
-        "version": env!("CARGO_PKG_VERSION"),
-        "deviceConfigurations": "/v1.0/deviceManagement/deviceConfigurations",
-        "ready": "/health/ready",
-    }))
-}
-
-/// The process is up. Says nothing of the database, so that nobody restarts
-/// the service for an outage of it.
-async fn live() -> HttpResponse {
-    HttpResponse::Ok().json(serde_json::json!({"status": "live"}))
-}
-
-/// The database answers and holds every migration of this release, and the
-/// seed where the settings name one.
-async fn ready(pool: Data<PgPool>, seeded: Data<Seeded>) -> Result<HttpResponse, ApiError> {
-    if !seeded.0.load(Ordering::Acquire) {
-        return Err(ApiError::unavailable(anyhow::anyhow!("database.seed is being loaded")));
-    }
-    match database::is_migrated(&pool).await? {
-        true => Ok(HttpResponse::Ok().json(serde_json::json!({"status": "ready"}))),
-        false => {
-            Err(ApiError::unavailable(anyhow::anyhow!("the database lacks migrations: run `devicegraph migrate`")))
-        }
-    }
 }

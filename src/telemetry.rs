@@ -94,7 +94,7 @@ pub async fn request(
     let span = tracing::error_span!("request", request_id = %ids.request_id);
     let mut response = next.call(request).instrument(span).await?.map_into_boxed_body();
     if let Some(error) = response.response().error() {
-        let body = error::envelope(error, &ids);
+        let body = error::envelope(error, ids.request_id, &ids.client_request_id);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response = response.map_body(|_, _| BoxBody::new(body));
     }

@@ -177,7 +177,7 @@ impl NewAssignment {
             source: "direct".to_owned(),
             source_id: None,
         };
-        self.target.write(&mut row);
+        row.set_target(&self.target);
         self.beta.write(&mut row);
         row.settle();
         row
@@ -212,7 +212,7 @@ impl AssignmentPatch {
     pub fn apply(&self, stored: &Assignment) -> Assignment {
         let mut changed = stored.clone();
         if let Some(target) = &self.target {
-            target.write(&mut changed);
+            changed.set_target(target);
         }
         self.beta.write(&mut changed);
         changed.settle();
@@ -328,6 +328,13 @@ struct ShownTarget<'a> {
 }
 
 impl Assignment {
+    fn set_target(&mut self, target: &Target) {
+        let (target_type, group_id, collection_id) = target.columns();
+        self.target_type = target_type.to_owned();
+        self.group_id = group_id.map(Identifier::to_string);
+        self.collection_id = collection_id.map(Identifier::to_string);
+    }
+
     /// A direct assignment was made by its configuration, which is stored as
     /// nothing: what was read can be sent back and is the same row.
     fn settle(&mut self) {

@@ -4,7 +4,6 @@
 //!
 //! <https://learn.microsoft.com/graph/api/resources/intune-shared-deviceandappmanagementassignmenttarget>
 
-use super::model::Assignment;
 use crate::{
     catalogue,
     error::{ApiError, excerpt},
@@ -73,9 +72,9 @@ impl Target {
         Ok((target, filter))
     }
 
-    /// Writes the columns of the target, and only those.
-    pub fn write(&self, row: &mut Assignment) {
-        let (type_name, group, collection) = match self {
+    /// The columns `target_type`, `group_id` and `collection_id`.
+    pub fn columns(&self) -> (&'static str, Option<&Identifier>, Option<&Identifier>) {
+        match self {
             Self::Base => (TYPE, None, None),
             Self::AllDevices => ("allDevicesAssignmentTarget", None, None),
             Self::AllLicensedUsers => ("allLicensedUsersAssignmentTarget", None, None),
@@ -84,10 +83,7 @@ impl Target {
             Self::ConfigurationManagerCollection(id) => {
                 ("configurationManagerCollectionAssignmentTarget", None, Some(id))
             }
-        };
-        row.target_type = type_name.to_owned();
-        row.group_id = group.map(Identifier::to_string);
-        row.collection_id = collection.map(Identifier::to_string);
+        }
     }
 
     /// What the target names, as the generated column `target_key` has it; a

@@ -50,8 +50,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A running private server. [`Server::stop`] ends it; dropped, it runs on and
-/// the next start adopts it.
+/// A running private server. [`Server::stop`] ends it and waits for its end.
 pub struct Server {
     options: PgConnectOptions,
     stop: oneshot::Sender<()>,

@@ -30,8 +30,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The database of the settings, and the private server where it is that one.
 pub struct Database {
-    /// Connections for what is not a request.
+    /// A connection for what is not a request, and takes the time it needs.
     pub pool: PgPool,
+    /// How a request connects.
     options: PgConnectOptions,
     acquire_timeout: Duration,
     private: Option<embedded::Server>,
@@ -50,14 +51,11 @@ impl Database {
                 (server.options(), Some(server))
             }
         };
-        // What waits longer than its client does only keeps others from a connection.
-        let timeouts =
-            [("lock_timeout", settings.lock_timeout_ms), ("statement_timeout", settings.statement_timeout_ms)];
-        Ok(Self::new(settings, options.options(timeouts), private))
+        Ok(Self::new(settings, options, private))
     }
 
-    /// The same for a command, which may take its time, and may run beside a
-    /// service that has started the private server.
+    /// The same for a command, which may run beside a service that has started
+    /// the private server.
     ///
     /// # Errors
     /// Those of [`Database::open`].
@@ -77,7 +75,10 @@ impl Database {
         let options = options.application_name("devicegraph");
         let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
         let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
-        Self { pool, options, acquire_timeout, private }
+        // What waits longer than its client does only keeps others from a connection.
+        let timeouts =
+            [("lock_timeout", settings.lock_timeout_ms), ("statement_timeout", settings.statement_timeout_ms)];
+        Self { pool, options: options.options(timeouts), acquire_timeout, private }
     }
 
     /// Makes pools of `connections` for requests.
@@ -95,9 +96,7 @@ impl Database {
     /// migration fails.
     pub async fn migrate(&self) -> anyhow::Result<()> {
         self.check_unknown().await?;
-        // A migration takes the time and the locks that it needs.
-        let options = self.options.clone().options([("lock_timeout", 0), ("statement_timeout", 0)]);
-        migrate(&options).await
+        migrate(&self.pool).await
     }
 
     /// Accepts a database that a later release has added to, and no other that
@@ -130,15 +129,12 @@ impl Database {
     }
 }
 
-/// Applies the migrations over a connection of their own.
+/// Applies the migrations.
 ///
 /// # Errors
 /// When one fails.
-pub async fn migrate(options: &PgConnectOptions) -> anyhow::Result<()> {
-    let mut connection = PgConnection::connect_with(options).await.map_err(|error| cannot_migrate(&error))?;
-    let migrated = MIGRATOR.run(&mut connection).await;
-    connection.close().await.map_err(|error| cannot_migrate(&error))?;
-    migrated.map_err(|error| match error {
+pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
+    MIGRATOR.run(pool).await.map_err(|error| match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => cannot_migrate(&error),
         other => anyhow!("the database cannot be migrated: {other}; restore it to what a release made of it"),
     })

@@ -14,11 +14,7 @@ use std::{
 };
 
 use actix_web::web::Data;
-use devicegraph::{
-    app::{self, Seeded},
-    config, database,
-    database::embedded,
-};
+use devicegraph::{app, config, database, database::embedded, health::Seeded};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 use sqlx::{
@@ -81,7 +77,9 @@ impl Cluster {
         ] {
             connection.execute(statement).await.expect(statement);
         }
-        database::migrate(&options.clone().database("template_devicegraph")).await.expect("the migrations apply");
+        let pool = PgPool::connect_with(options.clone().database("template_devicegraph")).await.expect("the template");
+        database::migrate(&pool).await.expect("the migrations apply");
+        pool.close().await;
         (options, server)
     }
 
