@@ -333,20 +333,20 @@ impl Cluster {
     }
 
     /// Keeps the server up until it is told to stop it.
-    async fn supervise(self, mut postmaster: Postmaster, mut stop: oneshot::Receiver<()>) {
+    async fn supervise(self, mut postmaster: Postmaster, stop: oneshot::Receiver<()>) {
+        tokio::select! {
+            told = stop => if told.is_err() { return },
+            () = self.keep_up(&mut postmaster) => {}
+        }
+        postmaster.stop().await;
+        // Empty now; what else is in it is not ours.
+        let _ = fs::remove_dir(&postmaster.socket_dir);
+    }
+
+    async fn keep_up(&self, postmaster: &mut Postmaster) {
         let (mut begun, mut pause) = (Instant::now(), PAUSE);
         loop {
-            tokio::select! {
-                told = &mut stop => {
-                    if told.is_ok() {
-                        postmaster.stop().await;
-                        // Empty now; what else is in it is not ours.
-                        let _ = fs::remove_dir(&postmaster.socket_dir);
-                    }
-                    return;
-                }
-                () = postmaster.ended() => {}
-            }
+            postmaster.ended().await;
             // One that cannot stay up is not started in a tight loop.
             pause = if begun.elapsed() > LONGEST_PAUSE { PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
             tracing::error!(
@@ -356,7 +356,7 @@ impl Cluster {
             sleep(pause).await;
             begun = Instant::now();
             match self.start() {
-                Ok(started) => postmaster = started,
+                Ok(started) => *postmaster = started,
                 Err(error) => tracing::error!("{error:#}"),
             }
         }

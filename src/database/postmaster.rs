@@ -138,7 +138,8 @@ impl Postmaster {
     /// A fast shutdown: open transactions are rolled back, the rest is on disk.
     pub(super) async fn stop(&mut self) {
         for signal in [Signal::SIGINT, Signal::SIGQUIT] {
-            if kill(self.pid, signal).is_err() {
+            // The number of one that has ended can be somebody else's by now.
+            if !self.is_running().unwrap_or(false) || kill(self.pid, signal).is_err() {
                 return;
             }
             if tokio::time::timeout(STOP_TIMEOUT, self.ended()).await.is_ok() {
