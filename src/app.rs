@@ -90,9 +90,7 @@ async fn seed(settings: &config::Database, pool: &PgPool, seeded: &Seeded) -> an
     while !database::is_migrated(pool).await? {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    if transfer::count(pool).await? == 0 {
-        let seeds = transfer::read(path).context("database.seed")?;
-        let done = transfer::seed(pool, &seeds, || ()).await.context("database.seed")?;
+    if let Some(done) = transfer::seed_if_empty(pool, path).await.context("database.seed")? {
         tracing::info!(configurations = done.created, "seeded from {}", path.display());
     }
     seeded.0.store(true, Ordering::Release);

@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::{
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -78,7 +78,10 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<()> {
         let command = self.command.unwrap_or(Command::Serve);
         if let Command::Completions { shell } = command {
-            clap_complete::generate(shell, &mut Self::command(), "devicegraph", &mut io::stdout());
+            let mut completions = Vec::new();
+            clap_complete::generate(shell, &mut Self::command(), "devicegraph", &mut completions);
+            // Whoever reads them may have had enough.
+            let _ = io::stdout().write_all(&completions);
             return Ok(());
         }
         let settings = Settings::load(self.config.as_deref())?;
@@ -86,6 +89,9 @@ impl Cli {
         match command {
             Command::Serve => app::run(&settings).await,
             Command::Health => health(&settings.server),
+            Command::Reset { yes: false } => {
+                bail!("reset deletes every configuration and every assignment; say --yes if you mean it")
+            }
             command => {
                 let database = Database::open_for_command(&settings.database).await?;
                 let done = command.run(&settings.database, &database).await;
@@ -101,18 +107,17 @@ impl Command {
     async fn run(self, settings: &config::Database, database: &Database) -> anyhow::Result<()> {
         if settings.migrate || matches!(self, Self::Migrate) {
             database.migrate().await?;
+        } else {
+            database.check_migrated().await?;
         }
         let pool = &database.pool;
         match self {
             Self::Seed { path } => seed(pool, &path).await,
             Self::Export { folder } => export(pool, &folder).await,
-            Self::Reset { yes: true } => {
+            Self::Reset { .. } => {
                 let deleted = transfer::reset(pool).await?;
                 tracing::info!(deleted, "every configuration and every assignment is deleted");
                 Ok(())
-            }
-            Self::Reset { yes: false } => {
-                bail!("reset deletes every configuration and every assignment; say --yes if you mean it")
             }
             Self::Migrate | Self::Serve | Self::Health | Self::Completions { .. } => Ok(()),
         }
@@ -155,11 +160,15 @@ fn progress(length: usize) -> ProgressBar {
 fn health(server: &config::Server) -> anyhow::Result<()> {
     let host = match server.host.as_str() {
         "0.0.0.0" => "127.0.0.1",
-        "::" => "[::1]",
+        "::" => "::1",
         host => host,
     };
-    let url = format!("http://{host}:{}/health/ready", server.port);
-    let agent =
-        ureq::Agent::config_builder().timeout_global(Some(std::time::Duration::from_secs(2))).build().new_agent();
+    let server = config::Server { host: host.to_owned(), ..server.clone() };
+    let url = format!("http://{server}/health/ready");
+    let agent = ureq::Agent::config_builder()
+        .proxy(None)
+        .timeout_global(Some(std::time::Duration::from_secs(2)))
+        .build()
+        .new_agent();
     agent.get(&url).call().map(drop).with_context(|| format!("{url} is not ready"))
 }

@@ -328,6 +328,12 @@ struct ShownTarget<'a> {
 }
 
 impl Assignment {
+    /// Whether the two are for the same target.
+    pub fn has_target_of(&self, other: &Self) -> bool {
+        (&self.target_type, &self.group_id, &self.collection_id)
+            == (&other.target_type, &other.group_id, &other.collection_id)
+    }
+
     fn set_target(&mut self, target: &Target) {
         let (target_type, group_id, collection_id) = target.columns();
         self.target_type = target_type.to_owned();

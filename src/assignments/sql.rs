@@ -283,3 +283,19 @@ pub async fn list_of(connection: &mut PgConnection, configurations: &[Uuid]) -> 
 pub async fn delete_all(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query!("DELETE FROM device_configuration_assignments").execute(connection).await.map(drop)
 }
+
+/// Deletes the assignments of a configuration but those of `kept`.
+pub async fn delete_but(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    kept: &[Uuid],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM device_configuration_assignments WHERE device_configuration_id = $1 AND id <> ALL ($2)",
+        configuration.0,
+        kept,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}

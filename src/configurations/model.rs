@@ -205,8 +205,9 @@ fn own_properties(mut members: Members) -> Result<Map<String, Value>, ApiError> 
     }
     for (name, remedy) in NAVIGATION {
         if members.any(name).is_some() {
+            let path = members.path(name);
             return Err(ApiError::model(format!(
-                "The member '{name}' is a resource of its own and cannot be set here: {remedy}."
+                "The member '{path}' is a resource of its own and cannot be set here: {remedy}."
             )));
         }
     }

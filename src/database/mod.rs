@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::LazyLock, time::Duration};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use nix::unistd::geteuid;
 use secrecy::ExposeSecret;
 use sqlx::{
@@ -117,6 +117,18 @@ impl Database {
             }
             tracing::info!(version, description, "the database holds a migration of a later release, which only adds");
         }
+        Ok(())
+    }
+
+    /// What a command needs that does not migrate.
+    ///
+    /// # Errors
+    /// When the database lacks a migration, or is one that
+    /// [`Database::check_unknown`] refuses.
+    pub async fn check_migrated(&self) -> anyhow::Result<()> {
+        self.check_unknown().await?;
+        let is_migrated = is_migrated(&self.pool).await.map_err(|error| cannot_migrate(&error))?;
+        ensure!(is_migrated, "the database lacks migrations; run `devicegraph migrate` as the owner of its tables");
         Ok(())
     }
 

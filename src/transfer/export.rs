@@ -83,14 +83,26 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     fs::rename(aside, path)
 }
 
+/// Removes what an earlier export wrote of configurations that are gone.
 fn remove_others(folder: &Path, written: &BTreeSet<Uuid>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
         let id = name.to_str().and_then(|name| key::guid(name.strip_suffix(".json")?));
-        if id.is_some_and(|id| !written.contains(&id)) {
+        if id.is_some_and(|id| {
+            is_export_of(id, &entry.path()) && !(written.contains(&id) && name == *format!("{id}.json"))
+        }) {
             fs::remove_file(entry.path())?;
         }
     }
     Ok(())
+}
+
+/// Other tools name their files by ids as well.
+fn is_export_of(id: Uuid, path: &Path) -> bool {
+    let value: Option<Value> = fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    value.is_some_and(|value| {
+        let is_id = value["id"].as_str().and_then(key::guid) == Some(id);
+        is_id && value["@odata.type"].is_string() && value["assignments"].is_array()
+    })
 }

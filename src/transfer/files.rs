@@ -59,6 +59,8 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Seeded>> {
     for file in files {
         read_file(&file, &mut all)?;
     }
+    // Two seeds at once wait for each other in one order.
+    all.sort_by_key(|seeded| seeded.id);
     let mut places = BTreeMap::new();
     for seeded in &all {
         if let Some(other) = places.insert(seeded.id, &seeded.at) {
@@ -75,33 +77,46 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Seeded>> {
     Ok(all)
 }
 
+/// The files below `path`. What is hidden is left out, and so is a link to a
+/// folder, which may lead back to where it stands.
 fn find(path: &Path, is_asked_for: bool, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     let cannot = || format!("cannot read {}", path.display());
-    let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-    if fs::metadata(path).with_context(cannot)?.is_dir() {
-        if is_asked_for || !is_hidden {
-            let mut entries: Vec<_> =
-                fs::read_dir(path).and_then(Iterator::collect::<Result<_, _>>).with_context(cannot)?;
-            entries.sort_by_key(fs::DirEntry::file_name);
+    let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    let is_link = fs::symlink_metadata(path).with_context(cannot)?.is_symlink();
+    if is_asked_for || is_json || !is_link {
+        let found = fs::metadata(path).with_context(cannot)?;
+        if found.is_dir() && (is_asked_for || !is_link) {
+            let entries = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).with_context(cannot)?;
             for entry in entries {
-                find(&entry.path(), false, files)?;
+                if !entry.file_name().to_string_lossy().starts_with('.') {
+                    find(&entry.path(), false, files)?;
+                }
             }
+        } else if found.is_file() && (is_asked_for || is_json) {
+            files.push(path.to_owned());
         }
-    } else if is_asked_for
-        || !is_hidden && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
-    {
-        files.push(path.to_owned());
     }
     Ok(())
 }
 
+/// The text of a file in the encodings that begin with a mark: what PowerShell
+/// writes is UTF-16, and UTF-8 with a mark.
+fn decode(bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+    let units = |to_unit: fn([u8; 2]) -> u16| bytes[2..].chunks_exact(2).map(move |pair| to_unit([pair[0], pair[1]]));
+    let text = match bytes.as_slice() {
+        [0xef, 0xbb, 0xbf, text @ ..] => return Ok(text.to_owned()),
+        [0xff, 0xfe, ..] => String::from_utf16(&units(u16::from_le_bytes).collect::<Vec<_>>()),
+        [0xfe, 0xff, ..] => String::from_utf16(&units(u16::from_be_bytes).collect::<Vec<_>>()),
+        _ => return Ok(bytes),
+    };
+    Ok(text.context("it is not UTF-16, as its first bytes say")?.into_bytes())
+}
+
 fn read_file(file: &Path, all: &mut Vec<Seeded>) -> anyhow::Result<()> {
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    // What Windows puts before UTF-8.
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let text = decode(bytes).with_context(|| file.display().to_string())?;
     let refused = |refusal: String| format!("{}: {refusal}", file.display());
-    let value =
-        json::read(text).map_err(|error| anyhow::anyhow!(refused(format!("{error}; it must be JSON in UTF-8"))))?;
+    let value = json::read(&text).map_err(|error| anyhow::anyhow!(refused(error.to_string())))?;
     let (prefix, elements) = match value {
         Value::Array(elements) => ("", elements),
         Value::Object(mut members) => {

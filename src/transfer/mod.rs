@@ -13,4 +13,4 @@ mod seed;
 
 pub use export::export;
 pub use files::read;
-pub use seed::{count, reset, seed};
+pub use seed::{count, reset, seed, seed_if_empty};

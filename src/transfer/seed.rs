@@ -1,15 +1,16 @@
 //! The store made what the files say, in one transaction.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, bail, ensure};
 use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
-use super::files::Seeded;
+use super::files::{Seeded, read};
 use crate::{
     assignments::{
         self,
-        model::{Assignment, AssignmentId},
+        model::{Assignment, AssignmentId, NewAssignment},
     },
     configurations::{self, model::ConfigurationId},
 };
@@ -36,9 +37,31 @@ pub struct Done {
 /// a type that cannot change.
 pub async fn seed(pool: &PgPool, seeds: &[Seeded], progress: impl Fn()) -> anyhow::Result<Done> {
     let mut transaction = pool.begin().await.context("the database cannot be used")?;
+    let done = write_all(&mut transaction, seeds, progress).await?;
+    transaction.commit().await.context("the seed could not be committed")?;
+    Ok(done)
+}
+
+/// The same for a database without configurations; `None` for any other. Of
+/// two services that start at once one does.
+///
+/// # Errors
+/// Those of [`seed`].
+pub async fn seed_if_empty(pool: &PgPool, path: &Path) -> anyhow::Result<Option<Done>> {
+    let mut transaction = pool.begin().await.context("the database cannot be used")?;
+    configurations::sql::lock_seeding(&mut transaction).await?;
+    if configurations::sql::count(&mut transaction).await? > 0 {
+        return Ok(None);
+    }
+    let done = write_all(&mut transaction, &read(path)?, || ()).await?;
+    transaction.commit().await.context("the seed could not be committed")?;
+    Ok(Some(done))
+}
+
+async fn write_all(connection: &mut PgConnection, seeds: &[Seeded], progress: impl Fn()) -> anyhow::Result<Done> {
     let mut done = Done::default();
     for seeded in seeds {
-        let change = write(&mut transaction, seeded).await.with_context(|| seeded.at.to_string())?;
+        let change = write(connection, seeded).await.with_context(|| seeded.at.to_string())?;
         match change {
             Change::Created => done.created += 1,
             Change::Changed => done.changed += 1,
@@ -46,7 +69,6 @@ pub async fn seed(pool: &PgPool, seeds: &[Seeded], progress: impl Fn()) -> anyho
         }
         progress();
     }
-    transaction.commit().await.context("the seed could not be committed")?;
     Ok(done)
 }
 
@@ -85,25 +107,26 @@ async fn write(connection: &mut PgConnection, seeded: &Seeded) -> anyhow::Result
             }
         }
     };
-    if let Some(new) = &seeded.assignments {
-        let rows =
-            new.iter().enumerate().map(|(index, new)| new.row(id, AssignmentId(seeded.assignment_id(index, new))));
-        let rows: Vec<Assignment> = rows.collect();
-        if assign(connection, seeded, id, &rows).await? && matches!(change, Change::None) {
-            change = Change::Changed;
-        }
+    if let Some(new) = &seeded.assignments
+        && assign(connection, seeded, id, new).await?
+        && matches!(change, Change::None)
+    {
+        change = Change::Changed;
     }
     Ok(change)
 }
 
-/// Whether the assignments were others before.
+/// Makes the assignments what the file says; whether they were others before.
+///
+/// Unlike `assign`, which goes by target alone, an id that the file has is the
+/// id that the row gets. Where the file has none, a target that stays keeps its.
 async fn assign(
     connection: &mut PgConnection,
     seeded: &Seeded,
     id: ConfigurationId,
-    rows: &[Assignment],
+    new: &[NewAssignment],
 ) -> anyhow::Result<bool> {
-    let keys: Vec<_> = seeded.assignments.iter().flatten().map(|new| new.target.key()).collect();
+    let keys: Vec<_> = new.iter().map(|new| new.target.key()).collect();
     let mut places = BTreeMap::new();
     for (index, key) in keys.iter().enumerate() {
         if let Some(other) = key.as_ref().and_then(|key| places.insert(key, index)) {
@@ -111,20 +134,25 @@ async fn assign(
         }
     }
     let before = assignments::sql::list(connection, id).await?;
-    assignments::sql::replace(connection, id, rows, &keys, true).await?;
+    let mut rows: Vec<Assignment> = Vec::new();
+    for (index, new) in new.iter().enumerate() {
+        let mut row = new.row(id, AssignmentId(seeded.assignment_id(index, new)));
+        let stays = before.iter().find(|stored| new.target.key().is_some() && stored.has_target_of(&row));
+        if let (None, Some(stays)) = (new.id, stays) {
+            row.id = stays.id;
+        }
+        for (other, earlier) in rows.iter().enumerate() {
+            ensure!(earlier.id != row.id, "assignments[{index}].id is that of assignments[{other}]");
+        }
+        rows.push(row);
+    }
+    let is_kept = |stored: &&Assignment| rows.iter().any(|row| row.id == stored.id && stored.has_target_of(row));
+    let kept: Vec<Uuid> = before.iter().filter(is_kept).map(|stored| stored.id).collect();
+    assignments::sql::delete_but(connection, id, &kept).await?;
+    assignments::sql::replace(connection, id, &rows, &keys, true).await?;
     let after = assignments::sql::list(connection, id).await?;
-    if after.len() != rows.len() {
-        // Neither by id nor by target: the id belongs to another configuration, or stands twice.
-        let is_stored = |row: &Assignment| {
-            after.iter().any(|stored| {
-                stored.id == row.id
-                    || stored.target_type == row.target_type
-                        && stored.group_id == row.group_id
-                        && stored.collection_id == row.collection_id
-            })
-        };
-        let missing = rows.iter().position(|row| !is_stored(row)).unwrap_or_default();
-        bail!("assignments[{missing}].id belongs to another assignment already; leave it out");
+    if let Some(index) = rows.iter().position(|row| !after.contains(row)) {
+        bail!("assignments[{index}].id belongs to an assignment of another configuration; leave it out");
     }
     Ok(before != after)
 }
@@ -144,7 +172,9 @@ pub async fn count(pool: &PgPool) -> anyhow::Result<usize> {
 /// When the database does not answer.
 pub async fn reset(pool: &PgPool) -> anyhow::Result<u64> {
     let mut transaction = pool.begin().await?;
-    // The children first, all at once: the cascade would delete them parent by parent.
+    // Held from the parent down like every write; deleted the children first, all at once: the cascade
+    // would delete them parent by parent.
+    configurations::sql::lock_all(&mut transaction).await?;
     assignments::sql::delete_all(&mut transaction).await?;
     let deleted = configurations::sql::delete_all(&mut transaction).await?;
     transaction.commit().await?;

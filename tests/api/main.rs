@@ -8,6 +8,7 @@ mod assign;
 mod assignments;
 mod bad_input;
 mod beta;
+mod commands;
 mod configurations;
 mod documentation;
 mod failures;

@@ -116,6 +116,9 @@ async fn an_export_follows_the_store_and_leaves_other_files_alone() {
     let (kept, deleted) = (app.configuration().await, app.configuration().await);
     let folder = export(&app).await;
     fs::write(folder.path().join("README.md"), "mine").expect("a file");
+    // Other tools name files by ids, too.
+    let other = "99999999-1111-4111-8111-111111111111.json";
+    fs::write(folder.path().join(other), r#"{"id": "99999999-1111-4111-8111-111111111111"}"#).expect("a file");
     app.delete(&deleted).await;
     app.patch(&kept, &json!({"displayName": "é"})).await;
     transfer::export(app.pool(), folder.path(), || ()).await.expect("an export");
@@ -123,7 +126,7 @@ async fn an_export_follows_the_store_and_leaves_other_files_alone() {
     let files = files(folder.path());
     assert_eq!(
         files.keys().map(|name| name.to_string_lossy().into_owned()).collect::<Vec<_>>(),
-        [format!("{id}.json"), "README.md".to_owned()]
+        [format!("{id}.json"), other.to_owned(), "README.md".to_owned()]
     );
     assert_eq!(
         String::from_utf8_lossy(&files[Path::new(&format!("{id}.json"))]),
@@ -157,6 +160,11 @@ async fn every_form_that_tools_write_is_read_and_twice_is_once() {
     }
     let app = App::start().await;
     let bom = format!("\u{feff}{THREE}");
+    let utf_16: Vec<u8> = bom.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("powershell.json"), utf_16).expect("a file");
+    std::os::unix::fs::symlink(".", folder.path().join("again")).expect("a link");
+    assert_eq!(transfer::read(folder.path()).expect("UTF-16 with its mark").len(), 1);
     let files = [
         ("a/graph.json", GRAPH),
         ("b.JSON", TWO),
@@ -196,6 +204,50 @@ async fn every_form_that_tools_write_is_read_and_twice_is_once() {
     assert_eq!(second.len(), 3, "what no file has stays");
 }
 
+/// What was stored and what the file says of it: ids move with their targets.
+#[actix_web::test]
+async fn a_seed_leaves_what_the_file_says_whatever_was_there() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let ids = [(); 3].map(|()| uuid::Uuid::now_v7().to_string());
+    let base = json!({"@odata.type": BASE});
+    let excluded = json!({"@odata.type": "#microsoft.graph.exclusionGroupAssignmentTarget", "groupId": "a"});
+    let [a, b] = ["a", "b"].map(|name| group(name)["target"].clone());
+    let with_id = |id: &str, target: &Value| json!({"id": id, "target": target});
+    let configuration = uuid::Uuid::new_v4().to_string();
+    let file = |assignments: &[Value]| {
+        json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "x", "id": configuration, "assignments": assignments})
+            .to_string()
+    };
+    let sets = [
+        vec![with_id(&ids[0], &base)],
+        vec![with_id(&ids[0], &a)],
+        vec![with_id(&ids[0], &a), with_id(&ids[1], &b)],
+        vec![with_id(&ids[0], &b), with_id(&ids[1], &a)],
+        vec![with_id(&ids[2], &excluded), with_id(&ids[1], &base), with_id(&ids[0], &base)],
+        vec![],
+        vec![with_id(&ids[2], &b)],
+    ];
+    for (n, set) in sets.iter().enumerate() {
+        let done = seed(&app, &[("x.json", &file(set))]).await;
+        assert_eq!(done, Ok(if n == 0 { (1, 0, 0) } else { (0, 1, 0) }), "{n}");
+        let stored = app.assignments(&format!("{CONFIGURATIONS}/{configuration}")).await;
+        let mut stored: Vec<_> =
+            stored.iter().map(|one| with_id(one["id"].as_str().expect("an id"), &one["target"])).collect();
+        let mut said = set.clone();
+        stored.sort_by_key(Value::to_string);
+        said.sort_by_key(Value::to_string);
+        assert_eq!(stored, said, "{n}");
+        assert_eq!(seed(&app, &[("x.json", &file(set))]).await, Ok((0, 0, 1)), "{n}");
+    }
+    // Where the file has no id, the one that is there stays.
+    assert_eq!(seed(&app, &[("x.json", &file(&[json!({ "target": b })]))]).await, Ok((0, 0, 1)));
+    let twice = seed(&app, &[("x.json", &file(&[with_id(&ids[0], &a), with_id(&ids[0], &b)]))]).await;
+    assert_eq!(twice, Err("…/x.json: assignments[1].id is that of assignments[0]".to_owned()));
+}
+
 #[actix_web::test]
 async fn a_refused_seed_names_the_file_and_the_member_and_writes_nothing() {
     if is_remote() {
@@ -208,10 +260,7 @@ async fn a_refused_seed_names_the_file_and_the_member_and_writes_nothing() {
     let before = store(&app).await;
     let typed = |members: &str| format!(r##"{{"@odata.type": "#microsoft.graph.iosCustomConfiguration", {members}}}"##);
     for (files, message) in [
-        (
-            vec![("a.json", TWO), ("b.json", "{")],
-            "…/b.json: EOF while parsing an object at line 1 column 1; it must be JSON in UTF-8",
-        ),
+        (vec![("a.json", TWO), ("b.json", "{")], "…/b.json: EOF while parsing an object at line 1 column 1"),
         (
             vec![("a.json", TWO), ("b.json", "5")],
             "…/b.json: it holds a number, and must hold a configuration or an array of them",
@@ -265,7 +314,7 @@ async fn a_refused_seed_names_the_file_and_the_member_and_writes_nothing() {
                     )),
                 ),
             ],
-            "…/b.json: assignments[0].id belongs to another assignment already; leave it out",
+            "…/b.json: assignments[0].id belongs to an assignment of another configuration; leave it out",
         ),
         (
             vec![
