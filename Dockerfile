@@ -1,5 +1,6 @@
 # The service alone: its binary, the libraries that the binary loads and the
-# certificates that it trusts. No shell, no package manager, no build tools.
+# certificates that it trusts, and a shell to look around with. No package
+# manager, no build tools, no HTTP client.
 
 # The dependencies, from the manifests alone: a change of the source does not
 # build them again.
@@ -22,7 +23,9 @@ RUN find src -name '*.rs' -exec touch {} + && cargo build --release --locked
 FROM debian:trixie-slim AS root
 COPY --from=build /build/target/release/devicegraph /root/usr/bin/devicegraph
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /root/etc/ssl/certs/ca-certificates.crt
-RUN ldd /root/usr/bin/devicegraph | grep -o '/[^ ]*' | xargs -I '{}' cp --parents -L '{}' /root \
+RUN cp --parents -L /usr/bin/sh /usr/bin/cat /usr/bin/id /usr/bin/ls /root \
+    && ln -s usr/bin /root/bin \
+    && ldd /root/usr/bin/* | grep -o '/lib[^ ]*' | sort -u | xargs -I '{}' cp --parents -L '{}' /root \
     && mkdir -p /root/data && chown 10001:10001 /root/data \
     && cp /etc/nsswitch.conf /root/etc/ \
     && echo 'devicegraph:x:10001:10001::/data:/usr/sbin/nologin' >/root/etc/passwd \
