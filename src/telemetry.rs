@@ -10,7 +10,7 @@ use std::{
 };
 
 use actix_web::{
-    Error, HttpMessage,
+    Error,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
@@ -47,13 +47,12 @@ pub fn start(log: &Log) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The ids of one request, in its extensions, its answer and its log line.
-#[derive(Clone, Debug)]
-pub struct RequestIds {
+/// The ids of one request, in its answer and its log line.
+struct RequestIds {
     /// Made by the service.
-    pub request_id: Uuid,
+    request_id: Uuid,
     /// The client's own, else the service's.
-    pub client_request_id: String,
+    client_request_id: String,
 }
 
 impl RequestIds {
@@ -87,7 +86,6 @@ pub async fn request(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
     let ids = RequestIds::new(request.headers());
-    request.extensions_mut().insert(ids.clone());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
 

@@ -344,7 +344,9 @@ impl Assignment {
     /// A direct assignment was made by its configuration, which is stored as
     /// nothing: what was read can be sent back and is the same row.
     fn settle(&mut self) {
-        if self.source == "direct" && self.source_id.as_deref() == Some(&*self.device_configuration_id.to_string()) {
+        if self.source == "direct"
+            && self.source_id.as_deref().and_then(key::guid) == Some(self.device_configuration_id)
+        {
             self.source_id = None;
         }
     }

@@ -158,7 +158,7 @@ pub async fn delete(
 ///
 /// `target_keys` has the key of each row. An assignment whose target stays
 /// keeps its id; what `/beta` adds to it is replaced only when `beta` says that
-/// the rows speak of it. The base target, which has no key, is told by its id.
+/// the rows speak of it.
 pub async fn replace(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
@@ -173,6 +173,20 @@ pub async fn replace(
     insert_missing(connection, configuration, rows).await
 }
 
+/// The same where rows are told by their ids: those of `kept` stay, which have
+/// the id and the target of a row, and every other one goes.
+pub async fn replace_by_id(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    rows: &[Assignment],
+    target_keys: &[Option<String>],
+    kept: &[Uuid],
+) -> sqlx::Result<()> {
+    delete_but(connection, configuration, kept).await?;
+    update_beta_members(connection, configuration, rows, target_keys).await?;
+    insert_missing(connection, configuration, rows).await
+}
+
 async fn delete_others(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
@@ -182,12 +196,10 @@ async fn delete_others(
     sqlx::query!(
         "DELETE FROM device_configuration_assignments AS a
          WHERE a.device_configuration_id = $1
-           AND NOT (a.target_key IS NULL AND a.id = ANY ($2))
            AND NOT EXISTS (
-               SELECT FROM unnest($3::text[], $4::text[]) AS kept (target_type, target_key)
+               SELECT FROM unnest($2::text[], $3::text[]) AS kept (target_type, target_key)
                WHERE kept.target_type = a.target_type AND kept.target_key = a.target_key)",
         configuration.0,
-        &column(rows, |row| row.id),
         &column(rows, |row| row.target_type.as_str()) as &[&str],
         target_keys as &[Option<String>],
     )
@@ -196,6 +208,18 @@ async fn delete_others(
     .map(drop)
 }
 
+async fn delete_but(connection: &mut PgConnection, configuration: ConfigurationId, kept: &[Uuid]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM device_configuration_assignments WHERE device_configuration_id = $1 AND id <> ALL ($2)",
+        configuration.0,
+        kept,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// The base target has no key and is told by its id.
 async fn update_beta_members(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
@@ -282,20 +306,4 @@ pub async fn list_of(connection: &mut PgConnection, configurations: &[Uuid]) -> 
 /// Deletes every assignment.
 pub async fn delete_all(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query!("DELETE FROM device_configuration_assignments").execute(connection).await.map(drop)
-}
-
-/// Deletes the assignments of a configuration but those of `kept`.
-pub async fn delete_but(
-    connection: &mut PgConnection,
-    configuration: ConfigurationId,
-    kept: &[Uuid],
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "DELETE FROM device_configuration_assignments WHERE device_configuration_id = $1 AND id <> ALL ($2)",
-        configuration.0,
-        kept,
-    )
-    .execute(connection)
-    .await
-    .map(drop)
 }

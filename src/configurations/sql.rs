@@ -153,14 +153,15 @@ pub async fn delete_all(connection: &mut PgConnection) -> sqlx::Result<u64> {
     Ok(sqlx::query!("DELETE FROM device_configurations").execute(connection).await?.rows_affected())
 }
 
-/// Holds every configuration until the transaction ends; how many.
-pub async fn lock_all(connection: &mut PgConnection) -> sqlx::Result<i64> {
+/// Holds every configuration until the transaction ends.
+pub async fn lock_all(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query_scalar!(
         r#"WITH held AS (SELECT id FROM device_configurations ORDER BY id FOR UPDATE)
-           SELECT count(*) AS "count!" FROM held"#,
+           SELECT count(*) FROM held"#,
     )
     .fetch_one(connection)
     .await
+    .map(drop)
 }
 
 /// Waits for whoever fills the empty database, until its transaction ends.

@@ -146,15 +146,17 @@ async fn assign(
         }
         rows.push(row);
     }
+    if before.len() == rows.len() && rows.iter().all(|row| before.contains(row)) {
+        return Ok(false);
+    }
     let is_kept = |stored: &&Assignment| rows.iter().any(|row| row.id == stored.id && stored.has_target_of(row));
     let kept: Vec<Uuid> = before.iter().filter(is_kept).map(|stored| stored.id).collect();
-    assignments::sql::delete_but(connection, id, &kept).await?;
-    assignments::sql::replace(connection, id, &rows, &keys, true).await?;
+    assignments::sql::replace_by_id(connection, id, &rows, &keys, &kept).await?;
     let after = assignments::sql::list(connection, id).await?;
     if let Some(index) = rows.iter().position(|row| !after.contains(row)) {
         bail!("assignments[{index}].id belongs to an assignment of another configuration; leave it out");
     }
-    Ok(before != after)
+    Ok(true)
 }
 
 /// How many configurations there are.

@@ -147,6 +147,20 @@ async fn every_table_view_and_column_says_why_it_is_there() {
 }
 
 #[actix_web::test]
+async fn the_overview_has_the_columns_that_readme_lists() {
+    if is_remote() {
+        return;
+    }
+    let (_, list) =
+        include_str!("../../README.md").split_once("The view has these columns, in this order: ").expect("the list");
+    let list: Vec<_> = list.lines().next().expect("a line").split('`').skip(1).step_by(2).collect();
+    let columns = "SELECT column_name::text FROM information_schema.columns
+                   WHERE table_name = 'device_configuration_assignment_overview' ORDER BY ordinal_position";
+    let columns: Vec<String> = sqlx::query_scalar(columns).fetch_all(&pool().await).await.expect("the view");
+    assert_eq!(columns, list);
+}
+
+#[actix_web::test]
 async fn the_target_key_of_the_table_is_the_one_of_the_code() {
     if is_remote() {
         return;
