@@ -4,7 +4,10 @@ use std::{
     future::pending,
     net::TcpListener,
     num::NonZero,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::available_parallelism,
     time::Duration,
 };
@@ -15,12 +18,15 @@ use sqlx::PgPool;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    auth,
+    auth::{self, Gate},
+    browsers::Browsers,
     config::{self, Settings},
     database::{self, Database},
     health::Seeded,
     odata::{body, url},
-    routes, telemetry, transfer,
+    routes, telemetry,
+    tls::Certificate,
+    transfer,
 };
 
 /// Runs the service until a signal stops it.
@@ -29,7 +35,7 @@ use crate::{
 /// Whatever keeps it from starting, in one line that names the remedy.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
-    auth::check(settings)?;
+    let service = Service::new(settings)?;
     // First, since it takes no time to fail: what connects early waits until the rest is up.
     let listener = listen(&settings.server)?;
     let database = tokio::select! {
@@ -41,7 +47,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         () = stop.wait() => Ok(false),
     };
     let served = match prepared {
-        Ok(true) => serve(settings, listener, &database, stop).await,
+        Ok(true) => serve(&service, listener, &database, stop).await,
         stopped => stopped.map(drop),
     };
     database.close().await;
@@ -55,15 +61,16 @@ async fn prepare(settings: &config::Database, database: &Database) -> anyhow::Re
     }
 }
 
-async fn serve(settings: &Settings, listener: TcpListener, database: &Database, mut stop: Stop) -> anyhow::Result<()> {
+async fn serve(service: &Service, listener: TcpListener, database: &Database, mut stop: Stop) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
-    let seeded = Data::new(Seeded(AtomicBool::new(settings.database.seed.is_none())));
-    let connections = settings.database.max_connections;
+    let settings = &service.settings.database;
+    let connections = settings.max_connections;
     let workers = available_parallelism().map_or(1, NonZero::get).min(connections as usize);
-    let pool = database.pools(connections / workers as u32);
-    let server = server(&settings.server, listener, workers, pool, seeded.clone())?;
-    tracing::warn!("authorization is disabled: everyone who can reach {address} may read and change everything");
-    tracing::info!("listening on http://{address}");
+    let server = service.server(listener, workers, database.pools(connections / workers as u32))?;
+    if let Gate::Disabled = **service.gate {
+        tracing::warn!("authorization is disabled: everyone who can reach {address} may read and change everything");
+    }
+    tracing::info!("listening on {}://{address}", service.settings.server.scheme());
     let handle = server.handle();
     let stopping = async {
         stop.wait().await;
@@ -73,12 +80,13 @@ async fn serve(settings: &Settings, listener: TcpListener, database: &Database, 
         tracing::warn!("told twice: not waiting for the requests in flight");
     };
     let seeding = async {
-        seed(&settings.database, &database.pool, &seeded).await?;
+        seed(settings, &database.pool, &service.seeded).await?;
         pending().await
     };
     tokio::select! {
         served = server => served.context("the server failed"),
         failed = seeding => failed,
+        () = service.keep() => Ok(()),
         () = stopping => Ok(()),
     }
 }
@@ -97,39 +105,112 @@ async fn seed(settings: &config::Database, pool: &PgPool, seeded: &Seeded) -> an
     Ok(())
 }
 
-fn listen(settings: &config::Server) -> anyhow::Result<TcpListener> {
-    TcpListener::bind((settings.host.as_str(), settings.port)).with_context(|| {
-        format!("cannot listen on {settings}; stop what uses the address, or set server.host and server.port (DEVICEGRAPH__SERVER__PORT)")
-    })
-}
-
-/// The HTTP server on `listener`, with `workers` threads. Tests serve the same.
-///
-/// `pool` makes the pool of a worker. A worker has a runtime of its own, and a
-/// connection lives on the one that opened it: in a shared pool the first
-/// worker to finish would end the connections of the others.
+/// Takes the address of the settings.
 ///
 /// # Errors
-/// When the listener cannot be served.
-pub fn server(
-    settings: &config::Server,
-    listener: TcpListener,
-    workers: usize,
-    pool: impl Fn() -> PgPool + Clone + Send + 'static,
+/// When it is taken, or cannot be.
+pub fn listen(settings: &config::Server) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind((settings.host.as_str(), settings.port)).with_context(|| {
+        format!("cannot listen on {settings}; stop what uses the address, or set server.host and server.port (DEVICEGRAPH__SERVER__PORT)")
+    })?;
+    limit_unread(&listener, settings)?;
+    Ok(listener)
+}
+
+/// Has a connection ended whose client leaves the answer unread; what the
+/// listener is told, its connections inherit.
+#[cfg(target_os = "linux")]
+fn limit_unread(listener: &TcpListener, settings: &config::Server) -> anyhow::Result<()> {
+    use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
+    let time = settings.request_timeout_seconds.saturating_mul(1000).try_into().unwrap_or(u32::MAX);
+    setsockopt(listener, TcpUserTimeout, &time).context("cannot limit how long an answer is left unread")
+}
+
+/// Other systems have no such limit.
+#[cfg(not(target_os = "linux"))]
+fn limit_unread(_: &TcpListener, _: &config::Server) -> anyhow::Result<()> {
+    Ok(())
+}
+
+/// What serves, without the database: settings, and what was read by them.
+pub struct Service {
+    settings: Settings,
+    gate: Data<Gate>,
+    certificate: Option<Arc<Certificate>>,
+    browsers: Browsers,
     seeded: Data<Seeded>,
-) -> anyhow::Result<dev::Server> {
-    let limit = body::Limit(settings.max_body_bytes);
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(Data::new(pool()))
-            .app_data(seeded.clone())
-            .app_data(limit)
-            .configure(routes::configure)
-            .wrap(from_fn(url::check))
-            .wrap(from_fn(telemetry::request))
-    });
-    let server = server.workers(workers).disable_signals().shutdown_timeout(settings.shutdown_seconds);
-    Ok(server.listen(listener)?.run())
+}
+
+impl Service {
+    /// Reads the files that the settings name.
+    ///
+    /// # Errors
+    /// When who may call is not settled, or a file or an origin is not right.
+    pub fn new(settings: &Settings) -> anyhow::Result<Self> {
+        Ok(Self {
+            gate: Data::new(Gate::new(settings)?),
+            certificate: Certificate::load(&settings.server)?.map(Arc::new),
+            browsers: Browsers::new(&settings.server)?,
+            seeded: Data::new(Seeded(AtomicBool::new(settings.database.seed.is_none()))),
+            settings: settings.clone(),
+        })
+    }
+
+    /// The HTTP server on `listener`, with `workers` threads. Tests serve the same.
+    ///
+    /// `pool` makes the pool of a worker. A worker has a runtime of its own, and
+    /// a connection lives on the one that opened it: in a shared pool the first
+    /// worker to finish would end the connections of the others.
+    ///
+    /// # Errors
+    /// When the listener cannot be served.
+    pub fn server(
+        &self,
+        listener: TcpListener,
+        workers: usize,
+        pool: impl Fn() -> PgPool + Clone + Send + 'static,
+    ) -> anyhow::Result<dev::Server> {
+        let settings = &self.settings.server;
+        let (gate, seeded, browsers) = (self.gate.clone(), self.seeded.clone(), self.browsers.clone());
+        let time = Duration::from_secs(settings.request_timeout_seconds);
+        let limit = body::Limit { bytes: settings.max_body_bytes, time };
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(Data::new(pool()))
+                .app_data(gate.clone())
+                .app_data(seeded.clone())
+                .app_data(limit)
+                .configure(routes::configure)
+                .wrap(from_fn(url::check))
+                .wrap(from_fn(auth::authenticate))
+                .wrap(browsers.cors())
+                .wrap(browsers.headers())
+                .wrap(from_fn(telemetry::request))
+        });
+        let server = server
+            .workers(workers)
+            .max_connections(settings.max_connections.div_ceil(workers))
+            .keep_alive(Duration::from_secs(settings.keep_alive_seconds))
+            .client_request_timeout(time)
+            .disable_signals()
+            .shutdown_timeout(settings.shutdown_seconds);
+        let listening = match &self.certificate {
+            Some(certificate) => server.listen_rustls_0_23(listener, certificate.server_config()?),
+            None => server.listen(listener),
+        };
+        Ok(listening?.run())
+    }
+
+    /// Keeps keys and certificate what their sources say, and never ends.
+    pub async fn keep(&self) {
+        let certificate = async {
+            match &self.certificate {
+                Some(certificate) => certificate.keep().await,
+                None => pending().await,
+            }
+        };
+        tokio::join!(self.gate.keep_keys(), certificate);
+    }
 }
 
 /// SIGTERM and SIGINT, heard from the first moment on. A second one ends the

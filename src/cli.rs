@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -13,9 +14,10 @@ use sqlx::PgPool;
 
 use crate::{
     app,
+    auth::mint,
     config::{self, Settings},
-    database::Database,
-    telemetry, transfer,
+    database::{self, Database},
+    telemetry, tls, transfer,
 };
 
 /// Keeps device configurations and their assignments in PostgreSQL and speaks
@@ -61,6 +63,13 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Print a token for trying things out, with no identity provider
+    ///
+    /// It is signed with a key of this machine's own. The key pair is made on
+    /// first use in the data folder (database.data_dir), the public half as
+    /// jwks.json. What a service needs to accept the token is said on standard
+    /// error.
+    Token(mint::Request),
     /// Ask the service of these settings whether it is ready
     Health,
     /// Print the completions of a shell
@@ -89,6 +98,7 @@ impl Cli {
         match command {
             Command::Serve => app::run(&settings).await,
             Command::Health => health(&settings.server),
+            Command::Token(request) => token(&settings, request),
             Command::Reset { yes: false } => {
                 bail!("reset deletes every configuration and every assignment; say --yes if you mean it")
             }
@@ -119,7 +129,7 @@ impl Command {
                 tracing::info!(deleted, "every configuration and every assignment is deleted");
                 Ok(())
             }
-            Self::Migrate | Self::Serve | Self::Health | Self::Completions { .. } => Ok(()),
+            Self::Migrate | Self::Serve | Self::Token(_) | Self::Health | Self::Completions { .. } => Ok(()),
         }
     }
 }
@@ -164,11 +174,19 @@ fn health(server: &config::Server) -> anyhow::Result<()> {
         host => host,
     };
     let server = config::Server { host: host.to_owned(), ..server.clone() };
-    let url = format!("http://{server}/health/ready");
-    let agent = ureq::Agent::config_builder()
-        .proxy(None)
-        .timeout_global(Some(std::time::Duration::from_secs(2)))
-        .build()
-        .new_agent();
-    agent.get(&url).call().map(drop).with_context(|| format!("{url} is not ready"))
+    let url = format!("{}://{server}/health/ready", server.scheme());
+    let client = tls::client_of_itself(Duration::from_secs(2));
+    client.get(&url).call().map(drop).with_context(|| format!("{url} is not ready"))
+}
+
+/// The token is all that goes to standard output.
+fn token(settings: &Settings, request: mint::Request) -> anyhow::Result<()> {
+    let minted = request.mint(&database::data_dir(&settings.database), &settings.auth)?;
+    let jwks = minted.jwks.display();
+    tracing::info!(
+        "a service accepts it with auth.mode = \"jwt\", auth.issuer = \"{}\", auth.audience = \"{}\", auth.jwks_file = \"{jwks}\"",
+        minted.issuer,
+        minted.audience
+    );
+    writeln!(io::stdout(), "{}", minted.token).context("cannot print the token")
 }

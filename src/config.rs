@@ -42,6 +42,18 @@ pub struct Server {
     pub max_body_bytes: usize,
     /// Seconds that a stop waits for requests in flight.
     pub shutdown_seconds: u64,
+    /// Connections of clients held open at most.
+    pub max_connections: usize,
+    /// Seconds that a client may take to send the head of a request, and its body.
+    pub request_timeout_seconds: u64,
+    /// Seconds that a connection is kept for the next request.
+    pub keep_alive_seconds: u64,
+    /// Certificate chain in PEM; with it the service speaks HTTPS only.
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key of the certificate in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Origins whose pages may call; none by default.
+    pub cors_origins: Names,
 }
 
 /// `[database]`
@@ -72,6 +84,61 @@ pub struct Database {
 pub struct Auth {
     /// `None` is decided by the address, see [`crate::auth`].
     pub mode: Option<AuthMode>,
+    /// Who signs the tokens, the `iss` of each.
+    pub issuer: Option<String>,
+    /// Whom the tokens are for, an `aud` of each.
+    #[serde(default)]
+    pub audience: Names,
+    /// The issuer's keys in a file.
+    pub jwks_file: Option<PathBuf>,
+    /// The issuer's keys at a URL; neither is OIDC discovery.
+    pub jwks_url: Option<String>,
+    /// More issuers.
+    #[serde(default)]
+    pub issuers: Vec<Issuer>,
+    /// Seconds that clocks may differ.
+    pub leeway_seconds: u64,
+    /// Seconds after which the keys are read again.
+    pub refresh_seconds: u64,
+    /// Seconds between two readings that tokens with unknown keys ask for.
+    pub unknown_key_seconds: u64,
+}
+
+/// `[[auth.issuers]]`, with the keys of the same names in `[auth]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    /// The `iss` of a token.
+    pub issuer: String,
+    /// An `aud` of a token.
+    pub audience: Names,
+    /// The keys in a file.
+    pub jwks_file: Option<PathBuf>,
+    /// The keys at a URL.
+    pub jwks_url: Option<String>,
+}
+
+/// Some names: one text, in which commas part them, or an array of them.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(from = "OneOrMany")]
+pub struct Names(pub Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<OneOrMany> for Names {
+    fn from(names: OneOrMany) -> Self {
+        match names {
+            OneOrMany::One(text) => {
+                Self(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
+            }
+            OneOrMany::Many(names) => Self(names),
+        }
+    }
 }
 
 /// `auth.mode`
@@ -140,12 +207,14 @@ impl Settings {
             let url = url.transpose().map_err(|_| anyhow!("DATABASE_URL is not UTF-8"))?;
             settings.database.url = url.map(SecretString::from);
         }
-        let Server { max_body_bytes, .. } = settings.server;
-        let Database { max_connections, acquire_timeout_ms, .. } = settings.database;
+        let Self { server, database, auth, .. } = &settings;
         for (key, is_zero) in [
-            ("server.max_body_bytes", max_body_bytes == 0),
-            ("database.max_connections", max_connections == 0),
-            ("database.acquire_timeout_ms", acquire_timeout_ms == 0),
+            ("server.max_body_bytes", server.max_body_bytes == 0),
+            ("server.max_connections", server.max_connections == 0),
+            ("server.request_timeout_seconds", server.request_timeout_seconds == 0),
+            ("database.max_connections", database.max_connections == 0),
+            ("database.acquire_timeout_ms", database.acquire_timeout_ms == 0),
+            ("auth.refresh_seconds", auth.refresh_seconds == 0),
         ] {
             ensure!(!is_zero, "{key} is 0, and no request could be answered; set it to more, or leave it out");
         }
@@ -153,7 +222,34 @@ impl Settings {
     }
 }
 
+impl Auth {
+    /// Every issuer of the settings, that of `[auth]` itself first.
+    ///
+    /// # Errors
+    /// When `[auth]` says something of an issuer and not which.
+    pub fn all_issuers(&self) -> anyhow::Result<Vec<Issuer>> {
+        let Self { audience, jwks_file, jwks_url, .. } = self.clone();
+        let first = match &self.issuer {
+            Some(issuer) => Some(Issuer { issuer: issuer.clone(), audience, jwks_file, jwks_url }),
+            None => {
+                let is_set = !audience.0.is_empty() || jwks_file.is_some() || jwks_url.is_some();
+                ensure!(
+                    !is_set,
+                    "auth.issuer is not set, and other settings of the issuer are; set it to the 'iss' of its tokens"
+                );
+                None
+            }
+        };
+        Ok(first.into_iter().chain(self.issuers.clone()).collect())
+    }
+}
+
 impl Server {
+    /// `https` with a certificate, else `http`.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls_certificate.is_some() { "https" } else { "http" }
+    }
+
     /// Whether only programs of this machine can reach the address.
     ///
     /// # Errors

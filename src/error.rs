@@ -7,13 +7,13 @@
 //!
 //! Form: <https://learn.microsoft.com/graph/errors>
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use actix_web::{
     HttpResponse, ResponseError,
     http::{
         Method, StatusCode,
-        header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER},
+        header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
 use serde::Serialize;
@@ -27,12 +27,18 @@ pub enum Code {
     BadRequest,
     /// The request can be read, but not as the type that is expected.
     ModelValidationFailure,
+    /// The caller has not proved who it is.
+    InvalidAuthenticationToken,
+    /// The caller may not do this.
+    Forbidden,
     /// Nothing is at this path, or nothing has this key.
     ResourceNotFound,
     /// The path is right, the method is not.
     MethodNotAllowed,
     /// Another row already has this id or this target.
     Conflict,
+    /// The client took too long to send the body.
+    RequestTimeout,
     /// The body is larger than `server.max_body_bytes`.
     RequestEntityTooLarge,
     /// The body is not JSON, or in an encoding that is not decoded.
@@ -47,11 +53,14 @@ pub enum Code {
 
 impl Code {
     /// Every code, for the tests that hold the table.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::BadRequest,
         Self::ModelValidationFailure,
+        Self::InvalidAuthenticationToken,
+        Self::Forbidden,
         Self::ResourceNotFound,
         Self::MethodNotAllowed,
+        Self::RequestTimeout,
         Self::Conflict,
         Self::RequestEntityTooLarge,
         Self::UnsupportedMediaType,
@@ -69,9 +78,12 @@ impl Code {
         match self {
             Self::BadRequest => (StatusCode::BAD_REQUEST, "BadRequest"),
             Self::ModelValidationFailure => (StatusCode::BAD_REQUEST, "ModelValidationFailure"),
+            Self::InvalidAuthenticationToken => (StatusCode::UNAUTHORIZED, "InvalidAuthenticationToken"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::ResourceNotFound => (StatusCode::NOT_FOUND, "ResourceNotFound"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Request_BadRequest"),
             Self::Conflict => (StatusCode::CONFLICT, "Conflict"),
+            Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "RequestTimeout"),
             Self::RequestEntityTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "RequestBodyRead"),
             Self::InternalServerError => (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError"),
@@ -122,6 +134,44 @@ impl ApiError {
         Self::new(Code::ModelValidationFailure, message)
     }
 
+    /// 401: no token.
+    pub fn no_token() -> Self {
+        Self::challenge(
+            Code::InvalidAuthenticationToken,
+            "Access token is empty. Send one header 'Authorization: Bearer {token}'.",
+            "",
+        )
+    }
+
+    /// 401: a token that proves nothing.
+    pub fn bad_token(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::challenge(Code::InvalidAuthenticationToken, message, r#", error="invalid_token""#)
+    }
+
+    /// 403: the token has none of the permissions, of which one is needed.
+    pub fn missing_scope(permissions: &[&str]) -> Self {
+        let scope = format!(r#", error="insufficient_scope", scope="{}""#, permissions.join(" "));
+        let message = format!(
+            "Application is not authorized to perform this operation. Application must have one of the following scopes: {}. Get a token that has it, in 'scp' for a user or in 'roles' for an application.",
+            permissions.join(", ")
+        );
+        Self::challenge(Code::Forbidden, message, &scope)
+    }
+
+    /// 403: an account that no organisation answers for.
+    pub fn personal_account() -> Self {
+        Self::new(
+            Code::Forbidden,
+            "Personal Microsoft accounts are not supported. Sign in with an account of an organization.",
+        )
+    }
+
+    /// With the header of RFC 6750, 3.
+    fn challenge(code: Code, message: impl Into<Cow<'static, str>>, parameters: &str) -> Self {
+        let value = HeaderValue::from_str(&format!(r#"Bearer realm="devicegraph"{parameters}"#));
+        Self { header: value.ok().map(|value| (WWW_AUTHENTICATE, value)), ..Self::new(code, message) }
+    }
+
     /// 404: nothing here.
     pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::ResourceNotFound, message)
@@ -139,6 +189,15 @@ impl ApiError {
             format!(
                 "The request body is larger than {limit} bytes, the most that this service reads. Send less in one request."
             ),
+        )
+    }
+
+    /// 408: the body did not come in time.
+    pub fn timeout(limit: Duration) -> Self {
+        let seconds = limit.as_secs();
+        Self::new(
+            Code::RequestTimeout,
+            format!("The request body did not come within {seconds} seconds. Send the request again."),
         )
     }
 

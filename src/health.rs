@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_web::{HttpResponse, web::Data};
 use sqlx::PgPool;
 
-use crate::{database, error::ApiError};
+use crate::{auth::Gate, database, error::ApiError};
 
 /// Whether `database.seed` is in the database; always, where it is not set.
 pub struct Seeded(pub AtomicBool);
@@ -27,11 +27,14 @@ pub async fn live() -> HttpResponse {
 }
 
 /// The database answers and holds every migration of this release, and the
-/// seed where the settings name one.
+/// seed where the settings name one, and there are keys to check tokens with.
 ///
 /// # Errors
 /// 503 until then.
-pub async fn ready(pool: Data<PgPool>, seeded: Data<Seeded>) -> Result<HttpResponse, ApiError> {
+pub async fn ready(pool: Data<PgPool>, gate: Data<Gate>, seeded: Data<Seeded>) -> Result<HttpResponse, ApiError> {
+    if !gate.has_keys() {
+        return Err(ApiError::unavailable(anyhow::anyhow!("the keys of no issuer are there yet")));
+    }
     if !seeded.0.load(Ordering::Acquire) {
         return Err(ApiError::unavailable(anyhow::anyhow!("database.seed is being loaded")));
     }

@@ -15,7 +15,9 @@
 //! | [`odata`] | what is the same for every resource: bodies, ids, links, options |
 //! | [`transfer`] | exports in files: seed, export, reset |
 //! | [`error`] | every refusal, and how it becomes HTTP |
-//! | [`auth`] | who may call |
+//! | [`auth`] | who may call: tokens, keys, permissions |
+//! | [`browsers`] | whose pages may call, and the headers for browsers |
+//! | [`tls`] | the certificate of the service, and what it trusts itself |
 //! | [`database`] | which PostgreSQL, its migrations, the private server |
 //! | [`health`] | what the service says of itself |
 //! | [`telemetry`] | logs, and the ids of a request |
@@ -27,6 +29,7 @@
 pub mod app;
 pub mod assignments;
 pub mod auth;
+pub mod browsers;
 pub mod catalogue;
 pub mod cli;
 pub mod config;
@@ -37,4 +40,5 @@ pub mod health;
 pub mod odata;
 pub mod routes;
 pub mod telemetry;
+pub mod tls;
 pub mod transfer;

@@ -1,80 +1,132 @@
 //! The route table.
 //!
-//! Everything that the service answers stands here; a method that a path does
-//! not have is 405 with those it has, any other path is 404.
+//! Everything that the service answers stands here, with what it asks of its
+//! caller; a method that a path does not have is 405 with those it has, any
+//! other path is 404.
 
 use actix_web::{
-    HttpRequest, HttpResponse, Resource, Route, Scope, guard,
+    HttpRequest, HttpResponse, Resource, Route, Scope,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    guard,
     http::Method,
+    middleware::{Next, from_fn},
     web::{ServiceConfig, resource, scope, to},
 };
 
 use crate::{
     assignments::handlers as assignments,
+    auth::Access::{self, Open, Read, ReadWrite, Token},
     configurations::handlers as configurations,
     error::{ApiError, excerpt},
     health,
     odata::links::Version,
 };
 
-/// Adds every route to an application.
-pub fn configure(service: &mut ServiceConfig) {
-    service
-        .service(at("/", [(Method::GET, to(health::welcome))]))
-        .service(at("/health/live", [(Method::GET, to(health::live))]))
-        .service(at("/health/ready", [(Method::GET, to(health::ready))]))
-        .service(graph(scope("/v1.0").app_data(Version::V1)))
-        .service(graph(scope("/beta").app_data(Version::Beta)))
-        .service(graph(scope("").app_data(Version::V1)))
-        .default_service(to(unknown));
+/// A path and a method, what they ask of the caller, and what answers.
+pub struct Entry {
+    /// As actix-web reads it: `{name}` is any one segment.
+    pub path: &'static str,
+    /// GET stands for HEAD too.
+    pub method: Method,
+    /// What the caller must have.
+    pub access: Access,
+    handler: fn() -> Route,
 }
 
-/// The resources of one version.
-fn graph(version: Scope) -> Scope {
-    use Method as M;
-    let all = "/deviceManagement/deviceConfigurations";
-    let one = &format!("{all}/{{configuration}}");
-    version
-        .service(at(all, [(M::GET, to(configurations::list)), (M::POST, to(configurations::create))]))
-        .service(at(
-            one,
-            [
-                (M::GET, to(configurations::get)),
-                (M::PATCH, to(configurations::update)),
-                (M::DELETE, to(configurations::delete)),
-            ],
-        ))
-        .service(at(&format!("{one}/assign"), [(M::POST, to(assignments::assign))]))
-        .service(at(&format!("{one}/microsoft.graph.assign"), [(M::POST, to(assignments::assign))]))
-        .service(at(
-            &format!("{one}/assignments"),
-            [(M::GET, to(assignments::list)), (M::POST, to(assignments::create))],
-        ))
-        .service(at(&format!("{one}/assignments/$ref"), [(M::POST, to(assignments::create))]))
-        .service(at(
-            &format!("{one}/assignments/{{assignment}}"),
-            [(M::GET, to(assignments::get)), (M::PATCH, to(assignments::update)), (M::DELETE, to(assignments::delete))],
-        ))
+/// Where the resources of a version are mounted.
+pub const MOUNTS: [(&str, Version); 3] = [("/v1.0", Version::V1), ("/beta", Version::Beta), ("", Version::V1)];
+
+/// What the service says of itself.
+pub const OWN: &[Entry] = &[
+    entry("/", Method::GET, Token, || to(health::welcome)),
+    entry("/health/live", Method::GET, Open, || to(health::live)),
+    entry("/health/ready", Method::GET, Open, || to(health::ready)),
+];
+
+const CONFIGURATIONS: &str = "/deviceManagement/deviceConfigurations";
+const CONFIGURATION: &str = "/deviceManagement/deviceConfigurations/{configuration}";
+const ASSIGN: &str = "/deviceManagement/deviceConfigurations/{configuration}/assign";
+const QUALIFIED_ASSIGN: &str = "/deviceManagement/deviceConfigurations/{configuration}/microsoft.graph.assign";
+const ASSIGNMENTS: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments";
+const ASSIGNMENTS_REF: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments/$ref";
+const ASSIGNMENT: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}";
+
+/// The resources of a version. The entries of a path stand together; where two
+/// paths fit, the first is meant.
+pub const GRAPH: &[Entry] = &[
+    entry(CONFIGURATIONS, Method::GET, Read, || to(configurations::list)),
+    entry(CONFIGURATIONS, Method::POST, ReadWrite, || to(configurations::create)),
+    entry(CONFIGURATION, Method::GET, Read, || to(configurations::get)),
+    entry(CONFIGURATION, Method::PATCH, ReadWrite, || to(configurations::update)),
+    entry(CONFIGURATION, Method::DELETE, ReadWrite, || to(configurations::delete)),
+    entry(ASSIGN, Method::POST, ReadWrite, || to(assignments::assign)),
+    entry(QUALIFIED_ASSIGN, Method::POST, ReadWrite, || to(assignments::assign)),
+    entry(ASSIGNMENTS, Method::GET, Read, || to(assignments::list)),
+    entry(ASSIGNMENTS, Method::POST, ReadWrite, || to(assignments::create)),
+    entry(ASSIGNMENTS_REF, Method::POST, ReadWrite, || to(assignments::create)),
+    entry(ASSIGNMENT, Method::GET, Read, || to(assignments::get)),
+    entry(ASSIGNMENT, Method::PATCH, ReadWrite, || to(assignments::update)),
+    entry(ASSIGNMENT, Method::DELETE, ReadWrite, || to(assignments::delete)),
+];
+
+const fn entry(path: &'static str, method: Method, access: Access, handler: fn() -> Route) -> Entry {
+    Entry { path, method, access, handler }
+}
+
+/// Adds every route to an application.
+pub fn configure(service: &mut ServiceConfig) {
+    for resource in resources(OWN) {
+        service.service(resource);
+    }
+    for (mount, version) in MOUNTS {
+        let mounted = resources(GRAPH).fold(scope(mount).app_data(version), Scope::service);
+        service.service(mounted);
+    }
+    service.default_service(to(unknown));
+}
+
+/// Whether nobody is asked for a token at this path.
+pub fn is_open(path: &str) -> bool {
+    OWN.iter().any(|entry| entry.access == Open && entry.path == path)
+}
+
+fn resources(entries: &'static [Entry]) -> impl Iterator<Item = Resource> {
+    entries.chunk_by(|one, next| one.path == next.path).map(at)
 }
 
 /// One path with its methods. What answers GET answers HEAD.
-fn at<const N: usize>(path: &str, routes: [(Method, Route); N]) -> Resource {
+fn at(entries: &[Entry]) -> Resource {
     let mut allowed = Vec::new();
-    let mut resource = resource(path);
-    for (method, route) in routes {
+    let mut resource = resource(entries[0].path);
+    for Entry { method, access, handler, .. } in entries {
+        let (method, access) = (method.clone(), *access);
         allowed.push(method.clone());
-        if method == Method::GET {
+        let is_get = method == Method::GET;
+        if is_get {
             allowed.push(Method::HEAD);
         }
-        let is_head = method == Method::GET;
-        resource = resource.route(route.guard(guard::fn_guard(move |request| {
-            request.head().method == method || is_head && request.head().method == Method::HEAD
-        })));
+        let fits = guard::fn_guard(move |request| {
+            request.head().method == method || is_get && request.head().method == Method::HEAD
+        });
+        let check = from_fn(move |request, next| permitted(access, request, next));
+        resource = resource.route(handler().guard(fits).wrap(check));
     }
     resource.default_service(to(move || {
         let refusal = ApiError::method_not_allowed(&allowed);
         async move { Err::<HttpResponse, _>(refusal) }
     }))
+}
+
+async fn permitted(
+    access: Access,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    match access.check(&request) {
+        Ok(()) => Ok(next.call(request).await?.map_into_boxed_body()),
+        Err(refusal) => Ok(request.error_response(refusal)),
+    }
 }
 
 async fn unknown(request: HttpRequest) -> Result<HttpResponse, ApiError> {

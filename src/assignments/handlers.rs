@@ -10,6 +10,7 @@ use super::{
     target::Target,
 };
 use crate::{
+    auth::Caller,
     configurations::{self, model::ConfigurationId},
     error::ApiError,
     odata::{
@@ -44,12 +45,13 @@ pub async fn list(pool: Data<PgPool>, links: Links, configuration: Configuration
 /// assigned to the target already.
 pub async fn create(
     pool: Data<PgPool>,
+    caller: Caller,
     links: Links,
     configuration: ConfigurationId,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let new = NewAssignment::parse(body.members(TYPE))?;
-    let stored = insert(&mut *pool.acquire().await?, configuration, &new, links.version).await?;
+    let stored = insert(&mut *pool.acquire().await?, configuration, &new, &caller, links.version).await?;
     let location = links.to(path(configuration, AssignmentId(stored.id)));
     Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(stored.shown(links.version)))
 }
@@ -62,12 +64,13 @@ async fn insert(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
     new: &NewAssignment,
+    caller: &Caller,
     version: Version,
 ) -> Result<Assignment, ApiError> {
     let id = AssignmentId(new.id.unwrap_or_else(Uuid::now_v7));
     let (row, target_key) = (new.row(configuration, id), new.target.key());
     for _ in 0..TRIES {
-        let inserted = sql::insert(connection, &row).await;
+        let inserted = sql::insert(connection, &row, caller.id()).await;
         if let Some(stored) = inserted.map_err(|error| ApiError::from_commit(error, path(configuration, id)))? {
             return Ok(stored);
         }
@@ -117,6 +120,7 @@ pub async fn get(
 /// 409 when the configuration is assigned to the new target already.
 pub async fn update(
     pool: Data<PgPool>,
+    caller: Caller,
     links: Links,
     (configuration, id): (ConfigurationId, AssignmentId),
     preferences: Preferences,
@@ -132,7 +136,7 @@ pub async fn update(
     let changed = patch.apply(&stored);
     if changed != stored {
         let mut savepoint = transaction.begin().await?;
-        if sql::update(&mut savepoint, &changed).await? {
+        if sql::update(&mut savepoint, &changed, caller.id()).await? {
             savepoint.commit().await?;
         } else {
             savepoint.rollback().await?;
@@ -182,6 +186,7 @@ pub async fn delete(
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfiguration-assign>
 pub async fn assign(
     pool: Data<PgPool>,
+    caller: Caller,
     links: Links,
     configuration: ConfigurationId,
     body: Body,
@@ -193,7 +198,8 @@ pub async fn assign(
     if !configurations::sql::lock(&mut transaction, configuration).await? {
         return Err(ConfigurationId::not_found(configuration));
     }
-    sql::replace(&mut transaction, configuration, &rows, &keys, links.version == Version::Beta).await?;
+    let beta = links.version == Version::Beta;
+    sql::replace(&mut transaction, configuration, &rows, &keys, beta, caller.id()).await?;
     let stored = sql::list(&mut transaction, configuration).await?;
     transaction.commit().await.map_err(|error| ApiError::from_commit(error, set_path(configuration)))?;
     let context = links.context("Collection(microsoft.graph.deviceConfigurationAssignment)");

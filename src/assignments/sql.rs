@@ -16,15 +16,19 @@ use crate::configurations::model::ConfigurationId;
 /// The constraint that keeps a target to one assignment of a configuration.
 const TARGET_KEY: &str = "device_configuration_assignments_target_key";
 
-/// Inserts an assignment; `None` when its configuration is not there or its
-/// place, by id or by target, is taken.
-pub async fn insert(connection: &mut PgConnection, row: &Assignment) -> sqlx::Result<Option<Assignment>> {
+/// Inserts an assignment in the name of `by`; `None` when its configuration is
+/// not there or its place, by id or by target, is taken.
+pub async fn insert(
+    connection: &mut PgConnection,
+    row: &Assignment,
+    by: Option<&str>,
+) -> sqlx::Result<Option<Assignment>> {
     sqlx::query_as!(
         Assignment,
         r#"INSERT INTO device_configuration_assignments
                (id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent,
-                source, source_id)
-           SELECT $1, c.id, $3, $4, $5, $6, $7, $8, $9, $10
+                source, source_id, created_by, last_modified_by)
+           SELECT $1, c.id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11
            FROM device_configurations AS c
            WHERE c.id = $2
            FOR KEY SHARE
@@ -42,6 +46,7 @@ pub async fn insert(connection: &mut PgConnection, row: &Assignment) -> sqlx::Re
         row.intent,
         row.source,
         row.source_id,
+        by,
     )
     .fetch_optional(connection)
     .await
@@ -113,13 +118,13 @@ pub async fn find(
     .await
 }
 
-/// Writes what a change left; `false` when the configuration has the target
+/// Writes what a change by `by` left; `false` when the configuration has the target
 /// already, and the transaction can then only be rolled back to a savepoint.
-pub async fn update(connection: &mut PgConnection, changed: &Assignment) -> sqlx::Result<bool> {
+pub async fn update(connection: &mut PgConnection, changed: &Assignment, by: Option<&str>) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "UPDATE device_configuration_assignments
          SET target_type = $2, group_id = $3, collection_id = $4, filter_id = $5, filter_type = $6, intent = $7,
-             source = $8, source_id = $9, last_modified_date_time = clock_timestamp()
+             source = $8, source_id = $9, last_modified_date_time = clock_timestamp(), last_modified_by = $10
          WHERE id = $1",
         changed.id,
         changed.target_type,
@@ -130,6 +135,7 @@ pub async fn update(connection: &mut PgConnection, changed: &Assignment) -> sqlx
         changed.intent,
         changed.source,
         changed.source_id,
+        by,
     );
     match done.execute(connection).await {
         Ok(_) => Ok(true),
@@ -165,16 +171,18 @@ pub async fn replace(
     rows: &[Assignment],
     target_keys: &[Option<String>],
     beta: bool,
+    by: Option<&str>,
 ) -> sqlx::Result<()> {
     delete_others(connection, configuration, rows, target_keys).await?;
     if beta {
-        update_beta_members(connection, configuration, rows, target_keys).await?;
+        update_beta_members(connection, configuration, rows, target_keys, by).await?;
     }
-    insert_missing(connection, configuration, rows).await
+    insert_missing(connection, configuration, rows, by).await
 }
 
 /// The same where rows are told by their ids: those of `kept` stay, which have
-/// the id and the target of a row, and every other one goes.
+/// the id and the target of a row, and every other one goes. It is in nobody's
+/// name: a seed has no caller.
 pub async fn replace_by_id(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
@@ -183,8 +191,8 @@ pub async fn replace_by_id(
     kept: &[Uuid],
 ) -> sqlx::Result<()> {
     delete_but(connection, configuration, kept).await?;
-    update_beta_members(connection, configuration, rows, target_keys).await?;
-    insert_missing(connection, configuration, rows).await
+    update_beta_members(connection, configuration, rows, target_keys, None).await?;
+    insert_missing(connection, configuration, rows, None).await
 }
 
 async fn delete_others(
@@ -225,11 +233,12 @@ async fn update_beta_members(
     configuration: ConfigurationId,
     rows: &[Assignment],
     target_keys: &[Option<String>],
+    by: Option<&str>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE device_configuration_assignments AS a
          SET filter_id = new.filter_id, filter_type = new.filter_type, intent = new.intent, source = new.source,
-             source_id = new.source_id, last_modified_date_time = clock_timestamp()
+             source_id = new.source_id, last_modified_date_time = clock_timestamp(), last_modified_by = $9
          FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
               AS new (id, target_key, filter_id, filter_type, intent, source, source_id)
          WHERE a.device_configuration_id = $1
@@ -244,6 +253,7 @@ async fn update_beta_members(
         &column(rows, |row| row.intent.as_str()) as &[&str],
         &column(rows, |row| row.source.as_str()) as &[&str],
         &column(rows, |row| row.source_id.as_deref()) as &[Option<&str>],
+        by,
     )
     .execute(connection)
     .await
@@ -255,13 +265,14 @@ async fn insert_missing(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
     rows: &[Assignment],
+    by: Option<&str>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO device_configuration_assignments
              (id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent,
-              source, source_id)
+              source, source_id, created_by, last_modified_by)
          SELECT new.id, $1, new.target_type, new.group_id, new.collection_id, new.filter_id, new.filter_type,
-                new.intent, new.source, new.source_id
+                new.intent, new.source, new.source_id, $11, $11
          FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
                      $10::text[])
               AS new (id, target_type, group_id, collection_id, filter_id, filter_type, intent, source, source_id)
@@ -276,6 +287,7 @@ async fn insert_missing(
         &column(rows, |row| row.intent.as_str()) as &[&str],
         &column(rows, |row| row.source.as_str()) as &[&str],
         &column(rows, |row| row.source_id.as_deref()) as &[Option<&str>],
+        by,
     )
     .execute(connection)
     .await

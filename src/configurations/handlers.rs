@@ -9,6 +9,7 @@ use super::{
     sql,
 };
 use crate::{
+    auth::Caller,
     error::ApiError,
     odata::{
         body::Body,
@@ -33,22 +34,24 @@ pub async fn list(pool: Data<PgPool>, links: Links) -> Result<HttpResponse, ApiE
 ///
 /// # Errors
 /// 409 when the id belongs to another configuration.
-pub async fn create(pool: Data<PgPool>, links: Links, body: Body) -> Result<HttpResponse, ApiError> {
+pub async fn create(pool: Data<PgPool>, caller: Caller, links: Links, body: Body) -> Result<HttpResponse, ApiError> {
     let new = NewConfiguration::parse(body.members(TYPE))?;
     let id = ConfigurationId(new.id.unwrap_or_else(Uuid::now_v7));
     let mut connection = pool.acquire().await?;
-    let stored =
-        match sql::insert(&mut connection, id, &new).await.map_err(|error| ApiError::from_commit(error, path(id)))? {
-            Some(stored) => stored,
-            None => match sql::find(&mut connection, id).await? {
-                Some(stored) if new.made(&stored) => stored,
-                _ => {
-                    return Err(ApiError::conflict(format!(
-                        "Another device configuration has the id '{id}'. Send another id, or none."
-                    )));
-                }
-            },
-        };
+    let stored = match sql::insert(&mut connection, id, &new, caller.id())
+        .await
+        .map_err(|error| ApiError::from_commit(error, path(id)))?
+    {
+        Some(stored) => stored,
+        None => match sql::find(&mut connection, id).await? {
+            Some(stored) if new.made(&stored) => stored,
+            _ => {
+                return Err(ApiError::conflict(format!(
+                    "Another device configuration has the id '{id}'. Send another id, or none."
+                )));
+            }
+        },
+    };
     Ok(HttpResponse::Created().insert_header((LOCATION, links.to(path(id)))).json(stored.shown_alone(&links)))
 }
 
@@ -64,6 +67,7 @@ pub async fn get(pool: Data<PgPool>, links: Links, id: ConfigurationId) -> Resul
 /// A patch that changes nothing is accepted and does not raise the version.
 pub async fn update(
     pool: Data<PgPool>,
+    caller: Caller,
     links: Links,
     id: ConfigurationId,
     preferences: Preferences,
@@ -75,7 +79,7 @@ pub async fn update(
     let mut stored = stored.ok_or_else(|| ConfigurationId::not_found(id))?;
     let changed = patch.apply(&stored)?;
     if changed != stored {
-        stored = sql::update(&mut transaction, &changed).await?;
+        stored = sql::update(&mut transaction, &changed, caller.id()).await?;
     }
     transaction.commit().await.map_err(|error| ApiError::from_commit(error, path(id)))?;
     Ok(preferences.changed(stored.shown_alone(&links)))

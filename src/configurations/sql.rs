@@ -8,16 +8,18 @@ use uuid::Uuid;
 
 use super::model::{Configuration, ConfigurationId, NewConfiguration};
 
-/// Inserts a configuration; `None` when its id is taken.
+/// Inserts a configuration in the name of `by`; `None` when its id is taken.
 pub async fn insert(
     connection: &mut PgConnection,
     id: ConfigurationId,
     new: &NewConfiguration,
+    by: Option<&str>,
 ) -> sqlx::Result<Option<Configuration>> {
     sqlx::query_as!(
         Configuration,
-        r#"INSERT INTO device_configurations (id, odata_type, display_name, description, properties)
-           VALUES ($1, $2, $3, $4, $5)
+        r#"INSERT INTO device_configurations
+               (id, odata_type, display_name, description, properties, created_by, last_modified_by)
+           VALUES ($1, $2, $3, $4, $5, $6, $6)
            ON CONFLICT ON CONSTRAINT device_configurations_pkey DO NOTHING
            RETURNING
                 id, odata_type, display_name, description, version, created_date_time,
@@ -27,6 +29,7 @@ pub async fn insert(
         new.display_name,
         new.description,
         &new.properties as &Json<Map<String, Value>>,
+        by,
     )
     .fetch_optional(connection)
     .await
@@ -96,16 +99,20 @@ pub async fn lock(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::R
     Ok(row.fetch_optional(connection).await?.is_some())
 }
 
-/// Writes what a change left, and raises the version.
+/// Writes what a change by `by` left, and raises the version.
 ///
 /// The time is that of the statement, taken with the row held: a later version
 /// never has an earlier time than the one before it.
-pub async fn update(connection: &mut PgConnection, changed: &Configuration) -> sqlx::Result<Configuration> {
+pub async fn update(
+    connection: &mut PgConnection,
+    changed: &Configuration,
+    by: Option<&str>,
+) -> sqlx::Result<Configuration> {
     sqlx::query_as!(
         Configuration,
         r#"UPDATE device_configurations
            SET display_name = $2, description = $3, properties = $4, version = version + 1,
-               last_modified_date_time = clock_timestamp()
+               last_modified_date_time = clock_timestamp(), last_modified_by = $5
            WHERE id = $1
            RETURNING
                 id, odata_type, display_name, description, version, created_date_time,
@@ -114,6 +121,7 @@ pub async fn update(connection: &mut PgConnection, changed: &Configuration) -> s
         changed.display_name,
         changed.description,
         &changed.properties as &Json<Map<String, Value>>,
+        by,
     )
     .fetch_one(connection)
     .await

@@ -168,7 +168,8 @@ fn reason(error: &sqlx::Error) -> String {
     error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
 }
 
-fn data_dir(settings: &config::Database) -> std::path::PathBuf {
+/// The folder of the private server.
+pub fn data_dir(settings: &config::Database) -> std::path::PathBuf {
     let default = if geteuid().is_root() { "/var/lib/devicegraph/postgres" } else { ".devicegraph/postgres" };
     settings.data_dir.clone().unwrap_or_else(|| default.into())
 }

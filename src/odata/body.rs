@@ -4,6 +4,7 @@ use std::{
     future::Future,
     io::{self, Read},
     pin::Pin,
+    time::Duration,
 };
 
 use actix_web::{
@@ -15,13 +16,19 @@ use actix_web::{
 };
 use flate2::bufread::{GzDecoder, ZlibDecoder};
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use super::{json, links::Version, members::Members};
 use crate::error::ApiError;
 
-/// `server.max_body_bytes`, as the extractor finds it.
-#[derive(Clone, Copy, Debug)]
-pub struct Limit(pub usize);
+/// What a body may be, as the extractor finds it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limit {
+    /// `server.max_body_bytes`
+    pub bytes: usize,
+    /// `server.request_timeout_seconds`
+    pub time: Duration,
+}
 
 /// The JSON object in the body of a request.
 #[derive(Debug)]
@@ -42,7 +49,7 @@ impl FromRequest for Body {
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let limit = request.app_data::<Limit>().map_or(0, |limit| limit.0);
+        let Limit { bytes: limit, time } = request.app_data().copied().unwrap_or_default();
         let readable = media_type(request).and_then(|()| Encoding::of(request.headers())).and_then(|encoding| {
             let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
             if announced.unwrap_or(0) > limit { Err(ApiError::too_large(limit)) } else { Ok(encoding) }
@@ -52,7 +59,8 @@ impl FromRequest for Body {
         Box::pin(async move {
             let encoding = readable?;
             let unread = |_| ApiError::bad_request("The request body could not be read to its end.");
-            let read = payload.await.map_err(unread)?.to_bytes_limited(limit).await;
+            let read = timeout(time, payload.await.map_err(unread)?.to_bytes_limited(limit)).await;
+            let read = read.map_err(|_| ApiError::timeout(time))?;
             let bytes = read.map_err(|_| ApiError::too_large(limit))?.map_err(unread)?;
             Ok(Self { values: json::object(&encoding.decode(bytes, limit)?)?, version })
         })

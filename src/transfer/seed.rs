@@ -80,7 +80,7 @@ enum Change {
 
 async fn write(connection: &mut PgConnection, seeded: &Seeded) -> anyhow::Result<Change> {
     let id = ConfigurationId(seeded.id);
-    let mut change = match configurations::sql::insert(connection, id, &seeded.new).await? {
+    let mut change = match configurations::sql::insert(connection, id, &seeded.new, None).await? {
         Some(_) => Change::Created,
         None => {
             // Held like `assign` holds it: its assignments may be replaced.
@@ -102,7 +102,7 @@ async fn write(connection: &mut PgConnection, seeded: &Seeded) -> anyhow::Result
                     properties: seeded.new.properties.clone(),
                     ..stored
                 };
-                configurations::sql::update(connection, &changed).await?;
+                configurations::sql::update(connection, &changed, None).await?;
                 Change::Changed
             }
         }

@@ -7,7 +7,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::harness::{App, CONFIGURATIONS, beta, database, group, gzip, is_remote};
+use crate::{
+    harness::{App, CONFIGURATIONS, beta, database, group, gzip, is_remote},
+    tokens,
+};
 
 #[actix_web::test]
 async fn a_bad_assignment_is_refused_by_name() {
@@ -236,7 +239,7 @@ async fn a_body_is_decoded_and_the_limit_holds_after_that() {
     if is_remote() {
         return;
     }
-    let app = App::start_on(database(true).await, 10_000).await;
+    let app = App::start_on(database(true).await, |settings| settings.server.max_body_bytes = 10_000).await;
     let configuration = app.configuration().await;
     let path = format!("{configuration}/assignments");
     let send = async |encoding: &str, body: Vec<u8>| {
@@ -264,8 +267,9 @@ async fn a_body_is_decoded_and_the_limit_holds_after_that() {
     // Without a length to look at.
     let (origin, address) = (&app.origin, app.origin.trim_start_matches("http://"));
     let mut stream = TcpStream::connect(address).await.expect("the service listens");
+    let token = tokens::issuer().map(|issuer| issuer.bearer(&issuer.claims())).unwrap_or_default();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: {token}\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.expect("sent");
     for _ in 0..6 {

@@ -19,8 +19,11 @@ fn the_table_of_codes() {
         [
             "400 BadRequest",
             "400 ModelValidationFailure",
+            "401 InvalidAuthenticationToken",
+            "403 Forbidden",
             "404 ResourceNotFound",
             "405 Request_BadRequest",
+            "408 RequestTimeout",
             "409 Conflict",
             "413 RequestEntityTooLarge",
             "415 RequestBodyRead",
@@ -55,7 +58,7 @@ async fn without_a_database_every_request_is_503_within_a_second() {
         return;
     }
     let nobody = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(1).username("nobody");
-    let app = App::start_on(nobody, 10_000).await;
+    let app = App::start_on(nobody, |settings| settings.server.max_body_bytes = 10_000).await;
     let one = format!("{CONFIGURATIONS}/7e159a72-9a72-4e15-929a-157e729a157e");
     for (method, path, body) in [
         (Method::GET, CONFIGURATIONS.to_owned(), ""),
@@ -79,7 +82,7 @@ async fn a_database_without_the_migrations_is_not_ready() {
     if is_remote() {
         return;
     }
-    let app = App::start_on(database(false).await, 10_000).await;
+    let app = App::start_on(database(false).await, |settings| settings.server.max_body_bytes = 10_000).await;
     for path in ["/health/ready", CONFIGURATIONS] {
         assert_eq!(app.get(path).await.refusal(), format!("503 ServiceUnavailable: {FAILED}"));
     }
@@ -90,7 +93,10 @@ async fn a_lock_that_somebody_forgot_is_503_within_a_second_and_only_for_who_nee
     if is_remote() {
         return;
     }
-    let app = App::start_on(database(true).await.options([("lock_timeout", 900)]), 10_000).await;
+    let app = App::start_on(database(true).await.options([("lock_timeout", 900)]), |settings| {
+        settings.server.max_body_bytes = 10_000
+    })
+    .await;
     let (locked, other) = (app.configuration().await, app.configuration().await);
     let mut forgotten = app.pool().begin().await.expect("a session");
     let lock = format!(

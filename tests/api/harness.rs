@@ -3,25 +3,33 @@
 use std::{
     fs,
     io::Write as _,
-    net::TcpListener,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::PathBuf,
     process::{Command, Stdio},
     sync::{
         OnceLock,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
 };
 
-use actix_web::web::Data;
-use devicegraph::{app, config, database, database::embedded, health::Seeded};
-use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
+use devicegraph::{
+    app,
+    config::{self, Settings},
+    database,
+    database::embedded,
+};
+use reqwest::{
+    Client, Method, RequestBuilder, StatusCode,
+    header::{AUTHORIZATION, HeaderMap},
+};
 use serde_json::{Value, json};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Executor, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use uuid::Uuid;
+
+use crate::tokens;
 
 /// Where the collection is.
 pub(crate) const CONFIGURATIONS: &str = "/v1.0/deviceManagement/deviceConfigurations";
@@ -129,37 +137,57 @@ pub(crate) fn is_remote() -> bool {
     std::env::var_os("DEVICEGRAPH_TEST_URL").is_some()
 }
 
+/// The defaults, as a service without a settings file has them.
+pub(crate) fn settings() -> Settings {
+    let defaults = ::config::File::from_str(include_str!("../../src/default.toml"), ::config::FileFormat::Toml);
+    let defaults = ::config::Config::builder().add_source(defaults).build();
+    defaults.and_then(::config::Config::try_deserialize).expect("the defaults are settings")
+}
+
 /// The application under test.
 pub(crate) struct App {
     /// Scheme, host and port.
     pub(crate) origin: String,
     pool: Option<PgPool>,
     client: Client,
+    anonymous: Client,
 }
 
 impl App {
-    /// The production application on a database of its own, or the running stack.
+    /// The production application, which asks for tokens, on a database of its
+    /// own, or the running stack.
     pub(crate) async fn start() -> Self {
         match std::env::var("DEVICEGRAPH_TEST_URL") {
-            Ok(url) => Self { origin: url.trim_end_matches('/').to_owned(), pool: None, client: client() },
-            Err(_) => Self::start_on(database(true).await, 1_048_576).await,
+            Ok(url) => Self::at(url.trim_end_matches('/').to_owned(), None),
+            Err(_) => Self::start_on(database(true).await, |_| ()).await,
         }
     }
 
-    /// The same on a given database, with a given limit on bodies.
-    pub(crate) async fn start_on(options: PgConnectOptions, max_body_bytes: usize) -> Self {
+    /// The same on a given database, with other settings.
+    pub(crate) async fn start_on(options: PgConnectOptions, change: impl FnOnce(&mut Settings)) -> Self {
         // What a failing test prints then has the cause of a 500.
         let log = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_test_writer();
         let _ = log.try_init();
+        let mut settings = settings();
+        tokens::trust(&mut settings);
+        settings.server.shutdown_seconds = 1;
+        change(&mut settings);
         let pools = PgPoolOptions::new().max_connections(8).acquire_timeout(std::time::Duration::from_millis(900));
         let pools = move || pools.clone().connect_lazy_with(options.clone());
         let pool = pools();
-        let seeded = Data::new(Seeded(AtomicBool::new(true)));
-        let settings = config::Server { host: "127.0.0.1".to_owned(), port: 0, max_body_bytes, shutdown_seconds: 1 };
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let origin = format!("http://{}", listener.local_addr().expect("an address"));
-        actix_web::rt::spawn(app::server(&settings, listener, 2, pools, seeded).expect("a server"));
-        Self { origin, pool: Some(pool), client: client() }
+        let service = app::Service::new(&settings).expect("the settings are right");
+        let listener = app::listen(&config::Server { port: 0, ..settings.server.clone() }).expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        actix_web::rt::spawn(service.server(listener, 2, pools).expect("a server"));
+        actix_web::rt::spawn(async move { service.keep().await });
+        Self::at(format!("{}://{address}", settings.server.scheme()), Some(pool))
+    }
+
+    fn at(origin: String, pool: Option<PgPool>) -> Self {
+        let token = tokens::issuer().map(|issuer| issuer.bearer(&issuer.claims()));
+        let everything = token.map(|token| (AUTHORIZATION, token.parse().expect("a header"))).into_iter().collect();
+        let client = |headers| Client::builder().no_proxy().default_headers(headers).build().expect("a client");
+        Self { origin, pool, client: client(everything), anonymous: client(HeaderMap::new()) }
     }
 
     /// The database under the application; not with a running stack.
@@ -170,6 +198,11 @@ impl App {
     /// A request, to be completed by a test that cares for more than its body.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.origin))
+    }
+
+    /// A request that does not say who sends it.
+    pub(crate) fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
+        self.anonymous.request(method, format!("{}{path}", self.origin))
     }
 
     /// Sends a request without a body.
@@ -229,10 +262,6 @@ impl App {
         assert_eq!(listed.status, StatusCode::OK, "{}", listed.text);
         listed.json()["value"].as_array().expect("a collection").clone()
     }
-}
-
-fn client() -> Client {
-    Client::builder().no_proxy().build().expect("a client")
 }
 
 /// A path of `/v1.0` on `/beta`.

@@ -6,6 +6,7 @@
 
 mod assign;
 mod assignments;
+mod authorization;
 mod bad_input;
 mod beta;
 mod commands;
@@ -19,4 +20,5 @@ mod process;
 mod races;
 mod schema;
 mod service;
+mod tokens;
 mod transfer;

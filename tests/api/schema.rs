@@ -179,7 +179,7 @@ async fn the_target_key_of_the_table_is_the_one_of_the_code() {
         let new = NewAssignment::parse(Members::new(body, String::new(), "", Version::V1)).expect("valid");
         let row = new.row(ConfigurationId(CONFIGURATION.parse().expect("a GUID")), AssignmentId(uuid::Uuid::new_v4()));
         let mut connection = pool.acquire().await.expect("a connection");
-        assert_eq!(sql::insert(&mut connection, &row).await.expect("a row").as_ref(), Some(&row));
+        assert_eq!(sql::insert(&mut connection, &row, None).await.expect("a row").as_ref(), Some(&row));
         let key: Option<String> =
             sqlx::query_scalar("SELECT target_key FROM device_configuration_assignments WHERE id = $1")
                 .bind(row.id)

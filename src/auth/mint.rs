@@ -1,0 +1,182 @@
+//! `devicegraph token`: tokens for trying things out, with no identity provider.
+//!
+//! The key pair is made on first use, in the data folder: `token-key.pem`, which
+//! only its owner can read, and `jwks.json`, which the service is to trust.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    io::{ErrorKind, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, anyhow};
+use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der},
+    signature::Ed25519KeyPair,
+};
+use clap::{Args, ValueEnum};
+use jsonwebtoken::{
+    Algorithm, EncodingKey, Header, encode, get_current_timestamp,
+    jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash},
+};
+use pem::Pem;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Access;
+use crate::config::Auth;
+
+/// Issuer and audience where neither the settings nor the command name them.
+const LOCAL: &str = "https://devicegraph.localhost";
+
+/// What the token is to say.
+#[derive(Args, Debug)]
+pub struct Request {
+    /// For a user (scp) or for an application (roles)
+    #[arg(long, value_enum, default_value_t = Kind::Application)]
+    kind: Kind,
+    /// A permission, again for more of them [default: DeviceManagementConfiguration.ReadWrite.All]
+    #[arg(long = "scope", value_name = "PERMISSION")]
+    scopes: Vec<String>,
+    /// How long it is valid, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    lifetime: u64,
+    /// Object id of the user or application, which created_by then shows [default: always the same one]
+    #[arg(long, value_name = "ID")]
+    oid: Option<String>,
+    /// Who signs it [default: auth.issuer, else https://devicegraph.localhost]
+    #[arg(long, value_name = "ISS")]
+    issuer: Option<String>,
+    /// Whom it is for [default: the first of auth.audience, else https://devicegraph.localhost]
+    #[arg(long, value_name = "AUD")]
+    audience: Option<String>,
+}
+
+/// Whom a token speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// A user, by way of an application
+    Delegated,
+    /// An application by itself
+    Application,
+}
+
+/// A token, and the settings of a service that accepts it.
+pub struct Minted {
+    /// For the header `Authorization: Bearer`.
+    pub token: String,
+    /// Its `iss`.
+    pub issuer: String,
+    /// Its `aud`.
+    pub audience: String,
+    /// The keys that a service must trust.
+    pub jwks: PathBuf,
+}
+
+impl Request {
+    /// Makes the token, and the key pair when there is none in `folder`.
+    ///
+    /// # Errors
+    /// When the folder cannot be written, or what is there is no key.
+    pub fn mint(self, folder: &Path, auth: &Auth) -> anyhow::Result<Minted> {
+        let pair = KeyPair::open(folder)?;
+        let local = || LOCAL.to_owned();
+        let issuer = self.issuer.or_else(|| auth.issuer.clone()).unwrap_or_else(local);
+        let audience = self.audience.or_else(|| auth.audience.0.first().cloned()).unwrap_or_else(local);
+        let named = |what: &str| Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{LOCAL}/{what}").as_bytes()).to_string();
+        let oid = self.oid.unwrap_or_else(|| named(if self.kind == Kind::Delegated { "user" } else { "application" }));
+        let scopes = match self.scopes.is_empty() {
+            true => Access::ReadWrite.permissions().iter().map(|&name| name.to_owned()).collect(),
+            false => self.scopes,
+        };
+        let now = get_current_timestamp();
+        let mut claims = json!({
+            "iss": issuer, "aud": audience, "iat": now, "nbf": now, "exp": now + self.lifetime,
+            "tid": named("tenant"), "oid": oid, "sub": oid, "azp": named("client"), "ver": "2.0",
+        });
+        match self.kind {
+            Kind::Delegated => claims["scp"] = scopes.join(" ").into(),
+            Kind::Application => claims["roles"] = scopes.into(),
+        }
+        Ok(Minted { token: pair.sign(&claims)?, issuer, audience, jwks: pair.jwks })
+    }
+}
+
+/// The key pair of a folder.
+pub struct KeyPair {
+    /// The private key.
+    pub key: EncodingKey,
+    /// Its `kid`, the thumbprint of RFC 7638.
+    pub id: String,
+    /// The file of the public key.
+    pub jwks: PathBuf,
+}
+
+impl KeyPair {
+    /// The pair that is there, else a new one.
+    ///
+    /// # Errors
+    /// When the folder cannot be written, or what is there is no key.
+    pub fn open(folder: &Path) -> anyhow::Result<Self> {
+        let key = private_key(folder)?;
+        let mut jwk = Jwk::from_encoding_key(&key, Algorithm::EdDSA)?;
+        let id = jwk.thumbprint(ThumbprintHash::SHA256)?;
+        jwk.common.key_id = Some(id.clone());
+        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+        let jwks = std::path::absolute(folder.join("jwks.json"))?;
+        let text = serde_json::to_string_pretty(&JwkSet { keys: vec![jwk] })?;
+        replace(&jwks, text.as_bytes()).with_context(|| format!("cannot write {}", jwks.display()))?;
+        Ok(Self { key, id, jwks })
+    }
+
+    /// A token that says `claims`.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn sign(&self, claims: &Value) -> anyhow::Result<String> {
+        let header = Header { kid: Some(self.id.clone()), ..Header::new(Algorithm::EdDSA) };
+        Ok(encode(&header, claims, &self.key)?)
+    }
+}
+
+/// The private key in `folder`, made there when there is none.
+fn private_key(folder: &Path) -> anyhow::Result<EncodingKey> {
+    let path = folder.join("token-key.pem");
+    let cannot = || format!("cannot use {}; set database.data_dir to a folder that can be written", path.display());
+    if let Some(pem) = read(&path).with_context(cannot)? {
+        return EncodingKey::from_ed_pem(&pem).map_err(|_| {
+            anyhow!("{} holds no Ed25519 key; remove it, and the next token has a new one", path.display())
+        });
+    }
+    let pair = Ed25519KeyPair::generate().map_err(|_| anyhow!("this machine has no random numbers"))?;
+    let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| anyhow!("an Ed25519 key cannot be written"))?;
+    DirBuilder::new().recursive(true).mode(0o755).create(folder).with_context(cannot)?;
+    // Another one may be made at the same time: what is there first is the key.
+    let new = folder.join(format!("token-key.{}", Uuid::new_v4()));
+    write(&new, pem::encode(&Pem::new("PRIVATE KEY", der.as_ref())).as_bytes(), 0o600).with_context(cannot)?;
+    let linked = fs::hard_link(&new, &path);
+    fs::remove_file(&new).with_context(cannot)?;
+    match linked {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error).with_context(cannot),
+        _ => private_key(folder),
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+fn write(path: &Path, text: &[u8], mode: u32) -> std::io::Result<()> {
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(text)
+}
+
+/// Whole at any moment: the service may be reading it.
+fn replace(path: &Path, text: &[u8]) -> anyhow::Result<()> {
+    let new = path.with_extension(Uuid::new_v4().to_string());
+    write(&new, text, 0o644)?;
+    Ok(fs::rename(&new, path)?)
+}

@@ -1,0 +1,170 @@
+//! Who may call, and what they may do.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `mod.rs` | the gate that every request passes, and what a route asks of its caller |
+//! | [`caller`] | what a token says: who, and which permissions |
+//! | [`tokens`] | the verdict on a token, and the memory of verdicts |
+//! | [`keys`] | the keys of an issuer, and when they are read again |
+//! | [`mint`] | `devicegraph token` |
+//!
+//! A 401 comes before any other verdict on a request: the gate stands in front
+//! of routing. What a route asks stands in the route table.
+
+use actix_web::{
+    Error, HttpMessage,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{AUTHORIZATION, HeaderMap},
+    middleware::Next,
+    web::Data,
+};
+use anyhow::{bail, ensure};
+
+pub use self::caller::Caller;
+use self::tokens::Tokens;
+use crate::{
+    config::{AuthMode, Settings},
+    error::ApiError,
+    routes,
+};
+
+pub mod caller;
+pub mod keys;
+pub mod mint;
+pub mod tokens;
+
+/// What a route asks of its caller.
+///
+/// The permissions are those that each page of Graph lists, the least first:
+/// <https://learn.microsoft.com/graph/permissions-reference>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing. No token is looked at.
+    Open,
+    /// A token that is valid, whatever it permits.
+    Token,
+    /// To read configurations and who gets them.
+    Read,
+    /// To change them.
+    ReadWrite,
+}
+
+impl Access {
+    /// The permissions of which a caller needs one.
+    pub fn permissions(self) -> &'static [&'static str] {
+        const ALL: [&str; 2] =
+            ["DeviceManagementConfiguration.Read.All", "DeviceManagementConfiguration.ReadWrite.All"];
+        match self {
+            Self::Open | Self::Token => &[],
+            Self::Read => &ALL,
+            Self::ReadWrite => &ALL[1..],
+        }
+    }
+
+    /// Holds a caller to what the route asks.
+    ///
+    /// # Errors
+    /// 403 that names the permissions, 401 when nobody has asked who calls.
+    pub fn check(self, request: &ServiceRequest) -> Result<(), ApiError> {
+        if self == Self::Open {
+            return Ok(());
+        }
+        match request.extensions().get::<Caller>() {
+            Some(caller) if caller.may(self) => Ok(()),
+            Some(_) => Err(ApiError::missing_scope(self.permissions())),
+            None => Err(ApiError::no_token()),
+        }
+    }
+}
+
+/// What every request passes before it is looked at.
+pub enum Gate {
+    /// `auth.mode = "disabled"`: every caller may do everything.
+    Disabled,
+    /// `auth.mode = "jwt"`: a caller is whom a token of a trusted issuer names.
+    Jwt(Tokens),
+}
+
+impl Gate {
+    /// The gate that the settings ask for. Keys in files are read, those of a
+    /// URL when [`Gate::keep_keys`] runs.
+    ///
+    /// # Errors
+    /// When no mode is set and others than this machine could call, or what is
+    /// set of an issuer is wrong.
+    pub fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let (auth, server) = (&settings.auth, &settings.server);
+        let issuers = auth.all_issuers()?;
+        let mode = match auth.mode {
+            Some(mode) => mode,
+            None if !server.is_loopback()? => bail!(
+                "server.host: {server} can be reached from other machines and auth.mode is not set; set it to jwt, with auth.issuer and auth.audience, or listen on 127.0.0.1, or set it to disabled if everyone who can reach the service may change everything"
+            ),
+            None => AuthMode::Disabled,
+        };
+        match mode {
+            AuthMode::Jwt => Ok(Self::Jwt(Tokens::new(auth, &issuers)?)),
+            AuthMode::Disabled => {
+                ensure!(
+                    issuers.is_empty(),
+                    "auth.issuer is set and nobody would ask for its tokens; set auth.mode to jwt, or take the issuer out"
+                );
+                Ok(Self::Disabled)
+            }
+        }
+    }
+
+    /// Reads the keys of every issuer again and again, and never ends.
+    pub async fn keep_keys(&self) {
+        match self {
+            Self::Disabled => std::future::pending().await,
+            Self::Jwt(tokens) => tokens.keep_keys().await,
+        }
+    }
+
+    /// Whether a token could be judged: there are keys, where keys are needed.
+    pub fn has_keys(&self) -> bool {
+        match self {
+            Self::Disabled => true,
+            Self::Jwt(tokens) => tokens.has_keys(),
+        }
+    }
+
+    async fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+        match self {
+            Self::Disabled => Ok(Caller::unknown()),
+            Self::Jwt(tokens) => tokens.caller(bearer(headers)?).await,
+        }
+    }
+}
+
+/// The token of the header `Authorization` (RFC 6750, 2.1); nowhere else is one
+/// looked for.
+fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let mut lines = headers.get_all(AUTHORIZATION);
+    let (Some(line), None) = (lines.next(), lines.next()) else { return Err(ApiError::no_token()) };
+    let (scheme, token) = line.to_str().ok().and_then(|line| line.trim().split_once(' ')).unwrap_or_default();
+    match token.trim_start() {
+        token if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() => Ok(token),
+        _ => Err(ApiError::no_token()),
+    }
+}
+
+/// Learns who calls, or answers 401.
+///
+/// # Errors
+/// None of its own: a refusal is a response.
+pub async fn authenticate(
+    gate: Data<Gate>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    if !routes::is_open(request.path()) {
+        match gate.caller(request.headers()).await {
+            Ok(caller) => drop(request.extensions_mut().insert(caller)),
+            Err(refusal) => return Ok(request.error_response(refusal)),
+        }
+    }
+    Ok(next.call(request).await?.map_into_boxed_body())
+}

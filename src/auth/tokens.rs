@@ -1,0 +1,219 @@
+//! The verdict on a token (RFC 7519), and the memory of verdicts.
+//!
+//! The algorithm is the key's, never the token's alone; a key is one of the
+//! issuer's, never one that the token brings along. `jwk`, `jku`, `x5c` and
+//! `x5u` in a header are not looked at.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::ensure;
+use jsonwebtoken::{
+    Header, Validation, dangerous::insecure_decode_claims, decode, decode_header, errors::ErrorKind,
+    get_current_timestamp,
+};
+use quick_cache::{Weighter, sync::Cache};
+use serde::Deserialize;
+use tokio::time::sleep;
+
+use super::{
+    caller::{Caller, Claims},
+    keys::{KeySet, Keys},
+};
+use crate::{
+    config,
+    error::{ApiError, excerpt},
+};
+
+/// Bytes of tokens whose verdicts are remembered at most: about 8,000 of them.
+const REMEMBERED: u64 = 16 * 1024 * 1024;
+/// Until an issuer that could not be reached at start is asked again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Judges tokens.
+pub struct Tokens {
+    issuers: Vec<Issuer>,
+    verdicts: Cache<Box<str>, Verdict, Bytes>,
+    leeway: u64,
+    refresh: Duration,
+}
+
+/// Who signs tokens, and what else they must say.
+struct Issuer {
+    name: String,
+    audience: Vec<String>,
+    keys: Keys,
+}
+
+/// That a token is valid. It is remembered until it expires or its issuer's
+/// keys change; a refusal is not remembered.
+#[derive(Clone)]
+struct Verdict {
+    caller: Caller,
+    issuer: usize,
+    keys: Arc<KeySet>,
+    last_second: u64,
+}
+
+/// Weighs a verdict by the length of its token.
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<Box<str>, Verdict> for Bytes {
+    fn weight(&self, token: &Box<str>, _: &Verdict) -> u64 {
+        (token.len() + size_of::<Verdict>()) as u64
+    }
+}
+
+impl Tokens {
+    /// # Errors
+    /// When there is no issuer, one has no name or no audience, one is there
+    /// twice, or its keys cannot be had from where the settings say.
+    pub fn new(auth: &config::Auth, issuers: &[config::Issuer]) -> anyhow::Result<Self> {
+        ensure!(
+            !issuers.is_empty(),
+            "auth.mode is jwt and auth.issuer is not set; set it to the 'iss' of your tokens, or see `devicegraph token --help` for tokens of your own"
+        );
+        let pause = Duration::from_secs(auth.unknown_key_seconds);
+        let issuers = issuers.iter().map(|issuer| {
+            let name = issuer.issuer.clone();
+            ensure!(!name.is_empty(), "auth.issuer is empty; set it to the 'iss' of your tokens");
+            let named = issuers.iter().filter(|other| other.issuer == name).count();
+            ensure!(named == 1, "auth.issuers: the issuer '{name}' is there {named} times; keep one");
+            ensure!(
+                !issuer.audience.0.is_empty(),
+                "auth.audience is not set for the issuer '{name}'; set it to the 'aud' of its tokens"
+            );
+            Ok(Issuer { name, audience: issuer.audience.0.clone(), keys: Keys::new(issuer, pause)? })
+        });
+        Ok(Self {
+            issuers: issuers.collect::<anyhow::Result<_>>()?,
+            verdicts: Cache::with_weighter(1024, REMEMBERED, Bytes),
+            leeway: auth.leeway_seconds,
+            refresh: Duration::from_secs(auth.refresh_seconds),
+        })
+    }
+
+    /// Reads the keys of every issuer again and again, and never ends.
+    pub async fn keep_keys(&self) {
+        futures_util::future::join_all(self.issuers.iter().map(|issuer| self.keep_keys_of(issuer))).await;
+    }
+
+    async fn keep_keys_of(&self, issuer: &Issuer) {
+        loop {
+            issuer.keys.refresh().await;
+            sleep(if issuer.keys.current().is_known() { self.refresh } else { RETRY }).await;
+        }
+    }
+
+    /// Whether the keys of an issuer are there.
+    pub fn has_keys(&self) -> bool {
+        self.issuers.iter().any(|issuer| issuer.keys.current().is_known())
+    }
+
+    /// Who presents the token.
+    ///
+    /// # Errors
+    /// 401 that says what is wrong with it, 403 for a personal account, 503
+    /// when the keys of its issuer could never be read.
+    pub async fn caller(&self, token: &str) -> Result<Caller, ApiError> {
+        if let Some(verdict) = self.verdicts.get(token) {
+            let keys = self.issuers[verdict.issuer].keys.current();
+            if get_current_timestamp() <= verdict.last_second && Arc::ptr_eq(&keys, &verdict.keys) {
+                return Ok(verdict.caller);
+            }
+            self.verdicts.remove(token);
+        }
+        let verdict = self.judge(token).await?;
+        self.verdicts.insert(token.into(), verdict.clone());
+        Ok(verdict.caller)
+    }
+
+    async fn judge(&self, token: &str) -> Result<Verdict, ApiError> {
+        let (header, name) = unverified(token)?;
+        let position = self.issuers.iter().position(|issuer| issuer.name == name);
+        let position = position.ok_or_else(|| {
+            ApiError::bad_token(format!(
+                "Access token validation failure. Invalid issuer: '{}' is not one that this service trusts.",
+                excerpt(&name)
+            ))
+        })?;
+        let issuer = &self.issuers[position];
+        let keys = issuer.keys.with(header.kid.as_deref()).await;
+        let claims = issuer.verify(token, &header, &keys, self.leeway)?;
+        let last_second = claims.expires().saturating_add(self.leeway);
+        Ok(Verdict { caller: claims.caller()?, issuer: position, keys, last_second })
+    }
+}
+
+/// What a token says of its algorithm, its key and its issuer.
+fn unverified(token: &str) -> Result<(Header, String), ApiError> {
+    #[derive(Deserialize)]
+    struct Iss {
+        iss: String,
+    }
+    let header = decode_header(token).map_err(|_| malformed())?;
+    if header.crit.is_some() {
+        return Err(ApiError::bad_token("The header of the token has 'crit', and nothing in it is understood here."));
+    }
+    let Iss { iss } = insecure_decode_claims(token).map_err(|_| malformed())?;
+    Ok((header, iss))
+}
+
+/// In Graph's words, with the remedy.
+fn malformed() -> ApiError {
+    ApiError::bad_token(
+        "CompactToken parsing failed with error code: 80049217. Send a JWT that its issuer has signed with RS256, PS256, ES256 or EdDSA.",
+    )
+}
+
+impl Issuer {
+    /// Signature, lifetime, issuer and audience.
+    fn verify(&self, token: &str, header: &Header, keys: &KeySet, leeway: u64) -> Result<Claims, ApiError> {
+        let mut refusal = match keys.is_known() {
+            true => {
+                ApiError::bad_token("Access token validation failure. The issuer has no such key for this algorithm.")
+            }
+            false => ApiError::unavailable(anyhow::anyhow!("the keys of the issuer '{}' are not there yet", self.name)),
+        };
+        for key in keys.of(header.kid.as_deref()).filter(|key| key.algorithms.contains(&header.alg)) {
+            let mut validation = Validation::new(header.alg);
+            validation.leeway = leeway;
+            validation.validate_nbf = true;
+            validation.set_required_spec_claims(&["aud", "exp", "iss"]);
+            validation.set_issuer(&[&self.name]);
+            validation.set_audience(&self.audience);
+            match decode(token, &key.key, &validation) {
+                Ok(token) => return Ok(token.claims),
+                Err(error) => refusal = self.refusal(error.kind()),
+            }
+            // With no id in the header there may be other keys to try.
+            if header.kid.is_some() {
+                break;
+            }
+        }
+        Err(refusal)
+    }
+
+    fn refusal(&self, kind: &ErrorKind) -> ApiError {
+        ApiError::bad_token(match kind {
+            ErrorKind::ExpiredSignature => {
+                "Lifetime validation failed, the token is expired. Get a new one from its issuer.".to_owned()
+            }
+            ErrorKind::ImmatureSignature => {
+                "Lifetime validation failed, the token is not yet valid. Compare the clocks of its issuer and of this service."
+                    .to_owned()
+            }
+            ErrorKind::InvalidAudience => format!(
+                "Access token validation failure. Invalid audience. Ask the issuer for a token whose 'aud' is '{}'.",
+                self.audience.join("' or '")
+            ),
+            ErrorKind::InvalidSignature => {
+                "Access token validation failure. Invalid signature: it is not by the issuer's key.".to_owned()
+            }
+            ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => {
+                format!("The token has no '{claim}' that can be read. It needs 'iss', 'aud' and 'exp'.")
+            }
+            _ => return malformed(),
+        })
+    }
+}

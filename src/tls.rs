@@ -1,0 +1,124 @@
+//! TLS: the certificate that clients are shown, and what is trusted when the
+//! service itself is the client.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use rustls::{
+    ServerConfig,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tokio::{sync::watch, time::sleep};
+use ureq::tls::{RootCerts, TlsConfig};
+
+use crate::config;
+
+/// Until the files of the certificate are looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// The certificate of the service, taken anew when its files change.
+#[derive(Debug)]
+pub struct Certificate {
+    chain: PathBuf,
+    key: PathBuf,
+    current: watch::Sender<Arc<CertifiedKey>>,
+}
+
+impl Certificate {
+    /// The certificate of the settings; `None` where the service speaks plain HTTP.
+    ///
+    /// # Errors
+    /// When one of the two files is not set, cannot be read, or the key is not
+    /// the certificate's.
+    pub fn load(settings: &config::Server) -> anyhow::Result<Option<Self>> {
+        let (chain, key) = match (&settings.tls_certificate, &settings.tls_key) {
+            (Some(chain), Some(key)) => (chain.clone(), key.clone()),
+            (None, None) => return Ok(None),
+            (Some(_), None) => bail!("server.tls_certificate is set and server.tls_key is not; set both"),
+            (None, Some(_)) => bail!("server.tls_key is set and server.tls_certificate is not; set both"),
+        };
+        let current = watch::Sender::new(Arc::new(read(&chain, &key)?));
+        Ok(Some(Self { chain, key, current }))
+    }
+
+    /// What the server listens with: TLS 1.2 and 1.3.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn server_config(self: &Arc<Self>) -> anyhow::Result<ServerConfig> {
+        let config = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+        Ok(config.with_no_client_auth().with_cert_resolver(self.clone()))
+    }
+
+    /// Takes renewed files, and never ends. Files that are no certificate
+    /// leave the one that is there in place.
+    pub async fn keep(&self) {
+        loop {
+            sleep(LOOK_AGAIN).await;
+            match read(&self.chain, &self.key) {
+                Ok(renewed) if renewed.cert == self.current.borrow().cert => {}
+                Ok(renewed) => {
+                    self.current.send_replace(Arc::new(renewed));
+                    tracing::info!("the certificate in {} is a new one", self.chain.display());
+                }
+                Err(error) => tracing::warn!("the certificate that is there stays: {error:#}"),
+            }
+        }
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.borrow().clone())
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn read(chain: &Path, key: &Path) -> anyhow::Result<CertifiedKey> {
+    let pem = |key: &str, path: &Path| {
+        fs::read(path).with_context(|| format!("server.{key}: cannot read {}", path.display()))
+    };
+    let certificates = CertificateDer::pem_slice_iter(&pem("tls_certificate", chain)?)
+        .collect::<Result<Vec<_>, _>>()
+        .with_context(|| format!("server.tls_certificate: {} is not PEM", chain.display()))?;
+    ensure!(!certificates.is_empty(), "server.tls_certificate: {} holds no certificate in PEM", chain.display());
+    let private = PrivateKeyDer::from_pem_slice(&pem("tls_key", key)?)
+        .map_err(|_| anyhow::anyhow!("server.tls_key: {} holds no private key in PEM", key.display()))?;
+    let certified = CertifiedKey::from_der(certificates, private, &provider());
+    certified.with_context(|| {
+        format!("server.tls_key: the key in {} is not that of the certificate in {}", key.display(), chain.display())
+    })
+}
+
+/// A client for the few requests of the service's own. It trusts what this
+/// machine trusts, and does not leave HTTPS.
+pub fn client(url: &str, timeout: Duration) -> ureq::Agent {
+    let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider());
+    let config = ureq::Agent::config_builder()
+        .tls_config(tls.root_certs(RootCerts::PlatformVerifier).build())
+        .https_only(url.starts_with("https:"))
+        .timeout_global(Some(timeout));
+    config.build().new_agent()
+}
+
+/// A client for the service itself under the address that it listens on, which
+/// is not the name in its certificate.
+pub fn client_of_itself(timeout: Duration) -> ureq::Agent {
+    let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider());
+    let config = ureq::Agent::config_builder()
+        .tls_config(tls.disable_verification(true).build())
+        .proxy(None)
+        .timeout_global(Some(timeout));
+    config.build().new_agent()
+}

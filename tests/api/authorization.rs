@@ -1,0 +1,398 @@
+//! Who is let in, and who is not.
+
+use devicegraph::{auth::Access, routes};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp, jwk::Jwk};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{App, CONFIGURATIONS, group, is_remote},
+    tokens::{Issuer, NAME, OID, READ, WRITE, issuer, new_key},
+};
+
+/// The table, as far as it says who may do what. A route that is not listed
+/// here fails the test, and one that is here is walked.
+const OWN: [&str; 3] = ["Token GET /", "Open GET /health/live", "Open GET /health/ready"];
+const GRAPH: [&str; 13] = [
+    "Read GET /deviceManagement/deviceConfigurations",
+    "ReadWrite POST /deviceManagement/deviceConfigurations",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}",
+    "ReadWrite PATCH /deviceManagement/deviceConfigurations/{configuration}",
+    "ReadWrite DELETE /deviceManagement/deviceConfigurations/{configuration}",
+    "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/assign",
+    "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/microsoft.graph.assign",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/assignments",
+    "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/assignments",
+    "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/assignments/$ref",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}",
+    "ReadWrite PATCH /deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}",
+    "ReadWrite DELETE /deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}",
+];
+
+fn listed(entries: &[routes::Entry]) -> Vec<String> {
+    entries.iter().map(|entry| format!("{:?} {} {}", entry.access, entry.method, entry.path)).collect()
+}
+
+/// The public key in the form that a confused verifier takes for a secret.
+fn public_pem(issuer: &Issuer) -> String {
+    let x = Jwk::from_encoding_key(&issuer.pair.key, Algorithm::EdDSA).expect("a key");
+    let x = serde_json::to_value(x).expect("JSON")["x"].as_str().expect("the key").to_owned();
+    format!(
+        "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA{}=\n-----END PUBLIC KEY-----\n",
+        x.replace('-', "+").replace('_', "/")
+    )
+}
+
+/// Headers `Authorization` that prove nothing, each with what is said of it.
+fn worthless(issuer: &Issuer) -> Vec<(&'static str, Option<String>, &'static str)> {
+    let claims = issuer.claims();
+    let now = get_current_timestamp();
+    let sign =
+        |header: &Header, key: &EncodingKey| format!("Bearer {}", encode(header, &claims, key).expect("a token"));
+    let of = |algorithm| Header { kid: Some(issuer.pair.id.clone()), ..Header::new(algorithm) };
+    let (stranger, strange_jwk) = new_key();
+    let right = issuer.bearer(&claims);
+    let (_, rest) = right.split_once('.').expect("a JWT");
+    let unsigned = rest.rsplit_once('.').expect("a JWT").0;
+    // {"alg":"none","typ":"JWT"}
+    let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0";
+    let embedded = Header { jwk: Some(strange_jwk.clone()), ..Header::new(Algorithm::EdDSA) };
+    let linked = Header { jku: Some("http://127.0.0.1:1/jwks".to_owned()), ..of(Algorithm::EdDSA) };
+    let critical = Header { crit: Some(vec!["exp".to_owned()]), ..of(Algorithm::EdDSA) };
+    let hmac = |secret: &str| sign(&of(Algorithm::HS256), &EncodingKey::from_secret(secret.as_bytes()));
+    let x = serde_json::to_value(Jwk::from_encoding_key(&issuer.pair.key, Algorithm::EdDSA).expect("a key"));
+    let x = x.expect("JSON")["x"].as_str().expect("the key").to_owned();
+    let empty = "Access token is empty.";
+    let unreadable = "CompactToken parsing failed with error code: 80049217.";
+    let no_key = "Access token validation failure. The issuer has no such key";
+    vec![
+        ("no token", None, empty),
+        ("another scheme", Some(right.replacen("Bearer", "Basic", 1)), empty),
+        ("a scheme alone", Some("Bearer ".to_owned()), empty),
+        ("a token alone", Some(right.replacen("Bearer ", "", 1)), empty),
+        ("garbage", Some("Bearer garbage".to_owned()), unreadable),
+        ("garbage in three parts", Some("Bearer a.b.c".to_owned()), unreadable),
+        ("more after the token", Some(format!("{right}.x")), unreadable),
+        ("expired", Some(issuer.with("exp", now - 3600)), "Lifetime validation failed, the token is expired."),
+        ("early", Some(issuer.with("nbf", now + 3600)), "Lifetime validation failed, the token is not yet valid."),
+        ("no expiry", Some(issuer.with("exp", Value::Null)), "The token has no 'exp'"),
+        ("an expiry that is no number", Some(issuer.with("exp", "9999999999")), "The token has no 'exp'"),
+        (
+            "wrong issuer",
+            Some(issuer.with("iss", "https://elsewhere.example")),
+            "Access token validation failure. Invalid issuer: 'https://elsewhere.example'",
+        ),
+        ("two issuers", Some(issuer.with("iss", json!([NAME, "https://elsewhere.example"]))), unreadable),
+        ("no issuer", Some(issuer.with("iss", Value::Null)), unreadable),
+        (
+            "wrong audience",
+            Some(issuer.with("aud", "https://elsewhere.example")),
+            "Access token validation failure. Invalid audience.",
+        ),
+        ("no audience", Some(issuer.with("aud", Value::Null)), "The token has no 'aud'"),
+        (
+            "wrong key",
+            Some(sign(&of(Algorithm::EdDSA), &stranger)),
+            "Access token validation failure. Invalid signature",
+        ),
+        (
+            "unknown key",
+            Some(sign(&Header { kid: Some("another".to_owned()), ..Header::new(Algorithm::EdDSA) }, &stranger)),
+            no_key,
+        ),
+        ("alg none", Some(format!("Bearer {none}.{unsigned}.")), unreadable),
+        ("alg none with the signature", Some(format!("Bearer {none}.{rest}")), unreadable),
+        ("HS256 with the public key in PEM", Some(hmac(&public_pem(issuer))), no_key),
+        ("HS256 with the public key of the JWKS", Some(hmac(&x)), no_key),
+        (
+            "RS256 that it is not",
+            Some(right.replacen(
+                right.split('.').next().expect("a header"),
+                "Bearer eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9",
+                1,
+            )),
+            no_key,
+        ),
+        ("a key in the header", Some(sign(&embedded, &stranger)), "Access token validation failure. Invalid signature"),
+        (
+            "a key in the header under a known id",
+            Some(sign(&Header { jwk: Some(strange_jwk), ..of(Algorithm::EdDSA) }, &stranger)),
+            "Access token validation failure. Invalid signature",
+        ),
+        ("a link to a key", Some(sign(&linked, &stranger)), "Access token validation failure. Invalid signature"),
+        ("something critical", Some(sign(&critical, &issuer.pair.key)), "The header of the token has 'crit'"),
+        ("nobody", Some(issuer.with("oid", "")), "The token names nobody"),
+        ("a name that cannot be stored", Some(issuer.with("oid", "a\0b")), "The token names nobody"),
+        ("a name without end", Some(issuer.with("oid", "x".repeat(257))), "The token names nobody"),
+    ]
+}
+
+/// A token that is right and permits too little, and for which access too little.
+type Powerless = (&'static str, String, fn(Access) -> bool);
+
+fn powerless(issuer: &Issuer) -> [Powerless; 7] {
+    let delegated = |scp: Value| {
+        let mut claims = issuer.claims();
+        claims["scp"] = scp;
+        issuer.bearer(&claims)
+    };
+    let any = |access| matches!(access, Access::Read | Access::ReadWrite);
+    let write = |access| access == Access::ReadWrite;
+    [
+        ("no permission", issuer.with("roles", Value::Null), any),
+        ("another permission", issuer.with("roles", json!(["DeviceManagementApps.ReadWrite.All"])), any),
+        ("nearly the permission", issuer.with("roles", json!([format!("{WRITE}.Not"), WRITE.to_lowercase()])), any),
+        ("a user without it, whose roles are no permissions", delegated(json!("User.Read")), any),
+        ("read on a write", issuer.with("roles", json!([READ])), write),
+        ("a user's read on a write", delegated(json!(format!("openid {READ}"))), write),
+        ("the consumer tenant", issuer.with("tid", "9188040d-6c67-4c5b-b112-36a304b66dad"), |access| {
+            access != Access::Open
+        }),
+    ]
+}
+
+#[actix_web::test]
+async fn every_route_refuses_whom_it_must() {
+    assert_eq!(
+        (listed(routes::OWN), listed(routes::GRAPH)),
+        (OWN.map(str::to_owned).into(), GRAPH.map(str::to_owned).into())
+    );
+    let Some(issuer) = issuer() else { return };
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    let assignment = app.post(&format!("{configuration}/assignments"), &group("kept")).await.id();
+    let before = (app.get(&configuration).await.text, app.assignments(&configuration).await);
+    let id = configuration.rsplit('/').next().expect("an id");
+
+    let mut paths: Vec<(String, Vec<&routes::Entry>)> = Vec::new();
+    for (mount, entries) in
+        routes::MOUNTS.map(|(mount, _)| (mount, routes::GRAPH)).into_iter().chain([("", routes::OWN)])
+    {
+        for of_path in entries.chunk_by(|one, next| one.path == next.path) {
+            let path = of_path[0].path.replace("{configuration}", id).replace("{assignment}", &assignment);
+            paths.push((format!("{mount}{path}"), of_path.iter().collect()));
+        }
+    }
+    paths.push(("/v1.0/deviceManagement/nothing".to_owned(), Vec::new()));
+    let (worthless, powerless) = (worthless(issuer), powerless(issuer));
+    for (path, entries) in &paths {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            let table_method = if method == Method::HEAD { Method::GET } else { method.clone() };
+            let access =
+                entries.iter().find(|entry| entry.method.as_str() == table_method.as_str()).map(|entry| entry.access);
+            let is_open = entries.iter().any(|entry| entry.access == Access::Open);
+            let send = async |authorization: Option<&String>| {
+                let request = app.anonymous(method.clone(), path).header("content-type", "application/json");
+                let request =
+                    authorization.iter().fold(request, |request, value| request.header("authorization", *value));
+                app.answer(request.body(group("not to be written").to_string())).await
+            };
+            for (what, authorization, message) in &worthless {
+                let answer = send(authorization.as_ref()).await;
+                if is_open {
+                    assert_ne!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path}: {what}");
+                    continue;
+                }
+                assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path}: {what}: {}", answer.text);
+                let challenge = match *message == "Access token is empty." {
+                    true => r#"Bearer realm="devicegraph""#,
+                    false => r#"Bearer realm="devicegraph", error="invalid_token""#,
+                };
+                assert_eq!(answer.header("www-authenticate"), challenge, "{what}");
+                if method != Method::HEAD {
+                    let said = answer.refusal();
+                    assert!(said.starts_with(&format!("401 InvalidAuthenticationToken: {message}")), "{what}: {said}");
+                }
+            }
+            for (what, authorization, is_too_little) in &powerless {
+                let answer = send(Some(authorization)).await;
+                let is_forbidden = match access {
+                    Some(access) => is_too_little(access),
+                    // Not routed: whoever it is may learn that.
+                    None => !is_open && is_too_little(Access::Token),
+                };
+                assert_eq!(
+                    answer.status == StatusCode::FORBIDDEN,
+                    is_forbidden,
+                    "{method} {path}: {what}: {}",
+                    answer.text
+                );
+                if is_forbidden && method != Method::HEAD {
+                    assert!(answer.refusal().starts_with("403 Forbidden: "), "{}", answer.text);
+                }
+                assert_ne!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path}: {what}");
+                // What reads is only forbidden to read; that it must not write is seen below.
+                assert!(is_forbidden || !matches!(access, Some(Access::ReadWrite)), "{method} {path}: {what}");
+            }
+        }
+    }
+    assert_eq!((app.get(&configuration).await.text, app.assignments(&configuration).await), before);
+}
+
+#[actix_web::test]
+async fn a_missing_scope_is_named() {
+    let Some(issuer) = issuer() else { return };
+    let app = App::start().await;
+    let send = async |method, authorization| {
+        app.answer(app.anonymous(method, CONFIGURATIONS).header("authorization", authorization)).await
+    };
+    let read = send(Method::GET, issuer.with("roles", Value::Null)).await;
+    assert_eq!(
+        read.refusal(),
+        "403 Forbidden: Application is not authorized to perform this operation. Application must have one of the following scopes: DeviceManagementConfiguration.Read.All, DeviceManagementConfiguration.ReadWrite.All. Get a token that has it, in 'scp' for a user or in 'roles' for an application."
+    );
+    assert_eq!(
+        read.header("www-authenticate"),
+        r#"Bearer realm="devicegraph", error="insufficient_scope", scope="DeviceManagementConfiguration.Read.All DeviceManagementConfiguration.ReadWrite.All""#
+    );
+    let write = send(Method::POST, issuer.with("roles", json!([READ]))).await.refusal();
+    assert!(write.contains("one of the following scopes: DeviceManagementConfiguration.ReadWrite.All. "), "{write}");
+    let personal = send(Method::GET, issuer.with("tid", "9188040D-6C67-4C5B-B112-36A304B66DAD")).await.refusal();
+    assert!(personal.starts_with("403 Forbidden: Personal Microsoft accounts are not supported."), "{personal}");
+}
+
+#[actix_web::test]
+async fn a_401_comes_before_any_other_verdict() {
+    let Some(issuer) = issuer() else { return };
+    let app = App::start().await;
+    let (path, wrong) = (format!("{CONFIGURATIONS}?$filter=x&%zz"), "{");
+    for (method, path) in
+        [(Method::GET, path.as_str()), (Method::POST, CONFIGURATIONS), (Method::PUT, "/%ff"), (Method::POST, "/x")]
+    {
+        let request = app.anonymous(method.clone(), path).header("content-type", "text/plain").body(wrong);
+        assert_eq!(app.answer(request).await.status, StatusCode::UNAUTHORIZED, "{method} {path}");
+    }
+    // Not the token's place: neither is it looked for there, nor is one of two headers chosen.
+    let token = issuer.bearer(&issuer.claims());
+    let in_query = format!("{CONFIGURATIONS}?access_token={}", token.trim_start_matches("Bearer "));
+    assert_eq!(app.answer(app.anonymous(Method::GET, &in_query)).await.status, StatusCode::UNAUTHORIZED);
+    let twice =
+        app.anonymous(Method::GET, CONFIGURATIONS).header("authorization", &token).header("authorization", &token);
+    assert_eq!(app.answer(twice).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[actix_web::test]
+async fn tokens_of_entra_id_are_accepted_in_both_versions() {
+    let Some(issuer) = issuer() else { return };
+    let app = App::start().await;
+    let base = issuer.claims();
+    let tokens = [
+        ("a user, version 1", json!({"scp": format!("{READ} {WRITE}"), "appid": "a", "tid": "t", "ver": "1.0"})),
+        ("a user, version 2", json!({"scp": WRITE, "azp": "a", "tid": "t", "ver": "2.0", "roles": ["A.Role"]})),
+        ("a user, permissions in an array", json!({"scp": [READ, WRITE]})),
+        ("an application", json!({"roles": [READ, WRITE], "appid": "a", "idtyp": "app"})),
+        ("several audiences", json!({"aud": ["https://elsewhere.example", NAME]})),
+        ("no nbf", json!({"nbf": null})),
+        ("times with a fraction", json!({"exp": 9_999_999_999.5, "nbf": 1.5})),
+        ("a sub alone", json!({"oid": null, "sub": "somebody"})),
+        ("an application's id alone", json!({"oid": null, "azp": "an app"})),
+    ];
+    for (what, changes) in tokens {
+        let mut claims = base.clone();
+        for (name, value) in changes.as_object().expect("claims") {
+            match value {
+                Value::Null => drop(claims.as_object_mut().expect("claims").remove(name)),
+                value => claims[name] = value.clone(),
+            }
+        }
+        let body = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": what});
+        // The scheme has no case.
+        let authorization = issuer.bearer(&claims).replacen("Bearer", "bEARER", 1);
+        let create = app
+            .anonymous(Method::POST, CONFIGURATIONS)
+            .header("authorization", authorization)
+            .header("content-type", "application/json");
+        let created = app.answer(create.body(body.to_string())).await;
+        assert_eq!(created.status, StatusCode::CREATED, "{what}: {}", created.text);
+    }
+    let reader = issuer.with("roles", json!([READ]));
+    let read = app.answer(app.anonymous(Method::GET, CONFIGURATIONS).header("authorization", reader)).await;
+    assert_eq!(read.status, StatusCode::OK, "{}", read.text);
+}
+
+#[actix_web::test]
+async fn rows_say_who_wrote_them() {
+    if is_remote() {
+        return;
+    }
+    let issuer = issuer().expect("an issuer");
+    let app = App::start().await;
+    let as_user = |oid: &str| {
+        let (app, authorization) = (&app, issuer.with("oid", oid));
+        async move |method: Method, path: &str, body: Value| {
+            let request = app
+                .anonymous(method, path)
+                .header("authorization", &authorization)
+                .header("content-type", "application/json");
+            let answer = app.answer(request.body(body.to_string())).await;
+            assert!(answer.status.is_success(), "{}", answer.text);
+            answer
+        }
+    };
+    let of_configuration = async || {
+        sqlx::query_as::<_, (String, String)>("SELECT created_by, last_modified_by FROM device_configurations")
+            .fetch_one(app.pool())
+            .await
+            .expect("one row")
+    };
+    let of_assignments = async || {
+        sqlx::query_as::<_, (String, String, String)>(
+            "SELECT group_id, created_by, last_modified_by FROM device_configuration_assignment_overview ORDER BY group_id",
+        )
+        .fetch_all(app.pool())
+        .await
+        .expect("rows")
+        .into_iter()
+        .map(|(group, created, modified)| format!("{group}: {created}, {modified}"))
+        .collect::<Vec<_>>()
+    };
+    let (anna, berta, carla) = (as_user("anna"), as_user("berta"), as_user("carla"));
+    let body = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "a test"});
+    let configuration = format!("{CONFIGURATIONS}/{}", anna(Method::POST, CONFIGURATIONS, body).await.id());
+    assert_eq!(of_configuration().await, ("anna".to_owned(), "anna".to_owned()));
+    berta(Method::PATCH, &configuration, json!({"displayName": "another"})).await;
+    assert_eq!(of_configuration().await, ("anna".to_owned(), "berta".to_owned()));
+    carla(Method::PATCH, &configuration, json!({"displayName": "another"})).await;
+    assert_eq!(of_configuration().await, ("anna".to_owned(), "berta".to_owned()), "it changed nothing");
+
+    let assignments = format!("{configuration}/assignments");
+    let first = anna(Method::POST, &assignments, group("a")).await.id();
+    anna(Method::POST, &assignments, group("b")).await;
+    berta(Method::PATCH, &format!("{assignments}/{first}"), group("c")).await;
+    assert_eq!(of_assignments().await, ["b: anna, anna", "c: anna, berta"]);
+    carla(Method::POST, &format!("{configuration}/assign"), json!({"assignments": [group("b"), group("d")]})).await;
+    assert_eq!(of_assignments().await, ["b: anna, anna", "d: carla, carla"]);
+    let mut with_intent = group("b");
+    with_intent["intent"] = "remove".into();
+    let beta = configuration.replacen("/v1.0", "/beta", 1);
+    carla(Method::POST, &format!("{beta}/assign"), json!({"assignments": [with_intent]})).await;
+    assert_eq!(of_assignments().await, ["b: anna, carla"]);
+
+    let default = app.configuration().await;
+    let by: Option<String> = sqlx::query_scalar("SELECT created_by FROM device_configurations WHERE id::text = $1")
+        .bind(default.rsplit('/').next())
+        .fetch_one(app.pool())
+        .await
+        .expect("one row");
+    assert_eq!(by.as_deref(), Some(OID));
+}
+
+#[actix_web::test]
+async fn with_authorization_off_nobody_is_asked_and_nobody_is_noted() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start_on(crate::harness::database(true).await, |settings| {
+        settings.auth = crate::harness::settings().auth;
+    })
+    .await;
+    let configuration = app.configuration().await;
+    let anonymous = app.answer(app.anonymous(Method::GET, &configuration)).await;
+    assert_eq!(anonymous.status, StatusCode::OK, "{}", anonymous.text);
+    let by: Option<String> = sqlx::query_scalar("SELECT created_by FROM device_configurations")
+        .fetch_one(app.pool())
+        .await
+        .expect("one row");
+    assert_eq!(by, None);
+}
