@@ -192,6 +192,7 @@ impl Service {
             .max_connections(settings.max_connections.div_ceil(workers))
             .keep_alive(Duration::from_secs(settings.keep_alive_seconds))
             .client_request_timeout(time)
+            .tls_handshake_timeout(time)
             .disable_signals()
             .shutdown_timeout(settings.shutdown_seconds);
         let listening = match &self.certificate {

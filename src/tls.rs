@@ -58,17 +58,31 @@ impl Certificate {
         Ok(config.with_no_client_auth().with_cert_resolver(self.clone()))
     }
 
-    /// Takes renewed files, and never ends. Files that are no certificate
-    /// leave the one that is there in place.
+    /// What clients are shown.
+    pub fn current(&self) -> Arc<CertifiedKey> {
+        self.current.borrow().clone()
+    }
+
+    /// Takes the files as they are now; whether they hold another certificate.
+    ///
+    /// # Errors
+    /// When they hold none; the one that is there then stays.
+    pub fn renew(&self) -> anyhow::Result<bool> {
+        let renewed = read(&self.chain, &self.key)?;
+        let is_another = renewed.cert != self.current().cert;
+        if is_another {
+            self.current.send_replace(Arc::new(renewed));
+        }
+        Ok(is_another)
+    }
+
+    /// Takes renewed files again and again, and never ends.
     pub async fn keep(&self) {
         loop {
             sleep(LOOK_AGAIN).await;
-            match read(&self.chain, &self.key) {
-                Ok(renewed) if renewed.cert == self.current.borrow().cert => {}
-                Ok(renewed) => {
-                    self.current.send_replace(Arc::new(renewed));
-                    tracing::info!("the certificate in {} is a new one", self.chain.display());
-                }
+            match self.renew() {
+                Ok(true) => tracing::info!("there is a new certificate in {}", self.chain.display()),
+                Ok(false) => {}
                 Err(error) => tracing::warn!("the certificate that is there stays: {error:#}"),
             }
         }
@@ -77,7 +91,7 @@ impl Certificate {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.borrow().clone())
+        Some(self.current())
     }
 }
 
