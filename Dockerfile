@@ -8,7 +8,7 @@ FROM rust:1.95-slim-trixie AS dependencies
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests/api benches \
-    && echo 'fn main() {}' | tee src/main.rs tests/api/main.rs benches/startup.rs >src/lib.rs \
+    && echo 'fn main() {}' | tee src/main.rs tests/api/main.rs benches/startup.rs benches/token.rs >src/lib.rs \
     && cargo build --release --locked \
     && rm -r src
 
@@ -26,7 +26,7 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /root/etc/ssl/certs/ca-cert
 RUN cp --parents -L /usr/bin/sh /usr/bin/cat /usr/bin/id /usr/bin/ls /root \
     && ln -s usr/bin /root/bin \
     && ldd /root/usr/bin/* | grep -o '/lib[^ ]*' | sort -u | xargs -I '{}' cp --parents -L '{}' /root \
-    && mkdir -p /root/data && chown 10001:10001 /root/data \
+    && mkdir -p /root/data/.devicegraph/postgres && chown -R 10001:10001 /root/data \
     && cp /etc/nsswitch.conf /root/etc/ \
     && echo 'devicegraph:x:10001:10001::/data:/usr/sbin/nologin' >/root/etc/passwd \
     && echo 'devicegraph:x:10001:' >/root/etc/group

@@ -73,7 +73,8 @@ done
 [ -z "$(docker port "$(compose ps -q postgres)")" ] || fail 'the database is published'
 
 say 'the API tests'
-DEVICEGRAPH_TEST_URL=$url cargo test --locked --test api -- --skip process:: --skip private_server:: --skip commands::
+api_tests() { cargo test --locked --test api -- --skip process:: --skip private_server:: --skip commands::; }
+DEVICEGRAPH_TEST_URL=$url api_tests
 
 say 'restarts'
 configuration=$(create "$all" '{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"kept"}')
@@ -136,5 +137,19 @@ once seed export
 kept 'seeded'
 once export export
 diff -r "$scratch/first" "$scratch/export" >/dev/null || fail 'the second export differs'
+
+say 'the API tests, with tokens'
+# A key pair in the volume, as README has it, and a copy for the tests to sign with.
+compose run --rm --no-deps -T devicegraph token 2>/dev/null >"$scratch/token"
+mkdir "$scratch/keys"
+compose run --rm --no-deps -T --entrypoint cat devicegraph .devicegraph/postgres/token-key.pem 2>/dev/null >"$scratch/keys/token-key.pem"
+export AUTH_MODE=jwt AUTH_ISSUER=https://devicegraph.localhost AUTH_AUDIENCE=https://devicegraph.localhost
+export AUTH_JWKS_FILE=.devicegraph/postgres/jwks.json
+compose up -d >"$scratch/up" 2>&1 || { cat "$scratch/up"; fail 'the stack does not come up with tokens'; }
+ready 'with tokens'
+status() { curl -s -o /dev/null -w '%{http_code}' "$@" "$all"; }
+[ "$(status)" = 401 ] || fail 'nobody is asked for a token'
+[ "$(status -H "Authorization: Bearer $(cat "$scratch/token")")" = 200 ] || fail 'a token of its own is refused'
+DEVICEGRAPH_TEST_URL=$url DEVICEGRAPH_TEST_KEYS=$scratch/keys api_tests
 
 say 'passed'

@@ -125,7 +125,7 @@ impl KeyPair {
         jwk.common.key_id = Some(id.clone());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
         let jwks = std::path::absolute(folder.join("jwks.json"))?;
-        let text = serde_json::to_string_pretty(&JwkSet { keys: vec![jwk] })?;
+        let text = serde_json::to_string_pretty(&JwkSet { keys: vec![jwk] })? + "\n";
         replace(&jwks, text.as_bytes()).with_context(|| format!("cannot write {}", jwks.display()))?;
         Ok(Self { key, id, jwks })
     }

@@ -168,3 +168,115 @@ async fn a_command_on_a_database_without_tables_says_who_makes_them() {
         );
     }
 }
+
+#[test]
+fn a_token_of_ones_own_goes_the_whole_way() {
+    let folder = Folder::new();
+    let print = |arguments: &[&str]| {
+        let output = folder.command().arg("token").args(arguments).output().expect("the binary runs");
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert!(output.status.success(), "{said}");
+        (String::from_utf8(output.stdout).expect("text").trim_end().to_owned(), said)
+    };
+    let (token, said) = print(&[]);
+    assert_eq!(token.split('.').count(), 3, "the token is all that is printed: {token}");
+    // The settings that it names are those that it needs.
+    let setting = |name: &str| {
+        let (_, rest) = said.split_once(&format!("{name} = \"")).unwrap_or_else(|| panic!("{name} in {said}"));
+        rest.split('"').next().expect("a value").to_owned()
+    };
+    let key = folder.data_dir().join("token-key.pem");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&key).expect("the key").permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let before = std::fs::read(&key).expect("the key");
+
+    let mut command = folder.command();
+    for name in ["mode", "issuer", "audience", "jwks_file"] {
+        command.env(format!("DEVICEGRAPH__AUTH__{}", name.to_uppercase()), setting(&format!("auth.{name}")));
+    }
+    // What is logged then is all that can be.
+    let service = Service::start(command.env("DEVICEGRAPH__LOG__FILTER", "trace"));
+    let path = "/v1.0/deviceManagement/deviceConfigurations";
+    let body = r##"{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"a secret of ours"}"##;
+    assert_eq!(service.request("GET", path, "").0, 401);
+    assert_eq!(service.request_as(&token, "POST", path, body).0, 201);
+    let (reader, _) = print(&["--kind", "delegated", "--scope", "DeviceManagementConfiguration.Read.All"]);
+    assert_eq!(service.request_as(&reader, "GET", path, "").0, 200);
+    assert_eq!(service.request_as(&reader, "POST", path, body).0, 403);
+    let (elsewhere, _) = print(&["--audience", "https://elsewhere.example"]);
+    assert_eq!(service.request_as(&elsewhere, "GET", path, "").0, 401);
+    let (short, _) = print(&["--lifetime", "1"]);
+    assert_eq!(service.request_as(&short, "GET", path, "").0, 200, "within the leeway");
+    assert_eq!(std::fs::read(&key).expect("the key"), before, "one key for all of them");
+    let log = service.log_until_stopped(Signal::SIGTERM);
+    for token in [&token, &reader, &elsewhere, &short] {
+        for part in [token.rsplit('.').next().expect("a signature"), token.split('.').nth(1).expect("claims")] {
+            assert!(!log.contains(part), "a token is in the log");
+        }
+    }
+    assert!(!log.contains("a secret of ours"), "a body is in the log");
+    assert!(log.contains("TRACE"), "{log}");
+}
+
+#[test]
+fn what_is_wrong_with_the_settings_of_an_issuer_is_named() {
+    let folder = Folder::new();
+    let no_keys = folder.0.join("no keys.json");
+    std::fs::write(&no_keys, r#"{"keys": []}"#).expect("a file");
+    let no_keys = no_keys.to_string_lossy();
+    let (issuer, audience) = (("ISSUER", "https://a.example"), ("AUDIENCE", "b"));
+    for (settings, message) in [
+        (vec![], "auth.mode is jwt and auth.issuer is not set; set it to the 'iss' of your tokens"),
+        (vec![audience], "auth.issuer is not set, and other settings of the issuer are; "),
+        (vec![issuer], "auth.audience is not set for the issuer 'https://a.example'; "),
+        (
+            vec![issuer, audience, ("MODE", "disabled")],
+            "auth.issuer is set and nobody would ask for its tokens; set auth.mode to jwt",
+        ),
+        (vec![issuer, audience, ("JWKS_FILE", "no such file")], "auth.jwks_file: cannot read no such file"),
+        (vec![issuer, audience, ("JWKS_FILE", &no_keys)], "no keys.json has no key that can be used"),
+        (
+            vec![issuer, audience, ("JWKS_FILE", "Cargo.toml"), ("JWKS_URL", "https://a.example")],
+            "are both set for the issuer",
+        ),
+        (
+            vec![issuer, audience, ("JWKS_URL", "a.example/keys")],
+            "cannot be fetched from 'a.example/keys'; set auth.jwks_url to an https:// URL",
+        ),
+        (vec![("ISSUER", "a name"), audience], "cannot be fetched from 'a name'; set auth.jwks_url to an https:// URL"),
+        (vec![issuer, audience, ("REFRESH_SECONDS", "0")], "auth.refresh_seconds is 0"),
+    ] {
+        let mut command = devicegraph(&folder.0);
+        command.env("DEVICEGRAPH__AUTH__MODE", "jwt");
+        for (name, value) in &settings {
+            command.env(format!("DEVICEGRAPH__AUTH__{name}"), value);
+        }
+        let said = refusal(&mut command);
+        assert!(said.contains(message), "{settings:?}: {said}");
+    }
+    for (name, value, message) in [
+        ("TLS_CERTIFICATE", "x", "server.tls_certificate is set and server.tls_key is not; set both"),
+        ("TLS_KEY", "x", "server.tls_key is set and server.tls_certificate is not; set both"),
+        ("CORS_ORIGINS", "https://a.example,*", "server.cors_origins: '*' is no origin;"),
+        ("CORS_ORIGINS", "https://a.example/", "server.cors_origins: 'https://a.example/' is no origin;"),
+    ] {
+        let said = refusal(devicegraph(&folder.0).env(format!("DEVICEGRAPH__SERVER__{name}"), value));
+        assert!(said.contains(message), "{name}={value}: {said}");
+    }
+}
+
+#[test]
+fn the_health_check_speaks_https_too() {
+    let folder = Folder::new();
+    let made = rcgen::generate_simple_self_signed(["elsewhere.example".to_owned()]).expect("a certificate");
+    std::fs::write(folder.0.join("tls.crt"), made.cert.pem()).expect("a file");
+    std::fs::write(folder.0.join("tls.key"), made.signing_key.serialize_pem()).expect("a file");
+    let command = || {
+        let mut command = folder.command();
+        command.env("DEVICEGRAPH__SERVER__TLS_CERTIFICATE", "tls.crt").env("DEVICEGRAPH__SERVER__TLS_KEY", "tls.key");
+        command
+    };
+    let service = Service::start(&mut command());
+    let port = service.address.rsplit(':').next().expect("a port").to_owned();
+    success(command().arg("health").env("DEVICEGRAPH__SERVER__PORT", port));
+}

@@ -54,8 +54,8 @@ impl Service {
             BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
         let mut service = Self { child, address: String::new(), log };
-        let line = service.wait_for("listening on http://");
-        let address = line.rsplit("http://").next().expect("an address");
+        let line = service.wait_for("listening on http");
+        let address = line.rsplit("://").next().expect("an address");
         service.address = address.trim_end_matches(|end: char| !end.is_ascii_digit()).to_owned();
         service
     }
@@ -69,6 +69,19 @@ impl Service {
                 Err(error) => panic!("{error} waiting for '{text}' after {seen:#?}"),
             }
         }
+    }
+
+    /// Status and body, with a token.
+    pub(crate) fn request_as(&self, token: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+        let headers = format!("authorization: Bearer {token}\r\n");
+        request_with(&self.address, &headers, method, path, body).expect("the service answers")
+    }
+
+    /// All that is left of its log.
+    pub(crate) fn log_until_stopped(mut self, signal: Signal) -> String {
+        self.signal(signal);
+        assert!(self.child.wait().expect("it ends").success());
+        self.log.iter().collect::<Vec<_>>().join("\n")
     }
 
     /// Status and body.
@@ -108,11 +121,15 @@ impl Drop for Service {
 
 /// Status and body, of a service that may have stopped.
 pub(crate) fn request(address: &str, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
+    request_with(address, "", method, path, body)
+}
+
+fn request_with(address: &str, headers: &str, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
     let length = body.len();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     )?;
     read_answer(&mut stream)
 }
