@@ -45,10 +45,10 @@ pub struct Request {
     /// Object id of the user or application, which created_by then shows [default: always the same one]
     #[arg(long, value_name = "ID")]
     oid: Option<String>,
-    /// Who signs it [default: auth.issuer, else https://devicegraph.localhost]
+    /// Who signs it [default: auth.issuer, else a name of its own]
     #[arg(long, value_name = "ISS")]
     issuer: Option<String>,
-    /// Whom it is for [default: the first of auth.audience, else https://devicegraph.localhost]
+    /// Whom it is for [default: the first of auth.audience, else the same name]
     #[arg(long, value_name = "AUD")]
     audience: Option<String>,
 }
