@@ -13,7 +13,8 @@ use std::{
 };
 
 use actix_web::{App, HttpServer, dev, middleware::from_fn, web::Data};
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sqlx::PgPool;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -26,7 +27,7 @@ use crate::{
     odata::{body, url},
     routes, telemetry,
     tls::Certificate,
-    transfer,
+    transfer, unread,
 };
 
 /// Runs the service until a signal stops it.
@@ -35,6 +36,7 @@ use crate::{
 /// Whatever keeps it from starting, in one line that names the remedy.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
+    allow_files(&settings.server)?;
     let service = Service::new(settings)?;
     // First, since it takes no time to fail: what connects early waits until the rest is up.
     let listener = listen(&settings.server)?;
@@ -105,6 +107,23 @@ async fn seed(settings: &config::Database, pool: &PgPool, seeded: &Seeded) -> an
     Ok(())
 }
 
+/// Files that the service needs beside the connections of clients.
+const FILES: u64 = 100;
+
+/// Has the system allow as many files as there may be connections.
+fn allow_files(settings: &config::Server) -> anyhow::Result<()> {
+    let cannot = "cannot learn how many files this process may hold";
+    let (now, most) = getrlimit(Resource::RLIMIT_NOFILE).context(cannot)?;
+    let needed = settings.max_connections as u64 + FILES;
+    ensure!(
+        needed <= most,
+        "server.max_connections is {}, and this process may only hold {most} files; set it to {} or less, or raise the limit (ulimit -Hn)",
+        settings.max_connections,
+        most.saturating_sub(FILES)
+    );
+    setrlimit(Resource::RLIMIT_NOFILE, now.max(needed), most).context("cannot raise the limit on files (ulimit -n)")
+}
+
 /// Takes the address of the settings.
 ///
 /// # Errors
@@ -122,7 +141,7 @@ pub fn listen(settings: &config::Server) -> anyhow::Result<TcpListener> {
 #[cfg(target_os = "linux")]
 fn limit_unread(listener: &TcpListener, settings: &config::Server) -> anyhow::Result<()> {
     use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
-    let time = settings.request_timeout_seconds.saturating_mul(1000).try_into().unwrap_or(u32::MAX);
+    let time = settings.request_timeout_seconds.saturating_mul(1000).min(i32::MAX as u64) as u32;
     setsockopt(listener, TcpUserTimeout, &time).context("cannot limit how long an answer is left unread")
 }
 
@@ -186,6 +205,7 @@ impl Service {
                 .wrap(browsers.cors())
                 .wrap(browsers.headers())
                 .wrap(from_fn(telemetry::request))
+                .wrap(from_fn(unread::hold))
         });
         let server = server
             .workers(workers)

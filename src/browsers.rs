@@ -11,6 +11,7 @@ use actix_web::{
             CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
             WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
         },
+        uri::Authority,
     },
     middleware::{Condition, DefaultHeaders},
 };
@@ -42,13 +43,19 @@ impl Browsers {
         let origins = &settings.cors_origins.0;
         for origin in origins {
             let uri = origin.parse::<Uri>().ok();
+            // As a browser writes it: no user, no port that goes without saying, no capitals.
             let is_origin = uri.is_some_and(|uri| {
-                let parts = uri.scheme_str().zip(uri.authority());
-                parts.is_some_and(|(scheme, host)| *origin == format!("{scheme}://{host}"))
+                let (scheme, host) =
+                    (uri.scheme_str().unwrap_or_default(), uri.authority().map_or("", Authority::as_str));
+                let default_port = if scheme == "https" { ":443" } else { ":80" };
+                ["http", "https"].contains(&scheme)
+                    && !host.contains('@')
+                    && !host.ends_with(default_port)
+                    && *origin == format!("{scheme}://{host}").to_lowercase()
             });
             ensure!(
                 is_origin,
-                "server.cors_origins: '{origin}' is no origin; write scheme, host and port as a browser does, https://example.com"
+                "server.cors_origins: '{origin}' is no origin; write it as a browser does, https://example.com or http://localhost:3000"
             );
         }
         Ok(Self { origins: origins.clone(), is_https: settings.scheme() == "https" })

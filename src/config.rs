@@ -136,7 +136,7 @@ impl From<OneOrMany> for Names {
             OneOrMany::One(text) => {
                 Self(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
             }
-            OneOrMany::Many(names) => Self(names),
+            OneOrMany::Many(names) => Self(names.into_iter().filter(|name| !name.is_empty()).collect()),
         }
     }
 }
@@ -215,9 +215,15 @@ impl Settings {
             ("database.max_connections", database.max_connections == 0),
             ("database.acquire_timeout_ms", database.acquire_timeout_ms == 0),
             ("auth.refresh_seconds", auth.refresh_seconds == 0),
+            ("auth.unknown_key_seconds", auth.unknown_key_seconds == 0),
         ] {
-            ensure!(!is_zero, "{key} is 0, and no request could be answered; set it to more, or leave it out");
+            ensure!(!is_zero, "{key} is 0, which nothing could work with; set it to more, or leave it out");
         }
+        ensure!(
+            auth.leeway_seconds <= 300,
+            "auth.leeway_seconds is {}, and expired tokens would be good for that long; set it to 300 or less, and the clocks right",
+            auth.leeway_seconds
+        );
         Ok(settings)
     }
 }

@@ -9,6 +9,7 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
+use actix_cors::CorsError;
 use actix_web::{
     HttpResponse, ResponseError,
     http::{
@@ -332,6 +333,10 @@ struct InnerError<'a> {
 pub fn envelope(error: &actix_web::Error, request_id: Uuid, client_request_id: &str) -> String {
     let (code, message) = match error.as_error::<ApiError>() {
         Some(error) => (error.code, error.message.to_string()),
+        None if error.as_error::<CorsError>().is_some() => (
+            Code::BadRequest,
+            "The page's origin, or what it asks to send, is not allowed here. An operator allows origins with server.cors_origins.".to_owned(),
+        ),
         // What the framework itself refuses before a handler runs.
         None if error.as_response_error().status_code().is_client_error() => (Code::BadRequest, error.to_string()),
         None => (Code::InternalServerError, FAILED.to_owned()),

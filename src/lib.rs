@@ -20,6 +20,7 @@
 //! | [`tls`] | the certificate of the service, and what it trusts itself |
 //! | [`database`] | which PostgreSQL, its migrations, the private server |
 //! | [`health`] | what the service says of itself |
+//! | [`unread`] | bodies that nobody reads to their end |
 //! | [`telemetry`] | logs, and the ids of a request |
 //!
 //! A resource is a folder with `model.rs` (Graph JSON to a valid value and
@@ -42,3 +43,4 @@ pub mod routes;
 pub mod telemetry;
 pub mod tls;
 pub mod transfer;
+pub mod unread;

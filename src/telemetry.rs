@@ -101,16 +101,21 @@ pub async fn request(
     let status = response.status().as_u16();
     let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     let RequestIds { request_id, client_request_id } = ids;
-    let error = response.response().error();
-    match error.map(|error| {
-        error
-            .as_error::<ApiError>()
-            .map_or(Some(error.to_string()), |error| error.cause().map(|cause| format!("{cause:#}")))
-    }) {
-        Some(Some(cause)) => {
+    match response.response().error().and_then(cause) {
+        Some(cause) => {
             tracing::error!(%method, path, status, elapsed_us, %request_id, client_request_id, cause, "request")
         }
-        _ => tracing::info!(%method, path, status, elapsed_us, %request_id, client_request_id, "request"),
+        None => tracing::info!(%method, path, status, elapsed_us, %request_id, client_request_id, "request"),
     }
     Ok(response)
+}
+
+/// What the log is told of a failure beside its status; nothing of what a
+/// client did wrong.
+fn cause(error: &Error) -> Option<String> {
+    match error.as_error::<ApiError>() {
+        Some(error) => error.cause().map(|cause| format!("{cause:#}")),
+        None if error.as_response_error().status_code().is_client_error() => None,
+        None => Some(error.to_string()),
+    }
 }

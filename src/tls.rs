@@ -116,12 +116,12 @@ fn read(chain: &Path, key: &Path) -> anyhow::Result<CertifiedKey> {
 }
 
 /// A client for the few requests of the service's own. It trusts what this
-/// machine trusts, and does not leave HTTPS.
-pub fn client(url: &str, timeout: Duration) -> ureq::Agent {
+/// machine trusts, and does not leave HTTPS once it `is_https`.
+pub fn client(is_https: bool, timeout: Duration) -> ureq::Agent {
     let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider());
     let config = ureq::Agent::config_builder()
         .tls_config(tls.root_certs(RootCerts::PlatformVerifier).build())
-        .https_only(url.starts_with("https:"))
+        .https_only(is_https)
         .timeout_global(Some(timeout));
     config.build().new_agent()
 }

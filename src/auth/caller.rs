@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
 use super::Access;
@@ -77,6 +77,9 @@ pub struct Claims {
     scp: Option<Permissions>,
     /// Application permissions: what an administrator let it do by itself.
     roles: Option<Permissions>,
+    /// What an ID token has, which says who somebody is and permits nothing.
+    nonce: Option<IgnoredAny>,
+    preferred_username: Option<IgnoredAny>,
 }
 
 /// Names with spaces between them (`scp` of Entra ID), or an array.
@@ -102,10 +105,16 @@ impl Claims {
         self.exp.as_f64().map_or(0, |seconds| seconds as u64)
     }
 
+    fn is_id_token(&self) -> bool {
+        let is_of_client = self.azp.is_some() || self.appid.is_some();
+        !is_of_client && (self.nonce.is_some() || self.preferred_username.is_some())
+    }
+
     /// Who it is.
     ///
     /// A token with `scp` acts for a user, and what it may do is there: its
-    /// `roles`, if it has any, are the user's, not permissions.
+    /// `roles`, if it has any, are the user's, not permissions. So are those of
+    /// an ID token.
     ///
     /// # Errors
     /// 401 when the token names nobody, 403 for a personal account.
@@ -120,10 +129,13 @@ impl Claims {
         };
         let Some(id) = id.filter(|id| is_storable(id)) else {
             return Err(ApiError::bad_token(format!(
-                "The token names nobody: its 'oid', else its 'sub', must have 1 to {LONGEST_ID} characters."
+                "The token names nobody: its 'oid', else its 'sub', must have 1 to {LONGEST_ID} characters that can be printed."
             )));
         };
-        let granted = self.scp.as_ref().or(self.roles.as_ref());
+        let granted = match &self.scp {
+            Some(scp) => Some(scp),
+            None => self.roles.as_ref().filter(|_| !self.is_id_token()),
+        };
         let may = |access: Access| granted.is_some_and(|granted| granted.has_one_of(access.permissions()));
         Ok(Caller { id: Some(id.as_str().into()), may_read: may(Access::Read), may_write: may(Access::ReadWrite) })
     }

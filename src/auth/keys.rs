@@ -16,30 +16,46 @@ use std::{
 };
 
 use actix_web::{http::Uri, rt::task::spawn_blocking};
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use futures_util::FutureExt;
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
 };
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::{Mutex, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::{sleep_until, timeout},
+};
 
 use crate::{config, tls};
 
 /// How long an issuer may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request waits for that.
+const PATIENCE: Duration = Duration::from_millis(900);
+/// Until an issuer is asked again whose keys are not there.
+const RETRY: Duration = Duration::from_secs(5);
 /// Bytes of an issuer's answer at most.
 const LARGEST: u64 = 1024 * 1024;
 
 /// The keys of one issuer, kept.
+///
+/// One task reads them, [`Keys::keep`]; requests only ask it to. So a slow
+/// issuer is read once however many ask, and who hangs up undoes nothing.
 pub struct Keys {
     issuer: String,
     source: Source,
-    current: watch::Sender<Arc<KeySet>>,
-    /// When a token with an unknown key last had them read; held while they are read.
-    asked: Mutex<Option<Instant>>,
-    pause: Duration,
+    current: watch::Sender<Reading>,
+    asked: Notify,
+}
+
+/// What the last reading left.
+struct Reading {
+    keys: Arc<KeySet>,
+    /// Until then no token has the keys read again.
+    rest: Instant,
 }
 
 #[derive(Clone)]
@@ -68,83 +84,115 @@ pub struct Key {
 }
 
 impl Keys {
-    /// A file is read now; `pause` is the least time between two readings that
-    /// tokens ask for.
+    /// A file is read now.
     ///
     /// # Errors
     /// When both or no usable source is set, or the file has no usable key.
-    pub fn new(settings: &config::Issuer, pause: Duration) -> anyhow::Result<Self> {
+    pub fn new(settings: &config::Issuer) -> anyhow::Result<Self> {
         let issuer = settings.issuer.clone();
-        let (source, set) = match (&settings.jwks_file, &settings.jwks_url) {
+        let (source, keys) = match (&settings.jwks_file, &settings.jwks_url) {
             (Some(_), Some(_)) => {
-                anyhow::bail!("auth.jwks_file and auth.jwks_url are both set for the issuer '{issuer}'; keep one")
+                bail!("auth.jwks_file and auth.jwks_url are both set for the issuer '{issuer}'; keep one")
             }
             (Some(file), None) => {
                 let source = Source::File(file.clone());
-                let set = source.read().and_then(KeySet::new).context("auth.jwks_file")?;
-                ensure!(!set.keys.is_empty(), "auth.jwks_file: {} has no key that can be used", file.display());
-                (source, set)
+                let keys = source.read().and_then(KeySet::new).context("auth.jwks_file")?;
+                ensure!(!keys.is_empty(), "auth.jwks_file: {} has no key that can be used", file.display());
+                (source, keys)
             }
             (None, Some(url)) => (Source::Url(url.clone()), KeySet::default()),
             (None, None) => (Source::Discovery(issuer.clone()), KeySet::default()),
         };
         if let Source::Url(url) | Source::Discovery(url) = &source {
-            let uri = url.parse::<Uri>().ok().filter(|uri| uri.host().is_some());
+            let uri =
+                url.parse::<Uri>().ok().filter(|uri| uri.authority().is_some_and(|host| !host.as_str().contains('@')));
             let scheme = uri.as_ref().and_then(Uri::scheme_str);
             ensure!(
                 matches!(scheme, Some("http" | "https")),
-                "the keys of the issuer '{issuer}' cannot be fetched from '{url}'; set auth.jwks_url to an https:// URL, or auth.jwks_file"
+                "the keys of the issuer '{issuer}' cannot be fetched from '{}'; set auth.jwks_url to an https:// URL without a password in it, or auth.jwks_file",
+                shown(url)
             );
             if scheme == Some("http") {
                 tracing::warn!(
-                    "the keys of the issuer '{issuer}' come over plain HTTP: whoever can change what {url} answers can call"
+                    "the keys of the issuer '{issuer}' come over plain HTTP: whoever can change what {} answers can call",
+                    shown(url)
                 );
             }
         }
-        Ok(Self { issuer, source, current: watch::Sender::new(Arc::new(set)), asked: Mutex::new(None), pause })
+        let reading = Reading { keys: Arc::new(keys), rest: Instant::now() };
+        Ok(Self { issuer, source, current: watch::Sender::new(reading), asked: Notify::new() })
     }
 
     /// The keys that are there.
     pub fn current(&self) -> Arc<KeySet> {
-        self.current.borrow().clone()
+        self.current.borrow().keys.clone()
     }
 
-    /// The keys, read again when `id` is not among them and the pause is over.
+    /// The keys; when `id` is not among them, those of one more reading, if it
+    /// is time for one and it ends soon.
     pub async fn with(&self, id: Option<&str>) -> Arc<KeySet> {
-        let current = self.current();
-        if current.of(id).next().is_some() {
-            return current;
+        let mut readings = self.current.subscribe();
+        let (keys, rest) = {
+            let reading = readings.borrow_and_update();
+            (reading.keys.clone(), reading.rest)
+        };
+        if keys.of(id).next().is_some() {
+            return keys;
         }
-        let mut asked = self.asked.lock().await;
-        if self.current().of(id).next().is_none() && asked.is_none_or(|at| at.elapsed() >= self.pause) {
-            *asked = Some(Instant::now());
-            self.read().await;
+        if rest > Instant::now() {
+            return keys;
         }
+        self.asked.notify_one();
+        // Whether it ended or not, what is there now is all there is.
+        let _ = timeout(PATIENCE, readings.changed()).await;
         self.current()
     }
 
-    /// Reads the keys again.
-    pub async fn refresh(&self) {
-        let _asked = self.asked.lock().await;
-        self.read().await;
+    /// Reads the keys again and again, and never ends: every `refresh`, sooner
+    /// while there are none, and when a token asks, with a `pause` after that.
+    pub async fn keep(&self, refresh: Duration, pause: Duration) {
+        let mut was_asked = false;
+        loop {
+            self.read(if was_asked { pause } else { Duration::ZERO }).await;
+            // Who asked meanwhile has been answered by it.
+            let _ = self.asked.notified().now_or_never();
+            let due = if self.current().is_empty() { RETRY } else { refresh };
+            let rest = self.current.borrow().rest;
+            let asked = async {
+                sleep_until(rest.into()).await;
+                self.asked.notified().await;
+            };
+            was_asked = timeout(due, asked).await.is_ok();
+        }
     }
 
-    async fn read(&self) {
+    async fn read(&self, pause: Duration) {
         let source = self.source.clone();
         let read = spawn_blocking(move || source.read()).await.map_err(anyhow::Error::from);
-        match read.flatten().and_then(KeySet::new) {
-            Ok(set) if set.document == self.current().document => {}
-            Ok(set) => {
-                let ids: Vec<_> = set.keys.iter().map(|key| key.id.as_deref().unwrap_or("(no id)")).collect();
-                tracing::info!("keys of the issuer '{}': {}", self.issuer, ids.join(", "));
-                self.current.send_replace(Arc::new(set));
+        let keys = match read.flatten().and_then(KeySet::new) {
+            Ok(keys) if keys.document == self.current().document => self.current(),
+            Ok(keys) => {
+                self.report(&keys);
+                Arc::new(keys)
             }
             Err(error) => {
-                tracing::warn!(
-                    "the keys of the issuer '{}' cannot be read, those that are there stay: {error:#}",
-                    self.issuer
-                );
+                let left = match self.current().is_empty() {
+                    true => "nobody can be let in by it until they can",
+                    false => "those that are there stay",
+                };
+                tracing::warn!("the keys of the issuer '{}' cannot be read, {left}: {error:#}", self.issuer);
+                self.current()
             }
+        };
+        self.current.send_replace(Reading { keys, rest: Instant::now() + pause });
+    }
+
+    fn report(&self, keys: &KeySet) {
+        if keys.is_empty() {
+            tracing::warn!("the issuer '{}' has no key that can be used: nobody can be let in by it", self.issuer);
+        } else {
+            let ids: Vec<_> = keys.keys.iter().map(|key| key.id.as_deref().unwrap_or("(no id)")).collect();
+            tracing::info!("keys of the issuer '{}': {}", self.issuer, ids.join(", "));
         }
     }
 }
@@ -172,7 +220,7 @@ impl Source {
                     metadata.issuer
                 );
                 ensure!(
-                    !issuer.starts_with("https:") || metadata.jwks_uri.starts_with("https:"),
+                    !is_https(issuer) || is_https(&metadata.jwks_uri),
                     "{url} names keys that do not come over HTTPS"
                 );
                 fetch(&metadata.jwks_uri)
@@ -183,11 +231,23 @@ impl Source {
 
 /// A JSON document, by way of the proxy in the environment where there is one.
 fn fetch(url: &str) -> anyhow::Result<Value> {
-    let answer = tls::client(url, TIMEOUT).get(url).call().with_context(|| format!("cannot get {url}"))?;
+    let place = shown(url);
+    let answer = tls::client(is_https(url), TIMEOUT).get(url).call().with_context(|| format!("cannot get {place}"))?;
     let mut text = Vec::new();
     let body = answer.into_body().into_reader().take(LARGEST).read_to_end(&mut text);
-    body.with_context(|| format!("cannot read what {url} answers"))?;
-    serde_json::from_slice(&text).with_context(|| format!("{url} does not answer with JSON of at most {LARGEST} bytes"))
+    body.with_context(|| format!("cannot read what {place} answers"))?;
+    serde_json::from_slice(&text)
+        .with_context(|| format!("{place} does not answer with JSON of at most {LARGEST} bytes"))
+}
+
+fn is_https(url: &str) -> bool {
+    url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+}
+
+/// A URL without what may be secret in it.
+fn shown(url: &str) -> &str {
+    let place = url.split(['?', '#']).next().unwrap_or_default();
+    place.rsplit_once('@').map_or(place, |(_, place)| place)
 }
 
 impl KeySet {
@@ -198,9 +258,14 @@ impl KeySet {
         Ok(Self { keys, document: Some(document) })
     }
 
-    /// Whether they have been read.
+    /// Whether they have ever been read.
     pub fn is_known(&self) -> bool {
         self.document.is_some()
+    }
+
+    /// Whether there is none that could check a token.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// The key of an id; every key for a token that names none.

@@ -15,7 +15,7 @@ use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
     signature::Ed25519KeyPair,
 };
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
 use jsonwebtoken::{
     Algorithm, EncodingKey, Header, encode, get_current_timestamp,
     jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash},
@@ -43,7 +43,7 @@ pub struct Request {
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     lifetime: u64,
     /// Object id of the user or application, which created_by then shows [default: always the same one]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     oid: Option<String>,
     /// Who signs it [default: auth.issuer, else a name of its own]
     #[arg(long, value_name = "ISS")]
@@ -125,8 +125,12 @@ impl KeyPair {
         jwk.common.key_id = Some(id.clone());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
         let jwks = std::path::absolute(folder.join("jwks.json"))?;
-        let text = serde_json::to_string_pretty(&JwkSet { keys: vec![jwk] })? + "\n";
-        replace(&jwks, text.as_bytes()).with_context(|| format!("cannot write {}", jwks.display()))?;
+        // Other keys that somebody has added stay.
+        let is_there = fs::read_to_string(&jwks).is_ok_and(|text| text.contains(&id));
+        if !is_there {
+            let text = serde_json::to_string_pretty(&JwkSet { keys: vec![jwk] })? + "\n";
+            replace(&jwks, text.as_bytes()).with_context(|| format!("cannot write {}", jwks.display()))?;
+        }
         Ok(Self { key, id, jwks })
     }
 

@@ -6,14 +6,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::ensure;
+use anyhow::{anyhow, ensure};
+use futures_util::future::join_all;
 use jsonwebtoken::{
     Header, Validation, dangerous::insecure_decode_claims, decode, decode_header, errors::ErrorKind,
     get_current_timestamp,
 };
 use quick_cache::{Weighter, sync::Cache};
 use serde::Deserialize;
-use tokio::time::sleep;
 
 use super::{
     caller::{Caller, Claims},
@@ -26,8 +26,6 @@ use crate::{
 
 /// Bytes of tokens whose verdicts are remembered at most: about 8,000 of them.
 const REMEMBERED: u64 = 16 * 1024 * 1024;
-/// Until an issuer that could not be reached at start is asked again.
-const RETRY: Duration = Duration::from_secs(5);
 
 /// Judges tokens.
 pub struct Tokens {
@@ -35,6 +33,7 @@ pub struct Tokens {
     verdicts: Cache<Box<str>, Verdict, Bytes>,
     leeway: u64,
     refresh: Duration,
+    pause: Duration,
 }
 
 /// Who signs tokens, and what else they must say.
@@ -73,7 +72,6 @@ impl Tokens {
             !issuers.is_empty(),
             "auth.mode is jwt and auth.issuer is not set; set it to the 'iss' of your tokens, or see `devicegraph token --help` for tokens of your own"
         );
-        let pause = Duration::from_secs(auth.unknown_key_seconds);
         let issuers = issuers.iter().map(|issuer| {
             let name = issuer.issuer.clone();
             ensure!(!name.is_empty(), "auth.issuer is empty; set it to the 'iss' of your tokens");
@@ -83,31 +81,25 @@ impl Tokens {
                 !issuer.audience.0.is_empty(),
                 "auth.audience is not set for the issuer '{name}'; set it to the 'aud' of its tokens"
             );
-            Ok(Issuer { name, audience: issuer.audience.0.clone(), keys: Keys::new(issuer, pause)? })
+            Ok(Issuer { name, audience: issuer.audience.0.clone(), keys: Keys::new(issuer)? })
         });
         Ok(Self {
             issuers: issuers.collect::<anyhow::Result<_>>()?,
             verdicts: Cache::with_weighter(1024, REMEMBERED, Bytes),
             leeway: auth.leeway_seconds,
             refresh: Duration::from_secs(auth.refresh_seconds),
+            pause: Duration::from_secs(auth.unknown_key_seconds),
         })
     }
 
     /// Reads the keys of every issuer again and again, and never ends.
     pub async fn keep_keys(&self) {
-        futures_util::future::join_all(self.issuers.iter().map(|issuer| self.keep_keys_of(issuer))).await;
-    }
-
-    async fn keep_keys_of(&self, issuer: &Issuer) {
-        loop {
-            issuer.keys.refresh().await;
-            sleep(if issuer.keys.current().is_known() { self.refresh } else { RETRY }).await;
-        }
+        join_all(self.issuers.iter().map(|issuer| issuer.keys.keep(self.refresh, self.pause))).await;
     }
 
     /// Whether the keys of an issuer are there.
     pub fn has_keys(&self) -> bool {
-        self.issuers.iter().any(|issuer| issuer.keys.current().is_known())
+        self.issuers.iter().any(|issuer| !issuer.keys.current().is_empty())
     }
 
     /// Who presents the token.
@@ -169,11 +161,17 @@ fn malformed() -> ApiError {
 impl Issuer {
     /// Signature, lifetime, issuer and audience.
     fn verify(&self, token: &str, header: &Header, keys: &KeySet, leeway: u64) -> Result<Claims, ApiError> {
-        let mut refusal = match keys.is_known() {
-            true => {
-                ApiError::bad_token("Access token validation failure. The issuer has no such key for this algorithm.")
-            }
-            false => ApiError::unavailable(anyhow::anyhow!("the keys of the issuer '{}' are not there yet", self.name)),
+        let mut refusal = match (keys.is_known(), &header.kid) {
+            (true, Some(id)) => ApiError::bad_token(format!(
+                "Access token validation failure. The issuer has no such key: '{}' for {:?}.",
+                excerpt(id),
+                header.alg
+            )),
+            (true, None) => ApiError::bad_token(format!(
+                "Access token validation failure. The issuer has no key for {:?}, and the token does not say whose it is: its header has no 'kid'.",
+                header.alg
+            )),
+            (false, _) => ApiError::unavailable(anyhow!("the keys of the issuer '{}' are not there yet", self.name)),
         };
         for key in keys.of(header.kid.as_deref()).filter(|key| key.algorithms.contains(&header.alg)) {
             let mut validation = Validation::new(header.alg);
@@ -185,10 +183,6 @@ impl Issuer {
             match decode(token, &key.key, &validation) {
                 Ok(token) => return Ok(token.claims),
                 Err(error) => refusal = self.refusal(error.kind()),
-            }
-            // With no id in the header there may be other keys to try.
-            if header.kid.is_some() {
-                break;
             }
         }
         Err(refusal)
@@ -210,9 +204,10 @@ impl Issuer {
             ErrorKind::InvalidSignature => {
                 "Access token validation failure. Invalid signature: it is not by the issuer's key.".to_owned()
             }
-            ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => {
-                format!("The token has no '{claim}' that can be read. It needs 'iss', 'aud' and 'exp'.")
-            }
+            ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => format!(
+                "The token has no '{claim}' that can be read. It needs 'iss' and 'aud', and times are seconds since 1970."
+            ),
+            ErrorKind::Json(error) => format!("A claim of the token cannot be read: {error}."),
             _ => return malformed(),
         })
     }

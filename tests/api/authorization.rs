@@ -111,7 +111,7 @@ fn worthless(issuer: &Issuer) -> Vec<(&'static str, Option<String>, &'static str
                 "Bearer eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9",
                 1,
             )),
-            no_key,
+            "Access token validation failure. The issuer has no key for RS256",
         ),
         ("a key in the header", Some(sign(&embedded, &stranger)), "Access token validation failure. Invalid signature"),
         (
@@ -121,6 +121,7 @@ fn worthless(issuer: &Issuer) -> Vec<(&'static str, Option<String>, &'static str
         ),
         ("a link to a key", Some(sign(&linked, &stranger)), "Access token validation failure. Invalid signature"),
         ("something critical", Some(sign(&critical, &issuer.pair.key)), "The header of the token has 'crit'"),
+        ("a claim of another type", Some(issuer.with("roles", 5)), "A claim of the token cannot be read"),
         ("nobody", Some(issuer.with("oid", "")), "The token names nobody"),
         ("a name that cannot be stored", Some(issuer.with("oid", "a\0b")), "The token names nobody"),
         ("a name without end", Some(issuer.with("oid", "x".repeat(257))), "The token names nobody"),
@@ -130,7 +131,7 @@ fn worthless(issuer: &Issuer) -> Vec<(&'static str, Option<String>, &'static str
 /// A token that is right and permits too little, and for which access too little.
 type Powerless = (&'static str, String, fn(Access) -> bool);
 
-fn powerless(issuer: &Issuer) -> [Powerless; 7] {
+fn powerless(issuer: &Issuer) -> [Powerless; 8] {
     let delegated = |scp: Value| {
         let mut claims = issuer.claims();
         claims["scp"] = scp;
@@ -143,6 +144,7 @@ fn powerless(issuer: &Issuer) -> [Powerless; 7] {
         ("another permission", issuer.with("roles", json!(["DeviceManagementApps.ReadWrite.All"])), any),
         ("nearly the permission", issuer.with("roles", json!([format!("{WRITE}.Not"), WRITE.to_lowercase()])), any),
         ("a user without it, whose roles are no permissions", delegated(json!("User.Read")), any),
+        ("an ID token, whose roles are no permissions", issuer.with("nonce", "n"), any),
         ("read on a write", issuer.with("roles", json!([READ])), write),
         ("a user's read on a write", delegated(json!(format!("openid {READ}"))), write),
         ("the consumer tenant", issuer.with("tid", "9188040d-6c67-4c5b-b112-36a304b66dad"), |access| {

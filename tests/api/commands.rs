@@ -245,6 +245,12 @@ fn what_is_wrong_with_the_settings_of_an_issuer_is_named() {
         ),
         (vec![("ISSUER", "a name"), audience], "cannot be fetched from 'a name'; set auth.jwks_url to an https:// URL"),
         (vec![issuer, audience, ("REFRESH_SECONDS", "0")], "auth.refresh_seconds is 0"),
+        (vec![issuer, audience, ("UNKNOWN_KEY_SECONDS", "0")], "auth.unknown_key_seconds is 0"),
+        (vec![issuer, audience, ("LEEWAY_SECONDS", "301")], "auth.leeway_seconds is 301"),
+        (
+            vec![issuer, audience, ("JWKS_URL", "https://user:s3cret@a.example/keys?code=s3cret")],
+            "cannot be fetched from 'a.example/keys'; set auth.jwks_url to an https:// URL without a password in it",
+        ),
     ] {
         let mut command = devicegraph(&folder.0);
         command.env("DEVICEGRAPH__AUTH__MODE", "jwt");
@@ -253,12 +259,16 @@ fn what_is_wrong_with_the_settings_of_an_issuer_is_named() {
         }
         let said = refusal(&mut command);
         assert!(said.contains(message), "{settings:?}: {said}");
+        assert!(!said.contains("s3cret"), "{said}");
     }
     for (name, value, message) in [
         ("TLS_CERTIFICATE", "x", "server.tls_certificate is set and server.tls_key is not; set both"),
         ("TLS_KEY", "x", "server.tls_key is set and server.tls_certificate is not; set both"),
         ("CORS_ORIGINS", "https://a.example,*", "server.cors_origins: '*' is no origin;"),
         ("CORS_ORIGINS", "https://a.example/", "server.cors_origins: 'https://a.example/' is no origin;"),
+        ("CORS_ORIGINS", "https://A.example", "is no origin;"),
+        ("CORS_ORIGINS", "https://a.example:443", "is no origin;"),
+        ("MAX_CONNECTIONS", "1000000000", "server.max_connections is 1000000000, and this process may only hold"),
     ] {
         let said = refusal(devicegraph(&folder.0).env(format!("DEVICEGRAPH__SERVER__{name}"), value));
         assert!(said.contains(message), "{name}={value}: {said}");

@@ -105,6 +105,9 @@ async fn pages_call_only_from_the_origins_of_the_settings() {
     for origin in ["https://a.example.evil", "http://a.example", "null"] {
         let answer = preflight(&app, origin).await;
         assert_eq!(answer.headers.get(allowed), None, "{origin}");
+        assert!(
+            answer.refusal().starts_with("400 BadRequest: The page's origin, or what it asks to send, is not allowed")
+        );
     }
 }
 
@@ -128,6 +131,52 @@ async fn a_body_that_does_not_come_is_408() {
         "{answer}"
     );
     assert!(time < Duration::from_secs(8), "{time:?}");
+}
+
+/// A body without a length that never ends, on its own and after an answer.
+#[actix_web::test]
+async fn a_body_without_end_ends_the_connection_whoever_sends_it() {
+    if is_remote() {
+        return;
+    }
+    let app = impatient(|settings| settings.server.max_body_bytes = 10_000).await;
+    let token = format!("authorization: {}\r\n", authorization());
+    let one = app.configuration().await;
+    let mut streams = Vec::new();
+    for (request, headers, body) in [
+        (format!("POST {CONFIGURATIONS}"), "", ""),
+        ("GET /".to_owned(), "", "5\r\nhello\r\n"),
+        ("GET /health/live".to_owned(), "", ""),
+        ("HEAD /health/live".to_owned(), "", ""),
+        ("GET /nothing".to_owned(), token.as_str(), ""),
+        (format!("GET {CONFIGURATIONS}"), &token, ""),
+        (format!("POST {CONFIGURATIONS}"), &token, ""),
+        (format!("DELETE {one}"), &token, ""),
+        (format!("POST {CONFIGURATIONS}"), &token, &format!("7d0\r\n{}\r\n", " ".repeat(2000)).repeat(6)),
+    ] {
+        let mut stream = connect(&app);
+        let head = "host: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked";
+        write!(stream, "{request} HTTP/1.1\r\n{headers}{head}\r\n\r\n{body}").expect("sent");
+        streams.push((request, stream));
+    }
+    let (requests, streams): (Vec<_>, Vec<_>) = streams.into_iter().unzip();
+    let ends = futures_util::future::join_all(streams.into_iter().map(until_closed)).await;
+    let mut statuses = Vec::new();
+    for (request, (answer, time)) in requests.iter().zip(ends) {
+        assert!(time < Duration::from_secs(9), "{request}: {time:?}");
+        statuses.push(answer.get(9..12).unwrap_or("none").to_owned());
+    }
+    assert_eq!(statuses, ["401", "401", "200", "200", "404", "200", "408", "204", "413"]);
+    // One that goes on and on is not read for long.
+    let mut stream = connect(&app);
+    write!(stream, "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").expect("sent");
+    let sent = actix_web::rt::task::spawn_blocking(move || {
+        let (chunk, begun) = (format!("7d0\r\n{}\r\n", " ".repeat(2000)), Instant::now());
+        while begun.elapsed() < Duration::from_secs(9) && stream.write_all(chunk.as_bytes()).is_ok() {}
+        begun.elapsed()
+    });
+    assert!(sent.await.expect("a thread") < Duration::from_secs(9), "it is read for as long as it comes");
+    assert_eq!(app.get("/health/live").await.status, StatusCode::OK);
 }
 
 #[actix_web::test]

@@ -5,7 +5,7 @@ use std::{
     net::TcpListener,
     sync::{Arc, Mutex},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aws_lc_rs::{
@@ -34,6 +34,7 @@ struct Provider {
 struct State {
     keys: Vec<Value>,
     is_down: bool,
+    delay: Duration,
     named: Option<String>,
     asked: usize,
 }
@@ -49,6 +50,8 @@ impl Provider {
                 let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
                 let line = lines.next().unwrap_or_default();
                 lines.take_while(|line| !line.is_empty()).for_each(drop);
+                let delay = serving.state.lock().expect("the state").delay;
+                thread::sleep(delay);
                 let (status, body) = serving.answer(line.split(' ').nth(1).unwrap_or_default());
                 let head =
                     format!("HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -253,8 +256,10 @@ async fn a_token_with_an_unknown_key_has_the_keys_read_after_the_pause() {
         return;
     }
     let provider = Provider::start();
-    provider.add_key("one");
+    let one = provider.add_key("one");
     let app = app_of(&provider, |settings| settings.auth.unknown_key_seconds = 1).await;
+    let one = sign(Algorithm::EdDSA, Some("one"), &claims(&provider.origin), &one);
+    assert_eq!(with(&app, &one).await.status, StatusCode::OK);
     let (key, jwk) = new_key();
     let two = sign(Algorithm::EdDSA, Some("two"), &claims(&provider.origin), &key);
     assert_eq!(with(&app, &two).await.status, StatusCode::UNAUTHORIZED);
@@ -326,6 +331,39 @@ async fn an_issuer_that_was_never_reached_is_503_and_then_known() {
     provider.change(|state| state.is_down = false);
     assert_eq!(with(&app, &token).await.status, StatusCode::OK);
     assert_eq!(app.answer(app.anonymous(Method::GET, "/health/ready")).await.status, StatusCode::OK);
+}
+
+#[actix_web::test]
+async fn a_slow_issuer_is_read_once_however_many_ask_and_nobody_waits_for_long() {
+    if is_remote() {
+        return;
+    }
+    let provider = Provider::start();
+    let key = provider.add_key("one");
+    let app = app_of(&provider, |settings| settings.auth.unknown_key_seconds = 1).await;
+    let by = |id: &str| sign(Algorithm::EdDSA, Some(id), &claims(&provider.origin), &key);
+    let (known, strange) = (by("one"), by("two"));
+    assert_eq!(with(&app, &known).await.status, StatusCode::OK);
+    let asked = provider.asked();
+    provider.change(|state| state.delay = Duration::from_secs(2));
+    let begun = Instant::now();
+    let strangers = futures_util::future::join_all((0..50).map(|_| with(&app, &strange)));
+    let (strangers, friend) = tokio::join!(strangers, with(&app, &known));
+    assert!(begun.elapsed() < Duration::from_millis(1800), "{:?}", begun.elapsed());
+    assert_eq!(friend.status, StatusCode::OK);
+    assert!(strangers.iter().all(|answer| answer.status == StatusCode::UNAUTHORIZED));
+
+    // Who hangs up does not have the reading thrown away.
+    let new = provider.add_key("three");
+    let by_new = sign(Algorithm::EdDSA, Some("three"), &claims(&provider.origin), &new);
+    let _ = actix_web::rt::time::timeout(Duration::from_millis(50), with(&app, &by_new)).await;
+    let mut answer = with(&app, &by_new).await;
+    while answer.status != StatusCode::OK && begun.elapsed() < Duration::from_secs(15) {
+        actix_web::rt::time::sleep(Duration::from_millis(200)).await;
+        answer = with(&app, &by_new).await;
+    }
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    assert!(provider.asked() - asked <= 4, "{} readings", provider.asked() - asked);
 }
 
 #[actix_web::test]

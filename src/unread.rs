@@ -1,0 +1,58 @@
+//! Bodies that nobody reads to their end.
+//!
+//! Where a request is answered before its body has come, actix-http goes on
+//! reading a chunked body that was dropped for as long as the client likes, and
+//! no limit on time ends that. Held until the answer is out, the body has it
+//! close the connection instead.
+
+use std::{
+    cell::RefCell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    Error, HttpMessage,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    middleware::Next,
+    web::Bytes,
+};
+use futures_util::{Stream, stream::poll_fn};
+
+/// Holds the body of a request until the body of its answer is dropped.
+///
+/// # Errors
+/// Those of what is inside.
+pub async fn hold(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let payload = match request.take_payload() {
+        Payload::None => return Ok(next.call(request).await?.map_into_boxed_body()),
+        payload => Rc::new(RefCell::new(payload)),
+    };
+    let shared = payload.clone();
+    let read = poll_fn(move |context| Pin::new(&mut *shared.borrow_mut()).poll_next(context));
+    request.set_payload(Payload::Stream { payload: Box::pin(read) });
+    let response = next.call(request).await?.map_into_boxed_body();
+    Ok(response.map_body(|_, body| Holding { body, _request: payload }.boxed()))
+}
+
+struct Holding {
+    body: BoxBody,
+    _request: Rc<RefCell<Payload>>,
+}
+
+impl MessageBody for Holding {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
+    }
+}
