@@ -8,7 +8,7 @@ FROM rust:1.95-slim-trixie AS dependencies
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests/api benches \
-    && echo 'fn main() {}' | tee src/main.rs tests/api/main.rs benches/startup.rs benches/token.rs >src/lib.rs \
+    && echo 'fn main() {}' | tee src/main.rs tests/api/main.rs benches/configuration.rs benches/startup.rs benches/token.rs >src/lib.rs \
     && cargo build --release --locked \
     && rm -r src
 

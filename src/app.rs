@@ -22,6 +22,7 @@ use crate::{
     auth::{self, Gate},
     browsers::Browsers,
     config::{self, Settings},
+    configurations::secrets::Vault,
     database::{self, Database},
     health::Seeded,
     odata::{body, url},
@@ -157,6 +158,7 @@ pub struct Service {
     gate: Data<Gate>,
     certificate: Option<Arc<Certificate>>,
     browsers: Browsers,
+    vault: Data<Vault>,
     seeded: Data<Seeded>,
 }
 
@@ -170,6 +172,7 @@ impl Service {
             gate: Data::new(Gate::new(settings)?),
             certificate: Certificate::load(&settings.server)?.map(Arc::new),
             browsers: Browsers::new(&settings.server)?,
+            vault: Data::new(Vault::new(&settings.secrets)?),
             seeded: Data::new(Seeded(AtomicBool::new(settings.database.seed.is_none()))),
             settings: settings.clone(),
         })
@@ -190,13 +193,15 @@ impl Service {
         pool: impl Fn() -> PgPool + Clone + Send + 'static,
     ) -> anyhow::Result<dev::Server> {
         let settings = &self.settings.server;
-        let (gate, seeded, browsers) = (self.gate.clone(), self.seeded.clone(), self.browsers.clone());
+        let (gate, vault, seeded) = (self.gate.clone(), self.vault.clone(), self.seeded.clone());
+        let browsers = self.browsers.clone();
         let time = Duration::from_secs(settings.request_timeout_seconds);
         let limit = body::Limit { bytes: settings.max_body_bytes, time };
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(Data::new(pool()))
                 .app_data(gate.clone())
+                .app_data(vault.clone())
                 .app_data(seeded.clone())
                 .app_data(limit)
                 .configure(routes::configure)

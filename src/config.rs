@@ -26,6 +26,8 @@ pub struct Settings {
     pub database: Database,
     /// Who may call.
     pub auth: Auth,
+    /// How secrets are stored.
+    pub secrets: Secrets,
     /// What is logged.
     pub log: Log,
 }
@@ -149,6 +151,14 @@ pub enum AuthMode {
     Disabled,
     /// Callers prove who they are with a bearer token.
     Jwt,
+}
+
+/// `[secrets]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    /// 32 bytes in base64; without it secrets are refused.
+    pub key: Option<SecretString>,
 }
 
 /// `[log]`

@@ -48,6 +48,10 @@ const CONFIGURATIONS: &str = "/deviceManagement/deviceConfigurations";
 const CONFIGURATION: &str = "/deviceManagement/deviceConfigurations/{configuration}";
 const ASSIGN: &str = "/deviceManagement/deviceConfigurations/{configuration}/assign";
 const QUALIFIED_ASSIGN: &str = "/deviceManagement/deviceConfigurations/{configuration}/microsoft.graph.assign";
+const PLAIN_TEXT: &str =
+    "/deviceManagement/deviceConfigurations/{configuration}/getOmaSettingPlainTextValue({arguments})";
+const QUALIFIED_PLAIN_TEXT: &str =
+    "/deviceManagement/deviceConfigurations/{configuration}/microsoft.graph.getOmaSettingPlainTextValue({arguments})";
 const ASSIGNMENTS: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments";
 const ASSIGNMENTS_REF: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments/$ref";
 const ASSIGNMENT: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}";
@@ -62,6 +66,8 @@ pub const GRAPH: &[Entry] = &[
     entry(CONFIGURATION, Method::DELETE, ReadWrite, || to(configurations::delete)),
     entry(ASSIGN, Method::POST, ReadWrite, || to(assignments::assign)),
     entry(QUALIFIED_ASSIGN, Method::POST, ReadWrite, || to(assignments::assign)),
+    entry(PLAIN_TEXT, Method::GET, ReadWrite, || to(configurations::plain_text)),
+    entry(QUALIFIED_PLAIN_TEXT, Method::GET, ReadWrite, || to(configurations::plain_text)),
     entry(ASSIGNMENTS, Method::GET, Read, || to(assignments::list)),
     entry(ASSIGNMENTS, Method::POST, ReadWrite, || to(assignments::create)),
     entry(ASSIGNMENTS_REF, Method::POST, ReadWrite, || to(assignments::create)),

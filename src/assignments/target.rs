@@ -52,7 +52,7 @@ impl Target {
                 members.path("@odata.type"),
             )));
         };
-        let type_name = members.located(catalogue::resolve(&odata_type, TYPE))?.name();
+        let type_name = members.located(catalogue::resolve(&odata_type, TYPE))?.name.as_str();
         members.set_type(type_name);
         let target = match type_name {
             "allDevicesAssignmentTarget" => Self::AllDevices,

@@ -1,68 +1,197 @@
 //! Graph's types: `graph.csdl.json`, a CSDL JSON document, and what reads it.
 //!
-//! The document is data: a type that Graph adds is a line in it and no code.
-//! It holds the type hierarchy; the properties of the concrete configuration
-//! types are not in it yet, so that a configuration's own properties are kept
-//! as they are sent.
+//! The document is data: a type that Graph adds is an entry in it and no code.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `mod.rs` | the types, and how one is found by its name |
+//! | `document.rs` | from the document to the types |
+//! | [`values`] | values that a client sends, held to their types |
+//! | [`reading`] | values that are stored, written as Graph writes them |
 //!
 //! <https://docs.oasis-open.org/odata/odata-csdl-json/v4.01/odata-csdl-json-v4.01.html>
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{collections::HashMap, fmt, sync::LazyLock};
 
-use serde::Deserialize;
+use anyhow::bail;
 
-use crate::error::{ApiError, excerpt};
+use crate::{
+    error::{ApiError, excerpt},
+    odata::links::Version,
+};
+
+mod document;
+pub mod reading;
+pub mod values;
 
 /// The namespace of every Graph type.
 pub const NAMESPACE: &str = "microsoft.graph";
 
-static CATALOGUE: LazyLock<Document> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("graph.csdl.json")).expect("the catalogue is embedded and held by a test")
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
+    let types = document::read(include_str!("graph.csdl.json")).expect("the catalogue is embedded and held by a test");
+    let names = types.iter().enumerate().map(|(id, found)| (found.name.clone(), TypeId(id))).collect();
+    Catalogue { types, names }
 });
 
-#[derive(Deserialize)]
-struct Document {
-    #[serde(rename = "microsoft.graph")]
-    types: BTreeMap<String, Type>,
+struct Catalogue {
+    types: Vec<Type>,
+    names: HashMap<String, TypeId>,
 }
 
-#[derive(Deserialize)]
-struct Type {
-    #[serde(rename = "$BaseType")]
-    base: Option<String>,
-    #[serde(rename = "$Abstract", default)]
-    is_abstract: bool,
-}
-
-/// A type of the catalogue.
-#[derive(Clone, Copy)]
-pub struct TypeRef {
-    name: &'static str,
-    facts: &'static Type,
-}
-
-impl TypeRef {
-    fn find(name: &str) -> Option<Self> {
-        let (name, facts) = CATALOGUE.types.get_key_value(name)?;
-        Some(Self { name, facts })
-    }
-
+/// An entity type or a complex type.
+pub struct Type {
     /// Its name without the namespace.
-    pub fn name(self) -> &'static str {
-        self.name
-    }
-
+    pub name: String,
+    base: Option<TypeId>,
     /// Whether a value can only be of a type derived from it.
-    pub fn is_abstract(self) -> bool {
-        self.facts.is_abstract
+    pub is_abstract: bool,
+    properties: Vec<Property>,
+    positions: HashMap<String, usize>,
+}
+
+/// A type, by its place in the catalogue: types refer to each other in circles.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TypeId(usize);
+
+/// A property, inherited ones included. Navigation properties are none.
+pub struct Property {
+    /// Its name.
+    pub name: String,
+    /// Of what type it is, or an element of it.
+    pub value_type: ValueType,
+    /// Whether it is an array.
+    pub is_collection: bool,
+    /// Whether it may be null.
+    pub is_nullable: bool,
+    /// Whether only `/beta` has it.
+    pub is_beta: bool,
+    /// What Graph states of its values.
+    pub limits: Limits,
+}
+
+/// Limits of a property; `None` where none is stated.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// The least number.
+    pub minimum: Option<i64>,
+    /// The largest number.
+    pub maximum: Option<i64>,
+    /// Elements at most.
+    pub max_items: Option<i64>,
+}
+
+/// Of what type a value is.
+pub enum ValueType {
+    /// One of OData's own.
+    Primitive(Primitive),
+    /// One of some names, or several of them.
+    Enumeration(Enumeration),
+    /// An object.
+    Complex(TypeId),
+}
+
+/// The primitive types of OData that Graph uses here.
+///
+/// <https://docs.oasis-open.org/odata/odata-json-format/v4.01/odata-json-format-v4.01.html#sec_PrimitiveValue>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Primitive {
+    /// Base64 of either alphabet.
+    Binary,
+    /// `true` or `false`.
+    Boolean,
+    /// `2026-11-24`
+    Date,
+    /// `2026-11-24T13:15:00Z`, with any offset.
+    DateTimeOffset,
+    /// A whole number of 32 bits.
+    Int32,
+    /// A number of single precision.
+    Single,
+    /// A text.
+    String,
+    /// `13:15:00.0000000`
+    TimeOfDay,
+}
+
+/// An enumeration.
+pub struct Enumeration {
+    /// Its name without the namespace.
+    pub name: String,
+    /// Whether a value may be several of the names, with commas between.
+    pub is_flags: bool,
+    /// Its names.
+    pub members: Vec<String>,
+}
+
+impl TypeId {
+    /// The type.
+    pub fn get(self) -> &'static Type {
+        &CATALOGUE.types[self.0]
+    }
+}
+
+impl Type {
+    /// The type of a name without the namespace.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        CATALOGUE.names.get(name).map(|id| id.get())
     }
 
-    fn base(self) -> Option<Self> {
-        Self::find(unqualified(self.facts.base.as_deref()?)?)
+    /// The type that an `@odata.type` names.
+    pub fn named(odata_type: &str) -> Option<&'static Self> {
+        unqualified(odata_type).and_then(Self::find)
     }
 
-    fn is_a(self, name: &str) -> bool {
-        self.name == name || self.base().is_some_and(|base| base.is_a(name))
+    /// Every type of the catalogue, in its order.
+    pub fn all() -> &'static [Self] {
+        &CATALOGUE.types
+    }
+
+    /// Whether it is the type of this name, or derived from it.
+    pub fn is_a(&self, name: &str) -> bool {
+        self.name == name || self.base.is_some_and(|base| base.get().is_a(name))
+    }
+
+    /// Its properties in the order of the catalogue, those of its base first.
+    pub fn properties(&self, version: Version) -> impl Iterator<Item = &Property> {
+        self.properties.iter().filter(move |property| property.is_in(version))
+    }
+
+    /// The property of this name.
+    pub fn property(&self, name: &str, version: Version) -> Option<&Property> {
+        let property = self.positions.get(name).map(|&at| &self.properties[at]);
+        property.filter(|property| property.is_in(version))
+    }
+}
+
+impl Property {
+    fn is_in(&self, version: Version) -> bool {
+        !self.is_beta || version == Version::Beta
+    }
+}
+
+impl Primitive {
+    fn named(name: &str) -> anyhow::Result<Self> {
+        Ok(match name {
+            "Edm.Binary" => Self::Binary,
+            "Edm.Boolean" => Self::Boolean,
+            "Edm.Date" => Self::Date,
+            "Edm.DateTimeOffset" => Self::DateTimeOffset,
+            "Edm.Int32" => Self::Int32,
+            "Edm.Single" => Self::Single,
+            "Edm.String" => Self::String,
+            "Edm.TimeOfDay" => Self::TimeOfDay,
+            _ => bail!("values of type {name} cannot be read"),
+        })
+    }
+}
+
+impl fmt::Display for ValueType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Primitive(primitive) => write!(formatter, "Edm.{primitive:?}"),
+            Self::Enumeration(enumeration) => write!(formatter, "{NAMESPACE}.{}", enumeration.name),
+            Self::Complex(id) => write!(formatter, "{NAMESPACE}.{}", id.get().name),
+        }
     }
 }
 
@@ -77,8 +206,8 @@ fn unqualified(odata_type: &str) -> Option<&str> {
 /// # Errors
 /// 400, in Graph's words, for a type that is not in the catalogue or is of
 /// another family. Whether an abstract type will do is the caller's to say.
-pub fn resolve(odata_type: &str, expected: &str) -> Result<TypeRef, ApiError> {
-    let Some(found) = unqualified(odata_type).and_then(TypeRef::find) else {
+pub fn resolve(odata_type: &str, expected: &str) -> Result<&'static Type, ApiError> {
+    let Some(found) = Type::named(odata_type) else {
         return Err(ApiError::model(format!(
             "A type named '{}' could not be resolved by the model. When a model is available, each type name must resolve to a valid type.",
             excerpt(odata_type.strip_prefix('#').unwrap_or(odata_type)),
@@ -87,7 +216,7 @@ pub fn resolve(odata_type: &str, expected: &str) -> Result<TypeRef, ApiError> {
     if !found.is_a(expected) {
         return Err(ApiError::model(format!(
             "An entry with type '{NAMESPACE}.{}' was found, but it is not assignable to the expected type '{NAMESPACE}.{expected}'. The type specified in the entry must be equal to either the expected type or a derived type.",
-            found.name(),
+            found.name,
         )));
     }
     Ok(found)
@@ -99,28 +228,52 @@ pub fn undeclared(odata_type: &str) -> Option<&str> {
     let is_identifier = name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name.len() <= 128
         && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
-    (is_identifier && TypeRef::find(name).is_none()).then_some(name)
+    (is_identifier && Type::find(name).is_none()).then_some(name)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
-    fn derived(base: &str) -> Vec<TypeRef> {
-        let names = CATALOGUE.types.keys().map(|name| TypeRef::find(name).expect("its own key"));
-        names.filter(|found| found.is_a(base) && found.name() != base).collect()
+    fn derived(base: &str) -> Vec<&'static Type> {
+        Type::all().iter().filter(|found| found.is_a(base) && found.name != base).collect()
     }
 
+    /// The counts of Graph's v1.0 model of August 2026; what `/beta` adds is not counted.
     #[test]
-    fn the_hierarchy_is_whole() {
+    fn the_catalogue_is_whole() {
+        let document: Value = serde_json::from_str(include_str!("graph.csdl.json")).expect("JSON");
+        let elements = document[NAMESPACE].as_object().expect("a schema");
+        let is_v1 = |element: &&Value| element.get("@Org.OData.Core.V1.Revisions").is_none();
+        let of_kind =
+            |kind: &'static str| elements.values().filter(is_v1).filter(move |element| element["$Kind"] == kind);
+        assert_eq!((of_kind("ComplexType").count(), of_kind("EnumType").count()), (42, 68));
+        let is_member = |name: &&String| !name.starts_with(['$', '@']);
+        let members = |element: &Value| element.as_object().expect("a type").keys().filter(is_member).count();
+        assert_eq!(of_kind("EnumType").map(members).sum::<usize>(), 379);
+        assert_eq!(of_kind("EnumType").filter(|element| element["$IsFlags"] == true).count(), 3);
+        assert_eq!(elements.values().filter(|element| element.is_array()).count(), 2, "bound operations");
+
         let configurations = derived("deviceConfiguration");
         assert_eq!(configurations.len(), 26);
-        assert_eq!(configurations.iter().filter(|found| !found.is_abstract()).count(), 24);
+        assert_eq!(configurations.iter().filter(|found| !found.is_abstract).count(), 24);
         assert_eq!(derived("deviceAndAppManagementAssignmentTarget").len(), 5);
-        for (name, facts) in &CATALOGUE.types {
-            let found = TypeRef::find(name).expect("its own key");
-            assert_eq!(facts.base.is_some(), found.base().is_some(), "{name} has a base that is not here");
-        }
+        let count = |found: &Type| found.properties(Version::V1).count();
+        let own = |found: &Type| count(found) - found.base.map_or(0, |base| count(base.get()));
+        assert_eq!(count(Type::find("deviceConfiguration").expect("it is there")), 6);
+        assert_eq!(configurations.iter().map(|found| own(found)).sum::<usize>(), 623);
+        assert_eq!(configurations.iter().map(|found| own(found)).max(), Some(201));
+        let limited = |found: &Type| {
+            let inherited = found.base.map_or(0, |base| base.get().properties.len());
+            let is_limited = |property: &&Property| {
+                let Limits { minimum, maximum, max_items } = property.limits;
+                minimum.or(maximum).or(max_items).is_some()
+            };
+            found.properties[inherited..].iter().filter(is_limited).count()
+        };
+        assert_eq!(Type::all().iter().map(limited).sum::<usize>(), 64, "properties with limits");
     }
 
     #[test]

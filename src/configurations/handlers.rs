@@ -1,18 +1,26 @@
 //! What the routes of a configuration do.
 
-use actix_web::{HttpResponse, http::header::LOCATION, web::Data};
-use sqlx::PgPool;
+use actix_web::{
+    HttpResponse,
+    http::header::LOCATION,
+    web::{self, Data},
+};
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{
     model::{Configuration, ConfigurationId, ConfigurationPatch, NewConfiguration, TYPE},
+    secrets::{self, Secret, Vault},
     sql,
 };
 use crate::{
     auth::Caller,
-    error::ApiError,
+    error::{ApiError, excerpt},
     odata::{
         body::Body,
+        key,
         links::{Collection, Links},
         prefer::Preferences,
     },
@@ -24,7 +32,8 @@ use crate::{
 pub async fn list(pool: Data<PgPool>, links: Links) -> Result<HttpResponse, ApiError> {
     let stored = sql::list(&mut *pool.acquire().await?).await?;
     let context = links.context("deviceManagement/deviceConfigurations");
-    Ok(HttpResponse::Ok().json(Collection { context, value: stored.iter().map(Configuration::shown).collect() }))
+    Ok(HttpResponse::Ok()
+        .json(Collection { context, value: stored.iter().map(|stored| stored.shown(links.version)).collect() }))
 }
 
 /// `POST /deviceManagement/deviceConfigurations`
@@ -34,17 +43,29 @@ pub async fn list(pool: Data<PgPool>, links: Links) -> Result<HttpResponse, ApiE
 ///
 /// # Errors
 /// 409 when the id belongs to another configuration.
-pub async fn create(pool: Data<PgPool>, caller: Caller, links: Links, body: Body) -> Result<HttpResponse, ApiError> {
-    let new = NewConfiguration::parse(body.members(TYPE))?;
+pub async fn create(
+    pool: Data<PgPool>,
+    caller: Caller,
+    vault: Data<Vault>,
+    links: Links,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let mut new = NewConfiguration::parse(body.members(TYPE))?;
     let id = ConfigurationId(new.id.unwrap_or_else(Uuid::now_v7));
     let mut connection = pool.acquire().await?;
-    let stored = match sql::insert(&mut connection, id, &new, caller.id())
-        .await
-        .map_err(|error| ApiError::from_commit(error, path(id)))?
-    {
+    let copied = copied_secrets(&mut connection, &vault, id, &new.properties).await?;
+    new.secrets.extend(copied);
+    let mut properties = new.properties.clone();
+    let sealed = vault.seal(id, &mut properties, &new.secrets)?;
+    let inserted = sql::insert(&mut connection, id, &new, &properties, &sealed, caller.id()).await;
+    let stored = match inserted.map_err(|error| ApiError::from_commit(error, path(id)))? {
         Some(stored) => stored,
         None => match sql::find(&mut connection, id).await? {
-            Some(stored) if new.made(&stored) => stored,
+            Some(stored)
+                if new.made(&stored, links.version) && has_secrets(&mut connection, &vault, &stored, &new).await? =>
+            {
+                stored
+            }
             _ => {
                 return Err(ApiError::conflict(format!(
                     "Another device configuration has the id '{id}'. Send another id, or none."
@@ -53,6 +74,44 @@ pub async fn create(pool: Data<PgPool>, caller: Caller, links: Links, body: Body
         },
     };
     Ok(HttpResponse::Created().insert_header((LOCATION, links.to(path(id)))).json(stored.shown_alone(&links)))
+}
+
+/// The secrets that `properties` hides under the names of another configuration,
+/// from which they were read: the copy gets its own.
+async fn copied_secrets(
+    connection: &mut PgConnection,
+    vault: &Vault,
+    id: ConfigurationId,
+    properties: &Map<String, Value>,
+) -> Result<Vec<Secret>, ApiError> {
+    let mut secrets = Vec::new();
+    for (place, reference) in secrets::references(properties) {
+        match sql::find_secret(connection, &reference).await? {
+            Some((owner, stored)) if owner != id => {
+                secrets.push(Secret { place, text: vault.open(&reference, &stored)? })
+            }
+            _ => {}
+        }
+    }
+    Ok(secrets)
+}
+
+/// Whether the secrets of a create are those that are stored.
+async fn has_secrets(
+    connection: &mut PgConnection,
+    vault: &Vault,
+    stored: &Configuration,
+    new: &NewConfiguration,
+) -> Result<bool, ApiError> {
+    let references = secrets::references(&stored.properties);
+    for Secret { place, text } in &new.secrets {
+        let Some((_, reference)) = references.iter().find(|(of, _)| of == place) else { return Ok(false) };
+        let Some((_, sealed)) = sql::find_secret(connection, reference).await? else { return Ok(false) };
+        if vault.open(reference, &sealed)?.expose_secret() != text.expose_secret() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// `GET /deviceManagement/deviceConfigurations/{id}`
@@ -68,6 +127,7 @@ pub async fn get(pool: Data<PgPool>, links: Links, id: ConfigurationId) -> Resul
 pub async fn update(
     pool: Data<PgPool>,
     caller: Caller,
+    vault: Data<Vault>,
     links: Links,
     id: ConfigurationId,
     preferences: Preferences,
@@ -77,8 +137,14 @@ pub async fn update(
     let mut transaction = pool.begin().await?;
     let stored = sql::find_for_update(&mut transaction, id).await?;
     let mut stored = stored.ok_or_else(|| ConfigurationId::not_found(id))?;
-    let changed = patch.apply(&stored)?;
-    if changed != stored {
+    let (mut changed, mut secrets) = patch.apply(&stored)?;
+    secrets.extend(copied_secrets(&mut transaction, &vault, id, &changed.properties).await?);
+    if !secrets.is_empty() || !changed.reads_as(&stored) {
+        let sealed = vault.seal(id, &mut changed.properties, &secrets)?;
+        if !sealed.is_empty() || !secrets::references(&stored.properties).is_empty() {
+            let kept: Vec<_> = secrets::references(&changed.properties).into_iter().map(|(_, kept)| kept).collect();
+            sql::replace_secrets(&mut transaction, id, &kept, &sealed).await?;
+        }
         stored = sql::update(&mut transaction, &changed, caller.id()).await?;
     }
     transaction.commit().await.map_err(|error| ApiError::from_commit(error, path(id)))?;
@@ -93,6 +159,35 @@ pub async fn delete(pool: Data<PgPool>, id: ConfigurationId) -> Result<HttpRespo
     match sql::delete(&mut connection, id).await.map_err(|error| ApiError::from_commit(error, path(id)))? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(ConfigurationId::not_found(id)),
+    }
+}
+
+/// `GET /deviceManagement/deviceConfigurations/{id}/getOmaSettingPlainTextValue(secretReferenceValueId='…')`
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfiguration-getomasettingplaintextvalue>
+///
+/// # Errors
+/// 404 when the configuration has no such secret.
+pub async fn plain_text(
+    pool: Data<PgPool>,
+    vault: Data<Vault>,
+    links: Links,
+    id: ConfigurationId,
+    arguments: web::Path<(String, String)>,
+) -> Result<HttpResponse, ApiError> {
+    let reference = key::function_argument(&arguments.1, "secretReferenceValueId")?;
+    let mut connection = pool.acquire().await?;
+    match sql::find_secret(&mut connection, &reference).await? {
+        Some((owner, sealed)) if owner == id => {
+            let value = vault.open(&reference, &sealed)?;
+            let answer = json!({"@odata.context": links.context("Edm.String"), "value": value.expose_secret()});
+            Ok(HttpResponse::Ok().json(answer))
+        }
+        _ if !sql::exists(&mut connection, id).await? => Err(ConfigurationId::not_found(id)),
+        _ => Err(ApiError::not_found(format!(
+            "The configuration has no secret '{}'. The settings of the configuration on /beta name those it has.",
+            excerpt(&reference)
+        ))),
     }
 }
 

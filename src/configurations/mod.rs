@@ -4,4 +4,5 @@
 
 pub mod handlers;
 pub mod model;
+pub mod secrets;
 pub mod sql;

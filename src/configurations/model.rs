@@ -14,8 +14,12 @@ use sqlx::types::Json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
+use super::secrets::{self, Secret};
 use crate::{
-    catalogue::{self, NAMESPACE},
+    catalogue::{
+        self, NAMESPACE, Type, reading,
+        values::{self, Path},
+    },
     error::{ApiError, excerpt},
     odata::{
         key,
@@ -73,7 +77,7 @@ pub struct Configuration {
     pub created_date_time: OffsetDateTime,
     /// When its version last went up.
     pub last_modified_date_time: OffsetDateTime,
-    /// What its type adds, as it was sent.
+    /// What its type adds, as it was sent; see [`catalogue::values`].
     pub properties: Json<Map<String, Value>>,
 }
 
@@ -88,17 +92,22 @@ pub struct NewConfiguration {
     pub display_name: String,
     /// Free text.
     pub description: Option<String>,
-    /// What its type adds.
+    /// What its type adds; secrets are hidden.
     pub properties: Json<Map<String, Value>>,
+    /// The secrets that were sent.
+    pub secrets: Vec<Secret>,
 }
 
 /// What a client wants changed; what it leaves out stays.
+///
+/// Its properties can only be checked against the type of what is stored.
 #[derive(Debug)]
 pub struct ConfigurationPatch {
     odata_type: Option<String>,
     display_name: Option<String>,
     description: Option<Option<String>>,
     properties: Map<String, Value>,
+    version: Version,
 }
 
 /// Members that the service sets. A client that sends them back, as a backup
@@ -121,7 +130,7 @@ impl NewConfiguration {
     /// 400 that names the member that is wrong.
     pub fn parse(mut members: Members) -> Result<Self, ApiError> {
         let Some(odata_type) = odata_type(&mut members)? else {
-            return members.located(Err(abstract_class()));
+            return members.located(Err(values::abstract_class(TYPE)));
         };
         let Some(display_name) = members.string("displayName")? else {
             let path = members.path("displayName");
@@ -133,16 +142,20 @@ impl NewConfiguration {
         let id = key::of_new_row(&mut members)?;
         // An export carries its assignments; they belong to the configuration it was taken from.
         members.any("assignments");
-        let properties = Json(own_properties(members)?);
-        Ok(Self { id, odata_type, display_name, description, properties })
+        let version = members.version();
+        let (properties, secrets) = checked(own_properties(members)?, &odata_type, version)?;
+        Ok(Self { id, odata_type, display_name, description, properties: Json(properties), secrets })
     }
 
-    /// Whether `stored` is what this create would have made.
-    pub fn made(&self, stored: &Configuration) -> bool {
+    /// Whether `stored` reads as what this create would have made, on the
+    /// version that it was asked on; secrets are not compared.
+    pub fn made(&self, stored: &Configuration, version: Version) -> bool {
+        let mut properties = self.properties.0.clone();
+        secrets::carry_over(&stored.properties, &mut properties);
         self.odata_type == stored.odata_type
             && self.display_name == stored.display_name
             && self.description == stored.description
-            && self.properties == stored.properties
+            && read_alike(&self.odata_type, &properties, &stored.properties, version)
     }
 }
 
@@ -154,34 +167,32 @@ impl ConfigurationPatch {
         let display_name = members.string("displayName")?;
         let description = members.nullable_string("description")?;
         members.string("id")?;
+        let version = members.version();
         let properties = own_properties(members)?;
-        Ok(Self { odata_type, display_name, description, properties })
+        Ok(Self { odata_type, display_name, description, properties, version })
     }
 
-    /// The configuration as it is to be. A member is replaced whole, a
-    /// collection too.
+    /// The configuration as it is to be, and the secrets that were sent. A
+    /// member is replaced whole, a collection too.
     ///
     /// # Errors
-    /// 400 for a type that is not the configuration's.
-    pub fn apply(self, stored: &Configuration) -> Result<Configuration, ApiError> {
+    /// 400 for a type that is not the configuration's, and for a member that
+    /// is not one of its type.
+    pub fn apply(self, stored: &Configuration) -> Result<(Configuration, Vec<Secret>), ApiError> {
         if let Some(odata_type) = self.odata_type.filter(|odata_type| *odata_type != stored.odata_type) {
             return Err(ApiError::model(format!(
                 "The configuration is of type '{NAMESPACE}.{}' and cannot become '{NAMESPACE}.{odata_type}'. Leave '@odata.type' out, or create another configuration.",
                 stored.odata_type,
             )));
         }
+        let (mut properties, secrets) = checked(self.properties, &stored.odata_type, self.version)?;
+        secrets::carry_over(&stored.properties, &mut properties);
         let mut changed = stored.clone();
         changed.display_name = self.display_name.unwrap_or(changed.display_name);
         changed.description = self.description.unwrap_or(changed.description);
-        changed.properties.extend(self.properties);
-        Ok(changed)
+        changed.properties.extend(properties);
+        Ok((changed, secrets))
     }
-}
-
-fn abstract_class() -> ApiError {
-    ApiError::model(
-        "Cannot create an abstract class. Set '@odata.type' to the concrete type of the configuration, '#microsoft.graph.…Configuration'.",
-    )
 }
 
 /// The type's name without its namespace. On `/beta` the catalogue is open: a
@@ -189,8 +200,8 @@ fn abstract_class() -> ApiError {
 fn odata_type(members: &mut Members) -> Result<Option<String>, ApiError> {
     let Some(text) = members.string("@odata.type")? else { return Ok(None) };
     match members.located(catalogue::resolve(&text, TYPE)) {
-        Ok(found) if found.is_abstract() => members.located(Err(abstract_class())),
-        Ok(found) => Ok(Some(found.name().to_owned())),
+        Ok(found) if found.is_abstract => members.located(Err(values::abstract_class(&found.name))),
+        Ok(found) => Ok(Some(found.name.clone())),
         Err(refusal) => match catalogue::undeclared(&text) {
             Some(name) if members.version() == Version::Beta => Ok(Some(name.to_owned())),
             _ => Err(refusal),
@@ -214,43 +225,81 @@ fn own_properties(mut members: Members) -> Result<Map<String, Value>, ApiError> 
     members.rest()
 }
 
+/// The properties held to a type, or as they are where the catalogue lacks it,
+/// and the secrets among them.
+fn checked(
+    mut properties: Map<String, Value>,
+    odata_type: &str,
+    version: Version,
+) -> Result<(Map<String, Value>, Vec<Secret>), ApiError> {
+    let uncovered = secrets::uncover(&mut properties);
+    if let Some(of) = Type::find(odata_type) {
+        values::check(&mut properties, of, Path::Body, version)?;
+    }
+    let secrets = secrets::hide(&mut properties, &uncovered)?;
+    Ok((properties, secrets))
+}
+
+fn read_alike(odata_type: &str, one: &Map<String, Value>, other: &Map<String, Value>, version: Version) -> bool {
+    one == other || Type::find(odata_type).is_some_and(|of| reading::read_alike(of, one, other, version))
+}
+
+/// What has a column of its own, and what is the same for all.
+const WRITTEN: [&str; 7] =
+    ["id", "createdDateTime", "description", "displayName", "lastModifiedDateTime", "version", "supportsScopeTags"];
+
 /// A configuration as an answer shows it.
 pub struct Shown<'a> {
     /// What is shown.
     pub configuration: &'a Configuration,
     /// `@odata.context`, where the answer is this configuration alone.
     pub context: Option<String>,
+    /// The version that was asked for.
+    pub version: Version,
 }
 
 impl Configuration {
     /// As an element of a collection.
-    pub fn shown(&self) -> Shown<'_> {
-        Shown { configuration: self, context: None }
+    pub fn shown(&self, version: Version) -> Shown<'_> {
+        Shown { configuration: self, context: None, version }
     }
 
     /// As the whole answer.
     pub fn shown_alone(&self, links: &Links) -> Shown<'_> {
-        Shown { configuration: self, context: Some(links.context("deviceManagement/deviceConfigurations/$entity")) }
+        let context = links.context("deviceManagement/deviceConfigurations/$entity");
+        Shown { context: Some(context), ..self.shown(links.version) }
+    }
+
+    /// Whether a client sees no difference; a version and the times do not count.
+    pub fn reads_as(&self, other: &Self) -> bool {
+        self.display_name == other.display_name
+            && self.description == other.description
+            && read_alike(&self.odata_type, &self.properties, &other.properties, Version::Beta)
     }
 }
 
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let stored = self.configuration;
+        let Self { configuration: stored, version, .. } = *self;
         let date = |date: OffsetDateTime| date.format(&Rfc3339).map_err(serde::ser::Error::custom);
         let mut map = serializer.serialize_map(None)?;
         if let Some(context) = &self.context {
             map.serialize_entry("@odata.context", context)?;
         }
-        map.serialize_entry("@odata.type", &format_args!("#{NAMESPACE}.{}", stored.odata_type))?;
+        map.serialize_entry(values::TYPE, &format_args!("#{NAMESPACE}.{}", stored.odata_type))?;
         map.serialize_entry("id", &stored.id)?;
         map.serialize_entry("createdDateTime", &date(stored.created_date_time)?)?;
         map.serialize_entry("description", &stored.description)?;
         map.serialize_entry("displayName", &stored.display_name)?;
         map.serialize_entry("lastModifiedDateTime", &date(stored.last_modified_date_time)?)?;
         map.serialize_entry("version", &stored.version)?;
-        for (name, value) in stored.properties.iter() {
-            map.serialize_entry(name, value)?;
+        if version == Version::Beta {
+            map.serialize_entry("supportsScopeTags", &true)?;
+        }
+        // A type that the catalogue lacks has the properties of its base, and others that nobody knows.
+        let of = Type::find(&stored.odata_type).or_else(|| Type::find(TYPE));
+        if let Some(of) = of {
+            reading::write(&mut map, of, &stored.properties, &WRITTEN, version)?;
         }
         map.end()
     }

@@ -1,4 +1,4 @@
-//! Every statement on `device_configurations`.
+//! Every statement on `device_configurations` and `device_configuration_secrets`.
 //!
 //! A function borrows a connection; whoever opened a transaction commits it.
 
@@ -6,33 +6,95 @@ use serde_json::{Map, Value};
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
-use super::model::{Configuration, ConfigurationId, NewConfiguration};
+use super::{
+    model::{Configuration, ConfigurationId, NewConfiguration},
+    secrets::Sealed,
+};
 
-/// Inserts a configuration in the name of `by`; `None` when its id is taken.
+/// Inserts a configuration in the name of `by`, with its secrets; `None` when
+/// its id is taken.
 pub async fn insert(
     connection: &mut PgConnection,
     id: ConfigurationId,
     new: &NewConfiguration,
+    properties: &Json<Map<String, Value>>,
+    secrets: &[Sealed],
     by: Option<&str>,
 ) -> sqlx::Result<Option<Configuration>> {
+    let (references, ciphertexts) = columns(secrets);
     sqlx::query_as!(
         Configuration,
-        r#"INSERT INTO device_configurations
-               (id, odata_type, display_name, description, properties, created_by, last_modified_by)
-           VALUES ($1, $2, $3, $4, $5, $6, $6)
-           ON CONFLICT ON CONSTRAINT device_configurations_pkey DO NOTHING
-           RETURNING
-                id, odata_type, display_name, description, version, created_date_time,
-                last_modified_date_time, properties AS "properties: Json<Map<String, Value>>""#,
+        r#"WITH inserted AS (
+               INSERT INTO device_configurations
+                   (id, odata_type, display_name, description, properties, created_by, last_modified_by)
+               VALUES ($1, $2, $3, $4, $5, $6, $6)
+               ON CONFLICT ON CONSTRAINT device_configurations_pkey DO NOTHING
+               RETURNING *),
+           hidden AS (
+               INSERT INTO device_configuration_secrets (reference, device_configuration_id, ciphertext)
+               SELECT secret.reference, inserted.id, secret.ciphertext
+               FROM inserted, unnest($7::text[], $8::bytea[]) AS secret (reference, ciphertext))
+           SELECT
+                id AS "id!", odata_type AS "odata_type!", display_name AS "display_name!", description,
+                version AS "version!", created_date_time AS "created_date_time!",
+                last_modified_date_time AS "last_modified_date_time!",
+                properties AS "properties!: Json<Map<String, Value>>"
+           FROM inserted"#,
         id.0,
         new.odata_type,
         new.display_name,
         new.description,
-        &new.properties as &Json<Map<String, Value>>,
+        properties as &Json<Map<String, Value>>,
         by,
+        &references as &[&str],
+        &ciphertexts as &[&[u8]],
     )
     .fetch_optional(connection)
     .await
+}
+
+fn columns(secrets: &[Sealed]) -> (Vec<&str>, Vec<&[u8]>) {
+    secrets.iter().map(|secret| (secret.reference.as_str(), secret.ciphertext.as_slice())).unzip()
+}
+
+/// A secret of whatever configuration, and whose it is.
+pub async fn find_secret(
+    connection: &mut PgConnection,
+    reference: &str,
+) -> sqlx::Result<Option<(ConfigurationId, Vec<u8>)>> {
+    let row = sqlx::query!(
+        "SELECT device_configuration_id, ciphertext FROM device_configuration_secrets WHERE reference = $1",
+        reference,
+    );
+    Ok(row.fetch_optional(connection).await?.map(|row| (ConfigurationId(row.device_configuration_id), row.ciphertext)))
+}
+
+/// Makes the secrets of a configuration those of `kept` that it has, and `new`.
+pub async fn replace_secrets(
+    connection: &mut PgConnection,
+    id: ConfigurationId,
+    kept: &[String],
+    new: &[Sealed],
+) -> sqlx::Result<()> {
+    let (references, ciphertexts) = columns(new);
+    sqlx::query!(
+        "DELETE FROM device_configuration_secrets WHERE device_configuration_id = $1 AND reference <> ALL ($2)",
+        id.0,
+        kept,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "INSERT INTO device_configuration_secrets (reference, device_configuration_id, ciphertext)
+         SELECT secret.reference, $1, secret.ciphertext
+         FROM unnest($2::text[], $3::bytea[]) AS secret (reference, ciphertext)",
+        id.0,
+        &references as &[&str],
+        &ciphertexts as &[&[u8]],
+    )
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 /// Every configuration, the oldest id first.

@@ -38,6 +38,25 @@ pub fn of_new_row(members: &mut Members) -> Result<Option<Uuid>, ApiError> {
     }
 }
 
+/// The text that a function call in a path, `name='text'`, gives its only parameter.
+///
+/// <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_InlineParameterSyntax>
+///
+/// # Errors
+/// 400 for other parameters, and for what is no string.
+pub fn function_argument(arguments: &str, name: &str) -> Result<String, ApiError> {
+    let argument = arguments.trim().strip_prefix(name).and_then(|rest| rest.trim_start().strip_prefix('='));
+    let text = argument.and_then(|text| text.trim().strip_prefix('\'')?.strip_suffix('\''));
+    // A quote inside is written twice.
+    match text.filter(|text| !text.replace("''", "").contains('\'')) {
+        Some(text) => Ok(text.replace("''", "'")),
+        None => Err(ApiError::bad_request(format!(
+            "The parameters '{}' cannot be read. Write ({name}='…').",
+            excerpt(arguments)
+        ))),
+    }
+}
+
 /// The id of a thing that is kept elsewhere: a group, a collection, a filter.
 ///
 /// 1 to 256 characters; one that is a GUID has one spelling, lower case.

@@ -155,7 +155,7 @@ impl Members {
     /// 400 for a name that no property can have.
     pub fn rest(mut self) -> Result<Map<String, Value>, ApiError> {
         self.values.retain(|name, _| !is_annotation(name));
-        match self.values.keys().find(|name| name.is_empty() || name.contains(['@', '#', '.'])) {
+        match self.values.keys().find(|name| !is_name(name)) {
             Some(name) => Err(self.unknown(name)),
             None => Ok(self.values),
         }
@@ -173,11 +173,7 @@ impl Members {
     }
 
     fn unknown(&self, name: &str) -> ApiError {
-        self.locate(ApiError::model(format!(
-            "The property '{}' does not exist on type 'microsoft.graph.{}'. Make sure to only use property names that are defined by the type.",
-            excerpt(name),
-            self.type_name,
-        )))
+        self.locate(unknown(name, self.type_name))
     }
 
     /// Adds to Graph's words, which name no place, where this object stands.
@@ -196,10 +192,23 @@ impl Members {
     }
 }
 
+/// 400, in Graph's words, for a property that `type_name` does not have.
+pub fn unknown(name: &str, type_name: &str) -> ApiError {
+    ApiError::model(format!(
+        "The property '{}' does not exist on type 'microsoft.graph.{type_name}'. Make sure to only use property names that are defined by the type.",
+        excerpt(name),
+    ))
+}
+
+/// Whether a property can have this name.
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['@', '#', '.'])
+}
+
 /// Control information (`@odata.context`, `target@odata.type`) and Graph's own
 /// annotations (`@microsoft.graph.tips`): what an answer carries beside its
 /// properties, and what may come back with it.
-fn is_annotation(name: &str) -> bool {
+pub fn is_annotation(name: &str) -> bool {
     name.split_once('@').is_some_and(|(_, term)| term.starts_with("odata.") || term.starts_with("microsoft.graph."))
 }
 

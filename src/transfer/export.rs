@@ -17,12 +17,11 @@ use uuid::Uuid;
 
 use crate::{
     assignments,
+    catalogue::{NAMESPACE, values::TYPE},
     configurations::{self, model::Configuration},
     odata::{key, links::Version},
 };
 
-/// Members that change without anybody changing the configuration.
-const VOLATILE: [&str; 3] = ["createdDateTime", "lastModifiedDateTime", "version"];
 /// Configurations read at a time.
 const PAGE: i64 = 500;
 
@@ -61,16 +60,20 @@ pub async fn export(pool: &PgPool, folder: &Path, progress: impl Fn()) -> anyhow
     Ok(written.len())
 }
 
+/// What is stored and no more: what nobody set, times and versions are left out.
 fn text(configuration: &Configuration, assignments: Vec<Value>) -> anyhow::Result<String> {
-    let mut value = serde_json::to_value(configuration.shown())?;
-    let members = value.as_object_mut().context("a configuration is an object")?;
-    members.retain(|name, _| !VOLATILE.contains(&name.as_str()));
-    ensure!(
-        members.insert("assignments".to_owned(), json!(assignments)).is_none(),
-        "configuration {} has a property 'assignments'",
-        configuration.id
-    );
-    Ok(serde_json::to_string_pretty(&value)? + "\n")
+    let mut members = configuration.properties.0.clone();
+    for (name, value) in [
+        (TYPE, json!(format!("#{NAMESPACE}.{}", configuration.odata_type))),
+        ("id", json!(configuration.id)),
+        ("displayName", json!(configuration.display_name)),
+        ("description", json!(configuration.description)),
+        ("assignments", json!(assignments)),
+    ] {
+        let has = members.insert(name.to_owned(), value).is_some();
+        ensure!(!has, "configuration {} has a property '{name}' beside its own", configuration.id);
+    }
+    Ok(serde_json::to_string_pretty(&members)? + "\n")
 }
 
 /// Leaves a file alone that is right already, and never a half-written one.

@@ -13,6 +13,7 @@ use crate::{
         model::{Assignment, AssignmentId, NewAssignment},
     },
     configurations::{self, model::ConfigurationId},
+    odata::links::Version,
 };
 
 /// What a seed did with the configurations of its files.
@@ -80,14 +81,22 @@ enum Change {
 
 async fn write(connection: &mut PgConnection, seeded: &Seeded) -> anyhow::Result<Change> {
     let id = ConfigurationId(seeded.id);
-    let mut change = match configurations::sql::insert(connection, id, &seeded.new, None).await? {
+    if let Some(secret) = seeded.new.secrets.first() {
+        bail!(
+            "omaSettings[{}].value is marked 'isEncrypted' and is in the file as it is; send it to the service instead",
+            secret.place
+        );
+    }
+    let mut change = match configurations::sql::insert(connection, id, &seeded.new, &seeded.new.properties, &[], None)
+        .await?
+    {
         Some(_) => Change::Created,
         None => {
             // Held like `assign` holds it: its assignments may be replaced.
             configurations::sql::lock(connection, id).await?;
             let stored =
                 configurations::sql::find(connection, id).await?.context("the configuration was deleted meanwhile")?;
-            if seeded.new.made(&stored) {
+            if seeded.new.made(&stored, Version::Beta) {
                 Change::None
             } else {
                 ensure!(

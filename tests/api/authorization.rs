@@ -13,7 +13,7 @@ use crate::{
 /// The table, as far as it says who may do what. A route that is not listed
 /// here fails the test, and one that is here is walked.
 const OWN: [&str; 3] = ["Token GET /", "Open GET /health/live", "Open GET /health/ready"];
-const GRAPH: [&str; 13] = [
+const GRAPH: [&str; 15] = [
     "Read GET /deviceManagement/deviceConfigurations",
     "ReadWrite POST /deviceManagement/deviceConfigurations",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}",
@@ -21,6 +21,8 @@ const GRAPH: [&str; 13] = [
     "ReadWrite DELETE /deviceManagement/deviceConfigurations/{configuration}",
     "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/assign",
     "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/microsoft.graph.assign",
+    "ReadWrite GET /deviceManagement/deviceConfigurations/{configuration}/getOmaSettingPlainTextValue({arguments})",
+    "ReadWrite GET /deviceManagement/deviceConfigurations/{configuration}/microsoft.graph.getOmaSettingPlainTextValue({arguments})",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/assignments",
     "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/assignments",
     "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/assignments/$ref",

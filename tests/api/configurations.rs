@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{App, CONFIGURATIONS, beta, group};
+use crate::{
+    catalogue::assert_holds,
+    harness::{App, CONFIGURATIONS, beta, group},
+};
 
 fn samples() -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
@@ -34,9 +37,7 @@ async fn every_sample_is_kept_as_sent_and_can_be_posted_back() {
         assert_eq!(created.status, StatusCode::CREATED, "{name}: {}", created.text);
         let read = app.get(&format!("{CONFIGURATIONS}/{}", created.id())).await.json();
         assert_eq!(read, created.json(), "{name}");
-        for (member, value) in sent.as_object().expect("an object") {
-            assert_eq!(&read[member], value, "{name}: {member}");
-        }
+        assert_holds(&read, &sent, &name);
         let mut export = read;
         export["id"] = uuid::Uuid::new_v4().to_string().into();
         export["assignments"] = json!([group("a")]);
@@ -73,7 +74,7 @@ async fn the_samples_of_assign_are_accepted() {
 async fn a_configuration_reads_as_graph_reads() {
     let app = App::start().await;
     let body = json!({"@odata.type": "microsoft.graph.iosCustomConfiguration", "displayName": "é", "payloadName": "p"});
-    let expected = r##"{"@odata.context":"[origin]/v1.0/$metadata#deviceManagement/deviceConfigurations/$entity","@odata.type":"#microsoft.graph.iosCustomConfiguration","id":"[guid]","createdDateTime":"[time]","description":null,"displayName":"é","lastModifiedDateTime":"[time]","version":1,"payloadName":"p"}"##;
+    let expected = r##"{"@odata.context":"[origin]/v1.0/$metadata#deviceManagement/deviceConfigurations/$entity","@odata.type":"#microsoft.graph.iosCustomConfiguration","id":"[guid]","createdDateTime":"[time]","description":null,"displayName":"é","lastModifiedDateTime":"[time]","version":1,"payload":"","payloadFileName":null,"payloadName":"p"}"##;
     let created = app.post(&CONFIGURATIONS.replace("/v1.0", ""), &body).await;
     assert_eq!(created.redacted(), format!("201 {expected}"));
     let location = created.header("location").strip_prefix(&app.origin).expect("the client's origin").to_owned();
@@ -88,7 +89,8 @@ async fn a_configuration_reads_as_graph_reads() {
         listed["@odata.context"],
         format!("{}/beta/$metadata#deviceManagement/deviceConfigurations", app.origin).as_str()
     );
-    let mut element = read.json();
+    let mut element = app.get(&beta(&location)).await.json();
+    assert_eq!((&element["supportsScopeTags"], &element["roleScopeTagIds"]), (&json!(true), &json!([])));
     element.as_object_mut().expect("an object").remove("@odata.context");
     assert!(listed["value"].as_array().expect("a collection").contains(&element));
 
@@ -125,23 +127,25 @@ async fn a_create_with_an_id_can_be_sent_again() {
 #[actix_web::test]
 async fn a_number_is_the_same_however_it_is_written() {
     let app = App::start().await;
+    // Where a property may be of no type that is known.
+    let configurations = beta(CONFIGURATIONS);
     let id = uuid::Uuid::new_v4();
     let body = format!(
         r##"{{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"a","id":"{id}",
              "a":1e17,"b":-0.0,"c":2.50,"d":1e-7,"e":18446744073709551615,"f":-9223372036854775808,"g":1E2}}"##
     );
-    let first = app.send_text(Method::POST, CONFIGURATIONS, body.clone()).await;
+    let first = app.send_text(Method::POST, &configurations, body.clone()).await;
     assert_eq!(first.status, StatusCode::CREATED, "{}", first.text);
     let numbers =
         r#""a":100000000000000000,"b":0,"c":2.5,"d":1e-7,"e":18446744073709551615,"f":-9223372036854775808,"g":100}"#;
     assert!(first.text.ends_with(numbers), "{}", first.text);
-    assert_eq!(app.send_text(Method::POST, CONFIGURATIONS, body.clone()).await.text, first.text);
-    let changed = app.send_text(Method::PATCH, &format!("{CONFIGURATIONS}/{id}"), body).await;
+    assert_eq!(app.send_text(Method::POST, &configurations, body.clone()).await.text, first.text);
+    let changed = app.send_text(Method::PATCH, &format!("{configurations}/{id}"), body).await;
     assert_eq!(changed.json()["version"], 1, "nothing has changed");
     for number in ["18446744073709551616", "-9223372036854775809", "1e300"] {
         let body =
             format!(r##"{{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"a","x":{number}}}"##);
-        let refusal = app.send_text(Method::POST, CONFIGURATIONS, body).await.refusal();
+        let refusal = app.send_text(Method::POST, &configurations, body).await.refusal();
         assert!(refusal.contains("the member 'x' holds a number of more than 64 bits"), "{number}: {refusal}");
     }
 }
@@ -149,7 +153,7 @@ async fn a_number_is_the_same_however_it_is_written() {
 #[actix_web::test]
 async fn every_change_raises_the_version_by_one_and_no_other_does() {
     let app = App::start().await;
-    let body = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "a", "description": "d", "list": [1, 2]});
+    let body = json!({"@odata.type": "#microsoft.graph.iosUpdateConfiguration", "displayName": "a", "description": "d", "scheduledInstallDays": ["monday", "friday"]});
     let created = app.post(CONFIGURATIONS, &body).await.json();
     let one = format!("{CONFIGURATIONS}/{}", created["id"].as_str().expect("an id"));
     for (patch, member, value, version) in [
@@ -157,9 +161,21 @@ async fn every_change_raises_the_version_by_one_and_no_other_does() {
         (json!({"displayName": "b"}), "displayName", json!("b"), 2),
         (json!({}), "description", json!("d"), 2),
         (json!({"description": null}), "description", json!(null), 3),
-        (json!({"list": [3], "other": null}), "list", json!([3]), 4),
-        (json!({"list": [3], "@odata.type": "microsoft.graph.iosCustomConfiguration"}), "other", json!(null), 4),
-        (created.clone(), "list", json!([1, 2]), 5),
+        (
+            json!({"scheduledInstallDays": ["sunday"], "utcTimeOffsetInMinutes": null}),
+            "scheduledInstallDays",
+            json!(["sunday"]),
+            4,
+        ),
+        (
+            json!({"scheduledInstallDays": ["sunday"], "@odata.type": "microsoft.graph.iosUpdateConfiguration"}),
+            "utcTimeOffsetInMinutes",
+            json!(null),
+            4,
+        ),
+        // What nobody set reads as this already.
+        (json!({"activeHoursStart": "00:00:00"}), "activeHoursStart", json!("00:00:00.0000000"), 4),
+        (created.clone(), "scheduledInstallDays", json!(["monday", "friday"]), 5),
     ] {
         let changed = app.patch(&one, &patch).await;
         assert_eq!(changed.status, StatusCode::OK, "{}", changed.text);
@@ -171,11 +187,15 @@ async fn every_change_raises_the_version_by_one_and_no_other_does() {
     for (patch, message) in [
         (
             json!({"@odata.type": "#microsoft.graph.macOSCustomConfiguration"}),
-            "The configuration is of type 'microsoft.graph.iosCustomConfiguration' and cannot become 'microsoft.graph.macOSCustomConfiguration'.",
+            "The configuration is of type 'microsoft.graph.iosUpdateConfiguration' and cannot become 'microsoft.graph.macOSCustomConfiguration'.",
         ),
         (
             json!({"displayName": null}),
             "Cannot convert the literal 'null' to the expected type 'Edm.String' for the member 'displayName'.",
+        ),
+        (
+            json!({"scheduledInstallDays": ["someday"]}),
+            "The value 'someday' of 'scheduledInstallDays[0]' is not one of sunday, monday,",
         ),
         (
             json!({"assignments": []}),

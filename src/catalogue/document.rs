@@ -1,0 +1,123 @@
+//! From the CSDL JSON document to types that refer to each other.
+//!
+//! What of CSDL is read: entity, complex and enumeration types with their
+//! bases; properties with type, collection and nullability; and of the
+//! annotations `Validation.Minimum`, `Maximum` and `MaxItems`, and
+//! `Core.Revisions`, by which `/beta` adds a property. A collection that is
+//! `$Nullable` may be sent as null for an empty one, as Graph's own model has
+//! it; an item is never null.
+
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Enumeration, Limits, NAMESPACE, Primitive, Property, Type, TypeId, ValueType};
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(rename = "microsoft.graph")]
+    schema: IndexMap<String, Element>,
+}
+
+/// A type, or the overloads of an operation.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Element {
+    Type(IndexMap<String, Value>),
+    Operation(#[expect(dead_code, reason = "only types are read here")] Vec<Value>),
+}
+
+/// The types of a document, in its order.
+///
+/// # Errors
+/// What in the document cannot be read.
+pub(super) fn read(text: &str) -> anyhow::Result<Vec<Type>> {
+    let Document { schema } = serde_json::from_str(text)?;
+    let elements: IndexMap<_, _> = schema
+        .into_iter()
+        .filter_map(|(name, element)| match element {
+            Element::Type(members) => Some((name, members)),
+            Element::Operation(_) => None,
+        })
+        .collect();
+    let is = |name: &str, kind: &str| elements.get(name).is_some_and(|members| members["$Kind"] == kind);
+    let structured: IndexMap<_, _> =
+        elements.iter().filter(|(name, _)| is(name, "EntityType") || is(name, "ComplexType")).collect();
+    let ids: HashMap<_, _> = structured.keys().enumerate().map(|(id, name)| (name.as_str(), TypeId(id))).collect();
+    let reader = Reader { elements: &elements, ids: &ids };
+    structured.iter().map(|(name, members)| reader.structured(name, members)).collect()
+}
+
+struct Reader<'a> {
+    elements: &'a IndexMap<String, IndexMap<String, Value>>,
+    ids: &'a HashMap<&'a str, TypeId>,
+}
+
+impl Reader<'_> {
+    fn structured(&self, name: &str, members: &IndexMap<String, Value>) -> anyhow::Result<Type> {
+        let base = members.get("$BaseType").map(|base| self.id(base)).transpose()?;
+        let mut properties = Vec::new();
+        self.add_properties(name, &mut properties)?;
+        let positions = properties.iter().enumerate().map(|(at, property)| (property.name.clone(), at)).collect();
+        let is_abstract = members.get("$Abstract") == Some(&Value::Bool(true));
+        Ok(Type { name: name.to_owned(), base, is_abstract, properties, positions })
+    }
+
+    /// Those of the base first.
+    fn add_properties(&self, name: &str, properties: &mut Vec<Property>) -> anyhow::Result<()> {
+        let members = self.members(name)?;
+        if let Some(base) = members.get("$BaseType") {
+            self.add_properties(unqualified(base)?, properties)?;
+        }
+        for (name, facts) in members.iter().filter(|(name, _)| !name.starts_with(['$', '@'])) {
+            if facts.get("$Kind").is_none() {
+                properties.push(self.property(name, facts)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn property(&self, name: &str, facts: &Value) -> anyhow::Result<Property> {
+        let is = |name: &str| facts.get(name) == Some(&Value::Bool(true));
+        let limit = |name: &str| facts.get(format!("@Org.OData.Validation.V1.{name}")).and_then(Value::as_i64);
+        let value_type = match facts.get("$Type").and_then(Value::as_str).unwrap_or("Edm.String") {
+            edm if edm.starts_with("Edm.") => ValueType::Primitive(Primitive::named(edm)?),
+            _ => self.graph_type(&facts["$Type"])?,
+        };
+        Ok(Property {
+            name: name.to_owned(),
+            value_type,
+            is_collection: is("$Collection"),
+            is_nullable: is("$Nullable"),
+            is_beta: facts.get("@Org.OData.Core.V1.Revisions").is_some(),
+            limits: Limits { minimum: limit("Minimum"), maximum: limit("Maximum"), max_items: limit("MaxItems") },
+        })
+    }
+
+    fn graph_type(&self, qualified: &Value) -> anyhow::Result<ValueType> {
+        let name = unqualified(qualified)?;
+        let members = self.members(name)?;
+        if members["$Kind"] != "EnumType" {
+            return Ok(ValueType::Complex(self.id(qualified)?));
+        }
+        let names = members.keys().filter(|name| !name.starts_with(['$', '@'])).cloned().collect();
+        let is_flags = members.get("$IsFlags") == Some(&Value::Bool(true));
+        Ok(ValueType::Enumeration(Enumeration { name: name.to_owned(), is_flags, members: names }))
+    }
+
+    fn id(&self, qualified: &Value) -> anyhow::Result<TypeId> {
+        let name = unqualified(qualified)?;
+        self.ids.get(name).copied().ok_or_else(|| anyhow::anyhow!("there is no type {name}"))
+    }
+
+    fn members(&self, name: &str) -> anyhow::Result<&IndexMap<String, Value>> {
+        self.elements.get(name).ok_or_else(|| anyhow::anyhow!("there is no type {name}"))
+    }
+}
+
+fn unqualified(name: &Value) -> anyhow::Result<&str> {
+    let name = name.as_str().and_then(|name| name.strip_prefix(NAMESPACE)?.strip_prefix('.'));
+    name.ok_or_else(|| anyhow::anyhow!("not a name of {NAMESPACE}"))
+}

@@ -1,0 +1,186 @@
+//! Secrets of OMA settings: values that a client marks with `isEncrypted`, which
+//! `/beta` has.
+//!
+//! Such a value is stored apart, encrypted with AES-256-GCM under `secrets.key`;
+//! in the setting itself stands `****`, as Graph reads it back, and the name
+//! under which `getOmaSettingPlainTextValue` gives it out. Who sends `****`
+//! back means the secret that is there.
+
+use anyhow::{Context, anyhow, ensure};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::model::ConfigurationId;
+use crate::{config, error::ApiError};
+
+/// What is read instead of a secret.
+pub const HIDDEN: &str = "****";
+const REFERENCE: &str = "secretReferenceValueId";
+
+/// A secret that was sent, and the place of its setting.
+#[derive(Debug)]
+pub struct Secret {
+    /// Its place in `omaSettings`.
+    pub place: usize,
+    /// The value.
+    pub text: SecretString,
+}
+
+/// A secret as it is stored.
+pub struct Sealed {
+    /// Its `secretReferenceValueId`.
+    pub reference: String,
+    /// Nonce, ciphertext and tag.
+    pub ciphertext: Vec<u8>,
+}
+
+fn settings(properties: &mut Map<String, Value>) -> impl Iterator<Item = (usize, &mut Map<String, Value>)> {
+    let settings = properties.get_mut("omaSettings").and_then(Value::as_array_mut);
+    settings
+        .into_iter()
+        .flatten()
+        .map(Value::as_object_mut)
+        .enumerate()
+        .filter_map(|(place, setting)| Some((place, setting?)))
+}
+
+fn is_hidden(setting: &Map<String, Value>) -> bool {
+    setting.get("value").is_some_and(|value| value == HIDDEN)
+}
+
+/// Puts a text of every type where `****` stands, so that the rest can be held
+/// to the catalogue; the places, for [`hide`].
+pub fn uncover(properties: &mut Map<String, Value>) -> Vec<usize> {
+    let hidden = settings(properties).filter(|(_, setting)| is_hidden(setting));
+    let uncovered = hidden.map(|(place, setting)| {
+        setting.insert("value".to_owned(), "".into());
+        place
+    });
+    uncovered.collect()
+}
+
+/// Puts `****` in the places where it stood, and where a secret was sent; the
+/// secrets.
+///
+/// # Errors
+/// 400 for a value that is marked and is no text.
+pub fn hide(properties: &mut Map<String, Value>, uncovered: &[usize]) -> Result<Vec<Secret>, ApiError> {
+    let mut secrets = Vec::new();
+    for (place, setting) in settings(properties) {
+        let is_marked = setting.get("isEncrypted") == Some(&Value::Bool(true));
+        if !is_marked && !uncovered.contains(&place) {
+            continue;
+        }
+        let Some(Value::String(value)) = setting.get_mut("value") else {
+            return Err(ApiError::model(format!(
+                "The value of 'omaSettings[{place}].value' cannot be encrypted, only a text can. Leave 'isEncrypted' out, or send it as false."
+            )));
+        };
+        let sent = std::mem::replace(value, HIDDEN.to_owned());
+        if !uncovered.contains(&place) {
+            setting.remove(REFERENCE);
+            secrets.push(Secret { place, text: sent.into() });
+        }
+    }
+    Ok(secrets)
+}
+
+/// Gives each hidden value of `changed` that does not say which secret it is
+/// that of the stored setting with the same URI: on `/v1.0` nobody can say it.
+pub fn carry_over(stored: &Map<String, Value>, changed: &mut Map<String, Value>) {
+    let stored = stored.get("omaSettings").and_then(Value::as_array);
+    let is_of = |uri: Option<&Value>| {
+        stored
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object)
+            .find(|stored| is_hidden(stored) && stored.get("omaUri") == uri)
+    };
+    for (_, setting) in settings(changed) {
+        if !is_hidden(setting) || setting.contains_key(REFERENCE) {
+            continue;
+        }
+        if let Some(secret) = is_of(setting.get("omaUri")) {
+            for name in ["isEncrypted", REFERENCE] {
+                secret.get(name).map(|value| setting.insert(name.to_owned(), value.clone()));
+            }
+        }
+    }
+}
+
+/// The names of the secrets that are hidden in `properties`, with their places.
+pub fn references(properties: &Map<String, Value>) -> Vec<(usize, String)> {
+    let settings = properties.get("omaSettings").and_then(Value::as_array).into_iter().flatten().enumerate();
+    let objects = settings.filter_map(|(place, setting)| Some((place, setting.as_object()?)));
+    let hidden = objects.filter(|(_, setting)| is_hidden(setting));
+    hidden.filter_map(|(place, setting)| Some((place, setting.get(REFERENCE)?.as_str()?.to_owned()))).collect()
+}
+
+/// The key of the settings; secrets are refused where there is none.
+pub struct Vault(Option<RandomizedNonceKey>);
+
+impl Vault {
+    /// # Errors
+    /// When the key is not 32 bytes in base64.
+    pub fn new(settings: &config::Secrets) -> anyhow::Result<Self> {
+        let Some(key) = &settings.key else { return Ok(Self(None)) };
+        let what = "secrets.key is not 32 bytes in base64; make one with: openssl rand -base64 32";
+        let bytes = STANDARD.decode(key.expose_secret()).map_err(|_| anyhow!(what))?;
+        ensure!(bytes.len() == 32, what);
+        let key = RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| anyhow!(what))?;
+        Ok(Self(Some(key)))
+    }
+
+    /// Encrypts the secrets of a configuration and names each in its setting.
+    ///
+    /// # Errors
+    /// 400 when there is a secret and no key.
+    pub fn seal(
+        &self,
+        configuration: ConfigurationId,
+        properties: &mut Map<String, Value>,
+        secrets: &[Secret],
+    ) -> Result<Vec<Sealed>, ApiError> {
+        let mut sealed = Vec::new();
+        for &Secret { place, ref text } in secrets {
+            let Some(key) = &self.0 else {
+                return Err(ApiError::model(format!(
+                    "The value of 'omaSettings[{place}].value' cannot be encrypted: this service has no key. An operator sets secrets.key; without it, leave 'isEncrypted' out, and the value is stored as it is."
+                )));
+            };
+            let reference = format!("{}_{configuration}_{}", Uuid::new_v4(), Uuid::new_v4());
+            let mut ciphertext = text.expose_secret().as_bytes().to_vec();
+            let nonce = key.seal_in_place_append_tag(Aad::from(&reference), &mut ciphertext);
+            let nonce = nonce.map_err(|_| ApiError::internal(anyhow!("a secret could not be encrypted")))?;
+            ciphertext.splice(0..0, nonce.as_ref().iter().copied());
+            for (at, setting) in settings(properties) {
+                if at == place {
+                    setting.insert("isEncrypted".to_owned(), true.into());
+                    setting.insert(REFERENCE.to_owned(), reference.clone().into());
+                }
+            }
+            sealed.push(Sealed { reference, ciphertext });
+        }
+        Ok(sealed)
+    }
+
+    /// Decrypts a stored secret.
+    ///
+    /// # Errors
+    /// 500 when the key is not the one it was encrypted with.
+    pub fn open(&self, reference: &str, stored: &[u8]) -> Result<SecretString, ApiError> {
+        let opened = || {
+            let key = self.0.as_ref().context("secrets.key is not set, and there are secrets")?;
+            let (nonce, ciphertext) = stored.split_at_checked(NONCE_LEN).context("a secret is cut short")?;
+            let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| anyhow!("a secret is cut short"))?;
+            let mut text = ciphertext.to_vec();
+            let text = key.open_in_place(nonce, Aad::from(reference), &mut text);
+            let text = text.map_err(|_| anyhow!("secrets.key is not the key that a secret was encrypted with"))?;
+            Ok(String::from_utf8(text.to_vec())?.into())
+        };
+        opened().map_err(|error: anyhow::Error| ApiError::internal(error))
+    }
+}

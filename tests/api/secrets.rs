@@ -1,0 +1,189 @@
+//! Values of OMA settings that a client marks encrypted.
+
+use devicegraph::config::Settings;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{
+    catalogue::assert_holds,
+    harness::{App, CONFIGURATIONS, beta, database, is_remote},
+};
+
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const PLAIN: &str = "hunter2 ü";
+
+fn with_key(settings: &mut Settings) {
+    settings.secrets.key = Some(KEY.to_owned().into());
+}
+
+fn body(value: &str) -> Value {
+    json!({"@odata.type": "#microsoft.graph.windows10CustomConfiguration", "displayName": "a", "omaSettings": [
+        {"@odata.type": "#microsoft.graph.omaSettingString", "displayName": "plain", "omaUri": "./a", "value": "b"},
+        {"@odata.type": "#microsoft.graph.omaSettingString", "displayName": "s", "omaUri": "./b", "value": value, "isEncrypted": true},
+        {"@odata.type": "#microsoft.graph.omaSettingStringXml", "displayName": "x", "omaUri": "./c", "value": "AAEC", "isEncrypted": true},
+    ]})
+}
+
+/// The plain text of the setting at this place of a configuration.
+async fn plain(app: &App, one: &str, place: usize) -> Value {
+    let reference = app.get(&beta(one)).await.json()["omaSettings"][place]["secretReferenceValueId"].clone();
+    let reference = reference.as_str().expect("a reference");
+    let answer = app.get(&format!("{one}/getOmaSettingPlainTextValue(secretReferenceValueId='{reference}')")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let context = format!("{}/v1.0/$metadata#Edm.String", app.origin);
+    assert_eq!(answer.json()["@odata.context"], context.as_str());
+    answer.json()["value"].clone()
+}
+
+#[actix_web::test]
+async fn a_secret_is_stored_encrypted_and_only_given_out_by_name() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start_on(database(true).await, with_key).await;
+    let created = app.post(&beta(CONFIGURATIONS), &body(PLAIN)).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{}", created.text);
+    assert!(!created.text.contains(PLAIN));
+    let id = created.id();
+    let settings = &created.json()["omaSettings"];
+    assert_holds(
+        settings,
+        &json!([{"value": "b", "isEncrypted": false, "secretReferenceValueId": null}, {"value": "****", "isEncrypted": true}, {"value": "****"}]),
+        "omaSettings",
+    );
+    let reference = settings[1]["secretReferenceValueId"].as_str().expect("a reference").to_owned();
+    assert_eq!(reference.split('_').nth(1), Some(id.as_str()));
+    let one = format!("{CONFIGURATIONS}/{id}");
+    assert_eq!(app.get(&one).await.json()["omaSettings"][1]["value"], "****");
+    assert_eq!((plain(&app, &one, 1).await, plain(&app, &one, 2).await), (json!(PLAIN), json!("AAEC")));
+
+    let (properties, ciphertext): (String, Vec<u8>) = sqlx::query_as(
+        "SELECT c.properties::text, s.ciphertext FROM device_configurations AS c JOIN device_configuration_secrets AS s ON s.device_configuration_id = c.id WHERE s.reference = $1",
+    )
+    .bind(&reference)
+    .fetch_one(app.pool())
+    .await
+    .expect("a row");
+    assert!(!properties.contains("hunter2") && !ciphertext.windows(7).any(|part| part == b"hunter2"));
+
+    let function = |arguments: &str| format!("{one}/microsoft.graph.getOmaSettingPlainTextValue({arguments})");
+    for (arguments, refusal) in [
+        ("secretReferenceValueId='x'", "404 ResourceNotFound: The configuration has no secret 'x'."),
+        ("secretReferenceValueId='it''s'", "404 ResourceNotFound: The configuration has no secret 'it's'."),
+        ("secretReferenceValueId=x", "400 BadRequest: The parameters 'secretReferenceValueId=x' cannot be read."),
+        ("secretReferenceValueId='it's'", "400 BadRequest: "),
+        ("x='x'", "400 BadRequest: The parameters 'x='x'' cannot be read."),
+    ] {
+        let said = app.get(&function(arguments)).await.refusal();
+        assert!(said.starts_with(refusal), "{said}");
+    }
+    // Of another configuration, and of none.
+    let other = app.configuration().await;
+    let of_other = format!("{other}/getOmaSettingPlainTextValue(secretReferenceValueId='{reference}')");
+    assert!(app.get(&of_other).await.refusal().starts_with("404 ResourceNotFound: The configuration has no secret"));
+    app.delete(&one).await;
+    let of_none = function(&format!("secretReferenceValueId='{reference}'"));
+    assert!(app.get(&of_none).await.refusal().starts_with("404 ResourceNotFound: DeviceConfigurations not found"));
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM device_configuration_secrets")
+        .fetch_one(app.pool())
+        .await
+        .expect("a count");
+    assert_eq!(left, 0, "they go with their configuration");
+}
+
+#[actix_web::test]
+async fn what_is_read_can_be_sent_back_and_the_secret_stays() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start_on(database(true).await, with_key).await;
+    let created = app.post(&beta(CONFIGURATIONS), &body(PLAIN)).await.json();
+    let one = format!("{CONFIGURATIONS}/{}", created["id"].as_str().expect("an id"));
+    for path in [one.clone(), beta(&one)] {
+        let read = app.get(&path).await;
+        let collection = path.rsplit_once('/').expect("a key").0;
+        let again = app.post(collection, &read.json()).await;
+        assert_eq!((again.status, &again.text), (StatusCode::CREATED, &read.text));
+        let unchanged = app.patch(&path, &read.json()).await;
+        assert_eq!((unchanged.status, &unchanged.text), (StatusCode::OK, &read.text));
+        // With a change beside it, the settings sent whole.
+        let mut changed = read.json();
+        changed["omaSettings"][0]["value"] = format!("b of {path}").into();
+        let patched = app.patch(&path, &changed).await.json();
+        assert_eq!(patched["version"], json!(read.json()["version"].as_i64().expect("a version") + 1));
+        assert_eq!((plain(&app, &one, 1).await, plain(&app, &one, 2).await), (json!(PLAIN), json!("AAEC")));
+    }
+    // Another configuration gets secrets of its own.
+    let mut copy = app.get(&beta(&one)).await.json();
+    copy["id"] = uuid::Uuid::new_v4().to_string().into();
+    let copied = app.post(&beta(CONFIGURATIONS), &copy).await;
+    assert_eq!(copied.status, StatusCode::CREATED, "{}", copied.text);
+    let copy = format!("{CONFIGURATIONS}/{}", copied.id());
+    app.delete(&one).await;
+    assert_eq!((plain(&app, &copy, 1).await, plain(&app, &copy, 2).await), (json!(PLAIN), json!("AAEC")));
+}
+
+#[actix_web::test]
+async fn a_secret_is_replaced_and_a_create_sent_again_is_known() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start_on(database(true).await, with_key).await;
+    let collection = beta(CONFIGURATIONS);
+    let mut first = body(PLAIN);
+    first["id"] = uuid::Uuid::new_v4().to_string().into();
+    let created = app.post(&collection, &first).await;
+    let again = app.post(&collection, &first).await;
+    assert_eq!((again.status, &again.text), (StatusCode::CREATED, &created.text));
+    let mut other = first.clone();
+    other["omaSettings"][1]["value"] = "another".into();
+    assert_eq!(app.post(&collection, &other).await.status, StatusCode::CONFLICT);
+
+    let one = format!("{CONFIGURATIONS}/{}", created.id());
+    let before = created.json()["omaSettings"][1]["secretReferenceValueId"].as_str().expect("a reference").to_owned();
+    let patch = json!({"omaSettings": other["omaSettings"]});
+    assert_eq!(app.patch(&beta(&one), &patch).await.json()["version"], 2);
+    assert_eq!((plain(&app, &one, 1).await, plain(&app, &one, 2).await), (json!("another"), json!("AAEC")));
+    let gone = app.get(&format!("{one}/getOmaSettingPlainTextValue(secretReferenceValueId='{before}')")).await;
+    assert_eq!(gone.status, StatusCode::NOT_FOUND);
+    app.patch(&one, &json!({"omaSettings": []})).await;
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM device_configuration_secrets")
+        .fetch_one(app.pool())
+        .await
+        .expect("a count");
+    assert_eq!(left, 0);
+}
+
+#[actix_web::test]
+async fn without_a_key_or_for_a_number_a_secret_is_refused() {
+    if is_remote() {
+        return;
+    }
+    let options = database(true).await;
+    let app = App::start_on(options.clone(), |_| ()).await;
+    let refusal = app.post(&beta(CONFIGURATIONS), &body(PLAIN)).await.refusal();
+    assert!(
+        refusal.starts_with("400 ModelValidationFailure: The value of 'omaSettings[1].value' cannot be encrypted: this service has no key. An operator sets secrets.key;"),
+        "{refusal}"
+    );
+    assert!(!refusal.contains("hunter2"));
+    let number = json!({"@odata.type": "#microsoft.graph.omaSettingInteger", "displayName": "n", "omaUri": "./n", "value": 1, "isEncrypted": true});
+    let mut with_number = body(PLAIN);
+    with_number["omaSettings"] = json!([number]);
+    let refusal = app.post(&beta(CONFIGURATIONS), &with_number).await.refusal();
+    assert!(refusal.contains("'omaSettings[0].value' cannot be encrypted, only a text can."), "{refusal}");
+    // On /v1.0 nothing can be marked, as in Graph.
+    let refusal = app.post(CONFIGURATIONS, &body(PLAIN)).await.refusal();
+    assert!(refusal.contains("The property 'isEncrypted' does not exist on type"), "{refusal}");
+    assert_eq!(app.get(CONFIGURATIONS).await.json()["value"], json!([]));
+
+    // A wrong key says nothing but that it failed.
+    let app = App::start_on(options.clone(), with_key).await;
+    let created = app.post(&beta(CONFIGURATIONS), &body(PLAIN)).await.json();
+    let reference = created["omaSettings"][1]["secretReferenceValueId"].as_str().expect("a reference");
+    let one = format!("{CONFIGURATIONS}/{}", created["id"].as_str().expect("an id"));
+    let wrong = |settings: &mut Settings| settings.secrets.key = Some(KEY.replace('A', "B").into());
+    let app = App::start_on(options, wrong).await;
+    let answer = app.get(&format!("{one}/getOmaSettingPlainTextValue(secretReferenceValueId='{reference}')")).await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{}", answer.text);
+}
