@@ -11,6 +11,7 @@
 //! | [`routes`] | the route table |
 //! | [`assignments`] | the heart: who gets a configuration |
 //! | [`configurations`] | what is assigned |
+//! | [`statuses`] | what devices and users report of it |
 //! | [`catalogue`] | Graph's types, as data |
 //! | [`odata`] | what is the same for every resource: bodies, ids, links, options |
 //! | [`transfer`] | exports in files: seed, export, reset |
@@ -40,6 +41,7 @@ pub mod error;
 pub mod health;
 pub mod odata;
 pub mod routes;
+pub mod statuses;
 pub mod telemetry;
 pub mod tls;
 pub mod transfer;

@@ -21,6 +21,7 @@ use crate::{
     error::{ApiError, excerpt},
     health,
     odata::links::Version,
+    statuses::handlers as statuses,
 };
 
 /// A path and a method, what they ask of the caller, and what answers.
@@ -55,6 +56,14 @@ const QUALIFIED_PLAIN_TEXT: &str =
 const ASSIGNMENTS: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments";
 const ASSIGNMENTS_REF: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments/$ref";
 const ASSIGNMENT: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}";
+const DEVICE_STATUSES: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceStatuses";
+const DEVICE_STATUS: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceStatuses/{status}";
+const DEVICE_OVERVIEW: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceStatusOverview";
+const USER_STATUSES: &str = "/deviceManagement/deviceConfigurations/{configuration}/userStatuses";
+const USER_STATUS: &str = "/deviceManagement/deviceConfigurations/{configuration}/userStatuses/{status}";
+const USER_OVERVIEW: &str = "/deviceManagement/deviceConfigurations/{configuration}/userStatusOverview";
+const SUMMARIES: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries";
+const SUMMARY: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries/{status}";
 
 /// The resources of a version. The entries of a path stand together; where two
 /// paths fit, the first is meant.
@@ -74,6 +83,23 @@ pub const GRAPH: &[Entry] = &[
     entry(ASSIGNMENT, Method::GET, Read, || to(assignments::get)),
     entry(ASSIGNMENT, Method::PATCH, ReadWrite, || to(assignments::update)),
     entry(ASSIGNMENT, Method::DELETE, ReadWrite, || to(assignments::delete)),
+    entry(DEVICE_STATUSES, Method::GET, Read, || to(statuses::list)),
+    entry(DEVICE_STATUSES, Method::POST, ReadWrite, || to(statuses::create)),
+    entry(DEVICE_STATUS, Method::GET, Read, || to(statuses::get)),
+    entry(DEVICE_STATUS, Method::PATCH, ReadWrite, || to(statuses::update)),
+    entry(DEVICE_STATUS, Method::DELETE, ReadWrite, || to(statuses::delete)),
+    entry(USER_STATUSES, Method::GET, Read, || to(statuses::list)),
+    entry(USER_STATUSES, Method::POST, ReadWrite, || to(statuses::create)),
+    entry(USER_STATUS, Method::GET, Read, || to(statuses::get)),
+    entry(USER_STATUS, Method::PATCH, ReadWrite, || to(statuses::update)),
+    entry(USER_STATUS, Method::DELETE, ReadWrite, || to(statuses::delete)),
+    entry(SUMMARIES, Method::GET, Read, || to(statuses::list)),
+    entry(SUMMARIES, Method::POST, ReadWrite, || to(statuses::create)),
+    entry(SUMMARY, Method::GET, Read, || to(statuses::get)),
+    entry(SUMMARY, Method::PATCH, ReadWrite, || to(statuses::update)),
+    entry(SUMMARY, Method::DELETE, ReadWrite, || to(statuses::delete)),
+    entry(DEVICE_OVERVIEW, Method::GET, Read, || to(statuses::overview)),
+    entry(USER_OVERVIEW, Method::GET, Read, || to(statuses::overview)),
 ];
 
 const fn entry(path: &'static str, method: Method, access: Access, handler: fn() -> Route) -> Entry {

@@ -47,10 +47,14 @@ pub fn read_alike(of: &Type, one: &Map<String, Value>, other: &Map<String, Value
     text(one) == text(other)
 }
 
-struct Properties<'a> {
-    of: &'a Type,
-    values: &'a Map<String, Value>,
-    version: Version,
+/// The properties of an object, and nothing but them.
+pub struct Properties<'a> {
+    /// The type of the object.
+    pub of: &'a Type,
+    /// What is set.
+    pub values: &'a Map<String, Value>,
+    /// Whose properties there are.
+    pub version: Version,
 }
 
 impl Serialize for Properties<'_> {

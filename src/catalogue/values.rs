@@ -200,7 +200,7 @@ const TIME: &[BorrowedFormatItem<'static>] =
 
 impl Primitive {
     /// Whether the value is one of this type; a right one is made what is stored.
-    fn read(self, value: &mut Value) -> bool {
+    pub fn read(self, value: &mut Value) -> bool {
         match (self, &*value) {
             (Self::Boolean, Value::Bool(_)) | (Self::String, Value::String(_)) => true,
             (Self::Int32, Value::Number(number)) => number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),

@@ -232,11 +232,11 @@ fn checked(
     odata_type: &str,
     version: Version,
 ) -> Result<(Map<String, Value>, Vec<Secret>), ApiError> {
-    let uncovered = secrets::uncover(&mut properties);
+    let taken = secrets::take(&mut properties);
     if let Some(of) = Type::find(odata_type) {
         values::check(&mut properties, of, Path::Body, version)?;
     }
-    let secrets = secrets::hide(&mut properties, &uncovered)?;
+    let secrets = secrets::hide(&mut properties, taken)?;
     Ok((properties, secrets))
 }
 

@@ -14,7 +14,12 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::model::ConfigurationId;
-use crate::{config, error::ApiError};
+use crate::{
+    catalogue::{Primitive, Type, ValueType, values::TYPE},
+    config,
+    error::ApiError,
+    odata::links::Version,
+};
 
 /// What is read instead of a secret.
 pub const HIDDEN: &str = "****";
@@ -51,41 +56,53 @@ fn is_hidden(setting: &Map<String, Value>) -> bool {
     setting.get("value").is_some_and(|value| value == HIDDEN)
 }
 
-/// Puts a text of every type where `****` stands, so that the rest can be held
-/// to the catalogue; the places, for [`hide`].
-pub fn uncover(properties: &mut Map<String, Value>) -> Vec<usize> {
-    let hidden = settings(properties).filter(|(_, setting)| is_hidden(setting));
-    let uncovered = hidden.map(|(place, setting)| {
-        setting.insert("value".to_owned(), "".into());
-        place
-    });
-    uncovered.collect()
+/// Takes the values out that are marked or hidden, so that the rest can be held
+/// to the catalogue, whose refusals quote what is wrong. They come back with
+/// [`hide`].
+pub fn take(properties: &mut Map<String, Value>) -> Vec<(usize, Value)> {
+    let is_secret =
+        |setting: &Map<String, Value>| is_hidden(setting) || setting.get("isEncrypted") == Some(&Value::Bool(true));
+    let secret = settings(properties).filter(|(_, setting)| is_secret(setting));
+    secret
+        .filter_map(|(place, setting)| Some((place, std::mem::replace(setting.get_mut("value")?, "".into()))))
+        .collect()
 }
 
-/// Puts `****` in the places where it stood, and where a secret was sent; the
-/// secrets.
+/// Puts `****` in the places of what was taken; the secrets among it.
 ///
 /// # Errors
-/// 400 for a value that is marked and is no text.
-pub fn hide(properties: &mut Map<String, Value>, uncovered: &[usize]) -> Result<Vec<Secret>, ApiError> {
+/// 400 for a value that is not one of its setting; it is not quoted.
+pub fn hide(properties: &mut Map<String, Value>, mut taken: Vec<(usize, Value)>) -> Result<Vec<Secret>, ApiError> {
     let mut secrets = Vec::new();
     for (place, setting) in settings(properties) {
-        let is_marked = setting.get("isEncrypted") == Some(&Value::Bool(true));
-        if !is_marked && !uncovered.contains(&place) {
-            continue;
+        let Some((_, value)) = taken.iter_mut().find(|(of, _)| *of == place) else { continue };
+        let is_right = value == HIDDEN || primitive(setting).is_none_or(|of| of.read(value));
+        let Value::String(text) = value else { return Err(no_text(place)) };
+        if !is_right {
+            return Err(no_text(place));
         }
-        let Some(Value::String(value)) = setting.get_mut("value") else {
-            return Err(ApiError::model(format!(
-                "The value of 'omaSettings[{place}].value' cannot be encrypted, only a text can. Leave 'isEncrypted' out, or send it as false."
-            )));
-        };
-        let sent = std::mem::replace(value, HIDDEN.to_owned());
-        if !uncovered.contains(&place) {
+        if text != HIDDEN {
             setting.remove(REFERENCE);
-            secrets.push(Secret { place, text: sent.into() });
+            secrets.push(Secret { place, text: std::mem::take(text).into() });
         }
+        setting.insert("value".to_owned(), HIDDEN.into());
     }
     Ok(secrets)
+}
+
+/// Of what type the value of a setting is, where the catalogue has the setting.
+fn primitive(setting: &Map<String, Value>) -> Option<Primitive> {
+    let of = setting.get(TYPE).and_then(Value::as_str).and_then(Type::named)?;
+    match of.property("value", Version::Beta)?.value_type {
+        ValueType::Primitive(primitive) => Some(primitive),
+        _ => None,
+    }
+}
+
+fn no_text(place: usize) -> ApiError {
+    ApiError::model(format!(
+        "The value of 'omaSettings[{place}].value' cannot be encrypted: only a text can that its setting may hold. Send one, or 'isEncrypted' as false."
+    ))
 }
 
 /// Gives each hidden value of `changed` that does not say which secret it is

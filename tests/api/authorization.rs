@@ -13,7 +13,7 @@ use crate::{
 /// The table, as far as it says who may do what. A route that is not listed
 /// here fails the test, and one that is here is walked.
 const OWN: [&str; 3] = ["Token GET /", "Open GET /health/live", "Open GET /health/ready"];
-const GRAPH: [&str; 15] = [
+const GRAPH: [&str; 32] = [
     "Read GET /deviceManagement/deviceConfigurations",
     "ReadWrite POST /deviceManagement/deviceConfigurations",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}",
@@ -29,6 +29,23 @@ const GRAPH: [&str; 15] = [
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}",
     "ReadWrite PATCH /deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}",
     "ReadWrite DELETE /deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/deviceStatuses",
+    "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/deviceStatuses",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/deviceStatuses/{status}",
+    "ReadWrite PATCH /deviceManagement/deviceConfigurations/{configuration}/deviceStatuses/{status}",
+    "ReadWrite DELETE /deviceManagement/deviceConfigurations/{configuration}/deviceStatuses/{status}",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/userStatuses",
+    "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/userStatuses",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/userStatuses/{status}",
+    "ReadWrite PATCH /deviceManagement/deviceConfigurations/{configuration}/userStatuses/{status}",
+    "ReadWrite DELETE /deviceManagement/deviceConfigurations/{configuration}/userStatuses/{status}",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries",
+    "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries/{status}",
+    "ReadWrite PATCH /deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries/{status}",
+    "ReadWrite DELETE /deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries/{status}",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/deviceStatusOverview",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/userStatusOverview",
 ];
 
 fn listed(entries: &[routes::Entry]) -> Vec<String> {

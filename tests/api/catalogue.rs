@@ -59,7 +59,7 @@ fn right_one(property: &Property, version: Version, seed: usize) -> Value {
         }
         ValueType::Primitive(primitive) => match primitive {
             Primitive::Binary => ["AAEC", "AA==", ""][seed % 3].into(),
-            Primitive::Boolean => (seed % 2 == 0).into(),
+            Primitive::Boolean => seed.is_multiple_of(2).into(),
             Primitive::Date => "2026-02-28".into(),
             Primitive::DateTimeOffset => ["2026-03-01T06:00:00Z", "2026-03-01T06:00:00.1234567Z"][seed % 2].into(),
             Primitive::Int32 => {

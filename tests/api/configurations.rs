@@ -71,6 +71,24 @@ async fn the_samples_of_assign_are_accepted() {
 }
 
 #[actix_web::test]
+async fn the_samples_of_one_assignment_and_of_a_change_are_accepted() {
+    let app = App::start().await;
+    let samples = samples();
+    let sample = |number: &str| {
+        let (_, body) = samples.iter().find(|(name, _)| name.starts_with(number)).expect("a sample");
+        body.clone()
+    };
+    let configuration = format!("{CONFIGURATIONS}/{}", app.post(CONFIGURATIONS, &sample("01")).await.id());
+    let assigned = app.post(&format!("{configuration}/assignments"), &sample("25")).await;
+    assert_eq!(assigned.status, StatusCode::CREATED, "{}", assigned.text);
+    assert_holds(&assigned.json(), &sample("25"), "25");
+    let changed = app.patch(&configuration, &sample("27")).await;
+    assert_eq!(changed.status, StatusCode::OK, "{}", changed.text);
+    assert_holds(&changed.json(), &sample("27"), "27");
+    assert_eq!(changed.json()["displayName"], sample("01")["displayName"], "what is left out stays");
+}
+
+#[actix_web::test]
 async fn a_configuration_reads_as_graph_reads() {
     let app = App::start().await;
     let body = json!({"@odata.type": "microsoft.graph.iosCustomConfiguration", "displayName": "é", "payloadName": "p"});

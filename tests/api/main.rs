@@ -24,5 +24,6 @@ mod races;
 mod schema;
 mod secrets;
 mod service;
+mod statuses;
 mod tokens;
 mod transfer;

@@ -167,11 +167,23 @@ async fn without_a_key_or_for_a_number_a_secret_is_refused() {
         "{refusal}"
     );
     assert!(!refusal.contains("hunter2"));
-    let number = json!({"@odata.type": "#microsoft.graph.omaSettingInteger", "displayName": "n", "omaUri": "./n", "value": 1, "isEncrypted": true});
-    let mut with_number = body(PLAIN);
-    with_number["omaSettings"] = json!([number]);
-    let refusal = app.post(&beta(CONFIGURATIONS), &with_number).await.refusal();
-    assert!(refusal.contains("'omaSettings[0].value' cannot be encrypted, only a text can."), "{refusal}");
+    for (of, value) in [
+        ("Integer", json!(1)),
+        ("Integer", json!("hunter2")),
+        ("StringXml", json!("hunter2!")),
+        ("String", json!({"x": "hunter2"})),
+        ("Boolean", json!(true)),
+    ] {
+        let setting = json!({"@odata.type": format!("#microsoft.graph.omaSetting{of}"), "displayName": "n", "omaUri": "./n", "value": value, "isEncrypted": true});
+        let mut wrong = body(PLAIN);
+        wrong["omaSettings"] = json!([setting]);
+        let refusal = app.post(&beta(CONFIGURATIONS), &wrong).await.refusal();
+        assert!(
+            refusal.starts_with("400 ModelValidationFailure: ") && refusal.contains("omaSettings[0].value"),
+            "{refusal}"
+        );
+        assert!(!refusal.contains("hunter2"), "{refusal}");
+    }
     // On /v1.0 nothing can be marked, as in Graph.
     let refusal = app.post(CONFIGURATIONS, &body(PLAIN)).await.refusal();
     assert!(refusal.contains("The property 'isEncrypted' does not exist on type"), "{refusal}");
