@@ -27,7 +27,7 @@ pub async fn list(pool: Data<PgPool>, links: Links, configuration: Configuration
     let mut connection = pool.acquire().await?;
     let stored = sql::list(&mut connection, configuration).await?;
     if stored.is_empty() {
-        check_configuration(&mut connection, configuration).await?;
+        configurations::handlers::check(&mut connection, configuration).await?;
     }
     let context = links.context(format_args!("deviceManagement/deviceConfigurations('{configuration}')/assignments"));
     Ok(collection(&stored, &links, context))
@@ -74,7 +74,7 @@ async fn insert(
         if let Some(stored) = inserted.map_err(|error| ApiError::from_commit(error, path(configuration, id)))? {
             return Ok(stored);
         }
-        check_configuration(connection, configuration).await?;
+        configurations::handlers::check(connection, configuration).await?;
         match sql::find_anywhere(connection, id).await? {
             Some(stored) if stored.shows_as(&row, version) => return Ok(stored),
             Some(_) => {
@@ -219,14 +219,10 @@ fn path(configuration: ConfigurationId, id: AssignmentId) -> String {
     format!("{}/{id}", set_path(configuration))
 }
 
-async fn check_configuration(connection: &mut PgConnection, configuration: ConfigurationId) -> Result<(), ApiError> {
-    match configurations::sql::exists(connection, configuration).await? {
-        true => Ok(()),
-        false => Err(ConfigurationId::not_found(configuration)),
-    }
-}
-
 /// The 404 of a configuration that is not there, else of its assignment.
 async fn not_found(connection: &mut PgConnection, configuration: ConfigurationId, id: AssignmentId) -> ApiError {
-    check_configuration(connection, configuration).await.err().unwrap_or_else(|| AssignmentId::not_found(id))
+    configurations::handlers::check(connection, configuration)
+        .await
+        .err()
+        .unwrap_or_else(|| AssignmentId::not_found(id))
 }

@@ -162,6 +162,18 @@ pub async fn delete(pool: Data<PgPool>, id: ConfigurationId) -> Result<HttpRespo
     }
 }
 
+/// For what found nothing below a configuration: whether the configuration is
+/// there.
+///
+/// # Errors
+/// 404 when it is not.
+pub async fn check(connection: &mut PgConnection, id: ConfigurationId) -> Result<(), ApiError> {
+    match sql::exists(connection, id).await? {
+        true => Ok(()),
+        false => Err(ConfigurationId::not_found(id)),
+    }
+}
+
 /// `GET /deviceManagement/deviceConfigurations/{id}/getOmaSettingPlainTextValue(secretReferenceValueId='…')`
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfiguration-getomasettingplaintextvalue>
@@ -183,11 +195,13 @@ pub async fn plain_text(
             let answer = json!({"@odata.context": links.context("Edm.String"), "value": value.expose_secret()});
             Ok(HttpResponse::Ok().json(answer))
         }
-        _ if !sql::exists(&mut connection, id).await? => Err(ConfigurationId::not_found(id)),
-        _ => Err(ApiError::not_found(format!(
-            "The configuration has no secret '{}'. The settings of the configuration on /beta name those it has.",
-            excerpt(&reference)
-        ))),
+        _ => {
+            check(&mut connection, id).await?;
+            Err(ApiError::not_found(format!(
+                "The configuration has no secret '{}'. Its settings, read on /beta, name those it has.",
+                excerpt(&reference)
+            )))
+        }
     }
 }
 

@@ -33,7 +33,7 @@ pub async fn list(
     let mut connection = pool.acquire().await?;
     let rows = sql::list(&mut connection, kind, configuration).await?;
     if rows.is_empty() {
-        check_configuration(&mut connection, configuration).await?;
+        configurations::handlers::check(&mut connection, configuration).await?;
     }
     let stored: Vec<_> = rows.iter().map(|row| Status::of_row(kind, row)).collect::<Result<_, _>>()?;
     let value = stored.iter().map(|stored| stored.shown(links.version)).collect();
@@ -63,7 +63,7 @@ pub async fn create(
     let row = match inserted.map_err(|error| ApiError::from_commit(error, &path))? {
         Some(row) => row,
         None => {
-            check_configuration(&mut connection, configuration).await?;
+            configurations::handlers::check(&mut connection, configuration).await?;
             let stored = sql::find(&mut connection, kind, configuration, id).await?;
             let is_same =
                 |row: &serde_json::Value| Status::of_row(kind, row).is_ok_and(|stored| stored.changed(&sent) == stored);
@@ -154,14 +154,7 @@ fn path(kind: Kind, configuration: ConfigurationId, id: StatusId) -> String {
     format!("deviceManagement/deviceConfigurations/{configuration}/{}/{}", kind.segment(), id.0)
 }
 
-async fn check_configuration(connection: &mut PgConnection, configuration: ConfigurationId) -> Result<(), ApiError> {
-    match configurations::sql::exists(connection, configuration).await? {
-        true => Ok(()),
-        false => Err(ConfigurationId::not_found(configuration)),
-    }
-}
-
 /// The 404 of a configuration that is not there, else of its status.
 async fn not_found(connection: &mut PgConnection, configuration: ConfigurationId, id: StatusId) -> ApiError {
-    check_configuration(connection, configuration).await.err().unwrap_or_else(|| StatusId::not_found(id.0))
+    configurations::handlers::check(connection, configuration).await.err().unwrap_or_else(|| StatusId::not_found(id.0))
 }

@@ -3,12 +3,15 @@
 //! The three collections differ in their columns alone, and each column is a
 //! property of the catalogue under another spelling.
 
-use std::future::{Ready, ready};
+use std::{
+    borrow::Cow,
+    future::{Ready, ready},
+};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use anyhow::anyhow;
 use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
@@ -191,7 +194,8 @@ impl Status {
 
     /// As an element of a collection.
     pub fn shown(&self, version: Version) -> Shown<'_> {
-        Shown { status: self, context: None, version }
+        let properties = Cow::Borrowed(&self.properties);
+        Shown { context: None, type_name: self.kind.type_name(), id: self.id, properties, version }
     }
 
     /// As the whole answer.
@@ -206,24 +210,25 @@ pub fn context(kind: Kind, configuration: ConfigurationId) -> String {
     format!("deviceManagement/deviceConfigurations('{configuration}')/{}", kind.segment())
 }
 
-/// A status as an answer shows it.
+/// A status or an overview as an answer shows it.
 pub struct Shown<'a> {
-    status: &'a Status,
     context: Option<String>,
+    type_name: &'static str,
+    id: Uuid,
+    properties: Cow<'a, Map<String, Value>>,
     version: Version,
 }
 
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Status { kind, id, properties } = self.status;
         let mut map = serializer.serialize_map(None)?;
         if let Some(context) = &self.context {
             map.serialize_entry("@odata.context", context)?;
         }
-        map.serialize_entry(TYPE, &format_args!("#{NAMESPACE}.{}", kind.type_name()))?;
-        map.serialize_entry("id", id)?;
-        if let Some(of) = Type::find(kind.type_name()) {
-            reading::write(&mut map, of, properties, &["id"], self.version)?;
+        map.serialize_entry(TYPE, &format_args!("#{NAMESPACE}.{}", self.type_name))?;
+        map.serialize_entry("id", &self.id)?;
+        if let Some(of) = Type::find(self.type_name) {
+            reading::write(&mut map, of, &self.properties, &["id"], self.version)?;
         }
         map.end()
     }
@@ -270,28 +275,27 @@ impl OverviewKind {
     }
 
     /// The overview as the whole answer.
-    pub fn shown(self, configuration: ConfigurationId, overview: &Overview, links: &Links) -> Value {
+    pub fn shown(self, configuration: ConfigurationId, overview: &Overview, links: &Links) -> Shown<'static> {
         let (segment, type_name) = self.names();
         let fragment = format!("deviceManagement/deviceConfigurations('{configuration}')/{segment}/$entity");
-        let mut shown = json!({
-            "@odata.context": links.context(fragment),
-            TYPE: format!("#{NAMESPACE}.{type_name}"),
-            "id": configuration.to_string(),
-            "configurationVersion": overview.version,
-            "errorCount": overview.error,
-            "failedCount": overview.failed,
-            "lastUpdateDateTime": overview.last_update_date_time.format(&Rfc3339).unwrap_or_default(),
-            "notApplicableCount": overview.not_applicable,
-            "pendingCount": overview.pending,
-            "successCount": overview.success,
-        });
-        if links.version == Version::Beta {
-            shown["conflictCount"] = overview.conflict.into();
-            if self == Self::Device {
-                shown["notApplicablePlatformCount"] = 0.into();
-            }
+        let properties = [
+            ("configurationVersion", overview.version.into()),
+            ("errorCount", overview.error.into()),
+            ("failedCount", overview.failed.into()),
+            ("lastUpdateDateTime", overview.last_update_date_time.format(&Rfc3339).unwrap_or_default().into()),
+            ("notApplicableCount", overview.not_applicable.into()),
+            ("pendingCount", overview.pending.into()),
+            ("successCount", overview.success.into()),
+            ("conflictCount", overview.conflict.into()),
+        ];
+        let properties = properties.map(|(name, value): (_, Value)| (name.to_owned(), value)).into_iter().collect();
+        Shown {
+            context: Some(links.context(fragment)),
+            type_name,
+            id: configuration.0,
+            properties: Cow::Owned(properties),
+            version: links.version,
         }
-        shown
     }
 }
 
