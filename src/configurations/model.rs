@@ -151,8 +151,9 @@ impl NewConfiguration {
     /// version that it was asked on; secrets are not compared.
     pub fn made(&self, stored: &Configuration, version: Version) -> bool {
         let mut properties = self.properties.0.clone();
-        secrets::carry_over(&stored.properties, &mut properties);
-        self.odata_type == stored.odata_type
+        let unknown = secrets::carry_over(&stored.properties, &mut properties);
+        unknown.is_none()
+            && self.odata_type == stored.odata_type
             && self.display_name == stored.display_name
             && self.description == stored.description
             && read_alike(&self.odata_type, &properties, &stored.properties, version)
@@ -186,7 +187,12 @@ impl ConfigurationPatch {
             )));
         }
         let (mut properties, secrets) = checked(self.properties, &stored.odata_type, self.version)?;
-        secrets::carry_over(&stored.properties, &mut properties);
+        if let Some(place) = secrets::carry_over(&stored.properties, &mut properties) {
+            return Err(ApiError::model(format!(
+                "The value of 'omaSettings[{place}].value' is '{}', and the configuration has no secret of its 'omaUri' that it could mean. Send the value itself.",
+                secrets::HIDDEN
+            )));
+        }
         let mut changed = stored.clone();
         changed.display_name = self.display_name.unwrap_or(changed.display_name);
         changed.description = self.description.unwrap_or(changed.description);

@@ -106,26 +106,31 @@ fn no_text(place: usize) -> ApiError {
 }
 
 /// Gives each hidden value of `changed` that does not say which secret it is
-/// that of the stored setting with the same URI: on `/v1.0` nobody can say it.
-pub fn carry_over(stored: &Map<String, Value>, changed: &mut Map<String, Value>) {
-    let stored = stored.get("omaSettings").and_then(Value::as_array);
-    let is_of = |uri: Option<&Value>| {
-        stored
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_object)
-            .find(|stored| is_hidden(stored) && stored.get("omaUri") == uri)
-    };
-    for (_, setting) in settings(changed) {
-        if !is_hidden(setting) || setting.contains_key(REFERENCE) {
+/// that of a stored setting with the same URI: on `/v1.0` nobody can say it.
+/// The place of one for which there is none, although there are secrets.
+pub fn carry_over(stored: &Map<String, Value>, changed: &mut Map<String, Value>) -> Option<usize> {
+    let all = stored.get("omaSettings").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object);
+    let mut secrets: Vec<_> = all.filter(|setting| is_hidden(setting)).collect();
+    let are_named = secrets.iter().any(|secret| secret.contains_key(REFERENCE));
+    let said: Vec<_> = references(changed).into_iter().map(|(_, reference)| reference).collect();
+    secrets.retain(|secret| !secret.get(REFERENCE).is_some_and(|of| said.iter().any(|said| of == said)));
+    let mut unknown = None;
+    for (place, setting) in settings(changed) {
+        if !is_hidden(setting) || setting.get(REFERENCE).is_some_and(Value::is_string) {
             continue;
         }
-        if let Some(secret) = is_of(setting.get("omaUri")) {
-            for name in ["isEncrypted", REFERENCE] {
-                secret.get(name).map(|value| setting.insert(name.to_owned(), value.clone()));
+        // One for each: a URI may stand twice.
+        match secrets.iter().position(|secret| secret.get("omaUri") == setting.get("omaUri")) {
+            Some(at) => {
+                let secret = secrets.remove(at);
+                for name in ["isEncrypted", REFERENCE] {
+                    secret.get(name).map(|value| setting.insert(name.to_owned(), value.clone()));
+                }
             }
+            None => unknown = unknown.or(are_named.then_some(place)),
         }
     }
+    unknown
 }
 
 /// The names of the secrets that are hidden in `properties`, with their places.

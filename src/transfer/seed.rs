@@ -12,7 +12,7 @@ use crate::{
         self,
         model::{Assignment, AssignmentId, NewAssignment},
     },
-    configurations::{self, model::ConfigurationId},
+    configurations::{self, model::ConfigurationId, secrets},
     odata::links::Version,
 };
 
@@ -111,6 +111,8 @@ async fn write(connection: &mut PgConnection, seeded: &Seeded) -> anyhow::Result
                     properties: seeded.new.properties.clone(),
                     ..stored
                 };
+                let kept: Vec<_> = secrets::references(&changed.properties).into_iter().map(|(_, kept)| kept).collect();
+                configurations::sql::replace_secrets(connection, id, &kept, &[]).await?;
                 configurations::sql::update(connection, &changed, None).await?;
                 Change::Changed
             }

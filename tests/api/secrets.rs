@@ -124,6 +124,33 @@ async fn what_is_read_can_be_sent_back_and_the_secret_stays() {
 }
 
 #[actix_web::test]
+async fn a_uri_that_stands_twice_keeps_both_secrets_and_one_that_is_new_has_none() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start_on(database(true).await, with_key).await;
+    let mut twice = body("first");
+    twice["omaSettings"][0] = twice["omaSettings"][1].clone();
+    twice["omaSettings"][1]["value"] = "second".into();
+    let one = format!("{CONFIGURATIONS}/{}", app.post(&beta(CONFIGURATIONS), &twice).await.id());
+    let mut changed = app.get(&one).await.json();
+    changed["description"] = "changed".into();
+    assert_eq!(app.patch(&one, &changed).await.json()["version"], 2);
+    assert_eq!((plain(&app, &one, 0).await, plain(&app, &one, 1).await), (json!("first"), json!("second")));
+    changed["omaSettings"][1]["omaUri"] = "./new".into();
+    let refusal = app.patch(&one, &changed).await.refusal();
+    assert!(
+        refusal.starts_with("400 ModelValidationFailure: The value of 'omaSettings[1].value' is '****', and"),
+        "{refusal}"
+    );
+    // On /beta the reference says which one is meant, whatever its URI.
+    let mut renamed = app.get(&beta(&one)).await.json();
+    renamed["omaSettings"][1]["omaUri"] = "./new".into();
+    assert_eq!(app.patch(&beta(&one), &renamed).await.json()["version"], 3);
+    assert_eq!((plain(&app, &one, 0).await, plain(&app, &one, 1).await), (json!("first"), json!("second")));
+}
+
+#[actix_web::test]
 async fn a_secret_is_replaced_and_a_create_sent_again_is_known() {
     if is_remote() {
         return;
