@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::sql::Overview;
 use crate::{
     catalogue::{
-        self, NAMESPACE, Type, reading,
+        self, NAMESPACE, Primitive, Type, ValueType, reading,
         values::{self, Path, TYPE},
     },
     configurations::model::ConfigurationId,
@@ -169,7 +169,15 @@ impl Status {
 
     /// The row, a member for each column.
     pub fn row(&self, configuration: ConfigurationId) -> Value {
-        let columns = self.properties.iter().map(|(name, value)| (column(name), stored(value)));
+        let of = Type::find(self.kind.type_name());
+        let property = |name: &str| of.and_then(|of| of.property(name, Version::Beta));
+        let is_time = |name: &str| {
+            property(name).is_some_and(|of| matches!(of.value_type, ValueType::Primitive(Primitive::DateTimeOffset)))
+        };
+        let columns = self
+            .properties
+            .iter()
+            .map(|(name, value)| (column(name), if is_time(name) { in_microseconds(value) } else { value.clone() }));
         let mut row: Map<_, _> = columns.collect();
         row.insert("id".to_owned(), self.id.to_string().into());
         row.insert("device_configuration_id".to_owned(), configuration.to_string().into());
@@ -248,12 +256,10 @@ fn column(property: &str) -> String {
 
 /// PostgreSQL keeps microseconds and would round the last of 9999 up to a year
 /// that has five digits.
-fn stored(value: &Value) -> Value {
-    match value.as_str().and_then(|text| text.strip_suffix('Z')?.split_once('.')) {
-        Some((seconds, fraction)) if fraction.len() == 7 && fraction.bytes().all(|digit| digit.is_ascii_digit()) => {
-            format!("{seconds}.{}Z", &fraction[..6]).into()
-        }
-        _ => value.clone(),
+fn in_microseconds(time: &Value) -> Value {
+    match time.as_str().and_then(|text| text.strip_suffix('Z')?.split_once('.')) {
+        Some((seconds, fraction)) if fraction.len() == 7 => format!("{seconds}.{}Z", &fraction[..6]).into(),
+        _ => time.clone(),
     }
 }
 

@@ -23,7 +23,7 @@ fn full() -> [(&'static str, Value, Value); 3] {
         (
             "userStatuses",
             json!({
-                "userDisplayName": "A", "devicesCount": 7, "status": "remediated",
+                "userDisplayName": "a.1234567Z", "devicesCount": 7, "status": "remediated",
                 "lastReportedDateTime": "2026-11-24T12:00:00Z", "userPrincipalName": "a@b.example",
             }),
             json!({}),
