@@ -189,7 +189,7 @@ impl ConfigurationPatch {
         let (mut properties, secrets) = checked(self.properties, &stored.odata_type, self.version)?;
         if let Some(place) = secrets::carry_over(&stored.properties, &mut properties) {
             return Err(ApiError::model(format!(
-                "The value of 'omaSettings[{place}].value' is '{}', and the configuration has no secret of its 'omaUri' that it could mean. Send the value itself.",
+                "The value of 'omaSettings[{place}].value' is '{}' and there is no secret of its 'omaUri' that it could mean, or it is new and the setting is encrypted. Send the value itself, on /beta, with 'isEncrypted'.",
                 secrets::HIDDEN
             )));
         }

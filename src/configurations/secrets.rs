@@ -107,7 +107,8 @@ fn no_text(place: usize) -> ApiError {
 
 /// Gives each hidden value of `changed` that does not say which secret it is
 /// that of a stored setting with the same URI: on `/v1.0` nobody can say it.
-/// The place of one for which there is none, although there are secrets.
+/// The place of one for which there is none, although there are secrets, or of
+/// a new text for a secret that does not say whether it is one.
 pub fn carry_over(stored: &Map<String, Value>, changed: &mut Map<String, Value>) -> Option<usize> {
     let all = stored.get("omaSettings").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object);
     let mut secrets: Vec<_> = all.filter(|setting| is_hidden(setting)).collect();
@@ -116,6 +117,13 @@ pub fn carry_over(stored: &Map<String, Value>, changed: &mut Map<String, Value>)
     secrets.retain(|secret| !secret.get(REFERENCE).is_some_and(|of| said.iter().any(|said| of == said)));
     let mut unknown = None;
     for (place, setting) in settings(changed) {
+        if !is_hidden(setting) && !setting.contains_key("isEncrypted") {
+            // A new text for what is encrypted is not stored in the clear.
+            let is_secret = secrets
+                .iter()
+                .any(|secret| secret.contains_key(REFERENCE) && secret.get("omaUri") == setting.get("omaUri"));
+            unknown = unknown.or(is_secret.then_some(place));
+        }
         if !is_hidden(setting) || setting.get(REFERENCE).is_some_and(Value::is_string) {
             continue;
         }

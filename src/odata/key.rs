@@ -48,7 +48,7 @@ pub fn function_argument(arguments: &str, name: &str) -> Result<String, ApiError
     let argument = arguments.trim().strip_prefix(name).and_then(|rest| rest.trim_start().strip_prefix('='));
     let text = argument.and_then(|text| text.trim().strip_prefix('\'')?.strip_suffix('\''));
     // A quote inside is written twice.
-    match text.filter(|text| !text.replace("''", "").contains('\'')) {
+    match text.filter(|text| !text.replace("''", "").contains(['\'', '\0'])) {
         Some(text) => Ok(text.replace("''", "'")),
         None => Err(ApiError::bad_request(format!(
             "The parameters '{}' cannot be read. Write ({name}='…').",

@@ -8,7 +8,7 @@ use devicegraph::{
 use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::harness::{App, CONFIGURATIONS, beta};
+use crate::harness::{App, CONFIGURATIONS, beta, is_remote};
 
 /// What the service sets by itself, the name, and what makes a value a secret.
 const COMPUTED: [&str; 8] = [
@@ -229,5 +229,7 @@ async fn every_wrong_value_is_refused_with_its_place() {
         );
     }
     assert!(refused > 3000, "{refused}");
-    assert_eq!(app.get(CONFIGURATIONS).await.json()["value"], json!([]), "nothing was written");
+    if !is_remote() {
+        assert_eq!(app.get(CONFIGURATIONS).await.json()["value"], json!([]), "nothing was written");
+    }
 }

@@ -72,6 +72,7 @@ async fn a_secret_is_stored_encrypted_and_only_given_out_by_name() {
         ("secretReferenceValueId='it''s'", "404 ResourceNotFound: The configuration has no secret 'it's'."),
         ("secretReferenceValueId=x", "400 BadRequest: The parameters 'secretReferenceValueId=x' cannot be read."),
         ("secretReferenceValueId='it's'", "400 BadRequest: "),
+        ("secretReferenceValueId='%00'", "400 BadRequest: "),
         ("x='x'", "400 BadRequest: The parameters 'x='x'' cannot be read."),
     ] {
         let said = app.get(&function(arguments)).await.refusal();
@@ -140,9 +141,13 @@ async fn a_uri_that_stands_twice_keeps_both_secrets_and_one_that_is_new_has_none
     changed["omaSettings"][1]["omaUri"] = "./new".into();
     let refusal = app.patch(&one, &changed).await.refusal();
     assert!(
-        refusal.starts_with("400 ModelValidationFailure: The value of 'omaSettings[1].value' is '****', and"),
+        refusal.starts_with("400 ModelValidationFailure: The value of 'omaSettings[1].value' is '****' and"),
         "{refusal}"
     );
+    // Nor does a new text for an encrypted setting end in the clear.
+    let mut clear = app.get(&one).await.json();
+    clear["omaSettings"][0]["value"] = "in the clear".into();
+    assert_eq!(app.patch(&one, &clear).await.status, StatusCode::BAD_REQUEST);
     // On /beta the reference says which one is meant, whatever its URI.
     let mut renamed = app.get(&beta(&one)).await.json();
     renamed["omaSettings"][1]["omaUri"] = "./new".into();
