@@ -136,10 +136,7 @@ impl Keys {
             let reading = readings.borrow_and_update();
             (reading.keys.clone(), reading.rest)
         };
-        if keys.of(id).next().is_some() {
-            return keys;
-        }
-        if rest > Instant::now() {
+        if keys.of(id).next().is_some() || rest > Instant::now() {
             return keys;
         }
         self.asked.notify_one();

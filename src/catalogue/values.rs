@@ -121,7 +121,11 @@ impl Property {
 }
 
 fn mismatch(value: &Value, expected: &str, path: Path<'_>) -> ApiError {
-    let literal = excerpt(&value.to_string());
+    // What is inside of it may not be for a message.
+    let literal = match value {
+        Value::Array(_) | Value::Object(_) => json::kind(value).to_owned(),
+        other => excerpt(&other.to_string()),
+    };
     ApiError::model(format!(
         "Cannot convert the literal '{literal}' to the expected type '{expected}' for the member '{path}'."
     ))

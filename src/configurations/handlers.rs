@@ -53,7 +53,7 @@ pub async fn create(
     let mut new = NewConfiguration::parse(body.members(TYPE))?;
     let id = ConfigurationId(new.id.unwrap_or_else(Uuid::now_v7));
     let mut connection = pool.acquire().await?;
-    let copied = copied_secrets(&mut connection, &vault, id, &new.properties).await?;
+    let (copied, _) = copied_secrets(&mut connection, &vault, id, &mut new.properties).await?;
     new.secrets.extend(copied);
     let mut properties = new.properties.clone();
     let sealed = vault.seal(id, &mut properties, &new.secrets)?;
@@ -77,23 +77,33 @@ pub async fn create(
 }
 
 /// The secrets that `properties` hides under the names of another configuration,
-/// from which they were read: the copy gets its own.
+/// from which they were read: the copy gets its own. And the place of one that
+/// is hidden under a name of this configuration and is not there.
 async fn copied_secrets(
     connection: &mut PgConnection,
     vault: &Vault,
     id: ConfigurationId,
-    properties: &Map<String, Value>,
-) -> Result<Vec<Secret>, ApiError> {
-    let mut secrets = Vec::new();
-    for (place, reference) in secrets::references(properties) {
-        match sql::find_secret(connection, &reference).await? {
-            Some((owner, stored)) if owner != id => {
-                secrets.push(Secret { place, text: vault.open(&reference, &stored)? })
+    properties: &mut Map<String, Value>,
+) -> Result<(Vec<Secret>, Option<usize>), ApiError> {
+    let (mut copied, mut gone) = (Vec::new(), None);
+    let named = secrets::references(properties);
+    if named.is_empty() {
+        return Ok((copied, gone));
+    }
+    let references: Vec<_> = named.iter().map(|(_, reference)| reference.clone()).collect();
+    let all = sql::find_secrets(connection, &references).await?;
+    let own = id.to_string();
+    for (place, reference) in named {
+        match all.iter().find(|secret| secret.reference == reference) {
+            Some(secret) if secret.device_configuration_id != id.0 => {
+                secrets::rename(properties, place);
+                copied.push(Secret { place, text: vault.open(secret)? });
             }
+            None if reference.split('_').nth(1) == Some(&own) => gone = gone.or(Some(place)),
             _ => {}
         }
     }
-    Ok(secrets)
+    Ok((copied, gone))
 }
 
 /// Whether the secrets of a create are those that are stored.
@@ -103,11 +113,16 @@ async fn has_secrets(
     stored: &Configuration,
     new: &NewConfiguration,
 ) -> Result<bool, ApiError> {
-    let references = secrets::references(&stored.properties);
+    if new.secrets.is_empty() {
+        return Ok(true);
+    }
+    let named = secrets::references(&stored.properties);
+    let references: Vec<_> = named.iter().map(|(_, reference)| reference.clone()).collect();
+    let all = sql::find_secrets(connection, &references).await?;
     for Secret { place, text } in &new.secrets {
-        let Some((_, reference)) = references.iter().find(|(of, _)| of == place) else { return Ok(false) };
-        let Some((_, sealed)) = sql::find_secret(connection, reference).await? else { return Ok(false) };
-        if vault.open(reference, &sealed)?.expose_secret() != text.expose_secret() {
+        let reference = named.iter().find(|(at, _)| at == place).map(|(_, reference)| reference);
+        let Some(secret) = all.iter().find(|secret| Some(&secret.reference) == reference) else { return Ok(false) };
+        if vault.open(secret)?.expose_secret() != text.expose_secret() {
             return Ok(false);
         }
     }
@@ -124,6 +139,9 @@ pub async fn get(pool: Data<PgPool>, links: Links, id: ConfigurationId) -> Resul
 /// `PATCH /deviceManagement/deviceConfigurations/{id}`
 ///
 /// A patch that changes nothing is accepted and does not raise the version.
+///
+/// # Errors
+/// 409 when it names a secret that has been replaced meanwhile.
 pub async fn update(
     pool: Data<PgPool>,
     caller: Caller,
@@ -138,7 +156,13 @@ pub async fn update(
     let stored = sql::find_for_update(&mut transaction, id).await?;
     let mut stored = stored.ok_or_else(|| ConfigurationId::not_found(id))?;
     let (mut changed, mut secrets) = patch.apply(&stored)?;
-    secrets.extend(copied_secrets(&mut transaction, &vault, id, &changed.properties).await?);
+    let (copied, gone) = copied_secrets(&mut transaction, &vault, id, &mut changed.properties).await?;
+    if let Some(place) = gone {
+        return Err(ApiError::conflict(format!(
+            "The secret that 'omaSettings[{place}].secretReferenceValueId' names has been replaced. Read the configuration again, or send the value itself."
+        )));
+    }
+    secrets.extend(copied);
     if !secrets.is_empty() || !changed.reads_as(&stored) {
         let sealed = vault.seal(id, &mut changed.properties, &secrets)?;
         if !sealed.is_empty() || !secrets::references(&stored.properties).is_empty() {
@@ -189,9 +213,9 @@ pub async fn plain_text(
 ) -> Result<HttpResponse, ApiError> {
     let reference = key::function_argument(&arguments.1, "secretReferenceValueId")?;
     let mut connection = pool.acquire().await?;
-    match sql::find_secret(&mut connection, &reference).await? {
-        Some((owner, sealed)) if owner == id => {
-            let value = vault.open(&reference, &sealed)?;
+    match sql::find_secrets(&mut connection, std::slice::from_ref(&reference)).await?.pop() {
+        Some(secret) if secret.device_configuration_id == id.0 => {
+            let value = vault.open(&secret)?;
             let answer = json!({"@odata.context": links.context("Edm.String"), "value": value.expose_secret()});
             Ok(HttpResponse::Ok().json(answer))
         }

@@ -231,15 +231,20 @@ fn own_properties(mut members: Members) -> Result<Map<String, Value>, ApiError> 
     members.rest()
 }
 
-/// The properties held to a type, or as they are where the catalogue lacks it,
-/// and the secrets among them.
+/// The type of a configuration. One that the catalogue lacks has the properties
+/// of its base, and others that nobody knows.
+fn type_of(odata_type: &str) -> Option<&'static Type> {
+    Type::find(odata_type).or_else(|| Type::find(TYPE))
+}
+
+/// The properties held to their type, and the secrets among them.
 fn checked(
     mut properties: Map<String, Value>,
     odata_type: &str,
     version: Version,
 ) -> Result<(Map<String, Value>, Vec<Secret>), ApiError> {
     let taken = secrets::take(&mut properties);
-    if let Some(of) = Type::find(odata_type) {
+    if let Some(of) = type_of(odata_type) {
         values::check(&mut properties, of, Path::Body, version)?;
     }
     let secrets = secrets::hide(&mut properties, taken)?;
@@ -247,7 +252,7 @@ fn checked(
 }
 
 fn read_alike(odata_type: &str, one: &Map<String, Value>, other: &Map<String, Value>, version: Version) -> bool {
-    one == other || Type::find(odata_type).is_some_and(|of| reading::read_alike(of, one, other, version))
+    one == other || type_of(odata_type).is_some_and(|of| reading::read_alike(of, one, other, version))
 }
 
 /// What has a column of its own, and what is the same for all.
@@ -302,9 +307,7 @@ impl Serialize for Shown<'_> {
         if version == Version::Beta {
             map.serialize_entry("supportsScopeTags", &true)?;
         }
-        // A type that the catalogue lacks has the properties of its base, and others that nobody knows.
-        let of = Type::find(&stored.odata_type).or_else(|| Type::find(TYPE));
-        if let Some(of) = of {
+        if let Some(of) = type_of(&stored.odata_type) {
             reading::write(&mut map, of, &stored.properties, &WRITTEN, version)?;
         }
         map.end()

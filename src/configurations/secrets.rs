@@ -42,6 +42,16 @@ pub struct Sealed {
     pub ciphertext: Vec<u8>,
 }
 
+/// A secret as it was stored, and whose it is.
+pub struct StoredSecret {
+    /// Its `secretReferenceValueId`.
+    pub reference: String,
+    /// The configuration that it is of.
+    pub device_configuration_id: Uuid,
+    /// Nonce, ciphertext and tag.
+    pub ciphertext: Vec<u8>,
+}
+
 fn settings(properties: &mut Map<String, Value>) -> impl Iterator<Item = (usize, &mut Map<String, Value>)> {
     let settings = properties.get_mut("omaSettings").and_then(Value::as_array_mut);
     settings
@@ -71,11 +81,20 @@ pub fn take(properties: &mut Map<String, Value>) -> Vec<(usize, Value)> {
 /// Puts `****` in the places of what was taken; the secrets among it.
 ///
 /// # Errors
-/// 400 for a value that is not one of its setting; it is not quoted.
+/// 400 for a value that is not one of its setting, and for a mark that is none
+/// or has no value; nothing is quoted.
 pub fn hide(properties: &mut Map<String, Value>, mut taken: Vec<(usize, Value)>) -> Result<Vec<Secret>, ApiError> {
+    if properties.get("omaSettings").is_some_and(|settings| !settings.is_array() && !settings.is_null()) {
+        return Err(ApiError::model("The member 'omaSettings' must be an array of settings."));
+    }
     let mut secrets = Vec::new();
     for (place, setting) in settings(properties) {
-        let Some((_, value)) = taken.iter_mut().find(|(of, _)| *of == place) else { continue };
+        let Some((_, value)) = taken.iter_mut().find(|(of, _)| *of == place) else {
+            match setting.get("isEncrypted") {
+                None | Some(Value::Bool(false)) => continue,
+                Some(_) => return Err(no_text(place)),
+            }
+        };
         let is_right = value == HIDDEN || primitive(setting).is_none_or(|of| of.read(value));
         let Value::String(text) = value else { return Err(no_text(place)) };
         if !is_right {
@@ -101,7 +120,7 @@ fn primitive(setting: &Map<String, Value>) -> Option<Primitive> {
 
 fn no_text(place: usize) -> ApiError {
     ApiError::model(format!(
-        "The value of 'omaSettings[{place}].value' cannot be encrypted: only a text can that its setting may hold. Send one, or 'isEncrypted' as false."
+        "The value of 'omaSettings[{place}].value' cannot be encrypted: only a text can that its setting may hold, beside 'isEncrypted' as true. Send one, or 'isEncrypted' as false."
     ))
 }
 
@@ -149,6 +168,13 @@ pub fn references(properties: &Map<String, Value>) -> Vec<(usize, String)> {
     hidden.filter_map(|(place, setting)| Some((place, setting.get(REFERENCE)?.as_str()?.to_owned()))).collect()
 }
 
+/// Takes the name off a setting whose secret gets another one.
+pub fn rename(properties: &mut Map<String, Value>, place: usize) {
+    if let Some((_, setting)) = settings(properties).find(|(at, _)| *at == place) {
+        setting.remove(REFERENCE);
+    }
+}
+
 /// The key of the settings; secrets are refused where there is none.
 pub struct Vault(Option<RandomizedNonceKey>);
 
@@ -186,11 +212,9 @@ impl Vault {
             let nonce = key.seal_in_place_append_tag(Aad::from(&reference), &mut ciphertext);
             let nonce = nonce.map_err(|_| ApiError::internal(anyhow!("a secret could not be encrypted")))?;
             ciphertext.splice(0..0, nonce.as_ref().iter().copied());
-            for (at, setting) in settings(properties) {
-                if at == place {
-                    setting.insert("isEncrypted".to_owned(), true.into());
-                    setting.insert(REFERENCE.to_owned(), reference.clone().into());
-                }
+            if let Some((_, setting)) = settings(properties).find(|(at, _)| *at == place) {
+                setting.insert("isEncrypted".to_owned(), true.into());
+                setting.insert(REFERENCE.to_owned(), reference.clone().into());
             }
             sealed.push(Sealed { reference, ciphertext });
         }
@@ -201,7 +225,8 @@ impl Vault {
     ///
     /// # Errors
     /// 500 when the key is not the one it was encrypted with.
-    pub fn open(&self, reference: &str, stored: &[u8]) -> Result<SecretString, ApiError> {
+    pub fn open(&self, stored: &StoredSecret) -> Result<SecretString, ApiError> {
+        let StoredSecret { reference, ciphertext: stored, .. } = stored;
         let opened = || {
             let key = self.0.as_ref().context("secrets.key is not set, and there are secrets")?;
             let (nonce, ciphertext) = stored.split_at_checked(NONCE_LEN).context("a secret is cut short")?;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     model::{Configuration, ConfigurationId, NewConfiguration},
-    secrets::Sealed,
+    secrets::{Sealed, StoredSecret},
 };
 
 /// Inserts a configuration in the name of `by`, with its secrets; `None` when
@@ -57,16 +57,16 @@ fn columns(secrets: &[Sealed]) -> (Vec<&str>, Vec<&[u8]>) {
     secrets.iter().map(|secret| (secret.reference.as_str(), secret.ciphertext.as_slice())).unzip()
 }
 
-/// A secret of whatever configuration, and whose it is.
-pub async fn find_secret(
-    connection: &mut PgConnection,
-    reference: &str,
-) -> sqlx::Result<Option<(ConfigurationId, Vec<u8>)>> {
-    let row = sqlx::query!(
-        "SELECT device_configuration_id, ciphertext FROM device_configuration_secrets WHERE reference = $1",
-        reference,
-    );
-    Ok(row.fetch_optional(connection).await?.map(|row| (ConfigurationId(row.device_configuration_id), row.ciphertext)))
+/// The secrets of these names, of whatever configurations.
+pub async fn find_secrets(connection: &mut PgConnection, references: &[String]) -> sqlx::Result<Vec<StoredSecret>> {
+    sqlx::query_as!(
+        StoredSecret,
+        "SELECT reference, device_configuration_id, ciphertext FROM device_configuration_secrets
+         WHERE reference = ANY ($1)",
+        references,
+    )
+    .fetch_all(connection)
+    .await
 }
 
 /// Makes the secrets of a configuration those of `kept` that it has, and `new`.

@@ -71,6 +71,26 @@ async fn the_samples_of_assign_are_accepted() {
 }
 
 #[actix_web::test]
+async fn a_type_that_the_catalogue_lacks_is_held_to_its_base() {
+    let app = App::start().await;
+    let collection = beta(CONFIGURATIONS);
+    let body = |changes: Value| {
+        let mut body = json!({"@odata.type": "#microsoft.graph.windowsKioskConfiguration", "displayName": "a", "kioskMode": {"x": 1}});
+        body.as_object_mut().expect("an object").extend(changes.as_object().expect("members").clone());
+        body
+    };
+    let refusal = app.post(&collection, &body(json!({"roleScopeTagIds": 5}))).await.refusal();
+    assert!(refusal.contains("for the member 'roleScopeTagIds'"), "{refusal}");
+    let created = app.post(&collection, &body(json!({}))).await;
+    let one = format!("{collection}/{}", created.id());
+    let again = app.post(&collection, &created.json()).await;
+    assert_eq!((again.status, &again.text), (StatusCode::CREATED, &created.text));
+    assert_eq!(app.patch(&one, &created.json()).await.text, created.text);
+    let refusal = app.patch(&one.replacen("/beta", "/v1.0", 1), &json!({"whatever": 1})).await.refusal();
+    assert!(refusal.starts_with("400 ModelValidationFailure: The property 'whatever' does not exist"), "{refusal}");
+}
+
+#[actix_web::test]
 async fn the_samples_of_one_assignment_and_of_a_change_are_accepted() {
     let app = App::start().await;
     let samples = samples();

@@ -156,6 +156,32 @@ async fn a_uri_that_stands_twice_keeps_both_secrets_and_one_that_is_new_has_none
 }
 
 #[actix_web::test]
+async fn a_patch_that_names_a_replaced_secret_is_refused_and_the_new_one_stays() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start_on(database(true).await, with_key).await;
+    let one = format!("{CONFIGURATIONS}/{}", app.post(&beta(CONFIGURATIONS), &body("old")).await.id());
+    let stale = app.get(&beta(&one)).await.json();
+    let replace = json!({"omaSettings": body("new")["omaSettings"]});
+    assert_eq!(app.patch(&beta(&one), &replace).await.status, StatusCode::OK);
+    let refusal = app.patch(&beta(&one), &stale).await.refusal();
+    assert!(
+        refusal.starts_with(
+            "409 Conflict: The secret that 'omaSettings[1].secretReferenceValueId' names has been replaced."
+        ),
+        "{refusal}"
+    );
+    assert_eq!(plain(&app, &one, 1).await, json!("new"));
+    // Nor is a copy of it another one when it is sent again.
+    let mut copy = app.get(&beta(&one)).await.json();
+    copy["id"] = uuid::Uuid::new_v4().to_string().into();
+    let first = app.post(&beta(CONFIGURATIONS), &copy).await;
+    let again = app.post(&beta(CONFIGURATIONS), &copy).await;
+    assert_eq!((again.status, &again.text), (StatusCode::CREATED, &first.text));
+}
+
+#[actix_web::test]
 async fn a_secret_is_replaced_and_a_create_sent_again_is_known() {
     if is_remote() {
         return;
@@ -215,6 +241,18 @@ async fn without_a_key_or_for_a_number_a_secret_is_refused() {
             "{refusal}"
         );
         assert!(!refusal.contains("hunter2"), "{refusal}");
+    }
+    for settings in [
+        json!({"value": "hunter2", "isEncrypted": true}),
+        json!([{"@odata.type": "#microsoft.graph.omaSettingString", "Value": "hunter2", "isEncrypted": true}]),
+        json!([{"@odata.type": "#microsoft.graph.omaSettingNew", "value": "hunter2", "isEncrypted": 1}]),
+    ] {
+        for of in ["windows10CustomConfiguration", "windowsKioskConfiguration"] {
+            let wrong =
+                json!({"@odata.type": format!("#microsoft.graph.{of}"), "displayName": "a", "omaSettings": settings});
+            let refusal = app.post(&beta(CONFIGURATIONS), &wrong).await.refusal();
+            assert!(refusal.starts_with("400 ModelValidationFailure: ") && !refusal.contains("hunter2"), "{refusal}");
+        }
     }
     // On /v1.0 nothing can be marked, as in Graph.
     let refusal = app.post(CONFIGURATIONS, &body(PLAIN)).await.refusal();
