@@ -22,7 +22,7 @@ use crate::{
     auth::{self, Gate},
     browsers::Browsers,
     config::{self, Settings},
-    configurations::secrets::Vault,
+    configurations::vault::Vault,
     database::{self, Database},
     health::Seeded,
     odata::{body, url},
@@ -83,7 +83,7 @@ async fn serve(service: &Service, listener: TcpListener, database: &Database, mu
         tracing::warn!("told twice: not waiting for the requests in flight");
     };
     let seeding = async {
-        seed(settings, &database.pool, &service.seeded).await?;
+        seed(settings, &database.pool, &service.vault, &service.seeded).await?;
         pending().await
     };
     tokio::select! {
@@ -96,12 +96,12 @@ async fn serve(service: &Service, listener: TcpListener, database: &Database, mu
 
 /// Fills a database that has no configuration. The service is live meanwhile
 /// and not ready.
-async fn seed(settings: &config::Database, pool: &PgPool, seeded: &Seeded) -> anyhow::Result<()> {
+async fn seed(settings: &config::Database, pool: &PgPool, vault: &Vault, seeded: &Seeded) -> anyhow::Result<()> {
     let Some(path) = &settings.seed else { return Ok(()) };
     while !database::is_migrated(pool).await? {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    if let Some(done) = transfer::seed_if_empty(pool, path).await.context("database.seed")? {
+    if let Some(done) = transfer::seed_if_empty(pool, vault, path).await.context("database.seed")? {
         tracing::info!(configurations = done.created, "seeded from {}", path.display());
     }
     seeded.0.store(true, Ordering::Release);

@@ -16,6 +16,7 @@ use crate::{
     app,
     auth::mint,
     config::{self, Settings},
+    configurations::vault::Vault,
     database::{self, Database},
     telemetry, tls, transfer,
 };
@@ -104,7 +105,7 @@ impl Cli {
             }
             command => {
                 let database = Database::open_for_command(&settings.database).await?;
-                let done = command.run(&settings.database, &database).await;
+                let done = command.run(&settings, &database).await;
                 database.close().await;
                 done
             }
@@ -114,15 +115,15 @@ impl Cli {
 
 impl Command {
     /// What needs the database and no service.
-    async fn run(self, settings: &config::Database, database: &Database) -> anyhow::Result<()> {
-        if settings.migrate || matches!(self, Self::Migrate) {
+    async fn run(self, settings: &Settings, database: &Database) -> anyhow::Result<()> {
+        if settings.database.migrate || matches!(self, Self::Migrate) {
             database.migrate().await?;
         } else {
             database.check_migrated().await?;
         }
         let pool = &database.pool;
         match self {
-            Self::Seed { path } => seed(pool, &path).await,
+            Self::Seed { path } => seed(pool, &Vault::new(&settings.secrets)?, &path).await,
             Self::Export { folder } => export(pool, &folder).await,
             Self::Reset { .. } => {
                 let deleted = transfer::reset(pool).await?;
@@ -134,10 +135,10 @@ impl Command {
     }
 }
 
-async fn seed(pool: &PgPool, path: &Path) -> anyhow::Result<()> {
+async fn seed(pool: &PgPool, vault: &Vault, path: &Path) -> anyhow::Result<()> {
     let seeds = transfer::read(path)?;
     let bar = progress(seeds.len());
-    let done = transfer::seed(pool, &seeds, || bar.inc(1)).await?;
+    let done = transfer::seed(pool, vault, &seeds, || bar.inc(1)).await?;
     bar.finish_and_clear();
     tracing::info!(
         created = done.created,

@@ -248,6 +248,16 @@ impl ApiError {
         }
     }
 
+    /// Whether the request is to blame, and not the service.
+    pub fn is_of_client(&self) -> bool {
+        self.code.wire().0.is_client_error()
+    }
+
+    /// For a command, which has no log that its message could point at.
+    pub fn into_error(self) -> anyhow::Error {
+        self.cause.unwrap_or_else(|| anyhow::Error::msg(self.message))
+    }
+
     /// What the log is told beside the status.
     pub fn cause(&self) -> Option<&anyhow::Error> {
         self.cause.as_ref()

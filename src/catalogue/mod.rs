@@ -197,7 +197,7 @@ impl fmt::Display for ValueType {
 
 /// The name in an `@odata.type`, which comes with or without its `#`; `None`
 /// for a name outside Graph's namespace.
-fn unqualified(odata_type: &str) -> Option<&str> {
+pub fn unqualified(odata_type: &str) -> Option<&str> {
     odata_type.strip_prefix('#').unwrap_or(odata_type).strip_prefix(NAMESPACE)?.strip_prefix('.')
 }
 

@@ -41,6 +41,21 @@ fn write_undeclared<'a, M: SerializeMap>(
     values.filter(|(name, _)| *name != TYPE).try_for_each(|(name, value)| map.serialize_entry(name, value))
 }
 
+impl Type {
+    /// A property of `values`, an object of this type, as an answer shows it.
+    pub fn shown(&self, name: &str, values: &Map<String, Value>, version: Version) -> Option<Value> {
+        let shown = match (self.property(name, version), values.get(name)) {
+            (Some(property), Some(value)) if !(property.is_collection && value.is_null()) => {
+                serde_json::to_value(Stored { property, value, version })
+            }
+            (Some(property), _) => serde_json::to_value(Unset(property)),
+            (None, Some(value)) if version == Version::Beta => Ok(value.clone()),
+            (None, _) => return None,
+        };
+        shown.ok()
+    }
+}
+
 /// Whether two objects of type `of` read the same, what nobody set included.
 pub fn read_alike(of: &Type, one: &Map<String, Value>, other: &Map<String, Value>, version: Version) -> bool {
     let text = |values| serde_json::to_string(&Properties { of, values, version }).unwrap_or_default();

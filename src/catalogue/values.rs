@@ -49,11 +49,10 @@ impl fmt::Display for Path<'_> {
 }
 
 impl Path<'_> {
-    /// Adds to Graph's words, which name no place, where a value stands.
     fn locate(&self, refusal: ApiError) -> ApiError {
         match self {
             Self::Body => refusal,
-            _ => ApiError::model(format!("{refusal} It stands in '{self}'.")),
+            _ => members::located(refusal, self),
         }
     }
 }
@@ -67,7 +66,9 @@ pub fn check(values: &mut Map<String, Value>, of: &Type, path: Path<'_>, version
     for (name, value) in values.iter_mut() {
         match of.property(name, version) {
             Some(property) => property.check(value, Path::Member(&path, name), version)?,
-            None if version == Version::Beta && members::is_name(name) => {}
+            None if version == Version::Beta && members::is_name(name) => {
+                undeclared_value(value, Path::Member(&path, name))?;
+            }
             None => return Err(path.locate(members::unknown(name, &of.name))),
         }
     }
@@ -89,7 +90,9 @@ impl Property {
                 let mut numbered = elements.iter_mut().enumerate();
                 numbered.try_for_each(|(index, element)| self.check_one(element, Path::Element(&path, index), version))
             }
-            other if self.is_collection => Err(mismatch(other, &format!("Collection({})", self.value_type), path)),
+            other if self.is_collection => {
+                Err(members::mismatch(other, &format!("Collection({})", self.value_type), path))
+            }
             one => self.check_one(one, path, version),
         }
     }
@@ -101,7 +104,7 @@ impl Property {
             ValueType::Complex(declared) => return complex(value, declared.get(), path, version),
         };
         if !is_right {
-            return Err(mismatch(value, &self.value_type.to_string(), path));
+            return Err(members::mismatch(value, &self.value_type.to_string(), path));
         }
         let (minimum, maximum) = (self.limits.minimum, self.limits.maximum);
         match value.as_i64() {
@@ -120,24 +123,26 @@ impl Property {
     }
 }
 
-fn mismatch(value: &Value, expected: &str, path: Path<'_>) -> ApiError {
-    // What is inside of it may not be for a message.
-    let literal = match value {
-        Value::Array(_) | Value::Object(_) => json::kind(value).to_owned(),
-        other => excerpt(&other.to_string()),
-    };
-    ApiError::model(format!(
-        "Cannot convert the literal '{literal}' to the expected type '{expected}' for the member '{path}'."
-    ))
+/// Holds a value that the catalogue lacks to what can be stored as it was sent.
+fn undeclared_value(value: &Value, path: Path<'_>) -> Result<(), ApiError> {
+    match value {
+        Value::Number(number) if json::is_rounded(number) => Err(ApiError::model(format!(
+            "The number of '{path}' has more than 64 bits and would be rounded. Send it as a string."
+        ))),
+        Value::Array(elements) => elements
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, element)| undeclared_value(element, Path::Element(&path, index))),
+        Value::Object(values) => {
+            values.iter().try_for_each(|(name, value)| undeclared_value(value, Path::Member(&path, name)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn complex(value: &mut Value, declared: &'static Type, path: Path<'_>, version: Version) -> Result<(), ApiError> {
     let Value::Object(values) = value else {
-        return Err(ApiError::model(format!(
-            "The value of '{path}' must be an object of type '{NAMESPACE}.{}', not {}.",
-            declared.name,
-            json::kind(value),
-        )));
+        return Err(members::no_object(value, &declared.name, path));
     };
     let of = match values.remove(TYPE) {
         None => declared,
@@ -145,12 +150,13 @@ fn complex(value: &mut Value, declared: &'static Type, path: Path<'_>, version: 
             (Ok(of), _) => of,
             (Err(_), Some(name)) if version == Version::Beta => {
                 values.retain(|name, _| !members::is_annotation(name));
+                values.iter().try_for_each(|(name, value)| undeclared_value(value, Path::Member(&path, name)))?;
                 values.insert(TYPE.to_owned(), format!("#{NAMESPACE}.{name}").into());
                 return Ok(());
             }
             (Err(refusal), _) => return Err(path.locate(refusal)),
         },
-        Some(other) => return Err(mismatch(&other, "Edm.String", Path::Member(&path, TYPE))),
+        Some(other) => return Err(members::mismatch(&other, "Edm.String", Path::Member(&path, TYPE))),
     };
     if of.is_abstract {
         return Err(path.locate(abstract_class(&of.name)));
@@ -175,7 +181,7 @@ pub fn abstract_class(name: &str) -> ApiError {
 impl Enumeration {
     fn read(&self, value: &mut Value, path: Path<'_>) -> Result<(), ApiError> {
         let Value::String(text) = value else {
-            return Err(mismatch(value, &format!("{NAMESPACE}.{}", self.name), path));
+            return Err(members::mismatch(value, &format!("{NAMESPACE}.{}", self.name), path));
         };
         let is_member = |name: &str| self.members.iter().any(|member| member == name);
         if is_member(text) {
@@ -183,7 +189,13 @@ impl Enumeration {
         }
         let flags: Vec<_> = text.split(',').map(str::trim).collect();
         if self.is_flags && flags.iter().all(|name| is_member(name)) {
-            *text = flags.join(",");
+            let mut once = Vec::new();
+            flags.into_iter().for_each(|flag| {
+                if !once.contains(&flag) {
+                    once.push(flag)
+                }
+            });
+            *text = once.join(",");
             return Ok(());
         }
         let (text, members) = (excerpt(text), self.members.join(", "));
@@ -192,15 +204,46 @@ impl Enumeration {
     }
 }
 
-/// Either alphabet is made the standard one first.
+/// Either alphabet is made the standard one first; padding may be left out,
+/// and bits after the last byte may be set, as most writers and Graph take it.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
 );
 
 const DATE: &[BorrowedFormatItem<'static>] = format_description!("[year]-[month]-[day]");
 const TIME: &[BorrowedFormatItem<'static>] =
     format_description!("[hour]:[minute][optional [:[second][optional [.[subsecond]]]]]");
+const OFFSET: &[BorrowedFormatItem<'static>] = format_description!("[offset_hour sign:mandatory]:[offset_minute]");
+
+/// `dateValue` of OData's grammar, of the years that PostgreSQL and clients have in common.
+fn date(text: &str) -> Option<Date> {
+    let date = Date::parse(text, DATE).ok().filter(|_| text.starts_with(|first: char| first.is_ascii_digit()))?;
+    (date.year() > 0).then_some(date)
+}
+
+/// `timeOfDayValue`, down to the 100 nanoseconds that Graph keeps.
+fn time(text: &str) -> Option<Time> {
+    let time = Time::parse(text, TIME).ok()?;
+    time.replace_nanosecond(time.nanosecond() / 100 * 100).ok()
+}
+
+/// `dateTimeOffsetValue`, in UTC.
+fn date_time(text: &str) -> Option<OffsetDateTime> {
+    let text = text.to_ascii_uppercase();
+    let (day, rest) = text.split_once('T')?;
+    let (clock, offset) = match rest.strip_suffix('Z') {
+        Some(clock) => (clock, UtcOffset::UTC),
+        None => {
+            let (clock, offset) = rest.split_at_checked(rest.len().checked_sub("+00:00".len())?)?;
+            (clock, UtcOffset::parse(offset, OFFSET).ok()?)
+        }
+    };
+    let there = date(day)?.with_time(time(clock)?).assume_offset(offset);
+    there.checked_to_offset(UtcOffset::UTC).filter(|time| time.year() > 0)
+}
 
 impl Primitive {
     /// Whether the value is one of this type; a right one is made what is stored.
@@ -224,16 +267,14 @@ impl Primitive {
     fn canonical(self, text: &str) -> Option<String> {
         match self {
             Self::Binary => {
-                let standard = text.replace('-', "+").replace('_', "/");
+                let standard: String = text.split_ascii_whitespace().collect();
+                let standard = standard.replace('-', "+").replace('_', "/");
                 LENIENT.decode(standard).ok().map(|bytes| STANDARD.encode(bytes))
             }
-            Self::Date => Date::parse(text, DATE).ok().map(|_| text.to_owned()),
-            Self::DateTimeOffset => {
-                let time = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
-                time.replace_nanosecond(time.nanosecond() / 100 * 100).ok()?.format(&Rfc3339).ok()
-            }
+            Self::Date => date(text).map(|_| text.to_owned()),
+            Self::DateTimeOffset => date_time(text)?.format(&Rfc3339).ok(),
             Self::TimeOfDay => {
-                let time = Time::parse(text, TIME).ok()?;
+                let time = time(text)?;
                 let (hour, minute, second, ticks) =
                     (time.hour(), time.minute(), time.second(), time.nanosecond() / 100);
                 Some(format!("{hour:02}:{minute:02}:{second:02}.{ticks:07}"))

@@ -6,3 +6,5 @@ pub mod handlers;
 pub mod model;
 pub mod secrets;
 pub mod sql;
+pub mod store;
+pub mod vault;

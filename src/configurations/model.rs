@@ -36,6 +36,16 @@ pub const TYPE: &str = "deviceConfiguration";
 pub struct ConfigurationId(pub Uuid);
 
 impl ConfigurationId {
+    /// Its path below a version.
+    pub fn path(self) -> String {
+        format!("deviceManagement/deviceConfigurations/{self}")
+    }
+
+    /// Whether a `secretReferenceValueId` is one of this configuration's.
+    pub fn names(self, reference: &str) -> bool {
+        reference.split('_').nth(1).and_then(key::guid) == Some(self.0)
+    }
+
     /// The 404 of a configuration that is not there.
     pub fn not_found(key: impl fmt::Display) -> ApiError {
         ApiError::not_found(format!(
@@ -101,7 +111,6 @@ pub struct NewConfiguration {
 /// What a client wants changed; what it leaves out stays.
 ///
 /// Its properties can only be checked against the type of what is stored.
-#[derive(Debug)]
 pub struct ConfigurationPatch {
     odata_type: Option<String>,
     display_name: Option<String>,
@@ -129,9 +138,11 @@ impl NewConfiguration {
     /// # Errors
     /// 400 that names the member that is wrong.
     pub fn parse(mut members: Members) -> Result<Self, ApiError> {
-        let Some(odata_type) = odata_type(&mut members)? else {
-            return members.located(Err(values::abstract_class(TYPE)));
+        let odata_type = match members.string(values::TYPE)? {
+            Some(text) => concrete_type(&text, members.version()),
+            None => Err(values::abstract_class(TYPE)),
         };
+        let odata_type = members.located(odata_type)?;
         let Some(display_name) = members.string("displayName")? else {
             let path = members.path("displayName");
             return Err(ApiError::model(format!(
@@ -147,16 +158,13 @@ impl NewConfiguration {
         Ok(Self { id, odata_type, display_name, description, properties: Json(properties), secrets })
     }
 
-    /// Whether `stored` reads as what this create would have made, on the
-    /// version that it was asked on; secrets are not compared.
-    pub fn made(&self, stored: &Configuration, version: Version) -> bool {
-        let mut properties = self.properties.0.clone();
-        let unknown = secrets::carry_over(&stored.properties, &mut properties);
-        unknown.is_none()
-            && self.odata_type == stored.odata_type
+    /// Whether `stored` reads as this create, with these properties, on the
+    /// version that it was asked on.
+    pub fn reads_as(&self, properties: &Map<String, Value>, stored: &Configuration, version: Version) -> bool {
+        self.odata_type == stored.odata_type
             && self.display_name == stored.display_name
             && self.description == stored.description
-            && read_alike(&self.odata_type, &properties, &stored.properties, version)
+            && read_alike(&self.odata_type, properties, &stored.properties, version)
     }
 }
 
@@ -164,7 +172,7 @@ impl ConfigurationPatch {
     /// # Errors
     /// 400 that names the member that is wrong.
     pub fn parse(mut members: Members) -> Result<Self, ApiError> {
-        let odata_type = odata_type(&mut members)?;
+        let odata_type = members.string(values::TYPE)?;
         let display_name = members.string("displayName")?;
         let description = members.nullable_string("description")?;
         members.string("id")?;
@@ -179,20 +187,20 @@ impl ConfigurationPatch {
     /// # Errors
     /// 400 for a type that is not the configuration's, and for a member that
     /// is not one of its type.
-    pub fn apply(self, stored: &Configuration) -> Result<(Configuration, Vec<Secret>), ApiError> {
-        if let Some(odata_type) = self.odata_type.filter(|odata_type| *odata_type != stored.odata_type) {
+    pub fn apply(mut self, stored: &Configuration) -> Result<(Configuration, Vec<Secret>), ApiError> {
+        if let Some(odata_type) = self.odata_type
+            && catalogue::unqualified(&odata_type) != Some(&stored.odata_type)
+        {
+            let odata_type = concrete_type(&odata_type, self.version)?;
             return Err(ApiError::model(format!(
                 "The configuration is of type '{NAMESPACE}.{}' and cannot become '{NAMESPACE}.{odata_type}'. Leave '@odata.type' out, or create another configuration.",
                 stored.odata_type,
             )));
         }
-        let (mut properties, secrets) = checked(self.properties, &stored.odata_type, self.version)?;
-        if let Some(place) = secrets::carry_over(&stored.properties, &mut properties) {
-            return Err(ApiError::model(format!(
-                "The value of 'omaSettings[{place}].value' is '{}' and there is no secret of its 'omaUri' that it could mean, or it is new and the setting is encrypted. Send the value itself, on /beta, with 'isEncrypted'.",
-                secrets::HIDDEN
-            )));
-        }
+        // What reads as it is sent stays as it is stored, with what this version does not show.
+        let shown = |name: &str| type_of(&stored.odata_type)?.shown(name, &stored.properties, self.version);
+        self.properties.retain(|name, value| shown(name).as_ref() != Some(value));
+        let (properties, secrets) = checked(self.properties, &stored.odata_type, self.version)?;
         let mut changed = stored.clone();
         changed.display_name = self.display_name.unwrap_or(changed.display_name);
         changed.description = self.description.unwrap_or(changed.description);
@@ -203,13 +211,12 @@ impl ConfigurationPatch {
 
 /// The type's name without its namespace. On `/beta` the catalogue is open: a
 /// type that Graph has and the catalogue does not is taken at its word.
-fn odata_type(members: &mut Members) -> Result<Option<String>, ApiError> {
-    let Some(text) = members.string("@odata.type")? else { return Ok(None) };
-    match members.located(catalogue::resolve(&text, TYPE)) {
-        Ok(found) if found.is_abstract => members.located(Err(values::abstract_class(&found.name))),
-        Ok(found) => Ok(Some(found.name.clone())),
-        Err(refusal) => match catalogue::undeclared(&text) {
-            Some(name) if members.version() == Version::Beta => Ok(Some(name.to_owned())),
+fn concrete_type(odata_type: &str, version: Version) -> Result<String, ApiError> {
+    match catalogue::resolve(odata_type, TYPE) {
+        Ok(found) if found.is_abstract => Err(values::abstract_class(&found.name)),
+        Ok(found) => Ok(found.name.clone()),
+        Err(refusal) => match catalogue::undeclared(odata_type) {
+            Some(name) if version == Version::Beta => Ok(name.to_owned()),
             _ => Err(refusal),
         },
     }
@@ -228,7 +235,7 @@ fn own_properties(mut members: Members) -> Result<Map<String, Value>, ApiError> 
             )));
         }
     }
-    members.rest()
+    Ok(members.rest())
 }
 
 /// The type of a configuration. One that the catalogue lacks has the properties
@@ -243,7 +250,7 @@ fn checked(
     odata_type: &str,
     version: Version,
 ) -> Result<(Map<String, Value>, Vec<Secret>), ApiError> {
-    let taken = secrets::take(&mut properties);
+    let taken = secrets::take(&mut properties)?;
     if let Some(of) = type_of(odata_type) {
         values::check(&mut properties, of, Path::Body, version)?;
     }

@@ -1,22 +1,16 @@
 //! Secrets of OMA settings: values that a client marks with `isEncrypted`, which
 //! `/beta` has.
 //!
-//! Such a value is stored apart, encrypted with AES-256-GCM under `secrets.key`;
-//! in the setting itself stands `****`, as Graph reads it back, and the name
-//! under which `getOmaSettingPlainTextValue` gives it out. Who sends `****`
-//! back means the secret that is there.
+//! Such a value is stored apart, encrypted; in the setting itself stands `****`,
+//! as Graph reads it back, and the name under which
+//! `getOmaSettingPlainTextValue` gives it out. Who sends `****` back means the
+//! secret that is there.
 
-use anyhow::{Context, anyhow, ensure};
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use base64::{Engine, engine::general_purpose::STANDARD};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
-use super::model::ConfigurationId;
 use crate::{
     catalogue::{Primitive, Type, ValueType, values::TYPE},
-    config,
     error::ApiError,
     odata::links::Version,
 };
@@ -26,30 +20,12 @@ pub const HIDDEN: &str = "****";
 const REFERENCE: &str = "secretReferenceValueId";
 
 /// A secret that was sent, and the place of its setting.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Secret {
     /// Its place in `omaSettings`.
     pub place: usize,
     /// The value.
     pub text: SecretString,
-}
-
-/// A secret as it is stored.
-pub struct Sealed {
-    /// Its `secretReferenceValueId`.
-    pub reference: String,
-    /// Nonce, ciphertext and tag.
-    pub ciphertext: Vec<u8>,
-}
-
-/// A secret as it was stored, and whose it is.
-pub struct StoredSecret {
-    /// Its `secretReferenceValueId`.
-    pub reference: String,
-    /// The configuration that it is of.
-    pub device_configuration_id: Uuid,
-    /// Nonce, ciphertext and tag.
-    pub ciphertext: Vec<u8>,
 }
 
 fn settings(properties: &mut Map<String, Value>) -> impl Iterator<Item = (usize, &mut Map<String, Value>)> {
@@ -69,13 +45,24 @@ fn is_hidden(setting: &Map<String, Value>) -> bool {
 /// Takes the values out that are marked or hidden, so that the rest can be held
 /// to the catalogue, whose refusals quote what is wrong. They come back with
 /// [`hide`].
-pub fn take(properties: &mut Map<String, Value>) -> Vec<(usize, Value)> {
-    let is_secret =
-        |setting: &Map<String, Value>| is_hidden(setting) || setting.get("isEncrypted") == Some(&Value::Bool(true));
-    let secret = settings(properties).filter(|(_, setting)| is_secret(setting));
-    secret
-        .filter_map(|(place, setting)| Some((place, std::mem::replace(setting.get_mut("value")?, "".into()))))
-        .collect()
+///
+/// # Errors
+/// 400 for a mark on what is no text.
+pub fn take(properties: &mut Map<String, Value>) -> Result<Vec<(usize, Value)>, ApiError> {
+    let mut taken = Vec::new();
+    for (place, setting) in settings(properties) {
+        let is_text = primitive(setting).is_none_or(|of| matches!(of, Primitive::String | Primitive::Binary));
+        match setting.get("isEncrypted") {
+            Some(Value::Bool(true)) if !is_text => return Err(no_text(place)),
+            Some(Value::Bool(true)) => {}
+            _ if is_text && is_hidden(setting) => {}
+            _ => continue,
+        }
+        if let Some(value) = setting.get_mut("value") {
+            taken.push((place, std::mem::replace(value, "".into())));
+        }
+    }
+    Ok(taken)
 }
 
 /// Puts `****` in the places of what was taken; the secrets among it.
@@ -124,11 +111,28 @@ fn no_text(place: usize) -> ApiError {
     ))
 }
 
+/// 409 for the name of a secret that is no more.
+pub fn replaced(place: usize) -> ApiError {
+    ApiError::conflict(format!(
+        "The secret that 'omaSettings[{place}].{REFERENCE}' names has been replaced. Read the configuration again, or send the value itself."
+    ))
+}
+
 /// Gives each hidden value of `changed` that does not say which secret it is
 /// that of a stored setting with the same URI: on `/v1.0` nobody can say it.
-/// The place of one for which there is none, although there are secrets, or of
-/// a new text for a secret that does not say whether it is one.
-pub fn carry_over(stored: &Map<String, Value>, changed: &mut Map<String, Value>) -> Option<usize> {
+/// What hides one of `sent` is left as it is.
+///
+/// # Errors
+/// 400 for one of which there is none, although there are secrets, and for a
+/// new text for a secret that does not say whether it is one.
+pub fn carry_over(
+    stored: &Map<String, Value>,
+    changed: &mut Map<String, Value>,
+    sent: &[Secret],
+) -> Result<(), ApiError> {
+    if stored.get("omaSettings") == changed.get("omaSettings") {
+        return Ok(());
+    }
     let all = stored.get("omaSettings").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object);
     let mut secrets: Vec<_> = all.filter(|setting| is_hidden(setting)).collect();
     let are_named = secrets.iter().any(|secret| secret.contains_key(REFERENCE));
@@ -143,7 +147,8 @@ pub fn carry_over(stored: &Map<String, Value>, changed: &mut Map<String, Value>)
                 .any(|secret| secret.contains_key(REFERENCE) && secret.get("omaUri") == setting.get("omaUri"));
             unknown = unknown.or(is_secret.then_some(place));
         }
-        if !is_hidden(setting) || setting.get(REFERENCE).is_some_and(Value::is_string) {
+        let is_named = setting.get(REFERENCE).is_some_and(Value::is_string);
+        if !is_hidden(setting) || is_named || sent.iter().any(|secret| secret.place == place) {
             continue;
         }
         // One for each: a URI may stand twice.
@@ -157,85 +162,43 @@ pub fn carry_over(stored: &Map<String, Value>, changed: &mut Map<String, Value>)
             None => unknown = unknown.or(are_named.then_some(place)),
         }
     }
-    unknown
+    match unknown {
+        None => Ok(()),
+        Some(place) => Err(ApiError::model(format!(
+            "The value of 'omaSettings[{place}].value' is '{HIDDEN}' and there is no secret of its 'omaUri' that it could mean, or it is new and the setting is encrypted. Send the value itself, on /beta, with 'isEncrypted'."
+        ))),
+    }
 }
 
-/// The names of the secrets that are hidden in `properties`, with their places.
-pub fn references(properties: &Map<String, Value>) -> Vec<(usize, String)> {
+/// The places of the hidden values, with the names of their secrets.
+pub fn hidden(properties: &Map<String, Value>) -> Vec<(usize, Option<String>)> {
     let settings = properties.get("omaSettings").and_then(Value::as_array).into_iter().flatten().enumerate();
     let objects = settings.filter_map(|(place, setting)| Some((place, setting.as_object()?)));
     let hidden = objects.filter(|(_, setting)| is_hidden(setting));
-    hidden.filter_map(|(place, setting)| Some((place, setting.get(REFERENCE)?.as_str()?.to_owned()))).collect()
+    hidden.map(|(place, setting)| (place, setting.get(REFERENCE).and_then(Value::as_str).map(str::to_owned))).collect()
+}
+
+/// Those of them that have a name.
+pub fn references(properties: &Map<String, Value>) -> Vec<(usize, String)> {
+    hidden(properties).into_iter().filter_map(|(place, reference)| Some((place, reference?))).collect()
+}
+
+/// The `omaUri` of the setting at this place.
+pub fn uri(properties: &Map<String, Value>, place: usize) -> Option<&Value> {
+    properties.get("omaSettings")?.get(place)?.get("omaUri")
+}
+
+/// Says in a setting which secret is its own.
+pub fn name(properties: &mut Map<String, Value>, place: usize, reference: &str) {
+    if let Some((_, setting)) = settings(properties).find(|(at, _)| *at == place) {
+        setting.insert("isEncrypted".to_owned(), true.into());
+        setting.insert(REFERENCE.to_owned(), reference.into());
+    }
 }
 
 /// Takes the name off a setting whose secret gets another one.
-pub fn rename(properties: &mut Map<String, Value>, place: usize) {
+pub fn unname(properties: &mut Map<String, Value>, place: usize) {
     if let Some((_, setting)) = settings(properties).find(|(at, _)| *at == place) {
         setting.remove(REFERENCE);
-    }
-}
-
-/// The key of the settings; secrets are refused where there is none.
-pub struct Vault(Option<RandomizedNonceKey>);
-
-impl Vault {
-    /// # Errors
-    /// When the key is not 32 bytes in base64.
-    pub fn new(settings: &config::Secrets) -> anyhow::Result<Self> {
-        let Some(key) = &settings.key else { return Ok(Self(None)) };
-        let what = "secrets.key is not 32 bytes in base64; make one with: openssl rand -base64 32";
-        let bytes = STANDARD.decode(key.expose_secret()).map_err(|_| anyhow!(what))?;
-        ensure!(bytes.len() == 32, what);
-        let key = RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| anyhow!(what))?;
-        Ok(Self(Some(key)))
-    }
-
-    /// Encrypts the secrets of a configuration and names each in its setting.
-    ///
-    /// # Errors
-    /// 400 when there is a secret and no key.
-    pub fn seal(
-        &self,
-        configuration: ConfigurationId,
-        properties: &mut Map<String, Value>,
-        secrets: &[Secret],
-    ) -> Result<Vec<Sealed>, ApiError> {
-        let mut sealed = Vec::new();
-        for &Secret { place, ref text } in secrets {
-            let Some(key) = &self.0 else {
-                return Err(ApiError::model(format!(
-                    "The value of 'omaSettings[{place}].value' cannot be encrypted: this service has no key. An operator sets secrets.key; without it, leave 'isEncrypted' out, and the value is stored as it is."
-                )));
-            };
-            let reference = format!("{}_{configuration}_{}", Uuid::new_v4(), Uuid::new_v4());
-            let mut ciphertext = text.expose_secret().as_bytes().to_vec();
-            let nonce = key.seal_in_place_append_tag(Aad::from(&reference), &mut ciphertext);
-            let nonce = nonce.map_err(|_| ApiError::internal(anyhow!("a secret could not be encrypted")))?;
-            ciphertext.splice(0..0, nonce.as_ref().iter().copied());
-            if let Some((_, setting)) = settings(properties).find(|(at, _)| *at == place) {
-                setting.insert("isEncrypted".to_owned(), true.into());
-                setting.insert(REFERENCE.to_owned(), reference.clone().into());
-            }
-            sealed.push(Sealed { reference, ciphertext });
-        }
-        Ok(sealed)
-    }
-
-    /// Decrypts a stored secret.
-    ///
-    /// # Errors
-    /// 500 when the key is not the one it was encrypted with.
-    pub fn open(&self, stored: &StoredSecret) -> Result<SecretString, ApiError> {
-        let StoredSecret { reference, ciphertext: stored, .. } = stored;
-        let opened = || {
-            let key = self.0.as_ref().context("secrets.key is not set, and there are secrets")?;
-            let (nonce, ciphertext) = stored.split_at_checked(NONCE_LEN).context("a secret is cut short")?;
-            let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| anyhow!("a secret is cut short"))?;
-            let mut text = ciphertext.to_vec();
-            let text = key.open_in_place(nonce, Aad::from(reference), &mut text);
-            let text = text.map_err(|_| anyhow!("secrets.key is not the key that a secret was encrypted with"))?;
-            Ok(String::from_utf8(text.to_vec())?.into())
-        };
-        opened().map_err(|error: anyhow::Error| ApiError::internal(error))
     }
 }

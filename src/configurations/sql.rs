@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     model::{Configuration, ConfigurationId, NewConfiguration},
-    secrets::{Sealed, StoredSecret},
+    vault::{Sealed, StoredSecret},
 };
 
 /// Inserts a configuration in the name of `by`, with its secrets; `None` when

@@ -4,6 +4,8 @@
 //! whatever is left. Nothing that a client sends is dropped in silence but
 //! annotations, which OData lets a service ignore.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 use super::{json, links::Version};
@@ -129,19 +131,12 @@ impl Members {
     fn nested(&self, path: String, value: Value, type_name: &'static str) -> Result<Self, ApiError> {
         match value {
             Value::Object(values) => Ok(Self { path, type_name, version: self.version, values }),
-            other => Err(ApiError::model(format!(
-                "The value of '{path}' must be an object of type 'microsoft.graph.{type_name}', not {}.",
-                json::kind(&other),
-            ))),
+            other => Err(no_object(&other, type_name, path)),
         }
     }
 
     fn mismatch(&self, name: &str, value: &Value, expected: &str) -> ApiError {
-        let literal = excerpt(&value.to_string());
-        ApiError::model(format!(
-            "Cannot convert the literal '{literal}' to the expected type '{expected}' for the member '{}'.",
-            self.path(name)
-        ))
+        mismatch(value, expected, self.path(name))
     }
 
     /// Renames the type that a message calls this object, once it is known.
@@ -149,16 +144,11 @@ impl Members {
         self.type_name = type_name;
     }
 
-    /// Ends the object and gives what nobody took, without annotations.
-    ///
-    /// # Errors
-    /// 400 for a name that no property can have.
-    pub fn rest(mut self) -> Result<Map<String, Value>, ApiError> {
+    /// Ends the object and gives what nobody took, without annotations, for
+    /// somebody else to check.
+    pub fn rest(mut self) -> Map<String, Value> {
         self.values.retain(|name, _| !is_annotation(name));
-        match self.values.keys().find(|name| !is_name(name)) {
-            Some(name) => Err(self.unknown(name)),
-            None => Ok(self.values),
-        }
+        self.values
     }
 
     /// Ends the object.
@@ -187,9 +177,34 @@ impl Members {
     fn locate(&self, refusal: ApiError) -> ApiError {
         match self.path.is_empty() {
             true => refusal,
-            false => ApiError::model(format!("{refusal} It stands in '{}'.", self.path)),
+            false => located(refusal, &self.path),
         }
     }
+}
+
+/// Adds to Graph's words, which name no place, where something stands.
+pub fn located(refusal: ApiError, path: impl fmt::Display) -> ApiError {
+    ApiError::model(format!("{refusal} It stands in '{path}'."))
+}
+
+/// 400, in Graph's words, for a value of another type.
+pub fn mismatch(value: &Value, expected: &str, path: impl fmt::Display) -> ApiError {
+    // What is inside of it may not be for a message.
+    let literal = match value {
+        Value::Array(_) | Value::Object(_) => json::kind(value).to_owned(),
+        other => excerpt(&other.to_string()),
+    };
+    ApiError::model(format!(
+        "Cannot convert the literal '{literal}' to the expected type '{expected}' for the member '{path}'."
+    ))
+}
+
+/// 400 for what is not an object where one is due.
+pub fn no_object(value: &Value, type_name: &str, path: impl fmt::Display) -> ApiError {
+    ApiError::model(format!(
+        "The value of '{path}' must be an object of type 'microsoft.graph.{type_name}', not {}.",
+        json::kind(value),
+    ))
 }
 
 /// 400, in Graph's words, for a property that `type_name` does not have.

@@ -131,7 +131,7 @@ impl SentStatus {
             members.located(catalogue::resolve(&odata_type, kind.type_name()))?;
         }
         let (id, version, of) = (key::of_new_row(&mut members)?, members.version(), kind.of_type()?);
-        let mut properties = members.rest()?;
+        let mut properties = members.rest();
         if let Some(name) = properties.keys().find(|name| of.property(name, version).is_none()) {
             return Err(members::unknown(name, &of.name));
         }

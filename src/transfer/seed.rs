@@ -12,8 +12,13 @@ use crate::{
         self,
         model::{Assignment, AssignmentId, NewAssignment},
     },
-    configurations::{self, model::ConfigurationId, secrets},
-    odata::links::Version,
+    configurations::{
+        self,
+        model::{Configuration, ConfigurationId},
+        store,
+        vault::Vault,
+    },
+    error::ApiError,
 };
 
 /// What a seed did with the configurations of its files.
@@ -36,9 +41,9 @@ pub struct Done {
 /// # Errors
 /// Names the file and what does not fit: an id that belongs to something else,
 /// a type that cannot change.
-pub async fn seed(pool: &PgPool, seeds: &[Seeded], progress: impl Fn()) -> anyhow::Result<Done> {
+pub async fn seed(pool: &PgPool, vault: &Vault, seeds: &[Seeded], progress: impl Fn()) -> anyhow::Result<Done> {
     let mut transaction = pool.begin().await.context("the database cannot be used")?;
-    let done = write_all(&mut transaction, seeds, progress).await?;
+    let done = write_all(&mut transaction, vault, seeds, progress).await?;
     transaction.commit().await.context("the seed could not be committed")?;
     Ok(done)
 }
@@ -48,21 +53,26 @@ pub async fn seed(pool: &PgPool, seeds: &[Seeded], progress: impl Fn()) -> anyho
 ///
 /// # Errors
 /// Those of [`seed`].
-pub async fn seed_if_empty(pool: &PgPool, path: &Path) -> anyhow::Result<Option<Done>> {
+pub async fn seed_if_empty(pool: &PgPool, vault: &Vault, path: &Path) -> anyhow::Result<Option<Done>> {
     let mut transaction = pool.begin().await.context("the database cannot be used")?;
     configurations::sql::lock_seeding(&mut transaction).await?;
     if configurations::sql::count(&mut transaction).await? > 0 {
         return Ok(None);
     }
-    let done = write_all(&mut transaction, &read(path)?, || ()).await?;
+    let done = write_all(&mut transaction, vault, &read(path)?, || ()).await?;
     transaction.commit().await.context("the seed could not be committed")?;
     Ok(Some(done))
 }
 
-async fn write_all(connection: &mut PgConnection, seeds: &[Seeded], progress: impl Fn()) -> anyhow::Result<Done> {
+async fn write_all(
+    connection: &mut PgConnection,
+    vault: &Vault,
+    seeds: &[Seeded],
+    progress: impl Fn(),
+) -> anyhow::Result<Done> {
     let mut done = Done::default();
     for seeded in seeds {
-        let change = write(connection, seeded).await.with_context(|| seeded.at.to_string())?;
+        let change = write(connection, vault, seeded).await.with_context(|| seeded.at.to_string())?;
         match change {
             Change::Created => done.created += 1,
             Change::Changed => done.changed += 1,
@@ -79,7 +89,7 @@ enum Change {
     None,
 }
 
-async fn write(connection: &mut PgConnection, seeded: &Seeded) -> anyhow::Result<Change> {
+async fn write(connection: &mut PgConnection, vault: &Vault, seeded: &Seeded) -> anyhow::Result<Change> {
     let id = ConfigurationId(seeded.id);
     if let Some(secret) = seeded.new.secrets.first() {
         bail!(
@@ -87,37 +97,42 @@ async fn write(connection: &mut PgConnection, seeded: &Seeded) -> anyhow::Result
             secret.place
         );
     }
-    let mut change = match configurations::sql::insert(connection, id, &seeded.new, &seeded.new.properties, &[], None)
-        .await?
-    {
-        Some(_) => Change::Created,
-        None => {
-            // Held like `assign` holds it: its assignments may be replaced.
-            configurations::sql::lock(connection, id).await?;
-            let stored =
-                configurations::sql::find(connection, id).await?.context("the configuration was deleted meanwhile")?;
-            if seeded.new.made(&stored, Version::Beta) {
-                Change::None
-            } else {
+    let (mut change, written) =
+        match store::insert(connection, vault, id, &seeded.new, None).await.map_err(ApiError::into_error)? {
+            Some(created) => (Change::Created, Some(created)),
+            None => {
+                // Held like `assign` holds it: its assignments may be replaced.
+                configurations::sql::lock(connection, id).await?;
+                let stored = configurations::sql::find(connection, id)
+                    .await?
+                    .context("the configuration was deleted meanwhile")?;
                 ensure!(
                     stored.odata_type == seeded.new.odata_type,
                     "the configuration {id} is of type {} and cannot become {}; give the one in the file another id",
                     stored.odata_type,
                     seeded.new.odata_type,
                 );
-                let changed = configurations::model::Configuration {
+                let changed = Configuration {
                     display_name: seeded.new.display_name.clone(),
                     description: seeded.new.description.clone(),
                     properties: seeded.new.properties.clone(),
-                    ..stored
+                    ..stored.clone()
                 };
-                let kept: Vec<_> = secrets::references(&changed.properties).into_iter().map(|(_, kept)| kept).collect();
-                configurations::sql::replace_secrets(connection, id, &kept, &[]).await?;
-                configurations::sql::update(connection, &changed, None).await?;
-                Change::Changed
+                let written = store::replace(connection, vault, &stored, changed, Vec::new(), None).await;
+                match written.map_err(ApiError::into_error)? {
+                    Some(written) => (Change::Changed, Some(written)),
+                    None => (Change::None, None),
+                }
             }
+        };
+    if let Some(written) = written {
+        for place in store::without_secret(connection, &written).await? {
+            tracing::warn!(
+                "{}: omaSettings[{place}].value is hidden and this store has no secret for it; send the value itself",
+                seeded.at
+            );
         }
-    };
+    }
     if let Some(new) = &seeded.assignments
         && assign(connection, seeded, id, new).await?
         && matches!(change, Change::None)

@@ -143,7 +143,7 @@ async fn a_refused_set_changes_nothing() {
         (
             "v1.0",
             json!({"assignments": {}}),
-            "Cannot convert the literal '{}' to the expected type 'Collection(microsoft.graph.deviceConfigurationAssignment)' for the member 'assignments'.",
+            "Cannot convert the literal 'an object' to the expected type 'Collection(microsoft.graph.deviceConfigurationAssignment)' for the member 'assignments'.",
         ),
         (
             "v1.0",

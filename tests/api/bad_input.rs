@@ -78,7 +78,7 @@ async fn a_bad_assignment_is_refused_by_name() {
         ),
         (
             &format!("{{\"target\":{{{group_target},\"groupId\":[\"a\"]}}}}"),
-            "ModelValidationFailure: Cannot convert the literal '[\"a\"]' to the expected type 'Edm.String'",
+            "ModelValidationFailure: Cannot convert the literal 'an array' to the expected type 'Edm.String'",
         ),
         (
             &format!(
@@ -141,7 +141,7 @@ async fn a_bad_configuration_is_refused_by_name() {
         ),
         (
             custom("displayName", json!(["bad"])),
-            "Cannot convert the literal '[\"bad\"]' to the expected type 'Edm.String' for the member 'displayName'.",
+            "Cannot convert the literal 'an array' to the expected type 'Edm.String' for the member 'displayName'.",
         ),
         (
             custom("description", json!(1)),
@@ -153,7 +153,7 @@ async fn a_bad_configuration_is_refused_by_name() {
         ),
         (
             custom("@type", json!("x")),
-            "The property '@type' does not exist on type 'microsoft.graph.deviceConfiguration'.",
+            "The property '@type' does not exist on type 'microsoft.graph.windows10CustomConfiguration'.",
         ),
         (
             custom("deviceStatuses", json!([])),

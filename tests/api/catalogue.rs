@@ -80,63 +80,107 @@ fn full(of: &'static Type, version: Version, seed: usize) -> Map<String, Value> 
         .collect()
 }
 
-/// Values that are not the property's, each with a part of the message that says where.
-fn wrong(property: &Property) -> Vec<(Value, String)> {
-    let name = &property.name;
+/// Values that are not the property's, each with the part of the message that
+/// says where it is wrong. Of what stands deeper than `depth`, one is enough:
+/// types refer to each other in circles.
+fn wrong(property: &Property, path: &str, version: Version, depth: usize) -> Vec<(Value, String)> {
+    let at = format!("'{path}'");
     let mut wrong: Vec<_> = match property.is_collection {
-        false => wrong_ones(property).into_iter().map(|value| (value, format!("'{name}"))).collect(),
+        false => wrong_ones(property, path, version, depth),
         true => {
-            let good = right_one(property, Version::V1, 0);
-            let scalars = [json!("x"), json!(1), json!({})].map(|value| (value, format!("'{name}'")));
-            let elements = wrong_ones(property).into_iter().chain([json!(null), json!([])]);
-            let elements = elements.map(|value| (json!([good, value]), format!("'{name}[1]")));
-            scalars.into_iter().chain(elements).collect()
+            let good = right_one(property, version, 0);
+            let scalars = [json!("x"), json!(1), json!({})].map(|value| (value, at.clone()));
+            let place = format!("{path}[1]");
+            let null_and_array = [json!(null), json!([])].map(|value| (value, format!("'{place}'")));
+            let elements = wrong_ones(property, &place, version, depth).into_iter().chain(null_and_array);
+            scalars.into_iter().chain(elements.map(|(value, place)| (json!([good, value]), place))).collect()
         }
     };
     if !property.is_nullable {
-        wrong.push((json!(null), format!("'{name}'")));
+        wrong.push((json!(null), at.clone()));
     }
     if let Some(most) = property.limits.max_items {
-        let items = vec![right_one(property, Version::V1, 0); most as usize + 1];
-        wrong.push((items.into(), format!("'{name}'")));
+        let items = vec![right_one(property, version, 0); most as usize + 1];
+        wrong.push((items.into(), at));
     }
     wrong
 }
 
-fn wrong_ones(property: &Property) -> Vec<Value> {
+fn wrong_ones(property: &Property, path: &str, version: Version, depth: usize) -> Vec<(Value, String)> {
+    let here = |values: Vec<Value>| values.into_iter().map(|value| (value, format!("'{path}'"))).collect();
     match &property.value_type {
-        ValueType::Enumeration(_) => vec![json!("noSuchMember"), json!(""), json!(1), json!(true), json!({})],
+        ValueType::Enumeration(enumeration) => {
+            let none = [json!("noSuchMember"), json!(""), json!(1), json!(true), json!({})];
+            let (first, last) = (&enumeration.members[0], enumeration.members.last().expect("a member"));
+            let several = if enumeration.is_flags { format!("{first},") } else { format!("{first},{last}") };
+            here(none.into_iter().chain([several.into()]).collect())
+        }
         ValueType::Complex(id) => {
-            let of = concrete(&id.get().name)[0];
-            let stranger = json!({"@odata.type": "#microsoft.graph.deviceConfiguration"});
-            let mut with_more = json!({"noSuchProperty": 1, "@odata.type": named(of)});
-            let mut wrong = vec![json!("x"), json!(1), stranger, with_more.clone(), json!({"@odata.type": 1})];
-            with_more["@odata.type"] = "#microsoft.graph.noSuchType".into();
-            wrong.push(with_more);
-            if id.get().is_abstract {
-                wrong.push(json!({}));
+            let declared = &id.get().name;
+            let mut wrong: Vec<(Value, String)> =
+                here(vec![json!("x"), json!(1), json!({"@odata.type": "#microsoft.graph.deviceConfiguration"})]);
+            wrong.push((json!({"@odata.type": 1}), format!("'{path}.@odata.type'")));
+            if version == Version::V1 {
+                wrong.push((json!({"@odata.type": "#microsoft.graph.noSuchType"}), format!("'{path}'")));
             }
-            let nested = of.properties(Version::V1).filter(|inner| !inner.is_collection);
-            let nested =
-                nested.flat_map(|inner| wrong_ones(inner).into_iter().map(|value| (inner.name.clone(), value)));
-            wrong.extend(nested.map(|(name, value)| json!({"@odata.type": named(of), name: value})));
+            if id.get().is_abstract {
+                wrong.extend(
+                    [json!({}), json!({"@odata.type": named(id.get())})].map(|value| (value, format!("'{path}'"))),
+                );
+            }
+            for of in concrete(declared).into_iter().take(if depth == 0 { 1 } else { usize::MAX }) {
+                let with = |name: &str, value: &Value| json!({"@odata.type": named(of), name: value});
+                if version == Version::V1 {
+                    wrong.push((with("noSuchProperty", &json!(1)), format!("'{path}'")));
+                }
+                wrong.push((with("no.name", &json!(1)), format!("'{path}'")));
+                if depth > 0 {
+                    let inner = of.properties(version).flat_map(|inner| {
+                        let wrong = self::wrong(inner, &format!("{path}.{}", inner.name), version, depth - 1);
+                        wrong.into_iter().map(|(value, place)| (with(&inner.name, &value), place))
+                    });
+                    wrong.extend(inner);
+                }
+            }
             wrong
         }
-        ValueType::Primitive(primitive) => match primitive {
+        ValueType::Primitive(primitive) => here(match primitive {
             Primitive::Binary => vec![json!("*"), json!("A"), json!(1), json!({})],
             Primitive::Boolean => vec![json!("true"), json!(1), json!({})],
-            Primitive::Date => vec![json!("2026-02-30"), json!("28.2.2026"), json!("2026-02-28T00:00:00Z"), json!(1)],
-            Primitive::DateTimeOffset => vec![json!("2026-02-28"), json!("2026-02-28T00:00:00"), json!("x"), json!(1)],
+            Primitive::Date => {
+                ["2026-02-30", "28.2.2026", "2026-02-28T00:00:00Z", "0000-01-01", "-2026-01-01", "+2026-01-01"]
+                    .map(Value::from)
+                    .into_iter()
+                    .chain([json!(1)])
+                    .collect()
+            }
+            Primitive::DateTimeOffset => [
+                "2026-02-28",
+                "2026-02-28T00:00:00",
+                "2026-02-28 00:00:00Z",
+                "2026-02-28T23:59:60Z",
+                "2026-02-28T24:00:00Z",
+                "2026-02-28T00:00:00+1:00",
+                "0000-01-01T00:00:00Z",
+                "0001-01-01T00:00:00+01:00",
+                "9999-12-31T23:59:59-01:00",
+                "x",
+            ]
+            .map(Value::from)
+            .into_iter()
+            .chain([json!(1)])
+            .collect(),
             Primitive::Int32 => {
                 let limits =
                     [property.limits.minimum.map(|least| least - 1), property.limits.maximum.map(|most| most + 1)];
                 let beyond = limits.into_iter().flatten().map(Value::from);
-                [json!("1"), json!(1.5), json!(2_147_483_648_i64), json!(true)].into_iter().chain(beyond).collect()
+                let none = [json!("1"), json!(1.5), json!(2_147_483_648_i64), json!(1e20), json!(true)];
+                none.into_iter().chain(beyond).collect()
             }
             Primitive::Single => vec![json!("1"), json!(1e39), json!(true)],
             Primitive::String => vec![json!(1), json!(true), json!({}), json!([])],
-            Primitive::TimeOfDay => vec![json!("24:00:00"), json!("1"), json!("x"), json!(1)],
-        },
+            Primitive::TimeOfDay => vec![json!("24:00:00"), json!("23:59:60"), json!("1"), json!("x"), json!(1)],
+        }),
     }
 }
 
@@ -205,31 +249,61 @@ async fn every_wrong_value_is_refused_with_its_place() {
     let app = App::start().await;
     let mut refused = 0;
     for of in concrete("deviceConfiguration") {
-        for property in own(of, Version::V1) {
-            for (value, place) in wrong(property) {
-                let body = json!({"@odata.type": named(of), "displayName": "a", &property.name: value});
-                let answer = app.post(CONFIGURATIONS, &body).await;
-                let at = format!("{}.{} = {:.200}", of.name, property.name, value.to_string());
-                assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{at}: {}", answer.text);
-                let refusal = answer.refusal();
-                assert!(
-                    refusal.starts_with("400 ModelValidationFailure: ") && refusal.contains(&place),
-                    "{at}: {refusal}"
-                );
-                refused += 1;
+        for (path, version) in [(CONFIGURATIONS.to_owned(), Version::V1), (beta(CONFIGURATIONS), Version::Beta)] {
+            for property in own(of, version) {
+                for (value, place) in wrong(property, &property.name, version, 2) {
+                    let body = json!({"@odata.type": named(of), "displayName": "a", &property.name: value});
+                    let answer = app.post(&path, &body).await;
+                    let at = format!("{path} {}.{} = {:.200}", of.name, property.name, value.to_string());
+                    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{at}: {}", answer.text);
+                    let refusal = answer.refusal();
+                    assert!(
+                        refusal.starts_with("400 ModelValidationFailure: ") && refusal.contains(&place),
+                        "{at}: {refusal} names no {place}"
+                    );
+                    refused += 1;
+                }
             }
         }
-        let body = json!({"@odata.type": named(of), "displayName": "a", "noSuchProperty": null});
-        assert_eq!(
-            app.post(CONFIGURATIONS, &body).await.refusal(),
-            format!(
-                "400 ModelValidationFailure: The property 'noSuchProperty' does not exist on type 'microsoft.graph.{}'. Make sure to only use property names that are defined by the type.",
-                of.name
-            )
-        );
+        for name in ["noSuchProperty", "no#name"] {
+            let body = json!({"@odata.type": named(of), "displayName": "a", name: null});
+            assert_eq!(
+                app.post(CONFIGURATIONS, &body).await.refusal(),
+                format!(
+                    "400 ModelValidationFailure: The property '{name}' does not exist on type 'microsoft.graph.{}'. Make sure to only use property names that are defined by the type.",
+                    of.name
+                )
+            );
+        }
     }
-    assert!(refused > 3000, "{refused}");
+    assert!(refused > 10_000, "{refused}");
     if !is_remote() {
         assert_eq!(app.get(CONFIGURATIONS).await.json()["value"], json!([]), "nothing was written");
+    }
+}
+
+#[test]
+fn right_values_are_stored_in_one_form() {
+    for (of, sent, stored) in [
+        (Primitive::Binary, json!("-_8"), Some(json!("+/8="))),
+        (Primitive::Binary, json!("AAEC\r\nAw=="), Some(json!("AAECAw=="))),
+        (Primitive::Binary, json!("AB=="), Some(json!("AA=="))),
+        (Primitive::Date, json!("9999-12-31"), Some(json!("9999-12-31"))),
+        (Primitive::DateTimeOffset, json!("2026-02-28T13:15Z"), Some(json!("2026-02-28T13:15:00Z"))),
+        (Primitive::DateTimeOffset, json!("2026-02-28t13:15:00.5z"), Some(json!("2026-02-28T13:15:00.5Z"))),
+        (
+            Primitive::DateTimeOffset,
+            json!("2026-02-28T00:30:00.123456789012-05:45"),
+            Some(json!("2026-02-28T06:15:00.1234567Z")),
+        ),
+        (Primitive::DateTimeOffset, json!("2026-02-28T00:30:00+23:59"), Some(json!("2026-02-27T00:31:00Z"))),
+        (Primitive::Single, json!(1e20), Some(json!(1e20))),
+        (Primitive::Single, json!(1e39), None),
+        (Primitive::TimeOfDay, json!("13:15"), Some(json!("13:15:00.0000000"))),
+        (Primitive::TimeOfDay, json!("13:15:01.25"), Some(json!("13:15:01.2500000"))),
+    ] {
+        let mut value = sent.clone();
+        let is_right = of.read(&mut value);
+        assert_eq!(is_right.then_some(value), stored, "{sent} as {of:?}");
     }
 }

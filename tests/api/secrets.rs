@@ -9,7 +9,7 @@ use crate::{
     harness::{App, CONFIGURATIONS, beta, database, is_remote},
 };
 
-const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(crate) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const PLAIN: &str = "hunter2 ü";
 
 fn with_key(settings: &mut Settings) {
@@ -198,6 +198,9 @@ async fn a_secret_is_replaced_and_a_create_sent_again_is_known() {
     assert_eq!(app.post(&collection, &other).await.status, StatusCode::CONFLICT);
 
     let one = format!("{CONFIGURATIONS}/{}", created.id());
+    // The same text sent again is no change.
+    let same = json!({"omaSettings": first["omaSettings"]});
+    assert_eq!(app.patch(&beta(&one), &same).await.text, created.text);
     let before = created.json()["omaSettings"][1]["secretReferenceValueId"].as_str().expect("a reference").to_owned();
     let patch = json!({"omaSettings": other["omaSettings"]});
     assert_eq!(app.patch(&beta(&one), &patch).await.json()["version"], 2);

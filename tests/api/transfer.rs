@@ -6,11 +6,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use devicegraph::transfer;
+use devicegraph::{
+    config::{self, Settings},
+    configurations::vault::Vault,
+    transfer,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{App, CONFIGURATIONS, beta, group, is_remote};
+use crate::{
+    harness::{App, CONFIGURATIONS, beta, database, group, is_remote},
+    secrets::KEY,
+};
+
+fn vault() -> Vault {
+    Vault::new(&config::Secrets { key: Some(KEY.to_owned().into()) }).expect("a key")
+}
 
 const BASE: &str = "microsoft.graph.deviceAndAppManagementAssignmentTarget";
 
@@ -56,7 +67,7 @@ async fn seed(app: &App, files: &[(&str, &str)]) -> Result<(usize, usize, usize)
         fs::write(path, text).expect("a file");
     }
     let seeds = match transfer::read(folder.path()) {
-        Ok(seeds) => transfer::seed(app.pool(), &seeds, || ()).await,
+        Ok(seeds) => transfer::seed(app.pool(), &vault(), &seeds, || ()).await,
         Err(error) => Err(error),
     };
     match seeds {
@@ -101,10 +112,53 @@ async fn an_export_put_back_is_the_same_store_and_the_same_bytes() {
     assert_eq!(store(&app).await, BTreeMap::new());
 
     let seeds = transfer::read(first.path()).expect("an export can be read");
-    let done = transfer::seed(app.pool(), &seeds, || ()).await.expect("an export can be seeded");
+    let done = transfer::seed(app.pool(), &vault(), &seeds, || ()).await.expect("an export can be seeded");
     assert_eq!((done.created, done.changed, done.unchanged), (17, 0, 0));
     assert_eq!(without_times(store(&app).await), without_times(before));
     assert_eq!(files(export(&app).await.path()), files(first.path()));
+}
+
+#[actix_web::test]
+async fn a_seed_takes_the_secrets_along_that_are_in_the_store() {
+    if is_remote() {
+        return;
+    }
+    let with_key = |settings: &mut Settings| settings.secrets.key = Some(KEY.to_owned().into());
+    let app = App::start_on(database(true).await, with_key).await;
+    let body = json!({"@odata.type": "#microsoft.graph.windows10CustomConfiguration", "displayName": "a", "omaSettings": [
+        {"@odata.type": "#microsoft.graph.omaSettingString", "displayName": "s", "omaUri": "./s", "value": "hunter2", "isEncrypted": true},
+    ]});
+    let created = app.post(&beta(CONFIGURATIONS), &body).await;
+    assert_eq!(created.status, 201, "{}", created.text);
+    let exported = created.text.clone();
+    assert_eq!(seed(&app, &[("a.json", &exported)]).await, Ok((0, 0, 1)));
+    // Under another id the copy gets a secret of its own.
+    let copy = uuid::Uuid::new_v4().to_string();
+    let file = exported.replace(&format!(r#""id":"{}""#, created.id()), &format!(r#""id":"{copy}""#));
+    assert_eq!(seed(&app, &[("a.json", &file)]).await, Ok((1, 0, 0)));
+    assert_eq!(seed(&app, &[("a.json", &file)]).await, Ok((0, 0, 1)));
+    let plain = async |id: &str| {
+        let one = format!("{CONFIGURATIONS}/{id}");
+        let settings = app.get(&beta(&one)).await.json()["omaSettings"].clone();
+        let reference = settings[0]["secretReferenceValueId"].as_str().expect("a reference").to_owned();
+        let path = format!("{one}/getOmaSettingPlainTextValue(secretReferenceValueId='{reference}')");
+        let answer = app.get(&path).await;
+        (answer.status.as_u16(), answer.json()["value"].clone())
+    };
+    app.delete(&format!("{CONFIGURATIONS}/{}", created.id())).await;
+    assert_eq!(plain(&copy).await, (200, json!("hunter2")));
+    // What it hides is gone: the rest is there again, and the log says so.
+    assert_eq!(seed(&app, &[("a.json", &exported)]).await, Ok((1, 0, 0)));
+    assert_eq!(plain(&created.id()).await.0, 404);
+    let read = app.get(&format!("{}/{}", beta(CONFIGURATIONS), created.id())).await;
+    let mut changed = read.json();
+    changed["description"] = "changed".into();
+    let patched = app.patch(&format!("{}/{}", beta(CONFIGURATIONS), created.id()), &changed).await;
+    assert_eq!(patched.status, 200, "{}", patched.text);
+    // A new value for it, and it is a secret again.
+    let again = json!({"omaSettings": body["omaSettings"]});
+    app.patch(&format!("{}/{}", beta(CONFIGURATIONS), created.id()), &again).await;
+    assert_eq!(plain(&created.id()).await, (200, json!("hunter2")));
 }
 
 #[actix_web::test]

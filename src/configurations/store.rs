@@ -1,0 +1,147 @@
+//! Configurations written together with their secrets: what the service and a
+//! seed do alike.
+
+use serde_json::{Map, Value};
+use sqlx::PgConnection;
+
+use super::{
+    model::{Configuration, ConfigurationId, NewConfiguration},
+    secrets::{self, Secret},
+    sql,
+    vault::Vault,
+};
+use crate::{error::ApiError, odata::links::Version};
+
+/// Stores a configuration in the name of `by`; `None` when its id is taken.
+///
+/// # Errors
+/// 400 for a secret when there is no key to encrypt it with.
+pub async fn insert(
+    connection: &mut PgConnection,
+    vault: &Vault,
+    id: ConfigurationId,
+    new: &NewConfiguration,
+    by: Option<&str>,
+) -> Result<Option<Configuration>, ApiError> {
+    let mut properties = new.properties.clone();
+    let secrets = settle(connection, vault, id, None, &mut properties, new.secrets.clone()).await?;
+    let sealed = vault.seal(id, &mut properties, &secrets)?;
+    let inserted = sql::insert(connection, id, new, &properties, &sealed, by).await;
+    inserted.map_err(|error| ApiError::from_commit(error, id.path()))
+}
+
+/// Whether `stored` reads as what [`insert`] would have made of `new`.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn is_made(
+    connection: &mut PgConnection,
+    vault: &Vault,
+    stored: &Configuration,
+    new: &NewConfiguration,
+    version: Version,
+) -> Result<bool, ApiError> {
+    let mut properties = new.properties.clone();
+    let id = ConfigurationId(stored.id);
+    match settle(connection, vault, id, Some(&stored.properties), &mut properties, new.secrets.clone()).await {
+        Ok(others) => Ok(others.is_empty() && new.reads_as(&properties, stored, version)),
+        Err(refusal) if refusal.is_of_client() => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Makes `stored`, which is held, what `changed` is; `None` when it reads so
+/// already, secrets included.
+///
+/// # Errors
+/// 400 for a hidden value of which nobody can say what it hides, and for a
+/// secret when there is no key; 409 for one that has been replaced meanwhile.
+pub async fn replace(
+    connection: &mut PgConnection,
+    vault: &Vault,
+    stored: &Configuration,
+    mut changed: Configuration,
+    secrets: Vec<Secret>,
+    by: Option<&str>,
+) -> Result<Option<Configuration>, ApiError> {
+    let id = ConfigurationId(stored.id);
+    let secrets = settle(connection, vault, id, Some(&stored.properties), &mut changed.properties, secrets).await?;
+    if secrets.is_empty() && changed.reads_as(stored) {
+        return Ok(None);
+    }
+    let sealed = vault.seal(id, &mut changed.properties, &secrets)?;
+    if !sealed.is_empty() || !secrets::references(&stored.properties).is_empty() {
+        let kept: Vec<_> = secrets::references(&changed.properties).into_iter().map(|(_, kept)| kept).collect();
+        sql::replace_secrets(connection, id, &kept, &sealed).await?;
+    }
+    Ok(Some(sql::update(connection, &changed, by).await?))
+}
+
+/// The places of the hidden values for which there is no secret: they came from
+/// another store.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn without_secret(connection: &mut PgConnection, stored: &Configuration) -> sqlx::Result<Vec<usize>> {
+    let hidden = secrets::hidden(&stored.properties);
+    let references: Vec<_> = hidden.iter().filter_map(|(_, reference)| reference.clone()).collect();
+    if hidden.is_empty() {
+        return Ok(Vec::new());
+    }
+    let secrets = sql::find_secrets(connection, &references).await?;
+    let is_there =
+        |reference: &Option<String>| secrets.iter().any(|secret| Some(&secret.reference) == reference.as_ref());
+    Ok(hidden.into_iter().filter(|(_, reference)| !is_there(reference)).map(|(place, _)| place).collect())
+}
+
+/// Says of each hidden value in `properties` which secret it is, and gives the
+/// secrets that are to be encrypted: those of `sent` that are not stored
+/// already, and copies of those of other configurations, from which a client
+/// has read them.
+///
+/// A name that belongs to no secret stays: it came from another store, which
+/// keeps it.
+async fn settle(
+    connection: &mut PgConnection,
+    vault: &Vault,
+    id: ConfigurationId,
+    stored: Option<&Map<String, Value>>,
+    properties: &mut Map<String, Value>,
+    mut sent: Vec<Secret>,
+) -> Result<Vec<Secret>, ApiError> {
+    if let Some(stored) = stored {
+        secrets::carry_over(stored, properties, &sent)?;
+    }
+    let named = secrets::references(properties);
+    if named.is_empty() && sent.is_empty() {
+        return Ok(sent);
+    }
+    let before = stored.map(secrets::references).unwrap_or_default();
+    let references: Vec<_> = named.iter().chain(&before).map(|(_, reference)| reference.clone()).collect();
+    let all = sql::find_secrets(connection, &references).await?;
+    let find = |reference: &String| all.iter().find(|secret| secret.reference == *reference);
+    for (place, reference) in &named {
+        match find(reference) {
+            Some(secret) if secret.device_configuration_id != id.0 => {
+                secrets::unname(properties, *place);
+                sent.push(Secret { place: *place, text: vault.open(secret)? });
+            }
+            None if stored.is_some() && id.names(reference) && !before.iter().any(|(_, known)| known == reference) => {
+                return Err(secrets::replaced(*place));
+            }
+            _ => {}
+        }
+    }
+    // The text that is stored, sent again, is no change.
+    let mut free: Vec<_> = before.iter().filter(|before| !named.iter().any(|named| named.1 == before.1)).collect();
+    sent.retain(|Secret { place, text }| {
+        let is_stored = |(at, reference): &&(usize, String)| {
+            stored.and_then(|stored| secrets::uri(stored, *at)) == secrets::uri(properties, *place)
+                && find(reference).is_some_and(|secret| vault.holds(secret, text))
+        };
+        let Some(at) = free.iter().position(is_stored) else { return true };
+        secrets::name(properties, *place, &free.remove(at).1);
+        false
+    });
+    Ok(sent)
+}
