@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use devicegraph::catalogue::Type;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -28,7 +29,9 @@ fn main() {
         tempfile::Builder::new().prefix("devicegraph-bench-").permissions(fs::Permissions::from_mode(0o755)).tempdir();
     let folder = folder.expect("a folder");
     let (first, mut service) = start(folder.path());
-    let row = r##"{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"a"}"##;
+    let is_concrete = |found: &&Type| found.is_a("deviceConfiguration") && !found.is_abstract;
+    let of = &Type::all().iter().find(is_concrete).expect("a type").name;
+    let row = &format!(r##"{{"@odata.type":"#microsoft.graph.{of}","displayName":"a"}}"##);
     for _ in 0..100 {
         assert_eq!(request(&service.address, "POST", "/v1.0/deviceManagement/deviceConfigurations", row), 201);
     }

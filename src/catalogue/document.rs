@@ -7,7 +7,7 @@
 //! `$Nullable` may be sent as null for an empty one, as Graph's own model has
 //! it; an item is never null.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 use serde::Deserialize;
@@ -29,12 +29,13 @@ enum Element {
     Operation(#[expect(dead_code, reason = "only types are read here")] Vec<Value>),
 }
 
-/// The types of a document, in its order.
+/// The types of a document, in its order, and the names of everything else.
 ///
 /// # Errors
 /// What in the document cannot be read.
-pub(super) fn read(text: &str) -> anyhow::Result<Vec<Type>> {
+pub(super) fn read(text: &str) -> anyhow::Result<(Vec<Type>, HashSet<String>)> {
     let Document { schema } = serde_json::from_str(text)?;
+    let mut others: HashSet<String> = schema.keys().cloned().collect();
     let elements: IndexMap<_, _> = schema
         .into_iter()
         .filter_map(|(name, element)| match element {
@@ -47,7 +48,12 @@ pub(super) fn read(text: &str) -> anyhow::Result<Vec<Type>> {
         elements.iter().filter(|(name, _)| is(name, "EntityType") || is(name, "ComplexType")).collect();
     let ids: HashMap<_, _> = structured.keys().enumerate().map(|(id, name)| (name.as_str(), TypeId(id))).collect();
     let reader = Reader { elements: &elements, ids: &ids };
-    structured.iter().map(|(name, members)| reader.structured(name, members)).collect()
+    let types: Vec<_> =
+        structured.iter().map(|(name, members)| reader.structured(name, members)).collect::<anyhow::Result<_>>()?;
+    types.iter().for_each(|found| {
+        others.remove(&found.name);
+    });
+    Ok((types, others))
 }
 
 struct Reader<'a> {

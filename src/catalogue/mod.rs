@@ -11,7 +11,11 @@
 //!
 //! <https://docs.oasis-open.org/odata/odata-csdl-json/v4.01/odata-csdl-json-v4.01.html>
 
-use std::{collections::HashMap, fmt, sync::LazyLock};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::LazyLock,
+};
 
 use anyhow::bail;
 
@@ -28,14 +32,17 @@ pub mod values;
 pub const NAMESPACE: &str = "microsoft.graph";
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
-    let types = document::read(include_str!("graph.csdl.json")).expect("the catalogue is embedded and held by a test");
+    let (types, others) =
+        document::read(include_str!("graph.csdl.json")).expect("the catalogue is embedded and held by a test");
     let names = types.iter().enumerate().map(|(id, found)| (found.name.clone(), TypeId(id))).collect();
-    Catalogue { types, names }
+    Catalogue { types, names, others }
 });
 
 struct Catalogue {
     types: Vec<Type>,
     names: HashMap<String, TypeId>,
+    /// Names of what is no type of objects: enumerations, operations.
+    others: HashSet<String>,
 }
 
 /// An entity type or a complex type.
@@ -228,7 +235,7 @@ pub fn undeclared(odata_type: &str) -> Option<&str> {
     let is_identifier = name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name.len() <= 128
         && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
-    (is_identifier && Type::find(name).is_none()).then_some(name)
+    (is_identifier && Type::find(name).is_none() && !CATALOGUE.others.contains(name)).then_some(name)
 }
 
 #[cfg(test)]
@@ -300,6 +307,8 @@ mod tests {
         assert_eq!(undeclared("#microsoft.graph.windowsKioskConfiguration"), Some("windowsKioskConfiguration"));
         for odata_type in [
             "#microsoft.graph.groupAssignmentTarget",
+            "#microsoft.graph.appListType",
+            "#microsoft.graph.assign",
             "#contoso.thing",
             "#microsoft.graph.",
             "#microsoft.graph.a.b",

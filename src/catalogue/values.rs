@@ -76,7 +76,11 @@ pub fn check(values: &mut Map<String, Value>, of: &Type, path: Path<'_>, version
 }
 
 impl Property {
-    fn check(&self, value: &mut Value, path: Path<'_>, version: Version) -> Result<(), ApiError> {
+    /// Holds a value at `path` to the property.
+    ///
+    /// # Errors
+    /// 400 that names the member by its path.
+    pub fn check(&self, value: &mut Value, path: Path<'_>, version: Version) -> Result<(), ApiError> {
         match value {
             Value::Null if self.is_nullable => Ok(()),
             Value::Array(elements) if self.is_collection => {

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::secrets::{self, Secret};
 use crate::{
+    assignments,
     catalogue::{
         self, NAMESPACE, Type, reading,
         values::{self, Path},
@@ -39,11 +40,6 @@ impl ConfigurationId {
     /// Its path below a version.
     pub fn path(self) -> String {
         format!("deviceManagement/deviceConfigurations/{self}")
-    }
-
-    /// Whether a `secretReferenceValueId` is one of this configuration's.
-    pub fn names(self, reference: &str) -> bool {
-        reference.split('_').nth(1).and_then(key::guid) == Some(self.0)
     }
 
     /// The 404 of a configuration that is not there.
@@ -152,7 +148,7 @@ impl NewConfiguration {
         let description = members.nullable_string("description")?.flatten();
         let id = key::of_new_row(&mut members)?;
         // An export carries its assignments; they belong to the configuration it was taken from.
-        members.any("assignments");
+        members.objects("assignments", assignments::model::TYPE)?;
         let version = members.version();
         let (properties, secrets) = checked(own_properties(members)?, &odata_type, version)?;
         Ok(Self { id, odata_type, display_name, description, properties: Json(properties), secrets })
@@ -200,7 +196,13 @@ impl ConfigurationPatch {
         // What reads as it is sent stays as it is stored, with what this version does not show.
         let shown = |name: &str| type_of(&stored.odata_type)?.shown(name, &stored.properties, self.version);
         self.properties.retain(|name, value| shown(name).as_ref() != Some(value));
-        let (properties, secrets) = checked(self.properties, &stored.odata_type, self.version)?;
+        let (mut properties, secrets) = checked(self.properties, &stored.odata_type, self.version)?;
+        let sent = properties.clone();
+        properties.retain(|name, _| {
+            let shown = |properties| type_of(&stored.odata_type)?.shown(name, properties, self.version);
+            let is_secret = name == "omaSettings" && !secrets.is_empty();
+            is_secret || shown(&sent) != shown(&stored.properties)
+        });
         let mut changed = stored.clone();
         changed.display_name = self.display_name.unwrap_or(changed.display_name);
         changed.description = self.description.unwrap_or(changed.description);
@@ -224,8 +226,15 @@ fn concrete_type(odata_type: &str, version: Version) -> Result<String, ApiError>
 
 /// What is left is the type's own: every member but the computed ones.
 fn own_properties(mut members: Members) -> Result<Map<String, Value>, ApiError> {
+    let of = Type::find(TYPE);
     for name in COMPUTED {
-        members.any(name);
+        let (path, value) = (members.path(name), members.any(name));
+        let (Some(mut value), Some(property)) = (value, of.and_then(|of| of.property(name, Version::Beta))) else {
+            continue;
+        };
+        if !value.is_null() {
+            property.check(&mut value, Path::Member(&Path::Body, &path), Version::Beta)?;
+        }
     }
     for (name, remedy) in NAVIGATION {
         if members.any(name).is_some() {

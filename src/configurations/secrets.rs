@@ -6,13 +6,16 @@
 //! `getOmaSettingPlainTextValue` gives it out. Who sends `****` back means the
 //! secret that is there.
 
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+use super::model::ConfigurationId;
 use crate::{
     catalogue::{Primitive, Type, ValueType, values::TYPE},
-    error::ApiError,
-    odata::links::Version,
+    error::{ApiError, excerpt},
+    odata::{key, links::Version},
 };
 
 /// What is read instead of a secret.
@@ -70,30 +73,67 @@ pub fn take(properties: &mut Map<String, Value>) -> Result<Vec<(usize, Value)>, 
 /// # Errors
 /// 400 for a value that is not one of its setting, and for a mark that is none
 /// or has no value; nothing is quoted.
-pub fn hide(properties: &mut Map<String, Value>, mut taken: Vec<(usize, Value)>) -> Result<Vec<Secret>, ApiError> {
-    if properties.get("omaSettings").is_some_and(|settings| !settings.is_array() && !settings.is_null()) {
+pub fn hide(properties: &mut Map<String, Value>, taken: Vec<(usize, Value)>) -> Result<Vec<Secret>, ApiError> {
+    let is_list = |settings: &Value| {
+        settings.is_null() || settings.as_array().is_some_and(|all| all.iter().all(|setting| !setting.is_array()))
+    };
+    if properties.get("omaSettings").is_some_and(|settings| !is_list(settings)) {
         return Err(ApiError::model("The member 'omaSettings' must be an array of settings."));
     }
+    if let Some((name, _)) = properties.iter().find(|(name, value)| *name != "omaSettings" && holds_mark(value)) {
+        return Err(cannot_be_kept(name));
+    }
     let mut secrets = Vec::new();
+    let mut taken = taken.into_iter().peekable();
     for (place, setting) in settings(properties) {
-        let Some((_, value)) = taken.iter_mut().find(|(of, _)| *of == place) else {
+        let Some((_, mut value)) = taken.next_if(|(of, _)| *of == place) else {
             match setting.get("isEncrypted") {
-                None | Some(Value::Bool(false)) => continue,
+                None | Some(Value::Bool(false)) => {}
                 Some(_) => return Err(no_text(place)),
             }
+            // What stands there in the clear is no secret.
+            setting.remove(REFERENCE);
+            continue;
         };
-        let is_right = value == HIDDEN || primitive(setting).is_none_or(|of| of.read(value));
+        let is_right = value == HIDDEN || primitive(setting).is_none_or(|of| of.read(&mut value));
         let Value::String(text) = value else { return Err(no_text(place)) };
         if !is_right {
             return Err(no_text(place));
         }
         if text != HIDDEN {
             setting.remove(REFERENCE);
-            secrets.push(Secret { place, text: std::mem::take(text).into() });
+            secrets.push(Secret { place, text: text.into() });
         }
         setting.insert("value".to_owned(), HIDDEN.into());
     }
-    Ok(secrets)
+    match secrets.get(MOST) {
+        None => Ok(secrets),
+        Some(_) => Err(ApiError::model(format!(
+            "The collection 'omaSettings' holds more than {MOST} values to encrypt, which are the most. Send fewer."
+        ))),
+    }
+}
+
+/// Secrets of a configuration at most: as many as Graph lets it have settings.
+const MOST: usize = 1000;
+
+/// Whether a value that is to be encrypted stands where nobody looks for one.
+fn holds_mark(value: &Value) -> bool {
+    match value {
+        Value::Array(elements) => elements.iter().any(holds_mark),
+        Value::Object(members) => {
+            let is_marked = members.get("isEncrypted") == Some(&Value::Bool(true));
+            is_marked && !is_hidden(members) && members.contains_key("value") || members.values().any(holds_mark)
+        }
+        _ => false,
+    }
+}
+
+fn cannot_be_kept(name: &str) -> ApiError {
+    ApiError::model(format!(
+        "A value in '{}' is marked 'isEncrypted', and only those of 'omaSettings' can be encrypted. Send 'isEncrypted' as false.",
+        excerpt(name)
+    ))
 }
 
 /// Of what type the value of a setting is, where the catalogue has the setting.
@@ -111,6 +151,11 @@ fn no_text(place: usize) -> ApiError {
     ))
 }
 
+/// The configuration that a `secretReferenceValueId` names, in its middle.
+pub fn owner(reference: &str) -> Option<ConfigurationId> {
+    reference.split('_').nth(1).and_then(key::guid).map(ConfigurationId)
+}
+
 /// 409 for the name of a secret that is no more.
 pub fn replaced(place: usize) -> ApiError {
     ApiError::conflict(format!(
@@ -119,8 +164,8 @@ pub fn replaced(place: usize) -> ApiError {
 }
 
 /// Gives each hidden value of `changed` that does not say which secret it is
-/// that of a stored setting with the same URI: on `/v1.0` nobody can say it.
-/// What hides one of `sent` is left as it is.
+/// that of a stored setting with the same type and URI: on `/v1.0` nobody can
+/// say it. What hides one of `sent` is left as it is.
 ///
 /// # Errors
 /// 400 for one of which there is none, although there are secrets, and for a
@@ -133,41 +178,50 @@ pub fn carry_over(
     if stored.get("omaSettings") == changed.get("omaSettings") {
         return Ok(());
     }
+    let key = |setting: &Map<String, Value>| (setting.get(TYPE).cloned(), setting.get("omaUri").cloned());
+    let said: BTreeSet<_> = references(changed).into_iter().map(|(_, reference)| reference).collect();
     let all = stored.get("omaSettings").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object);
-    let mut secrets: Vec<_> = all.filter(|setting| is_hidden(setting)).collect();
-    let are_named = secrets.iter().any(|secret| secret.contains_key(REFERENCE));
-    let said: Vec<_> = references(changed).into_iter().map(|(_, reference)| reference).collect();
-    secrets.retain(|secret| !secret.get(REFERENCE).is_some_and(|of| said.iter().any(|said| of == said)));
-    let mut unknown = None;
-    for (place, setting) in settings(changed) {
-        if !is_hidden(setting) && !setting.contains_key("isEncrypted") {
-            // A new text for what is encrypted is not stored in the clear.
-            let is_secret = secrets
-                .iter()
-                .any(|secret| secret.contains_key(REFERENCE) && secret.get("omaUri") == setting.get("omaUri"));
-            unknown = unknown.or(is_secret.then_some(place));
+    // Several of one key: a URI may stand twice.
+    let mut secrets: HashMap<_, VecDeque<&Map<String, Value>>> = HashMap::new();
+    let mut are_named = false;
+    for setting in all.filter(|setting| is_hidden(setting)) {
+        let reference = setting.get(REFERENCE).and_then(Value::as_str);
+        are_named |= reference.is_some();
+        if reference.is_none_or(|reference| !said.contains(reference)) {
+            secrets.entry(key(setting)).or_default().push_back(setting);
         }
-        let is_named = setting.get(REFERENCE).is_some_and(Value::is_string);
-        if !is_hidden(setting) || is_named || sent.iter().any(|secret| secret.place == place) {
+    }
+    let sent: BTreeSet<_> = sent.iter().map(|secret| secret.place).collect();
+    for (place, setting) in settings(changed) {
+        if !is_hidden(setting) || setting.get(REFERENCE).is_some_and(Value::is_string) || sent.contains(&place) {
             continue;
         }
-        // One for each: a URI may stand twice.
-        match secrets.iter().position(|secret| secret.get("omaUri") == setting.get("omaUri")) {
-            Some(at) => {
-                let secret = secrets.remove(at);
+        match secrets.get_mut(&key(setting)).and_then(VecDeque::pop_front) {
+            Some(secret) => {
                 for name in ["isEncrypted", REFERENCE] {
                     secret.get(name).map(|value| setting.insert(name.to_owned(), value.clone()));
                 }
             }
-            None => unknown = unknown.or(are_named.then_some(place)),
+            None if are_named => {
+                return Err(ApiError::model(format!(
+                    "The value of 'omaSettings[{place}].value' is '{HIDDEN}', and there is no secret of its type and 'omaUri' that it could mean. Send the value itself, on /beta, with 'isEncrypted'."
+                )));
+            }
+            None => {}
         }
     }
-    match unknown {
-        None => Ok(()),
-        Some(place) => Err(ApiError::model(format!(
-            "The value of 'omaSettings[{place}].value' is '{HIDDEN}' and there is no secret of its 'omaUri' that it could mean, or it is new and the setting is encrypted. Send the value itself, on /beta, with 'isEncrypted'."
-        ))),
+    for (place, setting) in settings(changed) {
+        if is_hidden(setting) || setting.contains_key("isEncrypted") {
+            continue;
+        }
+        let left = secrets.get(&key(setting)).into_iter().flatten();
+        if left.into_iter().any(|secret| secret.contains_key(REFERENCE)) {
+            return Err(ApiError::model(format!(
+                "The value of 'omaSettings[{place}].value' is new, and the setting is encrypted. Send it on /beta, with 'isEncrypted' as true to keep it a secret, or as false."
+            )));
+        }
     }
+    Ok(())
 }
 
 /// The places of the hidden values, with the names of their secrets.
@@ -184,13 +238,17 @@ pub fn references(properties: &Map<String, Value>) -> Vec<(usize, String)> {
 }
 
 /// The `omaUri` of the setting at this place.
-pub fn uri(properties: &Map<String, Value>, place: usize) -> Option<&Value> {
-    properties.get("omaSettings")?.get(place)?.get("omaUri")
+pub fn uri(properties: &Map<String, Value>, place: usize) -> Option<&str> {
+    properties.get("omaSettings")?.get(place)?.get("omaUri")?.as_str()
+}
+
+fn setting(properties: &mut Map<String, Value>, place: usize) -> Option<&mut Map<String, Value>> {
+    properties.get_mut("omaSettings")?.get_mut(place)?.as_object_mut()
 }
 
 /// Says in a setting which secret is its own.
 pub fn name(properties: &mut Map<String, Value>, place: usize, reference: &str) {
-    if let Some((_, setting)) = settings(properties).find(|(at, _)| *at == place) {
+    if let Some(setting) = setting(properties, place) {
         setting.insert("isEncrypted".to_owned(), true.into());
         setting.insert(REFERENCE.to_owned(), reference.into());
     }
@@ -198,7 +256,7 @@ pub fn name(properties: &mut Map<String, Value>, place: usize, reference: &str) 
 
 /// Takes the name off a setting whose secret gets another one.
 pub fn unname(properties: &mut Map<String, Value>, place: usize) {
-    if let Some((_, setting)) = settings(properties).find(|(at, _)| *at == place) {
+    if let Some(setting) = setting(properties, place) {
         setting.remove(REFERENCE);
     }
 }

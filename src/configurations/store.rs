@@ -1,6 +1,9 @@
 //! Configurations written together with their secrets: what the service and a
 //! seed do alike.
 
+use std::collections::{HashMap, HashSet};
+
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
@@ -94,6 +97,24 @@ pub async fn without_secret(connection: &mut PgConnection, stored: &Configuratio
     Ok(hidden.into_iter().filter(|(_, reference)| !is_there(reference)).map(|(place, _)| place).collect())
 }
 
+/// Takes names off that no secret has any more, so that a value hides the secret
+/// of its setting: a file may be older than the secrets.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn forget_replaced(connection: &mut PgConnection, properties: &mut Map<String, Value>) -> sqlx::Result<()> {
+    let named = secrets::references(properties);
+    let references: Vec<_> = named.iter().map(|(_, reference)| reference.clone()).collect();
+    let secrets = sql::find_secrets(connection, &references).await?;
+    let known: HashSet<_> = secrets.iter().map(|secret| &secret.reference).collect();
+    for (place, reference) in &named {
+        if !known.contains(reference) {
+            secrets::unname(properties, *place);
+        }
+    }
+    Ok(())
+}
+
 /// Says of each hidden value in `properties` which secret it is, and gives the
 /// secrets that are to be encrypted: those of `sent` that are not stored
 /// already, and copies of those of other configurations, from which a client
@@ -119,28 +140,45 @@ async fn settle(
     let before = stored.map(secrets::references).unwrap_or_default();
     let references: Vec<_> = named.iter().chain(&before).map(|(_, reference)| reference.clone()).collect();
     let all = sql::find_secrets(connection, &references).await?;
-    let find = |reference: &String| all.iter().find(|secret| secret.reference == *reference);
+    let all: HashMap<_, _> = all.iter().map(|secret| (secret.reference.as_str(), secret)).collect();
+    let known: HashSet<_> = before.iter().map(|(_, reference)| reference.as_str()).collect();
     for (place, reference) in &named {
-        match find(reference) {
-            Some(secret) if secret.device_configuration_id != id.0 => {
+        match all.get(reference.as_str()) {
+            Some(secret) if secret.device_configuration_id == id.0 => secrets::name(properties, *place, reference),
+            Some(secret) => {
+                vault.key(*place)?;
                 secrets::unname(properties, *place);
                 sent.push(Secret { place: *place, text: vault.open(secret)? });
             }
-            None if stored.is_some() && id.names(reference) && !before.iter().any(|(_, known)| known == reference) => {
-                return Err(secrets::replaced(*place));
+            None if known.contains(reference.as_str()) => {}
+            None => {
+                let is_gone = match secrets::owner(reference) {
+                    Some(owner) if owner == id => stored.is_some(),
+                    Some(owner) => sql::exists(connection, owner).await?,
+                    None => false,
+                };
+                if is_gone {
+                    return Err(secrets::replaced(*place));
+                }
             }
-            _ => {}
         }
     }
-    // The text that is stored, sent again, is no change.
-    let mut free: Vec<_> = before.iter().filter(|before| !named.iter().any(|named| named.1 == before.1)).collect();
+    // The text that is stored, sent again, is no change. What cannot be decrypted is none: a lost key
+    // does not keep a secret from being replaced.
+    let named: HashSet<_> = named.iter().map(|(_, reference)| reference.as_str()).collect();
+    let mut free: HashMap<_, Vec<_>> = HashMap::new();
+    if !sent.is_empty() {
+        for (place, reference) in before.iter().filter(|(_, reference)| !named.contains(reference.as_str())) {
+            if let Some(Ok(text)) = all.get(reference.as_str()).map(|secret| vault.open(secret)) {
+                let uri = stored.and_then(|stored| secrets::uri(stored, *place)).map(str::to_owned);
+                free.entry((uri, text.expose_secret().to_owned())).or_default().push(reference);
+            }
+        }
+    }
     sent.retain(|Secret { place, text }| {
-        let is_stored = |(at, reference): &&(usize, String)| {
-            stored.and_then(|stored| secrets::uri(stored, *at)) == secrets::uri(properties, *place)
-                && find(reference).is_some_and(|secret| vault.holds(secret, text))
-        };
-        let Some(at) = free.iter().position(is_stored) else { return true };
-        secrets::name(properties, *place, &free.remove(at).1);
+        let key = (secrets::uri(properties, *place).map(str::to_owned), text.expose_secret().to_owned());
+        let Some(reference) = free.get_mut(&key).and_then(Vec::pop) else { return true };
+        secrets::name(properties, *place, reference);
         false
     });
     Ok(sent)

@@ -49,6 +49,18 @@ impl Vault {
         Ok(Self(Some(key)))
     }
 
+    /// The key for the secret of a setting.
+    ///
+    /// # Errors
+    /// 400 when there is none.
+    pub fn key(&self, place: usize) -> Result<&RandomizedNonceKey, ApiError> {
+        self.0.as_ref().ok_or_else(|| {
+            ApiError::model(format!(
+                "The value of 'omaSettings[{place}].value' cannot be encrypted: this service has no key. An operator sets secrets.key; without it, leave 'isEncrypted' out, and the value is stored as it is."
+            ))
+        })
+    }
+
     /// Encrypts the secrets of a configuration and names each in its setting.
     ///
     /// # Errors
@@ -61,11 +73,7 @@ impl Vault {
     ) -> Result<Vec<Sealed>, ApiError> {
         let mut sealed = Vec::new();
         for &Secret { place, ref text } in secrets {
-            let Some(key) = &self.0 else {
-                return Err(ApiError::model(format!(
-                    "The value of 'omaSettings[{place}].value' cannot be encrypted: this service has no key. An operator sets secrets.key; without it, leave 'isEncrypted' out, and the value is stored as it is."
-                )));
-            };
+            let key = self.key(place)?;
             let reference = format!("{}_{configuration}_{}", Uuid::new_v4(), Uuid::new_v4());
             let mut ciphertext = text.expose_secret().as_bytes().to_vec();
             let nonce = key.seal_in_place_append_tag(Aad::from(&reference), &mut ciphertext);
@@ -93,11 +101,5 @@ impl Vault {
             Ok(String::from_utf8(text.to_vec())?.into())
         };
         opened().map_err(|error: anyhow::Error| ApiError::internal(error))
-    }
-
-    /// Whether this text is what a stored secret hides; `false` when it cannot
-    /// be decrypted, so that a secret whose key is lost can be replaced.
-    pub fn holds(&self, stored: &StoredSecret, text: &SecretString) -> bool {
-        self.open(stored).is_ok_and(|opened| opened.expose_secret() == text.expose_secret())
     }
 }

@@ -117,19 +117,20 @@ fn read_file(file: &Path, all: &mut Vec<Seeded>) -> anyhow::Result<()> {
     let text = decode(bytes).with_context(|| file.display().to_string())?;
     let refused = |refusal: String| format!("{}: {refusal}", file.display());
     let value = json::read(&text).map_err(|error| anyhow::anyhow!(refused(error.to_string())))?;
-    let (prefix, elements) = match value {
-        Value::Array(elements) => ("", elements),
+    let (prefix, elements, version) = match value {
+        Value::Array(elements) => ("", elements, Version::Beta),
         Value::Object(mut members) => {
+            let version = version(&members);
             match members.remove("value") {
                 Some(Value::Array(elements)) if !members.contains_key("@odata.type") => {
                     if members.contains_key("@odata.nextLink") {
                         bail!(refused("there is an @odata.nextLink in it, so that this is one page of an export; save all of them".to_owned()));
                     }
-                    ("value", elements)
+                    ("value", elements, version)
                 }
                 value => {
                     members.extend(value.map(|value| ("value".to_owned(), value)));
-                    all.push(configuration(Place { file: file.to_owned(), path: String::new() }, members)?);
+                    all.push(configuration(Place { file: file.to_owned(), path: String::new() }, members, version)?);
                     return Ok(());
                 }
             }
@@ -142,7 +143,7 @@ fn read_file(file: &Path, all: &mut Vec<Seeded>) -> anyhow::Result<()> {
     for (index, element) in elements.into_iter().enumerate() {
         let at = Place { file: file.to_owned(), path: format!("{prefix}[{index}]") };
         match element {
-            Value::Object(members) => all.push(configuration(at, members)?),
+            Value::Object(members) => all.push(configuration(at, members, version)?),
             other => bail!("{at}: it is {}, and must be a configuration", json::kind(&other)),
         }
     }
@@ -152,9 +153,19 @@ fn read_file(file: &Path, all: &mut Vec<Seeded>) -> anyhow::Result<()> {
 /// For ids of configurations and assignments that come without one.
 const IDS: Uuid = Uuid::from_u128(0x6a1f_3c0e_5b0d_4c57_9d1e_2f8a_7c44_1b90);
 
-fn configuration(at: Place, members: Map<String, Value>) -> anyhow::Result<Seeded> {
+/// The version that an answer was read on. What says nothing may have what
+/// `/beta` has.
+fn version(members: &Map<String, Value>) -> Version {
+    let context = members.get("@odata.context").and_then(Value::as_str);
+    match context.is_some_and(|context| context.contains("/v1.0/$metadata")) {
+        true => Version::V1,
+        false => Version::Beta,
+    }
+}
+
+fn configuration(at: Place, members: Map<String, Value>, version: Version) -> anyhow::Result<Seeded> {
     let refused = |refusal: ApiError| anyhow::anyhow!("{}: {refusal}", at.file.display());
-    let mut members = Members::new(members, at.path.clone(), configuration::TYPE, Version::Beta);
+    let mut members = Members::new(members, at.path.clone(), configuration::TYPE, version);
     let assignments = members.objects("assignments", assignment::TYPE).map_err(refused)?;
     let assignments: Option<Result<Vec<_>, _>> =
         assignments.map(|all| all.into_iter().map(NewAssignment::parse).collect());

@@ -112,12 +112,13 @@ async fn write(connection: &mut PgConnection, vault: &Vault, seeded: &Seeded) ->
                     stored.odata_type,
                     seeded.new.odata_type,
                 );
-                let changed = Configuration {
+                let mut changed = Configuration {
                     display_name: seeded.new.display_name.clone(),
                     description: seeded.new.description.clone(),
                     properties: seeded.new.properties.clone(),
                     ..stored.clone()
                 };
+                store::forget_replaced(connection, &mut changed.properties).await?;
                 let written = store::replace(connection, vault, &stored, changed, Vec::new(), None).await;
                 match written.map_err(ApiError::into_error)? {
                     Some(written) => (Change::Changed, Some(written)),

@@ -30,6 +30,12 @@ fn named(found: &Type) -> String {
     format!("#microsoft.graph.{}", found.name)
 }
 
+/// All but the keys, and what makes a value a secret.
+fn checked(of: &'static Type, version: Version) -> impl Iterator<Item = &'static Property> {
+    let is_left_out = |name: &str| ["id", "isEncrypted", "secretReferenceValueId"].contains(&name);
+    of.properties(version).filter(move |property| !is_left_out(&property.name))
+}
+
 fn own(of: &'static Type, version: Version) -> impl Iterator<Item = &'static Property> {
     let is_nested = !of.is_a("deviceConfiguration");
     of.properties(version).filter(move |property| {
@@ -250,8 +256,13 @@ async fn every_wrong_value_is_refused_with_its_place() {
     let mut refused = 0;
     for of in concrete("deviceConfiguration") {
         for (path, version) in [(CONFIGURATIONS.to_owned(), Version::V1), (beta(CONFIGURATIONS), Version::Beta)] {
-            for property in own(of, version) {
+            for property in checked(of, version) {
+                let is_computed = property.name != "displayName" && COMPUTED.contains(&property.name.as_str());
                 for (value, place) in wrong(property, &property.name, version, 2) {
+                    // Not applied, so that null is as good as any.
+                    if is_computed && value.is_null() {
+                        continue;
+                    }
                     let body = json!({"@odata.type": named(of), "displayName": "a", &property.name: value});
                     let answer = app.post(&path, &body).await;
                     let at = format!("{path} {}.{} = {:.200}", of.name, property.name, value.to_string());

@@ -95,6 +95,25 @@ async fn a_type_that_the_catalogue_lacks_is_held_to_its_base() {
 }
 
 #[actix_web::test]
+async fn what_v1_sees_no_change_in_is_none() {
+    let app = App::start().await;
+    let body = json!({"@odata.type": "#microsoft.graph.windows10CustomConfiguration", "displayName": "a", "omaSettings": [
+        {"@odata.type": "#microsoft.graph.omaSettingInteger", "displayName": "s", "omaUri": "./a", "value": 1, "isReadOnly": true},
+    ]});
+    let created = app.post(&beta(CONFIGURATIONS), &body).await;
+    let one = format!("{CONFIGURATIONS}/{}", created.id());
+    let same = json!({"omaSettings": [{"@odata.type": "microsoft.graph.omaSettingInteger", "displayName": "s", "omaUri": "./a", "value": 1}]});
+    assert_eq!(app.patch(&one, &same).await.json()["version"], 1);
+    assert_holds(&app.get(&beta(&one)).await.json(), &body, "");
+    for (member, value) in [("version", json!("x")), ("createdDateTime", json!(5)), ("assignments", json!(5))] {
+        let mut wrong = body.clone();
+        wrong[member] = value;
+        let refusal = app.post(&beta(CONFIGURATIONS), &wrong).await.refusal();
+        assert!(refusal.starts_with("400 ") && refusal.contains(&format!("'{member}'")), "{refusal}");
+    }
+}
+
+#[actix_web::test]
 async fn what_v1_does_not_show_stays_when_its_answer_is_sent_back() {
     let app = App::start().await;
     let body = json!({"@odata.type": "#microsoft.graph.windows10CustomConfiguration", "displayName": "a", "new": 1, "omaSettings": [

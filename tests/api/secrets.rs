@@ -1,5 +1,7 @@
 //! Values of OMA settings that a client marks encrypted.
 
+use std::time::{Duration, Instant};
+
 use devicegraph::config::Settings;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -141,7 +143,9 @@ async fn a_uri_that_stands_twice_keeps_both_secrets_and_one_that_is_new_has_none
     changed["omaSettings"][1]["omaUri"] = "./new".into();
     let refusal = app.patch(&one, &changed).await.refusal();
     assert!(
-        refusal.starts_with("400 ModelValidationFailure: The value of 'omaSettings[1].value' is '****' and"),
+        refusal.starts_with(
+            "400 ModelValidationFailure: The value of 'omaSettings[1].value' is '****', and there is no secret"
+        ),
         "{refusal}"
     );
     // Nor does a new text for an encrypted setting end in the clear.
@@ -271,4 +275,72 @@ async fn without_a_key_or_for_a_number_a_secret_is_refused() {
     let app = App::start_on(options, wrong).await;
     let answer = app.get(&format!("{one}/getOmaSettingPlainTextValue(secretReferenceValueId='{reference}')")).await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{}", answer.text);
+}
+
+#[actix_web::test]
+async fn a_thousand_secrets_are_matched_at_once_and_more_are_refused() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start_on(database(true).await, with_key).await;
+    let body = |count: usize, text: &str| {
+        let setting = |n: usize| json!({"@odata.type": "#microsoft.graph.omaSettingString", "displayName": "s", "omaUri": "./a", "value": format!("{text}{n}"), "isEncrypted": true});
+        json!({"@odata.type": "#microsoft.graph.windowsKioskConfiguration", "displayName": "a", "omaSettings": (0..count).map(setting).collect::<Vec<_>>()})
+    };
+    let one = format!("{}/{}", beta(CONFIGURATIONS), app.post(&beta(CONFIGURATIONS), &body(1000, "a")).await.id());
+    let started = Instant::now();
+    assert_eq!(app.patch(&one, &body(1000, "b")).await.json()["version"], 2);
+    assert_eq!(app.patch(&one, &body(1000, "b")).await.json()["version"], 2);
+    assert!(started.elapsed() < Duration::from_secs(5), "each pair was compared: {:?}", started.elapsed());
+    let refusal = app.patch(&one, &body(1001, "b")).await.refusal();
+    assert!(refusal.contains("more than 1000 values to encrypt"), "{refusal}");
+}
+
+#[actix_web::test]
+async fn a_secret_and_a_clear_text_under_one_uri_keep_apart() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start_on(database(true).await, with_key).await;
+    let mut both = body("secret");
+    both["omaSettings"][0]["omaUri"] = "./b".into();
+    let one = format!("{CONFIGURATIONS}/{}", app.post(&beta(CONFIGURATIONS), &both).await.id());
+    let mut changed = app.get(&one).await.json();
+    changed["omaSettings"][0]["displayName"] = "another".into();
+    assert_eq!(app.patch(&one, &changed).await.json()["version"], 2);
+    assert_eq!(plain(&app, &one, 1).await, json!("secret"));
+    // A secret is not made one of another type, nor is a mark that says otherwise believed.
+    changed["omaSettings"][1]["@odata.type"] = "#microsoft.graph.omaSettingStringXml".into();
+    let refusal = app.patch(&one, &changed).await.refusal();
+    assert!(refusal.contains("there is no secret of its type and 'omaUri'"), "{refusal}");
+    let mut unmarked = app.get(&beta(&one)).await.json();
+    unmarked["omaSettings"][1]["isEncrypted"] = false.into();
+    let answer = app.patch(&beta(&one), &unmarked).await.json();
+    assert_eq!((&answer["version"], &answer["omaSettings"][1]["isEncrypted"]), (&json!(2), &json!(true)));
+    unmarked["omaSettings"][1]["value"] = "in the clear".into();
+    let answer = app.patch(&beta(&one), &unmarked).await.json();
+    assert_eq!(answer["omaSettings"][1]["secretReferenceValueId"], json!(null));
+    // Nor is one believed where nobody looks for it.
+    let elsewhere = json!({"new": [{"value": "hunter2", "isEncrypted": true}]});
+    let refusal = app.patch(&beta(&one), &elsewhere).await.refusal();
+    assert!(refusal.contains("A value in 'new' is marked 'isEncrypted'") && !refusal.contains("hunter2"), "{refusal}");
+}
+
+#[actix_web::test]
+async fn a_copy_needs_a_key_and_a_secret_that_is_still_there() {
+    if is_remote() {
+        return;
+    }
+    let options = database(true).await;
+    let app = App::start_on(options.clone(), with_key).await;
+    let created = app.post(&beta(CONFIGURATIONS), &body("old")).await;
+    let one = format!("{}/{}", beta(CONFIGURATIONS), created.id());
+    let mut copy = created.json();
+    copy.as_object_mut().expect("an object").remove("id");
+    let without_key = App::start_on(options, |_| ()).await;
+    let refusal = without_key.post(&beta(CONFIGURATIONS), &copy).await.refusal();
+    assert!(refusal.contains("this service has no key"), "{refusal}");
+    app.patch(&one, &json!({"omaSettings": body("new")["omaSettings"]})).await;
+    let refusal = app.post(&beta(CONFIGURATIONS), &copy).await.refusal();
+    assert!(refusal.starts_with("409 Conflict: The secret that 'omaSettings[1].secret"), "{refusal}");
 }

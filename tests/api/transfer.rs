@@ -147,6 +147,11 @@ async fn a_seed_takes_the_secrets_along_that_are_in_the_store() {
     };
     app.delete(&format!("{CONFIGURATIONS}/{}", created.id())).await;
     assert_eq!(plain(&copy).await, (200, json!("hunter2")));
+    // An export that is older than the secret keeps the one that is there.
+    let rotated = json!({"omaSettings": [{"@odata.type": "#microsoft.graph.omaSettingString", "displayName": "s", "omaUri": "./s", "value": "new", "isEncrypted": true}]});
+    app.patch(&format!("{}/{copy}", beta(CONFIGURATIONS)), &rotated).await;
+    assert_eq!(seed(&app, &[("a.json", &file)]).await, Ok((0, 0, 1)));
+    assert_eq!(plain(&copy).await, (200, json!("new")));
     // What it hides is gone: the rest is there again, and the log says so.
     assert_eq!(seed(&app, &[("a.json", &exported)]).await, Ok((1, 0, 0)));
     assert_eq!(plain(&created.id()).await.0, 404);
