@@ -25,7 +25,7 @@ use crate::{
     configurations::vault::Vault,
     database::{self, Database},
     health::Seeded,
-    odata::{body, url},
+    odata::{address, body, links::Forwarded, negotiate, paging::PageSizes, url},
     routes, telemetry,
     tls::Certificate,
     transfer, unread,
@@ -196,6 +196,8 @@ impl Service {
         let (gate, vault, seeded) = (self.gate.clone(), self.vault.clone(), self.seeded.clone());
         let browsers = self.browsers.clone();
         let time = Duration::from_secs(settings.request_timeout_seconds);
+        let forwarded = Forwarded(settings.forwarded_headers);
+        let pages = PageSizes { default: settings.default_page_size, most: settings.max_page_size };
         let limit = body::Limit { bytes: settings.max_body_bytes, time };
         let server = HttpServer::new(move || {
             App::new()
@@ -204,9 +206,13 @@ impl Service {
                 .app_data(vault.clone())
                 .app_data(seeded.clone())
                 .app_data(limit)
+                .app_data(forwarded)
+                .app_data(pages)
                 .configure(routes::configure)
                 .wrap(from_fn(url::check))
+                .wrap(from_fn(negotiate::negotiate))
                 .wrap(from_fn(auth::authenticate))
+                .wrap(from_fn(address::normalize))
                 .wrap(browsers.cors())
                 .wrap(browsers.headers())
                 .wrap(from_fn(telemetry::request))

@@ -36,6 +36,12 @@ pub struct Settings {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
+    /// Whether links follow the forwarding headers of a proxy.
+    pub forwarded_headers: bool,
+    /// Rows of a page when a client says nothing.
+    pub default_page_size: u32,
+    /// Rows of a page at most.
+    pub max_page_size: u32,
     /// Address or name to listen on.
     pub host: String,
     /// Port; 0 takes a free one.
@@ -221,6 +227,8 @@ impl Settings {
         for (key, is_zero) in [
             ("server.max_body_bytes", server.max_body_bytes == 0),
             ("server.max_connections", server.max_connections == 0),
+            ("server.default_page_size", server.default_page_size == 0),
+            ("server.max_page_size", server.max_page_size == 0),
             ("server.request_timeout_seconds", server.request_timeout_seconds == 0),
             ("database.max_connections", database.max_connections == 0),
             ("database.acquire_timeout_ms", database.acquire_timeout_ms == 0),

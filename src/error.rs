@@ -36,6 +36,8 @@ pub enum Code {
     ResourceNotFound,
     /// The path is right, the method is not.
     MethodNotAllowed,
+    /// The client can read no answer that there is.
+    NotAcceptable,
     /// Another row already has this id or this target.
     Conflict,
     /// The client took too long to send the body.
@@ -54,13 +56,14 @@ pub enum Code {
 
 impl Code {
     /// Every code, for the tests that hold the table.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::BadRequest,
         Self::ModelValidationFailure,
         Self::InvalidAuthenticationToken,
         Self::Forbidden,
         Self::ResourceNotFound,
         Self::MethodNotAllowed,
+        Self::NotAcceptable,
         Self::RequestTimeout,
         Self::Conflict,
         Self::RequestEntityTooLarge,
@@ -83,6 +86,7 @@ impl Code {
             Self::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::ResourceNotFound => (StatusCode::NOT_FOUND, "ResourceNotFound"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Request_BadRequest"),
+            Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "NotAcceptable"),
             Self::Conflict => (StatusCode::CONFLICT, "Conflict"),
             Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "RequestTimeout"),
             Self::RequestEntityTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
@@ -176,6 +180,11 @@ impl ApiError {
     /// 404: nothing here.
     pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::ResourceNotFound, message)
+    }
+
+    /// 406: nothing that the client accepts can be answered.
+    pub fn not_acceptable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::NotAcceptable, message)
     }
 
     /// 409: something else is already here; the message names it.

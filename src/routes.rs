@@ -20,7 +20,11 @@ use crate::{
     configurations::handlers as configurations,
     error::{ApiError, excerpt},
     health,
-    odata::links::Version,
+    odata::{
+        links::Version,
+        options::{self, Options},
+        prefer::Preferences,
+    },
     statuses::handlers as statuses,
 };
 
@@ -32,6 +36,8 @@ pub struct Entry {
     pub method: Method,
     /// What the caller must have.
     pub access: Access,
+    /// The system query options that it takes.
+    pub options: &'static [&'static str],
     handler: fn() -> Route,
 }
 
@@ -46,6 +52,7 @@ pub const OWN: &[Entry] = &[
 ];
 
 const CONFIGURATIONS: &str = "/deviceManagement/deviceConfigurations";
+const CONFIGURATIONS_COUNT: &str = "/deviceManagement/deviceConfigurations/$count";
 const CONFIGURATION: &str = "/deviceManagement/deviceConfigurations/{configuration}";
 const ASSIGN: &str = "/deviceManagement/deviceConfigurations/{configuration}/assign";
 const QUALIFIED_ASSIGN: &str = "/deviceManagement/deviceConfigurations/{configuration}/microsoft.graph.assign";
@@ -55,6 +62,7 @@ const QUALIFIED_PLAIN_TEXT: &str =
     "/deviceManagement/deviceConfigurations/{configuration}/microsoft.graph.getOmaSettingPlainTextValue({arguments})";
 const ASSIGNMENTS: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments";
 const ASSIGNMENTS_REF: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments/$ref";
+const ASSIGNMENTS_COUNT: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments/$count";
 const ASSIGNMENT: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}";
 const DEVICE_STATUSES: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceStatuses";
 const DEVICE_STATUS: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceStatuses/{status}";
@@ -68,19 +76,21 @@ const SUMMARY: &str = "/deviceManagement/deviceConfigurations/{configuration}/de
 /// The resources of a version. The entries of a path stand together; where two
 /// paths fit, the first is meant.
 pub const GRAPH: &[Entry] = &[
-    entry(CONFIGURATIONS, Method::GET, Read, || to(configurations::list)),
+    query(CONFIGURATIONS, options::OF_COLLECTION, || to(configurations::list)),
     entry(CONFIGURATIONS, Method::POST, ReadWrite, || to(configurations::create)),
-    entry(CONFIGURATION, Method::GET, Read, || to(configurations::get)),
+    query(CONFIGURATIONS_COUNT, options::OF_COUNT, || to(configurations::count)),
+    query(CONFIGURATION, options::OF_ENTITY, || to(configurations::get)),
     entry(CONFIGURATION, Method::PATCH, ReadWrite, || to(configurations::update)),
     entry(CONFIGURATION, Method::DELETE, ReadWrite, || to(configurations::delete)),
     entry(ASSIGN, Method::POST, ReadWrite, || to(assignments::assign)),
     entry(QUALIFIED_ASSIGN, Method::POST, ReadWrite, || to(assignments::assign)),
     entry(PLAIN_TEXT, Method::GET, ReadWrite, || to(configurations::plain_text)),
     entry(QUALIFIED_PLAIN_TEXT, Method::GET, ReadWrite, || to(configurations::plain_text)),
-    entry(ASSIGNMENTS, Method::GET, Read, || to(assignments::list)),
+    query(ASSIGNMENTS, options::OF_LEAVES, || to(assignments::list)),
     entry(ASSIGNMENTS, Method::POST, ReadWrite, || to(assignments::create)),
     entry(ASSIGNMENTS_REF, Method::POST, ReadWrite, || to(assignments::create)),
-    entry(ASSIGNMENT, Method::GET, Read, || to(assignments::get)),
+    query(ASSIGNMENTS_COUNT, options::OF_COUNT, || to(assignments::count)),
+    query(ASSIGNMENT, options::OF_LEAF, || to(assignments::get)),
     entry(ASSIGNMENT, Method::PATCH, ReadWrite, || to(assignments::update)),
     entry(ASSIGNMENT, Method::DELETE, ReadWrite, || to(assignments::delete)),
     entry(DEVICE_STATUSES, Method::GET, Read, || to(statuses::list)),
@@ -103,7 +113,12 @@ pub const GRAPH: &[Entry] = &[
 ];
 
 const fn entry(path: &'static str, method: Method, access: Access, handler: fn() -> Route) -> Entry {
-    Entry { path, method, access, handler }
+    Entry { path, method, access, options: options::NONE, handler }
+}
+
+/// A read that takes some system query options.
+const fn query(path: &'static str, options: &'static [&'static str], handler: fn() -> Route) -> Entry {
+    Entry { path, method: Method::GET, access: Read, options, handler }
 }
 
 /// Adds every route to an application.
@@ -131,8 +146,8 @@ fn resources(entries: &'static [Entry]) -> impl Iterator<Item = Resource> {
 fn at(entries: &[Entry]) -> Resource {
     let mut allowed = Vec::new();
     let mut resource = resource(entries[0].path);
-    for Entry { method, access, handler, .. } in entries {
-        let (method, access) = (method.clone(), *access);
+    for Entry { method, access, options, handler, .. } in entries {
+        let (method, access, options) = (method.clone(), *access, *options);
         allowed.push(method.clone());
         let is_get = method == Method::GET;
         if is_get {
@@ -141,7 +156,7 @@ fn at(entries: &[Entry]) -> Resource {
         let fits = guard::fn_guard(move |request| {
             request.head().method == method || is_get && request.head().method == Method::HEAD
         });
-        let check = from_fn(move |request, next| permitted(access, request, next));
+        let check = from_fn(move |request, next| permitted(access, options, request, next));
         resource = resource.route(handler().guard(fits).wrap(check));
     }
     resource.default_service(to(move || {
@@ -152,10 +167,18 @@ fn at(entries: &[Entry]) -> Resource {
 
 async fn permitted(
     access: Access,
-    request: ServiceRequest,
+    supported: &'static [&'static str],
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    match access.check(&request) {
+    let is_strict = Preferences::of(request.headers()).strict;
+    let options = request.extract::<Options>().await?;
+    let checked = access.check(&request).and_then(|()| options.check(supported, is_strict));
+    let checked = match checked {
+        Ok(()) => configurations::check_casts(&mut request).await,
+        refused => refused,
+    };
+    match checked {
         Ok(()) => Ok(next.call(request).await?.map_into_boxed_body()),
         Err(refusal) => Ok(request.error_response(refusal)),
     }

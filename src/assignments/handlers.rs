@@ -1,6 +1,6 @@
 //! What the routes of an assignment do.
 
-use actix_web::{HttpResponse, http::header::LOCATION, web::Data};
+use actix_web::{HttpResponse, web::Data};
 use sqlx::{Acquire, PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -16,21 +16,61 @@ use crate::{
     odata::{
         body::Body,
         links::{Collection, Links, Version},
+        options::Options,
+        paging::{Paging, TEXT_PLAIN},
         prefer::Preferences,
+        query::{Query, Within},
     },
 };
 
 /// `GET …/deviceConfigurations/{id}/assignments`
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-list>
-pub async fn list(pool: Data<PgPool>, links: Links, configuration: ConfigurationId) -> Result<HttpResponse, ApiError> {
+pub async fn list(
+    pool: Data<PgPool>,
+    links: Links,
+    configuration: ConfigurationId,
+    paging: Paging,
+    options: Options,
+) -> Result<HttpResponse, ApiError> {
+    let mut query = Query::parse(options, &sql::TABLE, &of(configuration), links.version)?;
+    query.limit(&paging);
+    let within = of(configuration);
     let mut connection = pool.acquire().await?;
-    let stored = sql::list(&mut connection, configuration).await?;
-    if stored.is_empty() {
+    let mut found = sql::select(&mut connection, &query, &within).await?;
+    if found.is_empty() {
         configurations::handlers::check(&mut connection, configuration).await?;
     }
-    let context = links.context(format_args!("deviceManagement/deviceConfigurations('{configuration}')/assignments"));
-    Ok(collection(&stored, &links, context))
+    let counted = found.first().and_then(|found| found.total);
+    let count = query.count_rows(&mut connection, &within, counted).await?;
+    let last = query.cut(&mut found).map(|last| &last.position);
+    let next = last.map(|last| format!("{}?{}", links.to(set_path(configuration)), query.next(&within, last)));
+    let selected = query.fragment();
+    let context =
+        links.context(format_args!("deviceManagement/deviceConfigurations('{configuration}')/assignments{selected}"));
+    let value = found.iter().map(|found| found.assignment.selected(links.version, query.select.as_ref())).collect();
+    Ok(paging.answer(Collection { context, count, next, value }))
+}
+
+/// `GET …/assignments/$count`
+pub async fn count(
+    pool: Data<PgPool>,
+    links: Links,
+    configuration: ConfigurationId,
+    options: Options,
+) -> Result<HttpResponse, ApiError> {
+    let query = Query::parse(options, &sql::TABLE, &of(configuration), links.version)?;
+    let mut connection = pool.acquire().await?;
+    let count = query.total(&mut connection, &of(configuration)).await?;
+    if count == 0 {
+        configurations::handlers::check(&mut connection, configuration).await?;
+    }
+    Ok(HttpResponse::Ok().content_type(TEXT_PLAIN).body(count.to_string()))
+}
+
+/// The assignments of one configuration.
+pub fn of(configuration: ConfigurationId) -> Within<'static> {
+    Within { parent: Some(("a.device_configuration_id", configuration.0)), ..Within::all() }
 }
 
 /// `POST …/deviceConfigurations/{id}/assignments` and `POST …/assignments/$ref`
@@ -48,12 +88,13 @@ pub async fn create(
     caller: Caller,
     links: Links,
     configuration: ConfigurationId,
+    preferences: Preferences,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let new = NewAssignment::parse(body.members(TYPE))?;
     let stored = insert(&mut *pool.acquire().await?, configuration, &new, &caller, links.version).await?;
     let location = links.to(path(configuration, AssignmentId(stored.id)));
-    Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(stored.shown(links.version)))
+    Ok(preferences.created(location, stored.shown(links.version)))
 }
 
 /// How often a create is tried whose place was taken, and free again when it
@@ -104,10 +145,12 @@ pub async fn get(
     links: Links,
     configuration: ConfigurationId,
     id: AssignmentId,
+    options: Options,
 ) -> Result<HttpResponse, ApiError> {
+    let query = Query::parse(options, &sql::TABLE, &of(configuration), links.version)?;
     let mut connection = pool.acquire().await?;
     match sql::find(&mut connection, configuration, id).await? {
-        Some(stored) => Ok(HttpResponse::Ok().json(stored.shown_alone(&links))),
+        Some(stored) => Ok(HttpResponse::Ok().json(stored.shown_alone(&links, query.select.as_ref()))),
         None => Err(not_found(&mut connection, configuration, id).await),
     }
 }
@@ -144,7 +187,7 @@ pub async fn update(
         }
     }
     transaction.commit().await.map_err(|error| ApiError::from_commit(error, path(configuration, id)))?;
-    Ok(preferences.changed(changed.shown_alone(&links)))
+    Ok(preferences.changed(changed.shown_alone(&links, None)))
 }
 
 /// The 409 that names who has the target. The configuration is held, so that
@@ -208,7 +251,7 @@ pub async fn assign(
 
 fn collection(stored: &[Assignment], links: &Links, context: String) -> HttpResponse {
     let value = stored.iter().map(|stored| stored.shown(links.version)).collect();
-    HttpResponse::Ok().json(Collection { context, value })
+    HttpResponse::Ok().json(Collection { context, count: None, next: None, value })
 }
 
 fn set_path(configuration: ConfigurationId) -> String {

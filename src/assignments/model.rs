@@ -23,6 +23,7 @@ use crate::{
         key::{self, Identifier},
         links::{Links, Version},
         members::Members,
+        select::Select,
     },
 };
 
@@ -60,7 +61,7 @@ impl FromRequest for AssignmentId {
 }
 
 /// An assignment as it is stored: the columns that the API shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Assignment {
     /// Its key.
     pub id: Uuid,
@@ -302,8 +303,10 @@ pub struct Shown<'a> {
     context: Option<String>,
     #[serde(rename = "@odata.type")]
     odata_type: &'static str,
-    id: Uuid,
-    target: ShownTarget<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<ShownTarget<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     intent: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -353,27 +356,34 @@ impl Assignment {
 
     /// As an element of a collection, and as the answer to a create.
     pub fn shown(&self, version: Version) -> Shown<'_> {
+        self.selected(version, None)
+    }
+
+    /// The members of it that are selected.
+    pub fn selected(&self, version: Version, select: Option<&Select>) -> Shown<'_> {
         // The base target goes out as the documented example has it, without '#'.
         let hash = if self.target_type == target::TYPE { "" } else { "#" };
         let is_beta = version == Version::Beta;
+        let has = |name: &str| select.is_none_or(|select| select.has(TYPE, name));
         let source_id = || match self.source.as_str() {
             "direct" => Some(self.source_id.clone().unwrap_or_else(|| self.device_configuration_id.to_string())),
             _ => self.source_id.clone(),
         };
+        let target = || ShownTarget {
+            odata_type: format!("{hash}{NAMESPACE}.{}", self.target_type),
+            group_id: self.group_id.as_deref(),
+            collection_id: self.collection_id.as_deref(),
+            device_and_app_management_assignment_filter_id: is_beta.then_some(self.filter_id.as_deref()),
+            device_and_app_management_assignment_filter_type: is_beta.then_some(&self.filter_type),
+        };
         Shown {
             context: None,
             odata_type: "#microsoft.graph.deviceConfigurationAssignment",
-            id: self.id,
-            target: ShownTarget {
-                odata_type: format!("{hash}{NAMESPACE}.{}", self.target_type),
-                group_id: self.group_id.as_deref(),
-                collection_id: self.collection_id.as_deref(),
-                device_and_app_management_assignment_filter_id: is_beta.then_some(self.filter_id.as_deref()),
-                device_and_app_management_assignment_filter_type: is_beta.then_some(&self.filter_type),
-            },
-            intent: is_beta.then_some(&self.intent),
-            source: is_beta.then_some(&self.source),
-            source_id: is_beta.then(source_id),
+            id: has("id").then_some(self.id),
+            target: has("target").then(target),
+            intent: (is_beta && has("intent")).then_some(&self.intent),
+            source: (is_beta && has("source")).then_some(&self.source),
+            source_id: (is_beta && has("sourceId")).then(source_id),
         }
     }
 
@@ -384,9 +394,13 @@ impl Assignment {
     }
 
     /// As the whole answer.
-    pub fn shown_alone(&self, links: &Links) -> Shown<'_> {
-        let fragment =
-            format!("deviceManagement/deviceConfigurations('{}')/assignments/$entity", self.device_configuration_id);
-        Shown { context: Some(links.context(fragment)), ..self.shown(links.version) }
+    pub fn shown_alone(&self, links: &Links, select: Option<&Select>) -> Shown<'_> {
+        let selected =
+            select.map(|select| format!("({})", select.fragment(&super::sql::TABLE, false))).unwrap_or_default();
+        let fragment = format!(
+            "deviceManagement/deviceConfigurations('{}')/assignments{selected}/$entity",
+            self.device_configuration_id
+        );
+        Shown { context: Some(links.context(fragment)), ..self.selected(links.version, select) }
     }
 }

@@ -7,11 +7,120 @@
 //! (`FOR KEY SHARE`, many at a time), a change and `assign` hold it alone
 //! (`FOR UPDATE`).
 
-use sqlx::PgConnection;
+use serde_json::Value;
+use sqlx::{FromRow, PgConnection, Row, types::Json};
 use uuid::Uuid;
 
-use super::model::{Assignment, AssignmentId};
-use crate::configurations::model::ConfigurationId;
+use super::{
+    model::{Assignment, AssignmentId, TYPE},
+    target,
+};
+use crate::{
+    configurations::model::ConfigurationId,
+    error::ApiError,
+    odata::{
+        query::{Query, Within},
+        statement::{Column, Table},
+        token::Position,
+    },
+};
+
+/// The table as queries see it.
+pub static TABLE: Table = Table {
+    alias: "a",
+    name: "device_configuration_assignments",
+    of: TYPE,
+    row: ROW,
+    row_without_properties: ROW,
+    record: "a.id, a.position, a.target_type, a.group_id, a.collection_id, NULL::text, NULL::text, NULL::text[]",
+    beta_record: "a.id, a.position, a.target_type, a.group_id, a.collection_id, a.filter_id, a.filter_type, ARRAY[a.intent, a.source, a.source_id]",
+    columns: &[
+        ("id", Column::Id("%.id")),
+        ("target", Column::Part(&TARGET)),
+        ("intent", Column::Text("%.intent")),
+        ("source", Column::Text("%.source")),
+        // As it is shown.
+        (
+            "sourceId",
+            Column::NullableText(
+                "COALESCE(%.source_id, CASE %.source WHEN 'direct' THEN %.device_configuration_id::text END)",
+            ),
+        ),
+    ],
+    properties: None,
+    odata_type: None,
+};
+
+const ROW: &str = "a.id, a.device_configuration_id, a.target_type, a.group_id, a.collection_id, a.filter_id, a.filter_type, a.intent, a.source, a.source_id";
+
+static TARGET: Table = Table {
+    of: target::TYPE,
+    columns: &[
+        ("groupId", Column::NullableText("%.group_id")),
+        ("collectionId", Column::NullableText("%.collection_id")),
+        ("deviceAndAppManagementAssignmentFilterId", Column::NullableText("%.filter_id")),
+        ("deviceAndAppManagementAssignmentFilterType", Column::Text("%.filter_type")),
+    ],
+    odata_type: Some("%.target_type"),
+    ..TABLE
+};
+
+/// A row of an answer to a query.
+pub struct Found {
+    /// The assignment.
+    pub assignment: Assignment,
+    /// Its values of `$orderby`.
+    pub position: Position,
+    /// How many rows the query has, where that was asked.
+    pub total: Option<i64>,
+}
+
+/// The same as it comes in the row of its configuration.
+pub type Record = (
+    Uuid,
+    Option<Json<Vec<Value>>>,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<Vec<Option<String>>>,
+);
+
+impl Found {
+    /// What a record of `configuration` says.
+    pub fn of(record: Record, configuration: ConfigurationId) -> Self {
+        let (id, keys, target_type, group_id, collection_id, filter_id, filter_type, beta) = record;
+        let mut beta = beta.into_iter().flatten();
+        let mut next = || beta.next().flatten();
+        let assignment = Assignment {
+            id,
+            device_configuration_id: configuration.0,
+            target_type,
+            group_id,
+            collection_id,
+            filter_id,
+            filter_type: filter_type.unwrap_or_default(),
+            intent: next().unwrap_or_default(),
+            source: next().unwrap_or_default(),
+            source_id: next(),
+        };
+        Self { assignment, position: Position(keys.map(|keys| keys.0).unwrap_or_default(), id), total: None }
+    }
+}
+
+/// The rows of a page.
+pub async fn select(connection: &mut PgConnection, query: &Query, within: &Within<'_>) -> Result<Vec<Found>, ApiError> {
+    let rows = query.rows(within)?.fetch_all(connection).await?;
+    let found = rows.iter().map(|row| {
+        let assignment = Assignment::from_row(row)?;
+        let keys: Option<Json<Vec<Value>>> = row.try_get("position")?;
+        let position = Position(keys.map(|keys| keys.0).unwrap_or_default(), assignment.id);
+        let total = if query.count { Some(row.try_get("total")?) } else { None };
+        Ok(Found { assignment, position, total })
+    });
+    Ok(found.collect::<sqlx::Result<_>>()?)
+}
 
 /// The constraint that keeps a target to one assignment of a configuration.
 const TARGET_KEY: &str = "device_configuration_assignments_target_key";

@@ -108,9 +108,10 @@ impl Reader<'_> {
         if members["$Kind"] != "EnumType" {
             return Ok(ValueType::Complex(self.id(qualified)?));
         }
-        let names = members.keys().filter(|name| !name.starts_with(['$', '@'])).cloned().collect();
+        let names = members.iter().filter(|(name, _)| !name.starts_with(['$', '@']));
+        let (names, bits) = names.map(|(name, value)| (name.clone(), value.as_i64().unwrap_or_default())).unzip();
         let is_flags = members.get("$IsFlags") == Some(&Value::Bool(true));
-        Ok(ValueType::Enumeration(Enumeration { name: name.to_owned(), is_flags, members: names }))
+        Ok(ValueType::Enumeration(Enumeration { name: name.to_owned(), is_flags, members: names, bits }))
     }
 
     fn id(&self, qualified: &Value) -> anyhow::Result<TypeId> {

@@ -128,6 +128,8 @@ pub struct Enumeration {
     pub is_flags: bool,
     /// Its names.
     pub members: Vec<String>,
+    /// What the names stand for, in their order.
+    pub bits: Vec<i64>,
 }
 
 impl TypeId {
@@ -173,6 +175,13 @@ impl Type {
 impl Property {
     fn is_in(&self, version: Version) -> bool {
         !self.is_beta || version == Version::Beta
+    }
+
+    /// Whether the other has values of the same type, and the same one when it is not set.
+    pub fn reads_like(&self, other: &Self) -> bool {
+        self.is_collection == other.is_collection
+            && self.is_nullable == other.is_nullable
+            && self.value_type.to_string() == other.value_type.to_string()
     }
 }
 

@@ -7,9 +7,8 @@ use serde_json::{Map, Value};
 use super::{Enumeration, Primitive, Property, Type, ValueType, values::TYPE};
 use crate::odata::links::Version;
 
-/// Writes the properties of an object of type `of` but for `done`, which
-/// somebody else writes. What is stored and the type does not have, `/beta`
-/// shows and `/v1.0` keeps to itself.
+/// Writes the properties of an object of type `of` that are `wanted`. What is
+/// stored and the type does not have, `/beta` shows and `/v1.0` keeps to itself.
 ///
 /// # Errors
 /// Those of `map`.
@@ -17,10 +16,10 @@ pub fn write<M: SerializeMap>(
     map: &mut M,
     of: &Type,
     values: &Map<String, Value>,
-    done: &[&str],
+    wanted: impl Fn(&str) -> bool,
     version: Version,
 ) -> Result<(), M::Error> {
-    for property in of.properties(version).filter(|property| !done.contains(&property.name.as_str())) {
+    for property in of.properties(version).filter(|property| wanted(&property.name)) {
         match values.get(&property.name) {
             Some(value) if !(property.is_collection && value.is_null()) => {
                 map.serialize_entry(&property.name, &Stored { property, value, version })?;
@@ -29,7 +28,8 @@ pub fn write<M: SerializeMap>(
         }
     }
     if version == Version::Beta {
-        write_undeclared(map, values.iter().filter(|(name, _)| of.property(name, version).is_none()))?;
+        let undeclared = values.iter().filter(|(name, _)| of.property(name, version).is_none() && wanted(name));
+        write_undeclared(map, undeclared)?;
     }
     Ok(())
 }
@@ -75,7 +75,7 @@ pub struct Properties<'a> {
 impl Serialize for Properties<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        write(&mut map, self.of, self.values, &[], self.version)?;
+        write(&mut map, self.of, self.values, |_| true, self.version)?;
         map.end()
     }
 }
@@ -101,8 +101,8 @@ impl Serialize for Stored<'_> {
                     map.serialize_entry(TYPE, odata_type)?;
                 }
                 match odata_type.map(Type::named) {
-                    None => write(&mut map, declared.get(), values, &[], version)?,
-                    Some(Some(of)) => write(&mut map, of, values, &[], version)?,
+                    None => write(&mut map, declared.get(), values, |_| true, version)?,
+                    Some(Some(of)) => write(&mut map, of, values, |_| true, version)?,
                     Some(None) => write_undeclared(&mut map, values.iter())?,
                 }
                 map.end()

@@ -2,38 +2,87 @@
 
 use actix_web::{
     HttpResponse,
-    http::header::LOCATION,
+    dev::ServiceRequest,
     web::{self, Data},
 };
+use anyhow::anyhow;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{
-    model::{ConfigurationId, ConfigurationPatch, NewConfiguration, TYPE},
+    model::{self, ConfigurationId, ConfigurationPatch, Expanded, NewConfiguration, Shown, TYPE},
     sql, store,
     vault::Vault,
 };
 use crate::{
+    assignments,
     auth::Caller,
+    catalogue::NAMESPACE,
     error::{ApiError, excerpt},
     odata::{
+        address::Casts,
         body::Body,
         key,
-        links::{Collection, Links},
+        links::{Collection, Links, Version},
+        options::Options,
+        paging::{Paging, TEXT_PLAIN},
         prefer::Preferences,
+        query::{Query, Within},
     },
 };
 
 /// `GET /deviceManagement/deviceConfigurations`
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfiguration-list>
-pub async fn list(pool: Data<PgPool>, links: Links) -> Result<HttpResponse, ApiError> {
-    let stored = sql::list(&mut *pool.acquire().await?).await?;
-    let context = links.context("deviceManagement/deviceConfigurations");
-    Ok(HttpResponse::Ok()
-        .json(Collection { context, value: stored.iter().map(|stored| stored.shown(links.version)).collect() }))
+pub async fn list(
+    pool: Data<PgPool>,
+    links: Links,
+    casts: Casts,
+    paging: Paging,
+    options: Options,
+) -> Result<HttpResponse, ApiError> {
+    let within = Within { casts: &casts.of_collection, ..Within::all() };
+    let mut query = Query::parse(options, &sql::TABLE, &within, links.version)?;
+    query.limit(&paging);
+    let mut connection = pool.acquire().await?;
+    let mut found = sql::select(&mut connection, &query, &within).await?;
+    let counted = found.first().and_then(|found| found.total);
+    let count = query.count_rows(&mut connection, &within, counted).await?;
+    let next = query.cut(&mut found).map(|last| query.next(&within, &last.position));
+    let cast = casts.of_collection.iter().map(|cast| format!("/{cast}")).collect::<String>();
+    let path = format!("deviceManagement/deviceConfigurations{cast}");
+    let next = next.map(|next| format!("{}?{next}", links.to(&path)));
+    let context = links.context(format_args!("{path}{}", query.fragment()));
+    let value = found.iter_mut().map(|found| shown(found, &query, &links)).collect();
+    Ok(paging.answer(Collection { context, count, next, value }))
+}
+
+/// A row of an answer to a query, with its assignments where they are expanded.
+fn shown<'a>(found: &'a mut sql::Found, query: &'a Query, links: &Links) -> Shown<'a> {
+    let expanded = query.expand.as_deref().zip(found.assignments.as_mut()).map(|(expand, assignments)| {
+        let id = ConfigurationId(found.configuration.id);
+        let next = expand.cut(assignments).map(|last| {
+            let next = expand.next(&assignments::handlers::of(id), &last.position);
+            format!("{}?{next}", links.to(format_args!("{}/assignments", id.path())))
+        });
+        let of = &found.configuration.odata_type;
+        let selected = expand.fragment();
+        let context = format!("deviceManagement/deviceConfigurations('{id}')/{NAMESPACE}.{of}/assignments{selected}");
+        let rows = assignments.iter();
+        let value = rows.map(|row| row.assignment.selected(links.version, expand.select.as_ref())).collect();
+        Expanded { context: links.context(context), count: found.assignments_count, next, value }
+    });
+    Shown { select: query.select.as_ref(), assignments: expanded, ..found.configuration.shown(links.version) }
+}
+
+/// `GET /deviceManagement/deviceConfigurations/$count`
+pub async fn count(pool: Data<PgPool>, links: Links, casts: Casts, options: Options) -> Result<HttpResponse, ApiError> {
+    let within = Within { casts: &casts.of_collection, ..Within::all() };
+    let query = Query::parse(options, &sql::TABLE, &within, links.version)?;
+    let count = query.total(&mut *pool.acquire().await?, &within).await?;
+    Ok(HttpResponse::Ok().content_type(TEXT_PLAIN).body(count.to_string()))
 }
 
 /// `POST /deviceManagement/deviceConfigurations`
@@ -48,8 +97,16 @@ pub async fn create(
     caller: Caller,
     vault: Data<Vault>,
     links: Links,
+    casts: Casts,
+    preferences: Preferences,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
+    if let Some(cast) = casts.of_collection.first() {
+        return Err(ApiError::bad_request(format!(
+            "A create names its type in '@odata.type'. Leave '{}' out of the path.",
+            excerpt(cast)
+        )));
+    }
     let new = NewConfiguration::parse(body.members(TYPE))?;
     let id = ConfigurationId(new.id.unwrap_or_else(Uuid::now_v7));
     let mut connection = pool.acquire().await?;
@@ -64,14 +121,49 @@ pub async fn create(
             }
         },
     };
-    Ok(HttpResponse::Created().insert_header((LOCATION, links.to(id.path()))).json(stored.shown_alone(&links)))
+    Ok(preferences.created(links.to(id.path()), stored.shown_alone(&links)))
 }
 
 /// `GET /deviceManagement/deviceConfigurations/{id}`
-pub async fn get(pool: Data<PgPool>, links: Links, id: ConfigurationId) -> Result<HttpResponse, ApiError> {
-    let stored = sql::find(&mut *pool.acquire().await?, id).await?;
-    let stored = stored.ok_or_else(|| ConfigurationId::not_found(id))?;
-    Ok(HttpResponse::Ok().json(stored.shown_alone(&links)))
+pub async fn get(
+    pool: Data<PgPool>,
+    links: Links,
+    id: ConfigurationId,
+    options: Options,
+) -> Result<HttpResponse, ApiError> {
+    let within = Within { parent: Some(("c.id", id.0)), ..Within::all() };
+    let query = Query::parse(options, &sql::TABLE, &within, links.version)?;
+    let found = sql::select(&mut *pool.acquire().await?, &query, &within).await?.pop();
+    let mut found = found.ok_or_else(|| ConfigurationId::not_found(id))?;
+    let context = links.context(format_args!("deviceManagement/deviceConfigurations{}/$entity", query.fragment()));
+    Ok(HttpResponse::Ok().json(Shown { context: Some(context), ..shown(&mut found, &query, &links) }))
+}
+
+/// Holds a configuration to the type-cast segments of the path.
+///
+/// # Errors
+/// 400 for a type that is unknown or of another family; 404 when the
+/// configuration is of another type.
+pub async fn check_casts(request: &mut ServiceRequest) -> Result<(), ApiError> {
+    let casts = request.extract::<Casts>().await?;
+    let casts = [casts.of_collection, casts.of_entity].concat();
+    if casts.is_empty() || request.match_info().get("configuration").is_none() {
+        return Ok(());
+    }
+    let (id, version) = (request.extract::<ConfigurationId>().await?, Version::of(request.request()));
+    let Some(pool) = request.app_data::<Data<PgPool>>().cloned() else {
+        return Err(ApiError::internal(anyhow!("there is no pool")));
+    };
+    let odata_type = sql::find_type(&mut *pool.acquire().await?, id).await?;
+    let odata_type = odata_type.ok_or_else(|| ConfigurationId::not_found(id))?;
+    for cast in casts {
+        if !model::is_a(&odata_type, &cast, version)? {
+            return Err(ApiError::not_found(format!(
+                "The configuration {id} is of type '{NAMESPACE}.{odata_type}', not '{cast}'. Leave the type out of the path."
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// `PATCH /deviceManagement/deviceConfigurations/{id}`

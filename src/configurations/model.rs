@@ -26,6 +26,7 @@ use crate::{
         key,
         links::{Links, Version},
         members::Members,
+        select::Select,
     },
 };
 
@@ -247,6 +248,18 @@ fn own_properties(mut members: Members) -> Result<Map<String, Value>, ApiError> 
     Ok(members.rest())
 }
 
+/// Whether a configuration of this type is of the type that a segment names.
+///
+/// # Errors
+/// 400 for a type that is unknown or of another family.
+pub fn is_a(odata_type: &str, cast: &str, version: Version) -> Result<bool, ApiError> {
+    match (catalogue::resolve(cast, TYPE), catalogue::undeclared(cast)) {
+        (Ok(of), _) => Ok(of.name == TYPE || Type::find(odata_type).is_some_and(|found| found.is_a(&of.name))),
+        (Err(_), Some(name)) if version == Version::Beta => Ok(name == odata_type),
+        (Err(refusal), _) => Err(refusal),
+    }
+}
+
 /// The type of a configuration. One that the catalogue lacks has the properties
 /// of its base, and others that nobody knows.
 fn type_of(odata_type: &str) -> Option<&'static Type> {
@@ -283,12 +296,28 @@ pub struct Shown<'a> {
     pub context: Option<String>,
     /// The version that was asked for.
     pub version: Version,
+    /// The members that are shown; all when there is none.
+    pub select: Option<&'a Select>,
+    /// Its assignments, where they are expanded.
+    pub assignments: Option<Expanded<'a>>,
+}
+
+/// The assignments of a configuration inside of it.
+pub struct Expanded<'a> {
+    /// `assignments@odata.context`
+    pub context: String,
+    /// How many they are, where that was asked.
+    pub count: Option<i64>,
+    /// Where the rest is, when they are cut short.
+    pub next: Option<String>,
+    /// They themselves.
+    pub value: Vec<assignments::model::Shown<'a>>,
 }
 
 impl Configuration {
-    /// As an element of a collection.
+    /// All of it, as an element of a collection.
     pub fn shown(&self, version: Version) -> Shown<'_> {
-        Shown { configuration: self, context: None, version }
+        Shown { configuration: self, context: None, version, select: None, assignments: None }
     }
 
     /// As the whole answer.
@@ -307,24 +336,49 @@ impl Configuration {
 
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { configuration: stored, version, .. } = *self;
+        let Self { configuration: stored, version, select, .. } = *self;
+        let of = type_of(&stored.odata_type);
+        let has = |name: &str| select.is_none_or(|select| select.has(&stored.odata_type, name));
         let date = |date: OffsetDateTime| date.format(&Rfc3339).map_err(serde::ser::Error::custom);
         let mut map = serializer.serialize_map(None)?;
         if let Some(context) = &self.context {
             map.serialize_entry("@odata.context", context)?;
         }
         map.serialize_entry(values::TYPE, &format_args!("#{NAMESPACE}.{}", stored.odata_type))?;
-        map.serialize_entry("id", &stored.id)?;
-        map.serialize_entry("createdDateTime", &date(stored.created_date_time)?)?;
-        map.serialize_entry("description", &stored.description)?;
-        map.serialize_entry("displayName", &stored.display_name)?;
-        map.serialize_entry("lastModifiedDateTime", &date(stored.last_modified_date_time)?)?;
-        map.serialize_entry("version", &stored.version)?;
-        if version == Version::Beta {
+        if has("id") {
+            map.serialize_entry("id", &stored.id)?;
+        }
+        if has("createdDateTime") {
+            map.serialize_entry("createdDateTime", &date(stored.created_date_time)?)?;
+        }
+        if has("description") {
+            map.serialize_entry("description", &stored.description)?;
+        }
+        if has("displayName") {
+            map.serialize_entry("displayName", &stored.display_name)?;
+        }
+        if has("lastModifiedDateTime") {
+            map.serialize_entry("lastModifiedDateTime", &date(stored.last_modified_date_time)?)?;
+        }
+        if has("version") {
+            map.serialize_entry("version", &stored.version)?;
+        }
+        if version == Version::Beta && has("supportsScopeTags") {
             map.serialize_entry("supportsScopeTags", &true)?;
         }
-        if let Some(of) = type_of(&stored.odata_type) {
-            reading::write(&mut map, of, &stored.properties, &WRITTEN, version)?;
+        if let Some(of) = of {
+            let wanted = |name: &str| !WRITTEN.contains(&name) && has(name);
+            reading::write(&mut map, of, &stored.properties, wanted, version)?;
+        }
+        if let Some(expanded) = &self.assignments {
+            map.serialize_entry("assignments@odata.context", &expanded.context)?;
+            if let Some(count) = expanded.count {
+                map.serialize_entry("assignments@odata.count", &count)?;
+            }
+            map.serialize_entry("assignments", &expanded.value)?;
+            if let Some(next) = &expanded.next {
+                map.serialize_entry("assignments@odata.nextLink", next)?;
+            }
         }
         map.end()
     }

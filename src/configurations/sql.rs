@@ -3,13 +3,96 @@
 //! A function borrows a connection; whoever opened a transaction commits it.
 
 use serde_json::{Map, Value};
-use sqlx::{PgConnection, types::Json};
+use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use super::{
-    model::{Configuration, ConfigurationId, NewConfiguration},
+    model::{Configuration, ConfigurationId, NewConfiguration, TYPE},
     vault::{Sealed, StoredSecret},
 };
+use crate::{
+    assignments,
+    error::ApiError,
+    odata::{
+        query::{Query, Within},
+        statement::{Column, Table},
+        token::Position,
+    },
+};
+
+/// The table as queries see it.
+pub static TABLE: Table = Table {
+    alias: "c",
+    name: "device_configurations",
+    of: TYPE,
+    row: "c.id, c.odata_type, c.display_name, c.description, c.version, c.created_date_time, c.last_modified_date_time, c.properties",
+    row_without_properties: "c.id, c.odata_type, c.display_name, c.description, c.version, c.created_date_time, c.last_modified_date_time, '{}'::jsonb AS properties",
+    record: "c.id",
+    beta_record: "c.id",
+    columns: &[
+        ("id", Column::Id("%.id")),
+        ("displayName", Column::LongText("%.display_name", "left(%.display_name, 600)")),
+        ("description", Column::NullableText("%.description")),
+        ("version", Column::Number("%.version::float8")),
+        ("createdDateTime", Column::Time("%.created_date_time")),
+        ("lastModifiedDateTime", Column::Time("%.last_modified_date_time")),
+        ("supportsScopeTags", Column::True),
+        ("assignments", Column::Rows(&assignments::sql::TABLE, "%.device_configuration_id = c.id")),
+    ],
+    properties: Some("%.properties"),
+    odata_type: Some("%.odata_type"),
+};
+
+/// A row of an answer to a query.
+pub struct Found {
+    /// The configuration, of which what is not selected may be missing.
+    pub configuration: Configuration,
+    /// Its values of `$orderby`.
+    pub position: Position,
+    /// Its assignments, where they are expanded.
+    pub assignments: Option<Vec<assignments::sql::Found>>,
+    /// How many they are, where that is asked.
+    pub assignments_count: Option<i64>,
+    /// How many rows the query has, where that was asked.
+    pub total: Option<i64>,
+}
+
+/// The rows of a page.
+pub async fn select(connection: &mut PgConnection, query: &Query, within: &Within<'_>) -> Result<Vec<Found>, ApiError> {
+    let rows = query.rows(within)?.fetch_all(connection).await?;
+    Ok(rows.iter().map(|row| found(row, query)).collect::<sqlx::Result<_>>()?)
+}
+
+fn found(row: &PgRow, query: &Query) -> sqlx::Result<Found> {
+    let configuration = Configuration {
+        id: row.try_get("id")?,
+        odata_type: row.try_get("odata_type")?,
+        display_name: row.try_get("display_name")?,
+        description: row.try_get("description")?,
+        version: row.try_get("version")?,
+        created_date_time: row.try_get("created_date_time")?,
+        last_modified_date_time: row.try_get("last_modified_date_time")?,
+        properties: row.try_get("properties")?,
+    };
+    let keys: Option<Json<Vec<Value>>> = row.try_get("position")?;
+    let (mut expanded, mut count) = (None, None);
+    if let Some(expand) = &query.expand {
+        let records: Vec<assignments::sql::Record> = row.try_get("expanded")?;
+        let parent = ConfigurationId(configuration.id);
+        expanded = Some(records.into_iter().map(|record| assignments::sql::Found::of(record, parent)).collect());
+        count = if expand.count { Some(row.try_get("expanded_count")?) } else { None };
+    }
+    let position = Position(keys.map(|keys| keys.0).unwrap_or_default(), configuration.id);
+    let total = if query.count { Some(row.try_get("total")?) } else { None };
+    Ok(Found { configuration, position, assignments: expanded, assignments_count: count, total })
+}
+
+/// The concrete type of a configuration.
+pub async fn find_type(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!("SELECT odata_type FROM device_configurations WHERE id = $1", id.0)
+        .fetch_optional(connection)
+        .await
+}
 
 /// Inserts a configuration in the name of `by`, with its secrets; `None` when
 /// its id is taken.
@@ -95,20 +178,6 @@ pub async fn replace_secrets(
     .execute(connection)
     .await
     .map(drop)
-}
-
-/// Every configuration, the oldest id first.
-pub async fn list(connection: &mut PgConnection) -> sqlx::Result<Vec<Configuration>> {
-    sqlx::query_as!(
-        Configuration,
-        r#"SELECT
-                id, odata_type, display_name, description, version, created_date_time,
-                last_modified_date_time, properties AS "properties: Json<Map<String, Value>>"
-           FROM device_configurations
-           ORDER BY id"#,
-    )
-    .fetch_all(connection)
-    .await
 }
 
 /// One configuration.

@@ -60,12 +60,22 @@ impl Links {
     }
 }
 
+/// Whether the forwarding headers of a request are believed.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarded(pub bool);
+
 /// A collection as the whole answer.
 #[derive(Serialize)]
 pub struct Collection<T> {
     /// `@odata.context`
     #[serde(rename = "@odata.context")]
     pub context: String,
+    /// How many there are, where that was asked.
+    #[serde(rename = "@odata.count", skip_serializing_if = "Option::is_none")]
+    pub count: Option<i64>,
+    /// Where the next page is, if there is one.
+    #[serde(rename = "@odata.nextLink", skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
     /// Its elements.
     pub value: Vec<T>,
 }
@@ -76,10 +86,23 @@ impl FromRequest for Links {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let version = Version::of(request);
+        if request.app_data().is_some_and(|Forwarded(is_believed)| *is_believed) {
+            let connection = request.connection_info();
+            let host = Authority::try_from(connection.host()).ok().filter(is_host);
+            let is_web = ["http", "https"].contains(&connection.scheme());
+            if let Some(host) = host.filter(|_| is_web) {
+                let root = format!("{}://{host}/{}", connection.scheme(), version.segment());
+                return ready(Ok(Self { version, root }));
+            }
+        }
         let scheme = if request.app_config().secure() { "https" } else { "http" };
         let root = |host: Authority| Self { version, root: format!("{scheme}://{host}/{}", version.segment()) };
         ready(authority(request).map(root))
     }
+}
+
+fn is_host(host: &Authority) -> bool {
+    !host.as_str().contains('@')
 }
 
 /// The host that the client asked: of the URL where it is whole, else of `Host`.
@@ -91,6 +114,5 @@ fn authority(request: &HttpRequest) -> Result<Authority, ApiError> {
         Some(host) if !host.is_empty() => Authority::try_from(host.as_bytes()).ok(),
         _ => request.app_config().local_addr().to_string().parse().ok(),
     };
-    let is_host = |host: &Authority| !host.as_str().contains('@');
     host.filter(is_host).ok_or_else(|| ApiError::bad_request("The header Host is no host name with an optional port."))
 }

@@ -2,7 +2,17 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `url.rs` | the check that every request line passes; system query options |
+//! | `address.rs` | one spelling for every path |
+//! | `url.rs` | the check that every request line passes |
+//! | `negotiate.rs` | OData's versions, and how much control information an answer carries |
+//! | `options.rs` | the query options of a request |
+//! | `query.rs` | what is asked of a collection, as one statement; pages |
+//! | `order.rs` | `$orderby`, and where a page begins |
+//! | `paging.rs` | how many rows an answer holds |
+//! | `token.rs` | `$skiptoken` |
+//! | `select.rs` | `$select` |
+//! | `filter/` | `$filter`: its grammar, and the tree that it makes |
+//! | `statement/` | the tree as SQL, held to the catalogue |
 //! | `key.rs` | ids: keys in a path, ids that a client sends, identifiers of others |
 //! | `prefer.rs` | the `Prefer` header |
 //! | `body.rs` | the extractor that reads a request body |
@@ -10,10 +20,20 @@
 //! | `members.rs` | the members of a JSON object, taken one by one as typed values |
 //! | `links.rs` | the version that was asked for; `@odata.context` and `Location` |
 
+pub mod address;
 pub mod body;
+pub mod filter;
 pub mod json;
 pub mod key;
 pub mod links;
 pub mod members;
+pub mod negotiate;
+pub mod options;
+pub mod order;
+pub mod paging;
 pub mod prefer;
+pub mod query;
+pub mod select;
+pub mod statement;
+pub mod token;
 pub mod url;

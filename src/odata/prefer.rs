@@ -5,7 +5,7 @@ use std::future::{Ready, ready};
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse,
     dev::Payload,
-    http::header::{HeaderMap, HeaderName},
+    http::header::{HeaderMap, HeaderName, LOCATION},
 };
 use serde::Serialize;
 
@@ -16,11 +16,23 @@ pub const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// The response header that says which preference was met.
 pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
+/// What a client wants to see of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Return {
+    /// Nothing.
+    Minimal,
+    /// The entity.
+    Representation,
+}
+
 /// The preferences of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Preferences {
-    /// `return=minimal`: a change is answered without a body.
-    pub minimal: bool,
+    /// `return=minimal`: a change is answered without a body. `return=representation`
+    /// asks for what is done anyway.
+    pub returns: Option<Return>,
+    /// `odata.maxpagesize`: rows of a page at most.
+    pub max_page_size: Option<u32>,
     /// `handling=strict`: what would be ignored is refused.
     pub strict: bool,
 }
@@ -30,16 +42,25 @@ impl Preferences {
     pub fn of(headers: &HeaderMap) -> Self {
         let lines = headers.get_all(PREFER).filter_map(|line| line.to_str().ok());
         let items = lines.flat_map(|line| unquoted(line, ',')).filter_map(|item| unquoted(item, ';').next());
-        let (mut returns, mut handling) = (None, None);
+        let (mut returns, mut handling, mut max_page_size) = (None, None, None);
         for (name, value) in items.filter_map(|item| item.split_once('=')) {
             let value = value.trim().trim_matches('"').to_ascii_lowercase();
             match name.trim().to_ascii_lowercase().as_str() {
                 "return" => returns = returns.or(Some(value)),
                 "handling" => handling = handling.or(Some(value)),
+                "odata.maxpagesize" | "maxpagesize" => max_page_size = max_page_size.or(Some(value)),
                 _ => {}
             }
         }
-        Self { minimal: returns.as_deref() == Some("minimal"), strict: handling.as_deref() == Some("strict") }
+        Self {
+            returns: match returns.as_deref() {
+                Some("minimal") => Some(Return::Minimal),
+                Some("representation") => Some(Return::Representation),
+                _ => None,
+            },
+            max_page_size: max_page_size.and_then(|size| size.parse().ok()).filter(|size| *size > 0),
+            strict: handling.as_deref() == Some("strict"),
+        }
     }
 }
 
@@ -55,10 +76,38 @@ fn unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
 impl Preferences {
     /// The answer to a change: the changed entity, or nothing where that is preferred.
     pub fn changed(self, entity: impl Serialize) -> HttpResponse {
-        match self.minimal {
-            true => HttpResponse::NoContent().insert_header((PREFERENCE_APPLIED, "return=minimal")).finish(),
-            false => HttpResponse::Ok().json(entity),
+        match self.returns {
+            Some(Return::Minimal) => HttpResponse::NoContent().insert_header(Return::Minimal.applied()).finish(),
+            Some(returns) => HttpResponse::Ok().insert_header(returns.applied()).json(entity),
+            None => HttpResponse::Ok().json(entity),
         }
+    }
+
+    /// The answer to a create: the entity, or where it is alone where that is preferred.
+    pub fn created(self, location: String, entity: impl Serialize) -> HttpResponse {
+        const ENTITY_ID: HeaderName = HeaderName::from_static("odata-entityid");
+        match self.returns {
+            Some(Return::Minimal) => HttpResponse::NoContent()
+                .insert_header((ENTITY_ID, location.clone()))
+                .insert_header((LOCATION, location))
+                .insert_header(Return::Minimal.applied())
+                .finish(),
+            Some(returns) => HttpResponse::Created()
+                .insert_header((LOCATION, location))
+                .insert_header(returns.applied())
+                .json(entity),
+            None => HttpResponse::Created().insert_header((LOCATION, location)).json(entity),
+        }
+    }
+}
+
+impl Return {
+    fn applied(self) -> (HeaderName, &'static str) {
+        let applied = match self {
+            Self::Minimal => "return=minimal",
+            Self::Representation => "return=representation",
+        };
+        (PREFERENCE_APPLIED, applied)
     }
 }
 
@@ -82,7 +131,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(PREFER, HeaderValue::from_static("respond-async, Return = \"minimal\"; x=1"));
         headers.append(PREFER, HeaderValue::from_static("return=representation,handling=STRICT"));
-        assert_eq!(Preferences::of(&headers), Preferences { minimal: true, strict: true });
+        assert_eq!(
+            Preferences::of(&headers),
+            Preferences { returns: Some(Return::Minimal), max_page_size: None, strict: true }
+        );
         assert_eq!(Preferences::of(&HeaderMap::new()), Preferences::default());
         headers.clear();
         headers.append(PREFER, HeaderValue::from_static(r#"foo="x, return=minimal"; y="handling=strict""#));

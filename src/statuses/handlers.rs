@@ -37,7 +37,12 @@ pub async fn list(
     }
     let stored: Vec<_> = rows.iter().map(|row| Status::of_row(kind, row)).collect::<Result<_, _>>()?;
     let value = stored.iter().map(|stored| stored.shown(links.version)).collect();
-    Ok(HttpResponse::Ok().json(Collection { context: links.context(context(kind, configuration)), value }))
+    Ok(HttpResponse::Ok().json(Collection {
+        context: links.context(context(kind, configuration)),
+        count: None,
+        next: None,
+        value,
+    }))
 }
 
 /// `POST …/deviceConfigurations/{id}/deviceStatuses`, and of the two others.

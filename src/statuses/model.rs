@@ -236,7 +236,7 @@ impl Serialize for Shown<'_> {
         map.serialize_entry(TYPE, &format_args!("#{NAMESPACE}.{}", self.type_name))?;
         map.serialize_entry("id", &self.id)?;
         if let Some(of) = Type::find(self.type_name) {
-            reading::write(&mut map, of, &self.properties, &["id"], self.version)?;
+            reading::write(&mut map, of, &self.properties, |name| name != "id", self.version)?;
         }
         map.end()
     }

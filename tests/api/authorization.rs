@@ -13,9 +13,10 @@ use crate::{
 /// The table, as far as it says who may do what. A route that is not listed
 /// here fails the test, and one that is here is walked.
 const OWN: [&str; 3] = ["Token GET /", "Open GET /health/live", "Open GET /health/ready"];
-const GRAPH: [&str; 32] = [
+const GRAPH: [&str; 34] = [
     "Read GET /deviceManagement/deviceConfigurations",
     "ReadWrite POST /deviceManagement/deviceConfigurations",
+    "Read GET /deviceManagement/deviceConfigurations/$count",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}",
     "ReadWrite PATCH /deviceManagement/deviceConfigurations/{configuration}",
     "ReadWrite DELETE /deviceManagement/deviceConfigurations/{configuration}",
@@ -26,6 +27,7 @@ const GRAPH: [&str; 32] = [
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/assignments",
     "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/assignments",
     "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/assignments/$ref",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/assignments/$count",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}",
     "ReadWrite PATCH /deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}",
     "ReadWrite DELETE /deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}",

@@ -167,7 +167,8 @@ async fn a_configuration_reads_as_graph_reads() {
     assert_eq!(read.redacted(), format!("200 {expected}"));
     assert_eq!(read.header("content-type"), "application/json");
 
-    let listed = app.get(&beta(CONFIGURATIONS)).await.json();
+    let id = read.json()["id"].as_str().expect("an id").to_owned();
+    let listed = app.get(&format!("{}?$filter=id%20eq%20'{id}'", beta(CONFIGURATIONS))).await.json();
     assert_eq!(
         listed["@odata.context"],
         format!("{}/beta/$metadata#deviceManagement/deviceConfigurations", app.origin).as_str()

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use devicegraph::config::Settings;
+use devicegraph::{config::Settings, odata::options::SYSTEM};
+
+use crate::harness::{App, CONFIGURATIONS, beta};
 
 const README: &str = include_str!("../../README.md");
 const DEFAULTS: &str = include_str!("../../src/default.toml");
@@ -34,9 +36,59 @@ fn the_settings_table_is_the_defaults() {
             let key = cells.next()?.trim_end_matches('`');
             Some((key.to_owned(), cells.next()?.to_owned()))
         })
-        .filter(|(key, _)| key.contains('.') && !key.contains(['/', '[']))
+        .filter(|(key, value)| key.contains('.') && !key.contains(['/', '[']) && value != "refused")
         .collect();
     assert_eq!(table, defaults());
+}
+
+/// The rows of the table of queries: what, whether it is supported, an example.
+fn queries() -> Vec<(String, bool, String)> {
+    let (_, table) = README.split_once("| what | | for example |").expect("the table of queries");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let row = |row: &str| {
+        let mut cells = row.trim_matches(['|', ' ']).split(" | ");
+        let mut cell = || cells.next().unwrap_or_default().to_owned();
+        let (what, is_supported, example) = (cell(), cell(), cell());
+        let is_supported = match is_supported.as_str() {
+            "supported" => true,
+            "refused" => false,
+            other => panic!("{other}"),
+        };
+        (what, is_supported, example.trim_matches('`').to_owned())
+    };
+    rows.map(row).collect()
+}
+
+#[actix_web::test]
+async fn the_table_of_queries_is_what_the_service_does() {
+    let app = App::start().await;
+    app.configuration().await;
+    let queries = queries();
+    for (what, is_supported, example) in &queries {
+        let example = example.replace(' ', "%20");
+        for path in [CONFIGURATIONS.to_owned(), beta(CONFIGURATIONS)] {
+            for spelling in [example.clone(), example.replacen('$', "%24", 1), example.replacen('$', "", 1)] {
+                let answer = app.get(&format!("{path}?{spelling}")).await;
+                if *is_supported {
+                    assert_eq!(answer.status, 200, "{spelling}: {}", answer.text);
+                    continue;
+                }
+                let refusal = answer.refusal();
+                let name = what.split('`').nth(1).expect("a name");
+                assert!(refusal.starts_with("400 BadRequest: ") && refusal.contains(name), "{spelling}: {refusal}");
+            }
+        }
+    }
+    let names: BTreeSet<_> = queries.iter().filter_map(|(what, ..)| what.split('`').nth(1)).collect();
+    let options = SYSTEM.map(|name| format!("${name}"));
+    // Operators and functions of OData 4.01.
+    let words = "eq ne gt ge lt le in has and or not add sub mul div divby mod any all concat contains endswith indexof \
+        length startswith substring hassubset hassubsequence matchesPattern tolower toupper trim day date \
+        fractionalseconds hour maxdatetime mindatetime minute month now second time totaloffsetminutes totalseconds \
+        year ceiling floor round cast isof geo.distance geo.intersects geo.length case $it $root";
+    for name in options.iter().map(String::as_str).chain(words.split_whitespace()) {
+        assert!(names.contains(name), "the table says nothing of {name}");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ fn the_table_of_codes() {
             "403 Forbidden",
             "404 ResourceNotFound",
             "405 Request_BadRequest",
+            "406 NotAcceptable",
             "408 RequestTimeout",
             "409 Conflict",
             "413 RequestEntityTooLarge",

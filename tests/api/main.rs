@@ -4,6 +4,7 @@
 //! With `DEVICEGRAPH_TEST_URL` they drive the stack that runs there; what needs
 //! the database or a process of its own is then left out.
 
+mod addressing;
 mod assign;
 mod assignments;
 mod authorization;
@@ -14,10 +15,13 @@ mod commands;
 mod configurations;
 mod documentation;
 mod failures;
+mod filter;
 mod generated;
 mod hardening;
 mod harness;
 mod keys;
+mod paging;
+mod plans;
 mod private_server;
 mod process;
 mod races;

@@ -1,0 +1,123 @@
+//! The text of an expression cut into words, literals and marks.
+
+use super::Literal;
+use crate::error::{ApiError, excerpt};
+
+/// What stands in an expression.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Token {
+    /// A name, with dots where it is qualified: a property, an operator, a type.
+    Word(String),
+    /// A value.
+    Literal(Literal),
+    /// `(`, `)`, `,`, `/` or `:`
+    Mark(char),
+    /// After everything.
+    End,
+}
+
+/// A token, and where it stands.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) token: Token,
+    /// Counted in characters, the first is 1.
+    pub(super) at: usize,
+}
+
+/// Cuts a text into tokens, the last of which is [`Token::End`].
+pub(super) fn cut(text: &str) -> Result<Vec<Placed>, ApiError> {
+    let letters: Vec<char> = text.chars().collect();
+    let mut tokens = Vec::new();
+    let mut here = 0;
+    while let Some(&letter) = letters.get(here) {
+        let at = here + 1;
+        let token = match letter {
+            ' ' | '\t' => {
+                here += 1;
+                continue;
+            }
+            '(' | ')' | ',' | '/' | ':' => {
+                here += 1;
+                Token::Mark(letter)
+            }
+            '\'' => Token::Literal(Literal::Text(quoted(&letters, &mut here)?)),
+            '0'..='9' | '-' | '+' => Token::Literal(Literal::Plain(run(&letters, &mut here, is_of_plain))),
+            '$' | '_' | 'a'..='z' | 'A'..='Z' => {
+                let word = run(&letters, &mut here, is_of_word);
+                match letters.get(here) {
+                    Some('\'') => Token::Literal(prefixed(word, quoted(&letters, &mut here)?)),
+                    // A GUID may begin with a letter.
+                    Some('-') if word.len() == 8 && word.chars().all(|letter| letter.is_ascii_hexdigit()) => {
+                        Token::Literal(Literal::Plain(word + &run(&letters, &mut here, is_of_plain)))
+                    }
+                    _ => word_or_literal(word),
+                }
+            }
+            '@' => return Err(refused(at, "'@': parameter aliases and annotations are not supported")),
+            other => return Err(refused(at, &format!("'{}'", excerpt(&other.to_string())))),
+        };
+        tokens.push(Placed { token, at });
+    }
+    tokens.push(Placed { token: Token::End, at: letters.len() + 1 });
+    Ok(tokens)
+}
+
+fn run(letters: &[char], here: &mut usize, is_of: fn(char) -> bool) -> String {
+    let run: String = letters[*here..].iter().take_while(|letter| is_of(**letter)).collect();
+    *here += run.chars().count();
+    run
+}
+
+fn is_of_word(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | '$')
+}
+
+fn is_of_plain(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || matches!(letter, '.' | ':' | '+' | '-')
+}
+
+/// From a quote to the one that ends it; two of them are one in the text.
+fn quoted(letters: &[char], here: &mut usize) -> Result<String, ApiError> {
+    let begin = *here;
+    let mut text = String::new();
+    loop {
+        *here += 1;
+        match letters.get(*here) {
+            Some('\'') if letters.get(*here + 1) == Some(&'\'') => {
+                text.push('\'');
+                *here += 1;
+            }
+            Some('\'') => {
+                *here += 1;
+                return Ok(text);
+            }
+            Some('\0') => return Err(refused(*here + 1, "the character NUL, which no value can hold")),
+            Some(letter) => text.push(*letter),
+            None => {
+                return Err(refused(begin + 1, "a quote that nothing ends; a quote inside a text is written twice"));
+            }
+        }
+    }
+}
+
+fn prefixed(prefix: String, text: String) -> Literal {
+    match prefix.eq_ignore_ascii_case("binary") {
+        true => Literal::Binary(text),
+        false => Literal::Enumeration(prefix, text),
+    }
+}
+
+fn word_or_literal(word: String) -> Token {
+    match word.as_str() {
+        "INF" | "NaN" => Token::Literal(Literal::Plain(word)),
+        _ if word.eq_ignore_ascii_case("null") => Token::Literal(Literal::Null),
+        _ if word.eq_ignore_ascii_case("true") => Token::Literal(Literal::Boolean(true)),
+        _ if word.eq_ignore_ascii_case("false") => Token::Literal(Literal::Boolean(false)),
+        _ => Token::Word(word),
+    }
+}
+
+/// 400 for what cannot be read, and where it stands.
+pub(super) fn refused(at: usize, what: &str) -> ApiError {
+    ApiError::bad_request(format!("Cannot read at position {at}: {what}."))
+}

@@ -1,0 +1,162 @@
+//! What an answer looks like: the version of OData, and how much control
+//! information it carries.
+//!
+//! Answers are JSON of OData 4.0, with `odata.metadata=minimal` or `none`.
+//!
+//! <https://docs.oasis-open.org/odata/odata-json-format/v4.01/odata-json-format-v4.01.html#sec_ControllingtheAmountofControlInforma>
+
+use actix_web::{
+    Error,
+    body::{BoxBody, MessageBody, to_bytes},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    middleware::Next,
+};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::{ApiError, excerpt};
+
+const VERSION: HeaderName = HeaderName::from_static("odata-version");
+const MAX_VERSION: HeaderName = HeaderName::from_static("odata-maxversion");
+
+/// Answers as the client can read it.
+///
+/// # Errors
+/// None of its own: a refusal is a response.
+pub async fn negotiate(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let metadata = versions(request.headers()).and_then(|()| Metadata::of(request.headers()));
+    let mut response = match metadata {
+        Ok(metadata) => {
+            let response = next.call(request).await?.map_into_boxed_body();
+            metadata.apply(response).await?
+        }
+        Err(refusal) => request.error_response(refusal),
+    };
+    response.headers_mut().insert(VERSION, HeaderValue::from_static("4.0"));
+    Ok(response)
+}
+
+fn versions(headers: &HeaderMap) -> Result<(), ApiError> {
+    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?").trim());
+    match text(&VERSION) {
+        None | Some("4.0" | "4.01") => {}
+        Some(other) => {
+            return Err(ApiError::bad_request(format!(
+                "The header OData-Version says '{}', and this service reads 4.0 and 4.01.",
+                excerpt(other)
+            )));
+        }
+    }
+    let major = |text: &str| text.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    let least = |text: &str| major(text).is_some_and(|major| major >= 4);
+    match text(&MAX_VERSION) {
+        Some(text) if !least(text) => Err(ApiError::bad_request(format!(
+            "The header OData-MaxVersion says '{}', and the answers of this service are of 4.0.",
+            excerpt(text)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// How much control information an answer carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Metadata {
+    /// Nobody asked: as much as `minimal`.
+    Unsaid,
+    Minimal,
+    /// What a page needs, and no more.
+    None,
+}
+
+impl Metadata {
+    /// Of what `Accept` lists, the first that can be answered; any other media
+    /// type is answered with JSON, as Graph does.
+    fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let lines = headers.get_all(ACCEPT).filter_map(|line| line.to_str().ok());
+        let mut refused = None;
+        for range in lines.flat_map(|line| line.split(',')) {
+            let mut parts = range.split(';').map(str::trim);
+            let media_type = parts.next().unwrap_or_default();
+            let (mut metadata, mut is_wanted) = (None, true);
+            for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+                if ["odata.metadata", "metadata"].iter().any(|known| known.eq_ignore_ascii_case(name.trim())) {
+                    metadata = Some(value.trim().trim_matches('"').to_ascii_lowercase());
+                }
+                is_wanted &= !(name.trim().eq_ignore_ascii_case("q") && value.trim().parse() == Ok(0.0));
+            }
+            match metadata.as_deref() {
+                _ if !is_wanted => {}
+                None if media_type.is_empty() => {}
+                None => return Ok(Self::Unsaid),
+                Some("minimal") => return Ok(Self::Minimal),
+                Some("none") => return Ok(Self::None),
+                Some(other) => refused = refused.or_else(|| Some(excerpt(other))),
+            }
+        }
+        match refused {
+            None => Ok(Self::Unsaid),
+            Some(other) => Err(ApiError::not_acceptable(format!(
+                "The header Accept asks for odata.metadata={other}, and this service answers minimal and none."
+            ))),
+        }
+    }
+
+    async fn apply(self, response: ServiceResponse) -> Result<ServiceResponse, Error> {
+        let name = match self {
+            Self::Unsaid => return Ok(response),
+            Self::Minimal => "minimal",
+            Self::None => "none",
+        };
+        let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/json");
+        if !is_json || !response.status().is_success() {
+            return Ok(response);
+        }
+        let (request, response) = response.into_parts();
+        let (mut response, body) = response.into_parts();
+        if let Ok(value) = HeaderValue::try_from(format!("application/json;odata.metadata={name}")) {
+            response.headers_mut().insert(CONTENT_TYPE, value);
+        }
+        let body = match self {
+            Self::None => {
+                response.headers_mut().remove(CONTENT_LENGTH);
+                let bytes = to_bytes(body).await.map_err(Error::from)?;
+                let mut node: Node = serde_json::from_slice(&bytes)?;
+                node.strip();
+                BoxBody::new(serde_json::to_vec(&node)?)
+            }
+            Self::Minimal | Self::Unsaid => body,
+        };
+        Ok(ServiceResponse::new(request, response.set_body(body)))
+    }
+}
+
+/// JSON whose members keep their order.
+#[derive(Deserialize, Serialize)]
+#[serde(untagged)]
+enum Node {
+    Object(IndexMap<String, Self>),
+    Array(Vec<Self>),
+    Other(Value),
+}
+
+impl Node {
+    /// Takes out all control information but links to pages, and counts.
+    fn strip(&mut self) {
+        match self {
+            Self::Object(members) => {
+                members.retain(|name, _| {
+                    let control = name.split_once('@').map(|(_, control)| control);
+                    control.is_none_or(|control| ["odata.nextLink", "odata.count"].contains(&control))
+                });
+                members.values_mut().for_each(Self::strip);
+            }
+            Self::Array(elements) => elements.iter_mut().for_each(Self::strip),
+            Self::Other(_) => {}
+        }
+    }
+}

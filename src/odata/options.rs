@@ -1,0 +1,160 @@
+//! The query options of a request line.
+//!
+//! A system query option works or is refused by its name, written with its `$`
+//! or without: one that is ignored in silence gives a client all rows where it
+//! asked for some. Custom options are ignored, as OData has it.
+//!
+//! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_QueryOptions>
+
+use std::future::{Ready, ready};
+
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, web};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::error::{ApiError, excerpt};
+
+/// OData's system query options, without their `$`.
+pub const SYSTEM: [&str; 17] = [
+    "apply",
+    "compute",
+    "count",
+    "deltatoken",
+    "expand",
+    "filter",
+    "format",
+    "id",
+    "index",
+    "levels",
+    "orderby",
+    "schemaversion",
+    "search",
+    "select",
+    "skip",
+    "skiptoken",
+    "top",
+];
+
+/// What a collection can be asked for.
+pub const OF_COLLECTION: &[&str] = &["count", "expand", "filter", "orderby", "select", "skip", "skiptoken", "top"];
+/// What a collection of rows can be asked for that lead nowhere.
+pub const OF_LEAVES: &[&str] = &["count", "filter", "orderby", "select", "skip", "skiptoken", "top"];
+/// What one row can be asked for.
+pub const OF_ENTITY: &[&str] = &["expand", "select"];
+/// What one row can be asked for that leads nowhere.
+pub const OF_LEAF: &[&str] = &["select"];
+/// What a count can be asked for.
+pub const OF_COUNT: &[&str] = &["filter"];
+/// What everything else can be asked for.
+pub const NONE: &[&str] = &[];
+
+/// The query options of a request, decoded, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    system: Vec<(&'static str, String)>,
+    custom: Vec<(String, String)>,
+}
+
+impl Options {
+    /// Reads the query of a URL.
+    ///
+    /// # Errors
+    /// 400 for what cannot be read, for an option of OData's form that does not
+    /// exist, and for one that stands twice.
+    pub fn parse(query: &str) -> Result<Self, ApiError> {
+        let pairs = web::Query::<Vec<(String, String)>>::from_query(query)
+            .map_err(|_| ApiError::bad_request("The query of the URL cannot be read as name=value pairs."))?;
+        let pairs = pairs.into_inner().into_iter().filter(|(name, _)| !name.is_empty());
+        let mut options = Self::default();
+        for (name, value) in pairs {
+            let plain = name.strip_prefix('$').unwrap_or(&name);
+            match SYSTEM.into_iter().find(|system| system.eq_ignore_ascii_case(plain)) {
+                Some(system) => options.add(system, value)?,
+                None if name.starts_with('$') => return Err(refused(&name)),
+                None => options.custom.push((name, value)),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Adds a system query option.
+    ///
+    /// # Errors
+    /// 400 when it is there already.
+    pub fn add(&mut self, name: &'static str, value: String) -> Result<(), ApiError> {
+        if self.get(name).is_some() {
+            return Err(ApiError::bad_request(format!("The query option '${name}' stands twice. Send it once.")));
+        }
+        self.system.push((name, value));
+        Ok(())
+    }
+
+    /// The value of a system query option.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.system.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Holds the options to those of `supported`; `strict` refuses custom ones.
+    ///
+    /// # Errors
+    /// 400 that names the first other one.
+    pub fn check(&self, supported: &[&str], strict: bool) -> Result<(), ApiError> {
+        if let Some((name, _)) = self.system.iter().find(|(name, _)| !supported.contains(name)) {
+            return Err(refused(&format!("${name}")));
+        }
+        match self.custom.first() {
+            Some((name, _)) if strict => Err(ApiError::bad_request(format!(
+                "The query option '{}' is unknown, and 'Prefer: handling=strict' asks that it is not ignored. Leave out one of the two.",
+                excerpt(name),
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The system query options that make a query what it is: all but where in
+    /// its rows a page begins.
+    pub fn of_query(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let system = self.system.iter().map(|(name, value)| (*name, value.as_str()));
+        system.filter(|(name, _)| !["skip", "skiptoken"].contains(name))
+    }
+
+    /// The query of a URL that goes on where `token` says.
+    pub fn next(&self, token: &str) -> String {
+        let encoded = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
+        let system = self.of_query().map(|(name, value)| format!("${name}={}", encoded(value)));
+        let custom = self.custom.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
+        let all = custom.chain(system).chain([format!("$skiptoken={token}")]);
+        all.collect::<Vec<_>>().join("&")
+    }
+}
+
+/// What means something else in a query, and what is no letter anywhere.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'$')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b',')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'*');
+
+fn refused(name: &str) -> ApiError {
+    ApiError::bad_request(format!(
+        "The query option '{}' is not supported here. README lists those that are; without it, nothing is left out of the answer.",
+        excerpt(name),
+    ))
+}
+
+impl FromRequest for Options {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    /// The options that [`super::url::check`] has read.
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(request.extensions().get::<Self>().cloned().unwrap_or_default()))
+    }
+}

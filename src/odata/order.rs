@@ -1,0 +1,157 @@
+//! `$orderby`, and where in its order a page begins.
+
+use serde_json::Value;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{
+    filter::{self, Path},
+    select::parts,
+    statement::{BEGINNING, Kind, Operand, Parameter, Parameters},
+    token::Position,
+};
+use crate::{
+    catalogue::Primitive,
+    error::{ApiError, excerpt},
+};
+
+/// Keys at most.
+const MOST: usize = 16;
+
+/// The keys of `$orderby`; true is descending.
+///
+/// # Errors
+/// 400 for what is no property with a direction.
+pub fn parse(text: &str) -> Result<Vec<(Path, bool)>, ApiError> {
+    match parts(text, ',').nth(MOST) {
+        None => parts(text, ',').map(key).collect(),
+        Some(_) => Err(ApiError::bad_request(format!("there are more than {MOST} keys to sort by. Name fewer."))),
+    }
+}
+
+fn key(text: &str) -> Result<(Path, bool), ApiError> {
+    let text = text.trim();
+    let (path, direction) = text.split_once(char::is_whitespace).unwrap_or((text, "asc"));
+    let is_descending = match direction.trim().to_ascii_lowercase().as_str() {
+        "asc" => false,
+        "desc" => true,
+        _ => return Err(ApiError::bad_request("after a property stands asc or desc, and then a comma.")),
+    };
+    if path.contains('(') {
+        return Err(ApiError::bad_request(format!(
+            "'{}' is a function or a condition, and none is supported as a key to sort by. Name a property.",
+            excerpt(path)
+        )));
+    }
+    Ok((filter::path(path)?, is_descending))
+}
+
+/// What rows are sorted by, the id last. Nulls are before everything.
+pub struct Keys {
+    /// The values of `$orderby`, with whether each descends.
+    pub order: Vec<(Operand, bool)>,
+    /// The SQL of the id.
+    pub id: String,
+}
+
+impl Keys {
+    /// The value that is sorted by: of a text its beginning, so that a link to
+    /// the next page has an end.
+    fn value(operand: &Operand) -> String {
+        match (&operand.beginning, operand.kind) {
+            (Some(beginning), _) => beginning.clone(),
+            (None, Kind::Text | Kind::TextOf(Primitive::Binary)) => format!("left({}, {BEGINNING})", operand.whole()),
+            (None, _) => operand.whole(),
+        }
+    }
+
+    fn sql(operand: &Operand) -> String {
+        let collation = if operand.kind.is_text() { " COLLATE \"C\"" } else { "" };
+        Self::value(operand) + collation
+    }
+
+    /// The id goes the way of the key before it, as an index on both can be read.
+    fn is_id_descending(&self) -> bool {
+        self.order.last().is_some_and(|(_, is_descending)| *is_descending)
+    }
+
+    /// What stands after `ORDER BY`.
+    pub fn order(&self) -> String {
+        let mut keys = Vec::new();
+        for (operand, is_descending) in &self.order {
+            let direction = if *is_descending { " DESC" } else { "" };
+            let nulls = match (operand.can_be_null(), is_descending) {
+                (false, _) => "",
+                (true, false) => " NULLS FIRST",
+                (true, true) => " NULLS LAST",
+            };
+            keys.push(format!("{}{direction}{nulls}", Self::sql(operand)));
+        }
+        keys.push(format!("{}{}", self.id, if self.is_id_descending() { " DESC" } else { "" }));
+        keys.join(", ")
+    }
+
+    /// The values of the keys in a row, for a token.
+    pub fn position(&self) -> String {
+        let keys: Vec<_> = self.order.iter().map(|(operand, _)| Self::value(operand)).collect();
+        match keys.is_empty() {
+            true => "NULL::jsonb".to_owned(),
+            false => format!("jsonb_build_array({})", keys.join(", ")),
+        }
+    }
+
+    /// The condition of the rows after a position.
+    ///
+    /// # Errors
+    /// 400 for values that are not those of the keys.
+    pub fn after(&self, position: &Position, parameters: &mut Parameters) -> Result<String, ApiError> {
+        let Position(values, id) = position;
+        let mut keys = Vec::new();
+        for (index, (operand, is_descending)) in self.order.iter().enumerate() {
+            let value = match values.get(index) {
+                None | Some(Value::Null) => None,
+                Some(value) => Some(parameters.add(parameter(operand.kind, value)?)),
+            };
+            keys.push((Self::sql(operand), operand.can_be_null(), *is_descending, value));
+        }
+        let id = parameters.add(Parameter::Id(*id));
+        let is_descending = self.is_id_descending();
+        let sign = if is_descending { "<" } else { ">" };
+        // Where no key can be null and all go one way, the rows of an index are compared as they lie in it.
+        if keys.iter().all(|(_, can_be_null, is_key_descending, value)| {
+            !can_be_null && *is_key_descending == is_descending && value.is_some()
+        }) {
+            let (columns, values): (Vec<_>, Vec<_>) =
+                keys.into_iter().map(|(sql, _, _, value)| (sql, value.unwrap_or_default())).unzip();
+            let columns = columns.into_iter().chain([self.id.clone()]).collect::<Vec<_>>().join(", ");
+            let values = values.into_iter().chain([id]).collect::<Vec<_>>().join(", ");
+            return Ok(format!("({columns}) {sign} ({values})"));
+        }
+        let last = format!("{} {sign} {id}", self.id);
+        Ok(keys.into_iter().rev().fold(last, |rest, (key, can_be_null, is_descending, value)| {
+            match (value, is_descending) {
+                (None, false) => format!("({key} IS NOT NULL OR {rest})"),
+                (None, true) => format!("({key} IS NULL AND {rest})"),
+                (Some(value), false) => format!("({key} >= {value} AND ({key} > {value} OR {rest}))"),
+                (Some(value), true) => {
+                    let null = if can_be_null { format!(" OR {key} IS NULL") } else { String::new() };
+                    format!("(({key} <= {value} AND ({key} < {value} OR {rest})){null})")
+                }
+            }
+        }))
+    }
+}
+
+/// A key as it came back in a token.
+fn parameter(kind: Kind, value: &Value) -> Result<Parameter, ApiError> {
+    let read = match (kind, value) {
+        (Kind::Id, Value::String(text)) => text.parse().ok().map(Parameter::Id),
+        (Kind::Time, Value::String(text)) => OffsetDateTime::parse(text, &Rfc3339).ok().map(Parameter::Time),
+        (Kind::Number, Value::String(text)) => text.parse().ok().map(Parameter::Number),
+        (Kind::Number, Value::Number(number)) => number.as_f64().map(Parameter::Number),
+        (Kind::Flags(_), Value::Number(number)) => number.as_i64().map(Parameter::Whole),
+        (Kind::Boolean, Value::Bool(value)) => Some(Parameter::Boolean(*value)),
+        (Kind::Text | Kind::TextOf(_) | Kind::Name(_), Value::String(text)) => Some(Parameter::Text(text.clone())),
+        _ => None,
+    };
+    read.ok_or_else(|| ApiError::bad_request("The value of '$skiptoken' is none that this query gave out."))
+}

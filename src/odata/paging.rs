@@ -1,0 +1,60 @@
+//! How many rows an answer holds: what the service allows, and what a client
+//! prefers.
+
+use std::future::{Ready, ready};
+
+use actix_web::{FromRequest, HttpRequest, HttpResponse, dev::Payload};
+use serde::Serialize;
+
+use super::{
+    links::Collection,
+    prefer::{PREFERENCE_APPLIED, Preferences},
+};
+use crate::error::ApiError;
+
+/// The media type of `$count`.
+pub const TEXT_PLAIN: &str = "text/plain";
+
+/// Rows of a page.
+#[derive(Clone, Copy, Debug)]
+pub struct PageSizes {
+    /// When a client says nothing.
+    pub default: u32,
+    /// At most.
+    pub most: u32,
+}
+
+/// The sizes of the service, and what this request prefers.
+#[derive(Clone, Copy, Debug)]
+pub struct Paging {
+    sizes: PageSizes,
+    preferred: Option<u32>,
+}
+
+impl Paging {
+    /// Rows of a page for who asks for `top` rows.
+    pub fn size(&self, top: Option<u32>) -> u32 {
+        let most = self.preferred.unwrap_or(self.sizes.most).min(self.sizes.most);
+        top.unwrap_or(self.preferred.unwrap_or(self.sizes.default)).min(most)
+    }
+
+    /// The answer, which says what was preferred.
+    pub fn answer<T: Serialize>(&self, collection: Collection<T>) -> HttpResponse {
+        let mut answer = HttpResponse::Ok();
+        if let Some(preferred) = self.preferred {
+            let applied = preferred.min(self.sizes.most);
+            answer.insert_header((PREFERENCE_APPLIED, format!("odata.maxpagesize={applied}")));
+        }
+        answer.json(collection)
+    }
+}
+
+impl FromRequest for Paging {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let sizes = request.app_data().copied().unwrap_or(PageSizes { default: 1000, most: 1000 });
+        ready(Ok(Self { sizes, preferred: Preferences::of(request.headers()).max_page_size }))
+    }
+}

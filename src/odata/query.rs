@@ -1,0 +1,339 @@
+//! What a client asks of a collection, as one statement.
+//!
+//! Pages are cut by keyset: a page begins after the last row of the one before
+//! it, wherever that is, so that page one million costs what page one costs.
+//! The id is always the last key of the order.
+
+use sqlx::{PgConnection, Postgres, Row, postgres::PgArguments, query::Query as SqlQuery};
+use uuid::Uuid;
+
+use super::{
+    filter::{self, Expression, Path},
+    links::Version,
+    options::Options,
+    order::{self, Keys},
+    paging::Paging,
+    select::{Select, parts},
+    statement::{Column, Instance, Parameter, Parameters, Scope, Table},
+    token::Position,
+};
+use crate::error::ApiError;
+
+/// What a client asks of the rows of a table.
+pub struct Query {
+    table: &'static Table,
+    version: Version,
+    options: Options,
+    filter: Option<Expression>,
+    order: Vec<(Path, bool)>,
+    /// The members that are shown; all when there is none.
+    pub select: Option<Select>,
+    /// What is asked of the assignments of each row.
+    pub expand: Option<Box<Self>>,
+    /// Whether all rows are counted, whatever the page.
+    pub count: bool,
+    size: Option<u32>,
+    skip: u32,
+    after: Option<String>,
+}
+
+/// The name of the only property that can be expanded.
+const EXPANDABLE: &str = "assignments";
+
+impl Query {
+    /// Reads the options of a request for rows of `table`.
+    ///
+    /// # Errors
+    /// 400 that names the option, and what is wrong in it.
+    pub fn parse(
+        options: Options,
+        table: &'static Table,
+        within: &Within<'_>,
+        version: Version,
+    ) -> Result<Self, ApiError> {
+        let in_option = |name: &'static str| move |refusal: ApiError| invalid(name, &refusal);
+        let get = |name| options.get(name);
+        let filter = get("filter").map(filter::parse).transpose().map_err(in_option("filter"))?;
+        let order = get("orderby").map(order::parse).transpose().map_err(in_option("orderby"))?.unwrap_or_default();
+        let select = get("select").map(|text| Select::parse(text, table, version));
+        let expand = get("expand").map(|text| expand(text, table, version));
+        let count = match get("count") {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(ApiError::bad_request("The value of '$count' is neither true nor false.")),
+        };
+        let query = Self {
+            table,
+            version,
+            filter,
+            order,
+            select: select.transpose().map_err(in_option("select"))?,
+            expand: expand.transpose().map_err(in_option("expand"))?.map(Box::new),
+            count,
+            size: get("top").map(|text| number("top", text)).transpose()?,
+            skip: get("skip").map(|text| number("skip", text)).transpose()?.unwrap_or(0),
+            after: get("skiptoken").map(str::to_owned),
+            options,
+        };
+        if query.after.is_some() && query.options.get("skip").is_some() {
+            return Err(ApiError::bad_request("The query options '$skip' and '$skiptoken' exclude each other."));
+        }
+        // What is refused is refused before the database is asked.
+        query.statement(within)?;
+        Ok(query)
+    }
+
+    /// Holds the page to the sizes of the service and to what the client prefers.
+    pub fn limit(&mut self, paging: &Paging) {
+        self.size = Some(paging.size(self.size));
+    }
+
+    /// Takes the row off that a page has too many: the last one that stays is
+    /// where the next page begins.
+    pub fn cut<'a, T>(&self, rows: &'a mut Vec<T>) -> Option<&'a T> {
+        let size = self.size.map(|size| size as usize).filter(|size| rows.len() > *size)?;
+        rows.truncate(size);
+        rows.last()
+    }
+
+    /// What an answer's context says of the members.
+    pub fn fragment(&self) -> String {
+        let selected = self.select.as_ref().map(|select| select.fragment(self.table, self.expand.is_some()));
+        let expanded = self.expand.as_ref().map(|expand| {
+            let nested = expand.select.as_ref().map(|select| select.fragment(expand.table, false)).unwrap_or_default();
+            format!("{EXPANDABLE}({nested})")
+        });
+        let parts: Vec<_> = selected.into_iter().filter(|part| !part.is_empty()).chain(expanded).collect();
+        if parts.is_empty() { String::new() } else { format!("({})", parts.join(",")) }
+    }
+
+    /// How many rows there are, whatever the page, where that was asked; `row`
+    /// is one of the page.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn count_rows(
+        &self,
+        connection: &mut PgConnection,
+        within: &Within<'_>,
+        counted: Option<i64>,
+    ) -> Result<Option<i64>, ApiError> {
+        match (self.count, counted) {
+            (false, _) => Ok(None),
+            (true, Some(counted)) => Ok(Some(counted)),
+            (true, None) => self.total(connection, within).await.map(Some),
+        }
+    }
+
+    /// How many rows there are.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn total(&self, connection: &mut PgConnection, within: &Within<'_>) -> Result<i64, ApiError> {
+        let mut parameters = Parameters::default();
+        let text = self.counted(within, &mut parameters)?;
+        Ok(parameters.statement(text).fetch_one(connection).await?.try_get(0)?)
+    }
+
+    /// The rows of a page, and one more where there is one.
+    ///
+    /// # Errors
+    /// 400 for a token that is not of this query.
+    pub fn rows(&self, within: &Within<'_>) -> Result<SqlQuery<'static, Postgres, PgArguments>, ApiError> {
+        self.statement(within).map(|(parameters, text)| parameters.statement(text))
+    }
+
+    fn counted(&self, within: &Within<'_>, parameters: &mut Parameters) -> Result<String, ApiError> {
+        let mut scope = self.scope(within, parameters)?;
+        let condition = self.condition(within, &mut scope)?;
+        Ok(format!("SELECT count(*) FROM {} WHERE {condition}", self.table.from()))
+    }
+
+    /// The text of the statement of a page.
+    ///
+    /// # Errors
+    /// Those of [`Query::rows`].
+    pub fn text(&self, within: &Within<'_>) -> Result<String, ApiError> {
+        self.statement(within).map(|(_, text)| text)
+    }
+
+    /// How PostgreSQL would find the rows of a page: a column of lines.
+    ///
+    /// # Errors
+    /// Those of [`Query::rows`].
+    pub fn plan(&self, within: &Within<'_>) -> Result<SqlQuery<'static, Postgres, PgArguments>, ApiError> {
+        self.statement(within).map(|(parameters, text)| parameters.statement(format!("EXPLAIN {text}")))
+    }
+
+    fn scope<'a>(&self, within: &Within<'_>, parameters: &'a mut Parameters) -> Result<Scope<'a>, ApiError> {
+        let mut root = Instance::row(self.table, self.table.alias)?;
+        for cast in within.casts {
+            root = root.cast(cast, self.version, parameters)?;
+        }
+        Ok(Scope::new(root, self.version, parameters))
+    }
+
+    fn condition(&self, within: &Within<'_>, scope: &mut Scope<'_>) -> Result<String, ApiError> {
+        let mut conditions: Vec<_> = scope.is_there().into_iter().collect();
+        if let Some((column, id)) = within.parent {
+            conditions.push(format!("{column} = {}", scope.parameters.add(Parameter::Id(id))));
+        }
+        conditions.extend(within.join.map(str::to_owned));
+        if let Some(filter) = &self.filter {
+            conditions.push(scope.condition(filter).map_err(|refusal| invalid("filter", &refusal))?);
+        }
+        Ok(if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") })
+    }
+
+    fn statement(&self, within: &Within<'_>) -> Result<(Parameters, String), ApiError> {
+        let mut parameters = Parameters::default();
+        let text = self.page(within, &mut parameters)?;
+        let mut columns = self.expanded(&mut parameters)?;
+        if self.count {
+            // In the same statement, so that it counts what the page was cut from.
+            columns += &format!(", ({}) AS total", self.counted(within, &mut parameters)?);
+        }
+        let alias = self.table.alias;
+        let text = match columns.is_empty() {
+            true => text,
+            false => format!("SELECT {alias}.*{columns} FROM ({text}) AS {alias}"),
+        };
+        Ok((parameters, text))
+    }
+
+    /// The rows themselves, in their order.
+    fn page(&self, within: &Within<'_>, parameters: &mut Parameters) -> Result<String, ApiError> {
+        let mut scope = self.scope(within, parameters)?;
+        let mut condition = self.condition(within, &mut scope)?;
+        let keys = self.keys(&mut scope)?;
+        if let Some(token) = &self.after {
+            let after = Position::read(token, &self.identity(within))?;
+            condition = format!("{condition} AND {}", keys.after(&after, scope.parameters)?);
+        }
+        let needs_properties = self.select.as_ref().is_none_or(|select| select.needs_properties(self.table));
+        let row = if needs_properties { self.table.row } else { self.table.row_without_properties };
+        let mut text = format!(
+            "SELECT {row}, {} AS position FROM {} WHERE {condition} ORDER BY {}",
+            keys.position(),
+            self.table.from(),
+            keys.order()
+        );
+        if let Some(size) = self.size {
+            let limit = scope.parameters.add(Parameter::Whole(i64::from(size) + 1));
+            text += &format!(" LIMIT {limit}");
+        }
+        if self.skip > 0 {
+            let skip = scope.parameters.add(Parameter::Whole(self.skip.into()));
+            text += &format!(" OFFSET {skip}");
+        }
+        Ok(text)
+    }
+
+    /// What is expanded, as columns: the rows, and how many there are.
+    fn expanded(&self, parameters: &mut Parameters) -> Result<String, ApiError> {
+        let Some(expand) = &self.expand else { return Ok(String::new()) };
+        let Some((_, Column::Rows(table, join))) = self.table.columns.iter().find(|(name, _)| *name == EXPANDABLE)
+        else {
+            return Ok(String::new());
+        };
+        let join = join.replace('%', table.alias);
+        let within = Within { join: Some(&join), ..Within::all() };
+        let page = expand.page(&within, parameters)?;
+        let record = if self.version == Version::Beta { table.beta_record } else { table.record };
+        let row = format!("SELECT ROW({record}) FROM ({page}) AS {}", table.alias);
+        let mut columns = format!(", ARRAY({row}) AS expanded");
+        if expand.count {
+            columns += &format!(", ({}) AS expanded_count", expand.counted(&within, parameters)?);
+        }
+        Ok(columns)
+    }
+
+    fn keys(&self, scope: &mut Scope<'_>) -> Result<Keys, ApiError> {
+        let order = self.order.iter().map(|(path, is_descending)| {
+            let operand = scope.path(path).map_err(|refusal| invalid("orderby", &refusal))?;
+            Ok((operand, *is_descending))
+        });
+        Ok(Keys { order: order.collect::<Result<_, ApiError>>()?, id: format!("{}.id", self.table.alias) })
+    }
+
+    /// What tells the query apart from every other.
+    fn identity(&self, within: &Within<'_>) -> String {
+        let mut options: Vec<_> = self.options.of_query().collect();
+        options.sort_unstable();
+        format!("{:?} {} {:?} {:?} {options:?}", self.version, self.table.of, within.parent, within.casts)
+    }
+
+    /// The URL's query of the page after `last`.
+    pub fn next(&self, within: &Within<'_>, last: &Position) -> String {
+        self.options.next(&last.token(&self.identity(within)))
+    }
+}
+
+/// The part of a table that is asked.
+#[derive(Clone, Copy)]
+pub struct Within<'a> {
+    /// The rows of one parent: the column, and its value.
+    pub parent: Option<(&'static str, Uuid)>,
+    /// A condition that joins the rows to those of a surrounding statement.
+    pub join: Option<&'a str>,
+    /// The types that the rows must be of.
+    pub casts: &'a [String],
+}
+
+impl Within<'_> {
+    /// All of it.
+    pub fn all() -> Self {
+        Self { parent: None, join: None, casts: &[] }
+    }
+}
+
+/// Says of a refusal in which option its cause stands.
+fn invalid(name: &str, refusal: &ApiError) -> ApiError {
+    ApiError::bad_request(format!("Invalid '${name}': {refusal}"))
+}
+
+/// A number of rows; more than any table has is as good as all.
+fn number(name: &str, text: &str) -> Result<u32, ApiError> {
+    let is_number = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    let number = if is_number { Some(text.parse().unwrap_or(u32::MAX)) } else { None };
+    number
+        .ok_or_else(|| ApiError::bad_request(format!("The value of '${name}' is not a whole number. Write 0 or more.")))
+}
+
+/// What is asked of the expanded rows.
+fn expand(text: &str, table: &'static Table, version: Version) -> Result<Query, ApiError> {
+    let text = text.trim();
+    let (name, nested) = match text.split_once('(') {
+        Some((name, rest)) => match rest.trim_end().strip_suffix(')') {
+            Some(nested) => (name, nested),
+            None => return Err(ApiError::bad_request("one property can be expanded, and its options end with ')'.")),
+        },
+        None => (text, ""),
+    };
+    let to = table.columns.iter().find_map(|(known, column)| match column {
+        Column::Rows(to, _) if *known == name.trim() => Some(*to),
+        _ => None,
+    });
+    let Some(to) = to else {
+        return Err(ApiError::bad_request(format!(
+            "'{}' cannot be expanded; '{EXPANDABLE}' can.",
+            crate::error::excerpt(name)
+        )));
+    };
+    let mut options = Options::default();
+    for option in parts(nested, ';').filter(|option| !option.trim().is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let plain = name.trim().trim_start_matches('$');
+        let supported = ["count", "filter", "orderby", "select", "top"];
+        match supported.into_iter().find(|known| known.eq_ignore_ascii_case(plain)) {
+            Some(name) => options.add(name, value.trim().to_owned())?,
+            None => {
+                return Err(ApiError::bad_request(format!(
+                    "the option '{}' is not supported in it; there are $select, $filter, $orderby, $top and $count.",
+                    crate::error::excerpt(name.trim())
+                )));
+            }
+        }
+    }
+    Query::parse(options, to, &Within::all(), version)
+}

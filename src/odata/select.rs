@@ -1,0 +1,105 @@
+//! `$select`: the members that an answer shows. `@odata.type` always stays.
+
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+
+use super::{
+    filter::{self, Segment},
+    links::Version,
+    statement::{Column, Instance, Parameters, Table},
+};
+use crate::{
+    catalogue::{NAMESPACE, Type, undeclared, unqualified},
+    error::{ApiError, excerpt},
+};
+
+/// The members that are shown.
+#[derive(Clone, Debug)]
+pub struct Select {
+    /// A property, and the types before it: none is any.
+    items: IndexMap<String, BTreeSet<Option<String>>>,
+    is_all: bool,
+}
+
+impl Select {
+    /// # Errors
+    /// 400 that names the property that is not there.
+    pub fn parse(text: &str, table: &'static Table, version: Version) -> Result<Self, ApiError> {
+        let mut select = Self { items: IndexMap::new(), is_all: false };
+        for item in parts(text, ',') {
+            let item = item.trim();
+            if item == "*" {
+                select.is_all = true;
+                continue;
+            }
+            let path = filter::path(item)?;
+            let (cast, name) = match path.0.as_slice() {
+                [Segment::Name(name)] => (None, name),
+                [Segment::Cast(cast), Segment::Name(name)] => (Some(cast), name),
+                _ => {
+                    return Err(ApiError::bad_request(format!(
+                        "'{}' is more than a property. Name the property, and the answer holds all of its value.",
+                        excerpt(item)
+                    )));
+                }
+            };
+            let mut root = Instance::row(table, table.alias)?;
+            if let Some(cast) = cast {
+                root = root.cast(cast, version, &mut Parameters::default())?;
+            }
+            // Of a type that the catalogue lacks `/beta` keeps what it lacks.
+            let is_open = version == Version::Beta && cast.is_some_and(|cast| undeclared(cast).is_some());
+            if !is_open {
+                root.find(name, version)?;
+            }
+            let cast = cast.and_then(|cast| unqualified(cast)).map(str::to_owned);
+            select.items.entry(name.clone()).or_default().insert(cast);
+        }
+        Ok(select)
+    }
+
+    /// Whether the property of this name of an object of the type `odata_type`
+    /// is shown.
+    pub fn has(&self, odata_type: &str, name: &str) -> bool {
+        let is_a = |cast: &String| cast == odata_type || Type::find(odata_type).is_some_and(|found| found.is_a(cast));
+        let is_selected = |casts: &BTreeSet<Option<String>>| casts.iter().any(|cast| cast.as_ref().is_none_or(is_a));
+        self.is_all || self.items.get(name).is_some_and(is_selected)
+    }
+
+    /// Whether one of them stands in the `jsonb` column.
+    pub fn needs_properties(&self, table: &Table) -> bool {
+        let has_column = |name: &str| table.columns.iter().any(|(known, _)| *known == name);
+        self.is_all || self.items.keys().any(|name| !has_column(name))
+    }
+
+    /// As `@odata.context` lists it; what is expanded is listed by who expands it.
+    pub fn fragment(&self, table: &Table, is_expanded: bool) -> String {
+        let is_rows = |name: &str| {
+            table.columns.iter().any(|(known, column)| *known == name && matches!(column, Column::Rows(..)))
+        };
+        let items = self.items.iter().filter(|(name, _)| !(is_expanded && is_rows(name)));
+        let items = items.flat_map(|(name, casts)| casts.iter().map(move |cast| (name, cast)));
+        let items = items.map(|(name, cast)| match cast {
+            Some(cast) => format!("{NAMESPACE}.{cast}/{name}"),
+            None => name.clone(),
+        });
+        let all = self.is_all.then(|| "*".to_owned());
+        all.into_iter().chain(items).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// The parts of a list between separators that stand neither in quotes nor in
+/// parentheses.
+pub fn parts(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut depth) = (false, 0_usize);
+    text.split(move |letter| {
+        match letter {
+            '\'' => is_quoted = !is_quoted,
+            '(' if !is_quoted => depth += 1,
+            ')' if !is_quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        letter == separator && !is_quoted && depth == 0
+    })
+}

@@ -1,0 +1,130 @@
+//! Literals, each read as what it stands beside.
+
+use serde_json::Value as Json;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{Kind, Operand, Parameter, operands::plain, predicate::Scope};
+use crate::{
+    catalogue::{Enumeration, NAMESPACE, Primitive, unqualified},
+    error::{ApiError, excerpt},
+    odata::{filter::Literal, key},
+};
+
+impl Scope<'_> {
+    /// A literal as a value that can be compared with `beside`.
+    pub(super) fn literal(&mut self, literal: &Literal, beside: &Operand) -> Result<Operand, ApiError> {
+        let (mut kind, mut is_cut) = (beside.kind, false);
+        let parameter = match (kind, literal) {
+            (Kind::Id, Literal::Text(text)) => match key::guid(text) {
+                Some(id) => Parameter::Id(id),
+                None => {
+                    kind = Kind::Text;
+                    Parameter::Text(text.clone())
+                }
+            },
+            (Kind::Number, Literal::Plain(text)) => match text.parse() {
+                Ok(number) => Parameter::Number(number),
+                Err(_) => return Err(mismatch(literal, beside)),
+            },
+            (Kind::Boolean, Literal::Boolean(value)) => return Ok(plain(kind, value.to_string(), &value.to_string())),
+            (Kind::Time, Literal::Plain(text)) => {
+                let Some(text) = canonical(Primitive::DateTimeOffset, text) else {
+                    return Err(mismatch(literal, beside));
+                };
+                let Ok(time) = OffsetDateTime::parse(&text, &Rfc3339) else { return Err(mismatch(literal, beside)) };
+                // A column has microseconds.
+                is_cut = time.nanosecond() % 1000 != 0;
+                Parameter::Time(time.replace_nanosecond(time.nanosecond() / 1000 * 1000).unwrap_or(time))
+            }
+            (Kind::Flags(of), Literal::Text(names) | Literal::Enumeration(_, names)) => {
+                check_type(of, literal, beside)?;
+                let mut bits = names.split(',').map(|name| bits_of(of, name.trim(), beside));
+                Parameter::Whole(bits.try_fold(0, |all, bits| bits.map(|bits| all | bits))?)
+            }
+            (Kind::Text | Kind::TextOf(_) | Kind::Name(_), _) => Parameter::Text(text_of(literal, beside)?),
+            _ => return Err(mismatch(literal, beside)),
+        };
+        let literal = plain(kind, self.parameters.add(parameter), &excerpt(&literal.to_string()));
+        Ok(Operand { is_cut, ..literal })
+    }
+}
+
+/// A literal as the text that the values of `beside` have.
+pub(super) fn text_of(literal: &Literal, beside: &Operand) -> Result<String, ApiError> {
+    let primitive = match (beside.kind, literal) {
+        (Kind::Text, Literal::Text(text)) => return Ok(text.clone()),
+        (Kind::Name(of), Literal::Text(name) | Literal::Enumeration(_, name)) => {
+            check_type(of, literal, beside)?;
+            return bits_of(of, name, beside).map(|_| name.clone());
+        }
+        (Kind::TextOf(Primitive::Binary), Literal::Binary(text)) => Some((Primitive::Binary, text)),
+        (Kind::TextOf(primitive), Literal::Plain(text)) if primitive != Primitive::Binary => Some((primitive, text)),
+        _ => None,
+    };
+    let text = primitive.and_then(|(primitive, text)| canonical(primitive, text));
+    text.map(|text| text.trim_end_matches('Z').to_owned()).ok_or_else(|| mismatch(literal, beside))
+}
+
+/// A text in the one form in which values of the type are stored.
+fn canonical(primitive: Primitive, text: &str) -> Option<String> {
+    // More digits of a second than Graph keeps would be cut off in silence.
+    let digits = text.split_once('.').map_or("", |(_, rest)| rest);
+    let digits = digits.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
+    if primitive != Primitive::Binary && digits.trim_end_matches('0').len() > 7 {
+        return None;
+    }
+    let mut value = Json::String(text.to_owned());
+    match (primitive.read(&mut value), value) {
+        (true, Json::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+pub(super) fn is_time(text: &str) -> bool {
+    canonical(Primitive::DateTimeOffset, text).is_some()
+}
+
+fn check_type(of: &Enumeration, literal: &Literal, beside: &Operand) -> Result<(), ApiError> {
+    match literal {
+        Literal::Enumeration(name, _) if unqualified(name) != Some(&of.name) => Err(mismatch(literal, beside)),
+        _ => Ok(()),
+    }
+}
+
+fn bits_of(of: &Enumeration, name: &str, beside: &Operand) -> Result<i64, ApiError> {
+    match of.members.iter().position(|member| member == name) {
+        Some(at) => Ok(of.bits.get(at).copied().unwrap_or_default()),
+        None => Err(ApiError::bad_request(format!(
+            "The value '{}' is not one of '{}' of type {NAMESPACE}.{}: {}.",
+            excerpt(name),
+            beside.name,
+            of.name,
+            of.members.join(", ")
+        ))),
+    }
+}
+
+/// 400 that names the literal, what it stands beside, and how to write one.
+pub(super) fn mismatch(literal: &Literal, beside: &Operand) -> ApiError {
+    let remedy = match beside.kind {
+        Kind::Id | Kind::Text => "Write a text in single quotes, as in 'text'.".to_owned(),
+        Kind::Number => "Write a number without quotes.".to_owned(),
+        Kind::Boolean => "Write true or false, without quotes.".to_owned(),
+        Kind::Time | Kind::TextOf(Primitive::DateTimeOffset) => {
+            "Write a time without quotes, as in 2026-11-24T13:15:00Z, with seven digits of a second at most, and '+' in an offset as %2B.".to_owned()
+        }
+        Kind::TextOf(Primitive::Date) => "Write a date without quotes, as in 2026-11-24.".to_owned(),
+        Kind::TextOf(Primitive::TimeOfDay) => "Write a time of day without quotes, as in 13:15:00.".to_owned(),
+        Kind::TextOf(_) => "Write base64 as binary'AAEC'.".to_owned(),
+        Kind::Name(of) | Kind::Flags(of) => {
+            let first = of.members.first().map_or("", String::as_str);
+            format!("Write a member in single quotes, as in '{first}', or as {NAMESPACE}.{}'{first}'.", of.name)
+        }
+    };
+    ApiError::bad_request(format!(
+        "The literal {} cannot be compared with '{}' of type {}. {remedy}",
+        excerpt(&literal.to_string()),
+        beside.name,
+        beside.kind.type_name()
+    ))
+}

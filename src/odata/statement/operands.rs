@@ -1,0 +1,229 @@
+//! Paths and functions as values that can be compared; lambdas over collections.
+
+use super::{
+    BEGINNING, Instance, Kind, Operand, Parameter, Value,
+    literals::is_time,
+    predicate::{
+        Exactness::{Exact, NullIsFalse},
+        Scope, Variable,
+    },
+};
+use crate::{
+    catalogue::{NAMESPACE, Primitive},
+    error::{ApiError, excerpt},
+    odata::filter::{Expression, Function, Lambda, Literal, Path, Segment},
+};
+
+/// Lambdas in each other at most: each runs as often as the one around it has elements.
+const DEEPEST: usize = 2;
+
+impl Scope<'_> {
+    /// The value of an expression that has one by itself.
+    pub fn operand(&mut self, expression: &Expression) -> Result<Operand, ApiError> {
+        match expression {
+            Expression::Path(path) => self.path(path),
+            Expression::Call(function, arguments) => self.call(*function, arguments),
+            Expression::Literal(Literal::Boolean(value)) => Ok(plain(Kind::Boolean, value.to_string(), "")),
+            Expression::Literal(literal) => {
+                let kind = match literal {
+                    Literal::Text(_) => Kind::Text,
+                    Literal::Plain(text) if text.parse::<f64>().is_ok() => Kind::Number,
+                    Literal::Plain(text) if is_time(text) => Kind::TextOf(Primitive::DateTimeOffset),
+                    other => {
+                        return Err(ApiError::bad_request(format!(
+                            "The literal {} stands alone. Compare it with a property.",
+                            excerpt(&other.to_string())
+                        )));
+                    }
+                };
+                self.literal(literal, &plain(kind, String::new(), "a literal"))
+            }
+            predicate => Ok(Operand {
+                is_nullable: true,
+                ..plain(Kind::Boolean, self.predicate(predicate, Exact)?, "the expression")
+            }),
+        }
+    }
+
+    /// The value that a path leads to.
+    ///
+    /// # Errors
+    /// 400 for a property that is not there, and for what is no single value.
+    pub fn path(&mut self, path: &Path) -> Result<Operand, ApiError> {
+        match self.walk(path)? {
+            Walked::Condition(sql) => Ok(plain(Kind::Boolean, sql, &path.to_string())),
+            Walked::Value(Value::Scalar(operand)) => Ok(Operand { name: excerpt(&path.to_string()), ..operand }),
+            Walked::Value(Value::Instance(instance)) => Err(ApiError::bad_request(format!(
+                "The property '{}' is an object of type '{NAMESPACE}.{}'. Name a property of it.",
+                excerpt(&path.to_string()),
+                instance.of.name
+            ))),
+            Walked::Value(Value::Elements(..) | Value::Rows(..)) => Err(ApiError::bad_request(format!(
+                "The property '{}' is a collection. Ask for its elements with any or all.",
+                excerpt(&path.to_string())
+            ))),
+        }
+    }
+
+    fn walk(&mut self, path: &Path) -> Result<Walked, ApiError> {
+        let mut here = Value::Instance(self.root.clone());
+        for (index, segment) in path.0.iter().enumerate() {
+            let variable = match segment {
+                Segment::Name(name) if index == 0 => self.variable(name),
+                _ => None,
+            };
+            here = match (variable, segment, here) {
+                (Some(Variable::Instance(instance)), ..) => Value::Instance(instance),
+                (Some(Variable::Scalar(operand)), ..) => Value::Scalar(operand),
+                (None, Segment::Name(name), Value::Instance(instance)) => instance.property(name, self.version)?,
+                (None, Segment::Cast(name), Value::Instance(instance)) => {
+                    Value::Instance(instance.cast(name, self.version, self.parameters)?)
+                }
+                (None, Segment::Any(lambda), collection) => {
+                    return self.quantified(path, collection, lambda.as_ref(), false).map(Walked::Condition);
+                }
+                (None, Segment::All(lambda), collection) => {
+                    return self.quantified(path, collection, Some(lambda), true).map(Walked::Condition);
+                }
+                (None, Segment::Name(name) | Segment::Cast(name), _) => {
+                    return Err(ApiError::bad_request(format!(
+                        "'{}' in '{}' stands after a value that has no properties.",
+                        excerpt(name),
+                        excerpt(&path.to_string())
+                    )));
+                }
+            };
+        }
+        Ok(Walked::Value(here))
+    }
+
+    fn variable(&self, name: &str) -> Option<Variable> {
+        if name == "$it" {
+            return Some(Variable::Instance(self.root.clone()));
+        }
+        self.variables.iter().rev().find(|(known, _)| known == name).map(|(_, variable)| variable.clone())
+    }
+
+    /// Whether the lambda holds of an element, or of all of them.
+    fn quantified(
+        &mut self,
+        path: &Path,
+        collection: Value,
+        lambda: Option<&Lambda>,
+        is_all: bool,
+    ) -> Result<String, ApiError> {
+        if self.variables.len() >= DEEPEST {
+            return Err(ApiError::bad_request(format!(
+                "'{}' asks for elements inside of what is asked of elements, {DEEPEST} times already. Ask for fewer.",
+                excerpt(&path.to_string())
+            )));
+        }
+        self.elements += 1;
+        let (from, join, variable) = match collection {
+            Value::Rows(table, join) => {
+                let alias = format!("{}{}", table.alias, self.elements);
+                let instance = Instance::row(table, &alias)?;
+                (format!("{} AS {alias}", table.name), join.replace('%', &alias), Variable::Instance(instance))
+            }
+            Value::Elements(json, property, guard) => {
+                let alias = format!("e{}", self.elements);
+                let guard = guard.map_or_else(String::new, |guard| format!("{guard} AND "));
+                let from = format!(
+                    "jsonb_array_elements(CASE WHEN {guard}jsonb_typeof({json}) = 'array' THEN {json} ELSE '[]' END) AS {alias} (value)"
+                );
+                let variable = match Instance::element(property, &format!("{alias}.value")) {
+                    Value::Scalar(operand) => Variable::Scalar(operand),
+                    Value::Instance(instance) => Variable::Instance(instance),
+                    Value::Elements(..) | Value::Rows(..) => return Err(no_collection(path)),
+                };
+                (from, "true".to_owned(), variable)
+            }
+            Value::Scalar(_) | Value::Instance(_) => return Err(no_collection(path)),
+        };
+        let condition = match lambda {
+            None => "true".to_owned(),
+            Some(Lambda { variable: name, predicate }) => {
+                self.variables.push((name.clone(), variable));
+                let condition = self.predicate(predicate, if is_all { Exact } else { NullIsFalse });
+                self.variables.pop();
+                condition?
+            }
+        };
+        Ok(match is_all {
+            false => format!("(EXISTS (SELECT FROM {from} WHERE {join} AND {condition}))"),
+            true => format!("(NOT EXISTS (SELECT FROM {from} WHERE {join} AND ({condition}) IS NOT TRUE))"),
+        })
+    }
+
+    pub(super) fn is_of(&mut self, path: Option<&Path>, of: &str) -> Result<String, ApiError> {
+        let instance = match path.map(|path| self.walk(path)).transpose()? {
+            None => self.root.clone(),
+            Some(Walked::Value(Value::Instance(instance))) => instance,
+            Some(_) => return Err(ApiError::bad_request("The function 'isof' asks of an object, and this is none.")),
+        };
+        let (_, condition) = instance.is_of(of, self.version, self.parameters)?;
+        let conditions: Vec<_> = instance.is_there().into_iter().chain(condition).collect();
+        Ok(if conditions.is_empty() { "true".to_owned() } else { format!("({})", conditions.join(" AND ")) })
+    }
+
+    fn call(&mut self, function: Function, arguments: &[Expression]) -> Result<Operand, ApiError> {
+        let text = self.text(function, &arguments[0])?;
+        let (whole, name, mut is_nullable) = (text.whole(), format!("{function}({})", text.name), text.can_be_null());
+        let (kind, sql) = match (function, arguments.get(1)) {
+            (Function::StartsWith, Some(Expression::Literal(Literal::Text(prefix)))) => {
+                let escaped = |text: &str| text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_") + "%";
+                let mut sql = String::new();
+                if let Some(beginning) = &text.beginning {
+                    let pattern = escaped(&prefix.chars().take(BEGINNING).collect::<String>());
+                    let pattern = self.parameters.add(Parameter::Text(pattern));
+                    sql = format!("{beginning} COLLATE \"C\" LIKE {pattern} AND ");
+                }
+                let pattern = self.parameters.add(Parameter::Text(escaped(prefix)));
+                (Kind::Boolean, format!("({sql}{whole} COLLATE \"C\" LIKE {pattern})"))
+            }
+            (Function::StartsWith | Function::EndsWith | Function::Contains, Some(part)) => {
+                let part = self.text(function, part)?;
+                is_nullable |= part.can_be_null();
+                let part = part.whole();
+                let sql = match function {
+                    Function::StartsWith => format!("starts_with({whole}, {part})"),
+                    Function::EndsWith => format!("(right({whole}, char_length({part})) COLLATE \"C\" = {part})"),
+                    _ => format!("(strpos({whole}, {part}) > 0)"),
+                };
+                (Kind::Boolean, sql)
+            }
+            // The letters of every script; the database's own collation may know ASCII alone.
+            (Function::ToLower, _) => (Kind::Text, format!("(lower({whole} COLLATE \"und-x-icu\") COLLATE \"C\")")),
+            (Function::ToUpper, _) => (Kind::Text, format!("(upper({whole} COLLATE \"und-x-icu\") COLLATE \"C\")")),
+            (_, _) => (Kind::Number, format!("char_length({whole})::float8")),
+        };
+        Ok(Operand { is_nullable, ..plain(kind, sql, &name) })
+    }
+
+    /// An argument that must be a text.
+    fn text(&mut self, function: Function, argument: &Expression) -> Result<Operand, ApiError> {
+        let operand = self.operand(argument)?;
+        match operand.kind {
+            Kind::Text => Ok(operand),
+            Kind::Id => Ok(Operand { kind: Kind::Text, sql: format!("{}::text", operand.sql), ..operand }),
+            kind => Err(ApiError::bad_request(format!(
+                "The function '{function}' takes texts (Edm.String), and '{}' is of type {}.",
+                operand.name,
+                kind.type_name()
+            ))),
+        }
+    }
+}
+
+enum Walked {
+    Value(Value),
+    Condition(String),
+}
+
+pub(super) fn plain(kind: Kind, sql: String, name: &str) -> Operand {
+    Operand { name: name.to_owned(), kind, sql, is_nullable: false, guard: None, is_cut: false, beginning: None }
+}
+
+fn no_collection(path: &Path) -> ApiError {
+    ApiError::bad_request(format!("'{}' asks for elements of what is no collection.", excerpt(&path.to_string())))
+}

@@ -1,0 +1,303 @@
+//! An expression as an SQL condition.
+//!
+//! OData compares null with everything: `eq` and `ne` are never null, and
+//! neither is a `gt` of null, which is false. Where a comparison decides on a row
+//! it may be null for false, so that an index can be used; below a `not`, or
+//! where it is a value, it is made exact. Functions, Boolean properties and `has`
+//! of null are null, and `not` leaves null what it is.
+
+use super::{
+    BEGINNING, Instance, Kind, Operand, Parameter, Parameters,
+    literals::{mismatch, text_of},
+};
+use crate::{
+    catalogue::Primitive,
+    error::ApiError,
+    odata::{
+        filter::{Expression, Literal, Operator},
+        key,
+        links::Version,
+    },
+};
+
+/// What names in an expression mean, and the parameters of the statement.
+pub struct Scope<'a> {
+    pub(super) root: Instance,
+    there: Option<String>,
+    pub(super) variables: Vec<(String, Variable)>,
+    pub(super) version: Version,
+    pub(super) elements: usize,
+    /// The values of the statement.
+    pub parameters: &'a mut Parameters,
+}
+
+#[derive(Clone)]
+pub(super) enum Variable {
+    Instance(Instance),
+    Scalar(Operand),
+}
+
+/// Whether a condition may be null for false.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exactness {
+    NullIsFalse,
+    Exact,
+}
+use Exactness::{Exact, NullIsFalse};
+
+impl<'a> Scope<'a> {
+    /// Where names are properties of `root`.
+    pub fn new(mut root: Instance, version: Version, parameters: &'a mut Parameters) -> Self {
+        let there = root.assert_there();
+        Self { root, there, variables: Vec::new(), version, elements: 0, parameters }
+    }
+
+    /// The condition of a filter: true for the rows that it lets through.
+    ///
+    /// # Errors
+    /// 400 for a property that is not there, and for values that cannot be
+    /// compared; it names both.
+    pub fn condition(&mut self, filter: &Expression) -> Result<String, ApiError> {
+        self.predicate(filter, NullIsFalse)
+    }
+
+    /// The condition that the root is there, which everything else takes for granted.
+    pub fn is_there(&self) -> Option<String> {
+        self.there.clone()
+    }
+
+    pub(super) fn predicate(&mut self, expression: &Expression, exactness: Exactness) -> Result<String, ApiError> {
+        Ok(match expression {
+            Expression::And(terms) => self.terms(terms, " AND ", exactness)?,
+            Expression::Or(terms) => self.terms(terms, " OR ", exactness)?,
+            Expression::Not(inner) => format!("(NOT {})", self.predicate(inner, Exact)?),
+            Expression::Compare(Operator::Has, left, right) => self.has(left, right)?,
+            Expression::Compare(operator, left, right) => {
+                // A literal on the right, as indexes have it.
+                let is_literal = |side: &Expression| matches!(side, Expression::Literal(_));
+                let (operator, left, right) = match is_literal(left) && !is_literal(right) {
+                    true => (operator.turned(), right, left),
+                    false => (*operator, left, right),
+                };
+                let left = self.side(left, None)?;
+                let beginning = left.as_ref().and_then(|left| self.beginning(operator, left, right));
+                let right = self.side(right, left.as_ref())?;
+                let compared = self.compare(operator, left, right, exactness)?;
+                match beginning {
+                    Some(beginning) => format!("({beginning} AND {compared})"),
+                    None => compared,
+                }
+            }
+            Expression::In(value, literals) => self.is_in(value, literals, exactness)?,
+            Expression::IsOf(path, of) => self.is_of(path.as_ref(), of)?,
+            other => {
+                let operand = self.operand(other)?;
+                match operand.kind {
+                    Kind::Boolean => operand.whole(),
+                    kind => {
+                        return Err(ApiError::bad_request(format!(
+                            "The value '{}' is of type {} and cannot decide alone. Compare it.",
+                            operand.name,
+                            kind.type_name()
+                        )));
+                    }
+                }
+            }
+        })
+    }
+
+    fn terms(&mut self, terms: &[Expression], sign: &str, exactness: Exactness) -> Result<String, ApiError> {
+        let terms = terms.iter().map(|term| self.predicate(term, exactness)).collect::<Result<Vec<_>, _>>()?;
+        Ok(format!("({})", terms.join(sign)))
+    }
+
+    /// A side of a comparison; a literal is read as what it stands beside, null is `None`.
+    fn side(&mut self, side: &Expression, beside: Option<&Operand>) -> Result<Option<Operand>, ApiError> {
+        match (side, beside) {
+            (Expression::Literal(Literal::Null), _) => Ok(None),
+            (Expression::Literal(literal), Some(beside)) => self.literal(literal, beside).map(Some),
+            (other, _) => self.operand(other).map(Some),
+        }
+    }
+
+    fn compare(
+        &mut self,
+        operator: Operator,
+        left: Option<Operand>,
+        right: Option<Operand>,
+        exactness: Exactness,
+    ) -> Result<String, ApiError> {
+        let (left, right) = match (left, right) {
+            (Some(left), Some(right)) => same_kind(left, right)?,
+            (Some(one), None) | (None, Some(one)) => {
+                return Ok(match operator {
+                    Operator::Eq => format!("({} IS NULL)", one.whole()),
+                    Operator::Ne => format!("({} IS NOT NULL)", one.whole()),
+                    _ => "false".to_owned(),
+                });
+            }
+            (None, None) => return Ok((operator == Operator::Eq).to_string()),
+        };
+        let operator = match (right.is_cut, operator) {
+            (false, operator) => operator,
+            // Between two times that a column can have.
+            (true, Operator::Eq | Operator::Has) => return Ok("false".to_owned()),
+            (true, Operator::Ne) => return Ok("true".to_owned()),
+            (true, Operator::Ge | Operator::Gt) => Operator::Gt,
+            (true, Operator::Lt | Operator::Le) => Operator::Le,
+        };
+        let sign = match operator {
+            Operator::Eq | Operator::Has => "=",
+            Operator::Ne => "<>",
+            Operator::Gt => ">",
+            Operator::Ge => ">=",
+            Operator::Lt => "<",
+            Operator::Le => "<=",
+        };
+        let is_ordering = !matches!(operator, Operator::Eq | Operator::Ne | Operator::Has);
+        if is_ordering && !is_ordered(left.kind) {
+            return Err(ApiError::bad_request(format!(
+                "Values of type {} have no order: '{}' can be compared with eq, ne and in.",
+                left.kind.type_name(),
+                left.name
+            )));
+        }
+        // What is equal is so in every collation, and an index has its own.
+        let collation = if is_ordering && left.kind.is_text() { " COLLATE \"C\"" } else { "" };
+        match (left.can_be_null(), right.can_be_null()) {
+            (true, true) if operator == Operator::Eq => {
+                return Ok(format!("({}{collation} IS NOT DISTINCT FROM {}{collation})", left.whole(), right.whole()));
+            }
+            (false, false) => return Ok(format!("({}{collation} {sign} {}{collation})", left.sql, right.sql)),
+            _ if operator == Operator::Ne => {
+                return Ok(format!("({}{collation} IS DISTINCT FROM {}{collation})", left.whole(), right.whole()));
+            }
+            _ => {}
+        }
+        let compared = format!("{}{collation} {sign} {}{collation}", left.sql, right.sql);
+        let guards = [left.guard, right.guard].into_iter().flatten();
+        Ok(or_false(guards.chain([compared]).collect::<Vec<_>>().join(" AND "), exactness))
+    }
+
+    /// What holds of the beginning of a long text where the comparison holds:
+    /// a condition that an index answers.
+    fn beginning(&mut self, operator: Operator, left: &Operand, right: &Expression) -> Option<String> {
+        let (Some(beginning), Expression::Literal(Literal::Text(text))) = (&left.beginning, right) else { return None };
+        let sign = match operator {
+            Operator::Eq => "=",
+            Operator::Gt | Operator::Ge => ">=",
+            Operator::Lt | Operator::Le => "<=",
+            Operator::Ne | Operator::Has => return None,
+        };
+        let text = self.parameters.add(Parameter::Text(text.chars().take(BEGINNING).collect()));
+        Some(format!("{beginning} COLLATE \"C\" {sign} {text}"))
+    }
+
+    fn has(&mut self, left: &Expression, right: &Expression) -> Result<String, ApiError> {
+        let flags = self.operand(left)?;
+        let (Kind::Flags(_), Expression::Literal(literal)) = (flags.kind, right) else {
+            return Err(ApiError::bad_request(format!(
+                "The operator 'has' asks for members of flags, and '{}' is of type {}. Write {}'…' after it for a property whose type is flags.",
+                flags.name,
+                flags.kind.type_name(),
+                "microsoft.graph.type",
+            )));
+        };
+        let asked = self.literal(literal, &flags)?.sql;
+        Ok(format!("({} & {asked} = {asked})", flags.whole()))
+    }
+
+    fn is_in(&mut self, value: &Expression, literals: &[Literal], exactness: Exactness) -> Result<String, ApiError> {
+        let operand = self.operand(value)?;
+        let (nulls, literals): (Vec<_>, Vec<_>) = literals.iter().partition(|literal| **literal == Literal::Null);
+        let mut conditions = Vec::new();
+        if !nulls.is_empty() && operand.can_be_null() {
+            conditions.push(format!("{} IS NULL", operand.whole()));
+        }
+        let guard = operand.guard.as_ref().map_or_else(String::new, |guard| format!("{guard} AND "));
+        match operand.kind {
+            Kind::Id => {
+                let texts = literals.iter().map(|literal| match literal {
+                    Literal::Text(text) => Ok(text),
+                    other => Err(mismatch(other, &operand)),
+                });
+                let ids = texts.map(|text| Ok(key::guid(text?))).collect::<Result<Vec<_>, ApiError>>()?;
+                let ids = self.parameters.add(Parameter::Ids(ids.into_iter().flatten().collect()));
+                conditions.push(format!("({guard}{} = ANY ({ids}))", operand.sql));
+            }
+            kind if kind.is_text() => {
+                let texts = literals.iter().map(|literal| text_of(literal, &operand));
+                let texts: Vec<_> = texts.collect::<Result<_, _>>()?;
+                let mut guard = guard;
+                if let Some(beginning) = &operand.beginning {
+                    let beginnings = texts.iter().map(|text| text.chars().take(BEGINNING).collect());
+                    let beginnings = self.parameters.add(Parameter::Texts(beginnings.collect()));
+                    guard += &format!("{beginning} COLLATE \"C\" = ANY ({beginnings}) AND ");
+                }
+                let texts = self.parameters.add(Parameter::Texts(texts));
+                conditions.push(format!("({guard}{} = ANY ({texts}))", operand.sql));
+            }
+            _ => {
+                // The value stands once, however many literals there are: it may be an expression itself.
+                let others = literals.iter().map(|literal| self.literal(literal, &operand));
+                let others = others.collect::<Result<Vec<_>, _>>()?;
+                let others: Vec<_> = others.into_iter().filter(|other| !other.is_cut).map(|other| other.sql).collect();
+                if !others.is_empty() {
+                    conditions.push(format!("({guard}{} IN ({}))", operand.sql, others.join(", ")));
+                }
+            }
+        }
+        let condition = if conditions.is_empty() { "false".to_owned() } else { conditions.join(" OR ") };
+        match operand.can_be_null() {
+            true => Ok(or_false(condition, exactness)),
+            false => Ok(format!("({condition})")),
+        }
+    }
+}
+
+fn or_false(condition: String, exactness: Exactness) -> String {
+    match exactness {
+        NullIsFalse => format!("({condition})"),
+        Exact => format!("COALESCE({condition}, false)"),
+    }
+}
+
+fn is_ordered(kind: Kind) -> bool {
+    match kind {
+        Kind::Id | Kind::Text | Kind::Number | Kind::Time => true,
+        Kind::TextOf(primitive) => primitive != Primitive::Binary,
+        Kind::Boolean | Kind::Name(_) | Kind::Flags(_) => false,
+    }
+}
+
+/// The two made values of one kind.
+fn same_kind(left: Operand, right: Operand) -> Result<(Operand, Operand), ApiError> {
+    const TIME: Kind = Kind::TextOf(Primitive::DateTimeOffset);
+    let as_text = |id: Operand| Operand { kind: Kind::Text, sql: format!("{}::text", id.sql), ..id };
+    let time_as_text = |time: Operand| {
+        let text = format!("to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US')", time.sql);
+        Operand { kind: TIME, sql: format!("rtrim(rtrim({text}, '0'), '.')"), ..time }
+    };
+    match (left.kind, right.kind) {
+        (Kind::Id, Kind::Id)
+        | (Kind::Text, Kind::Text)
+        | (Kind::Number, Kind::Number)
+        | (Kind::Boolean, Kind::Boolean)
+        | (Kind::Time, Kind::Time) => Ok((left, right)),
+        (Kind::TextOf(one), Kind::TextOf(other)) if one == other => Ok((left, right)),
+        (Kind::Name(one), Kind::Name(other)) | (Kind::Flags(one), Kind::Flags(other)) if one.name == other.name => {
+            Ok((left, right))
+        }
+        (Kind::Id, Kind::Text) => Ok((as_text(left), right)),
+        (Kind::Text, Kind::Id) => Ok((left, as_text(right))),
+        (Kind::Time, Kind::TextOf(Primitive::DateTimeOffset)) => Ok((time_as_text(left), right)),
+        (Kind::TextOf(Primitive::DateTimeOffset), Kind::Time) => Ok((left, time_as_text(right))),
+        (one, other) => Err(ApiError::bad_request(format!(
+            "'{}' of type {} cannot be compared with '{}' of type {}.",
+            left.name,
+            one.type_name(),
+            right.name,
+            other.type_name()
+        ))),
+    }
+}

@@ -1,0 +1,392 @@
+//! A path as the SQL of the value that it leads to.
+//!
+//! A property that nobody set is what it reads as: `false`, `0`, the first name
+//! of an enumeration. Beyond a cast that does not fit, and in what is null,
+//! everything is null.
+
+use super::{Column, Parameter, Parameters, Table};
+use crate::{
+    catalogue::{self, Enumeration, NAMESPACE, Primitive, Property, Type, ValueType},
+    error::{ApiError, excerpt},
+    odata::links::Version,
+};
+
+/// An object: a row, a part of it, or what stands in a `jsonb` value.
+#[derive(Clone)]
+pub struct Instance {
+    /// Of what type it is at least.
+    pub of: &'static Type,
+    place: Place,
+    /// The condition on which it is there.
+    guard: Option<String>,
+}
+
+#[derive(Clone)]
+enum Place {
+    /// A row of a table, and what it is called in the statement.
+    Row(&'static Table, String),
+    /// The SQL of an object, and the type that it is of when it does not say.
+    Json(String, &'static Type),
+}
+
+/// What a path leads to.
+pub enum Value {
+    /// A value that can be compared.
+    Scalar(Operand),
+    /// An object.
+    Instance(Instance),
+    /// The elements of a `jsonb` array, objects or scalars.
+    Elements(String, &'static Property, Option<String>),
+    /// Rows of another table.
+    Rows(&'static Table, &'static str),
+}
+
+/// A value that can be compared.
+#[derive(Clone)]
+pub struct Operand {
+    /// What it is called in a message.
+    pub name: String,
+    /// What it can be compared with.
+    pub kind: Kind,
+    /// Its SQL, where `guard` holds.
+    pub sql: String,
+    /// Whether it may be null.
+    pub is_nullable: bool,
+    /// The condition without which it is null.
+    pub guard: Option<String>,
+    /// Whether it is a time that a column cannot have, cut to one that it can.
+    pub is_cut: bool,
+    /// The SQL of its beginning, where it is a text of any length.
+    pub beginning: Option<String>,
+}
+
+/// What a value can be compared with.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// `Edm.String` in a column of type `uuid`.
+    Id,
+    /// A text.
+    Text,
+    /// A number, `double precision`.
+    Number,
+    /// A Boolean.
+    Boolean,
+    /// `Edm.DateTimeOffset` in a column of type `timestamptz`.
+    Time,
+    /// A date or time in `jsonb`, in a form whose texts sort as what they mean.
+    TextOf(Primitive),
+    /// A name of an enumeration.
+    Name(&'static Enumeration),
+    /// Names of an enumeration, as bits.
+    Flags(&'static Enumeration),
+}
+
+impl Kind {
+    /// The type, as a message names it.
+    pub fn type_name(self) -> String {
+        match self {
+            Self::Id | Self::Text => "Edm.String".to_owned(),
+            Self::Number => "Edm.Int32".to_owned(),
+            Self::Boolean => "Edm.Boolean".to_owned(),
+            Self::Time => "Edm.DateTimeOffset".to_owned(),
+            Self::TextOf(primitive) => format!("Edm.{primitive:?}"),
+            Self::Name(of) | Self::Flags(of) => format!("{NAMESPACE}.{}", of.name),
+        }
+    }
+
+    /// Whether it is a text that is sorted by its bytes.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Text | Self::TextOf(_) | Self::Name(_))
+    }
+}
+
+impl Operand {
+    /// Its SQL, null where it is not there.
+    pub fn whole(&self) -> String {
+        let Self { sql, guard, .. } = self;
+        guard.as_ref().map_or_else(|| sql.clone(), |guard| format!("CASE WHEN {guard} THEN {sql} END"))
+    }
+
+    /// Whether it can be null at all.
+    pub fn can_be_null(&self) -> bool {
+        self.is_nullable || self.guard.is_some()
+    }
+}
+
+fn both(one: Option<String>, other: Option<String>) -> Option<String> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(format!("({one} AND {other})")),
+        (one, other) => one.or(other),
+    }
+}
+
+/// The SQL of a table's description, whose row is called `alias`.
+fn called(sql: &str, alias: &str) -> String {
+    sql.replace('%', alias)
+}
+
+/// A constant of the catalogue as SQL.
+fn constant(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+impl Instance {
+    /// A row of a table.
+    ///
+    /// # Errors
+    /// 500 when the catalogue lacks the type.
+    pub fn row(table: &'static Table, alias: &str) -> Result<Self, ApiError> {
+        let of = Type::find(table.of).ok_or_else(|| ApiError::internal(anyhow::anyhow!("no type {}", table.of)))?;
+        Ok(Self { of, place: Place::Row(table, alias.to_owned()), guard: None })
+    }
+
+    /// What a path leads to that begins at the instance.
+    ///
+    /// # Errors
+    /// 400 that names the property or the type that is not there.
+    pub fn property(&self, name: &str, version: Version) -> Result<Value, ApiError> {
+        let column = match &self.place {
+            Place::Row(table, _) => {
+                table.columns.iter().find(|(property, _)| *property == name).map(|(_, column)| column)
+            }
+            Place::Json(..) => None,
+        };
+        if let Some(Column::Rows(table, join)) = column {
+            return Ok(Value::Rows(table, join));
+        }
+        let (property, guard) = match self.of.property(name, version) {
+            Some(property) => (property, None),
+            None => self.derived_property(name, version)?,
+        };
+        let guard = both(self.guard.clone(), guard);
+        match column {
+            Some(column) => self.column(property, column, guard),
+            None => self.in_json(property, guard),
+        }
+    }
+
+    /// A property of derived types, where it is the same in all of them, and
+    /// the condition that it is one of them.
+    fn derived_property(&self, name: &str, version: Version) -> Result<(&'static Property, Option<String>), ApiError> {
+        let derived = Type::all().iter().filter(|found| found.is_a(&self.of.name));
+        let having: Vec<_> = derived.filter_map(|found| Some((found, found.property(name, version)?))).collect();
+        let Some(&(first, property)) = having.first() else { return Err(self.unknown(name)) };
+        if having.iter().any(|(_, other)| !property.reads_like(other)) {
+            return Err(ApiError::bad_request(format!(
+                "The property '{}' is not the same in all types that have it. Name one before it, as in '{NAMESPACE}.{}/{name}'.",
+                excerpt(name),
+                first.name,
+            )));
+        }
+        let names: Vec<_> = having.iter().map(|(found, _)| constant(&found.name)).collect();
+        Ok((property, Some(self.is_one_of_sql(&names.join(", ")))))
+    }
+
+    /// Whether there is a property of this name, of it or of a derived type.
+    ///
+    /// # Errors
+    /// 400 where there is none.
+    pub fn find(&self, name: &str, version: Version) -> Result<(), ApiError> {
+        let is_rows = match &self.place {
+            Place::Row(table, _) => {
+                table.columns.iter().any(|(known, column)| *known == name && matches!(column, Column::Rows(..)))
+            }
+            Place::Json(..) => false,
+        };
+        let mut derived = Type::all().iter().filter(|found| found.is_a(&self.of.name));
+        match is_rows || derived.any(|found| found.property(name, version).is_some()) {
+            true => Ok(()),
+            false => Err(self.unknown(name)),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> ApiError {
+        ApiError::bad_request(format!(
+            "Could not find a property named '{}' on type '{NAMESPACE}.{}'.",
+            excerpt(name),
+            self.of.name
+        ))
+    }
+
+    /// What is of a derived type.
+    ///
+    /// # Errors
+    /// 400 for a type that is unknown or of another family.
+    pub fn cast(&self, name: &str, version: Version, parameters: &mut Parameters) -> Result<Self, ApiError> {
+        let (of, guard) = self.is_of(name, version, parameters)?;
+        Ok(Self { of: of.unwrap_or(self.of), place: self.place.clone(), guard: both(self.guard.clone(), guard) })
+    }
+
+    /// The condition that it is of a type; none where it always is. On `/beta`
+    /// the type may be one that the catalogue lacks.
+    ///
+    /// # Errors
+    /// 400 for a type that is unknown or of another family.
+    pub fn is_of(
+        &self,
+        name: &str,
+        version: Version,
+        parameters: &mut Parameters,
+    ) -> Result<(Option<&'static Type>, Option<String>), ApiError> {
+        let of = match (catalogue::resolve(name, &self.of.name), catalogue::undeclared(name)) {
+            (Ok(of), _) => of,
+            (Err(_), Some(name)) if version == Version::Beta => {
+                let name = parameters.add(Parameter::Text(name.to_owned()));
+                return Ok((None, Some(self.is_one_of_sql(&name))));
+            }
+            (Err(refusal), _) => return Err(ApiError::bad_request(refusal.to_string())),
+        };
+        if of.name == self.of.name {
+            return Ok((Some(of), None));
+        }
+        let names = Type::all().iter().filter(|found| found.is_a(&of.name)).map(|found| constant(&found.name));
+        Ok((Some(of), Some(self.is_one_of_sql(&names.collect::<Vec<_>>().join(", ")))))
+    }
+
+    /// The condition that it is there.
+    pub fn is_there(&self) -> Option<String> {
+        self.guard.clone()
+    }
+
+    /// The condition that it is there, after which that is taken for granted.
+    pub fn assert_there(&mut self) -> Option<String> {
+        self.guard.take()
+    }
+
+    fn is_one_of_sql(&self, names: &str) -> String {
+        match &self.place {
+            Place::Row(table, alias) => match (table.odata_type.map(|sql| called(sql, alias)), names.contains(',')) {
+                (Some(column), false) => format!("{column} = {names}"),
+                (Some(column), true) => format!("{column} IN ({names})"),
+                (None, _) => "false".to_owned(),
+            },
+            Place::Json(sql, declared) => {
+                let declared = constant(&declared.name);
+                format!("COALESCE(substr({sql} ->> '@odata.type', 18), {declared}) IN ({names})")
+            }
+        }
+    }
+
+    fn column(
+        &self,
+        property: &'static Property,
+        column: &'static Column,
+        guard: Option<String>,
+    ) -> Result<Value, ApiError> {
+        let alias = match &self.place {
+            Place::Row(_, alias) => alias.as_str(),
+            Place::Json(..) => return Err(self.unknown(&property.name)),
+        };
+        let (kind, sql, is_nullable) = match *column {
+            Column::Id(sql) => (Kind::Id, sql, false),
+            Column::Text(sql) | Column::LongText(sql, _) | Column::NullableText(sql) => {
+                let kind = match &property.value_type {
+                    ValueType::Enumeration(of) => Kind::Name(of),
+                    _ => Kind::Text,
+                };
+                (kind, sql, matches!(column, Column::NullableText(_)))
+            }
+            Column::Number(sql) => (Kind::Number, sql, false),
+            Column::Time(sql) => (Kind::Time, sql, false),
+            Column::True => (Kind::Boolean, "(%.id IS NOT NULL)", false),
+            Column::Part(table) => {
+                return Ok(Value::Instance(Self { guard, ..Self::row(table, alias)? }));
+            }
+            Column::Rows(table, join) => return Ok(Value::Rows(table, join)),
+        };
+        let name = property.name.clone();
+        // Beyond a cast it may be null where the column is not, and no index helps.
+        let beginning = match *column {
+            Column::LongText(_, beginning) if guard.is_none() => Some(called(beginning, alias)),
+            _ => None,
+        };
+        Ok(Value::Scalar(Operand { name, kind, sql: called(sql, alias), is_nullable, guard, is_cut: false, beginning }))
+    }
+
+    fn in_json(&self, property: &'static Property, guard: Option<String>) -> Result<Value, ApiError> {
+        let container = match &self.place {
+            Place::Row(table, alias) => match table.properties {
+                Some(properties) => called(properties, alias),
+                None => return Err(self.unknown(&property.name)),
+            },
+            Place::Json(sql, _) => sql.clone(),
+        };
+        let name = constant(&property.name);
+        let json = format!("({container} -> {name})");
+        if property.is_collection {
+            return Ok(Value::Elements(json, property, guard));
+        }
+        if let ValueType::Complex(id) = &property.value_type {
+            let is_object = format!("(jsonb_typeof{json} = 'object') IS TRUE");
+            let place = Place::Json(json, id.get());
+            return Ok(Value::Instance(Self { of: id.get(), place, guard: both(guard, Some(is_object)) }));
+        }
+        let text = format!("({container} ->> {name})");
+        Ok(Value::Scalar(scalar(property, &json, &text, property.is_nullable, guard)))
+    }
+
+    /// An element of the array that `jsonb_array_elements` unfolds as `sql`.
+    pub fn element(property: &'static Property, sql: &str) -> Value {
+        match &property.value_type {
+            ValueType::Complex(id) => {
+                let place = Place::Json(sql.to_owned(), id.get());
+                Value::Instance(Self { of: id.get(), place, guard: None })
+            }
+            _ => Value::Scalar(scalar(property, sql, &format!("({sql} #>> '{{}}')"), true, None)),
+        }
+    }
+}
+
+/// A scalar in `jsonb`, of which `json` is the value and `text` its text.
+fn scalar(property: &'static Property, json: &str, text: &str, is_nullable: bool, guard: Option<String>) -> Operand {
+    let unset = |value: &str| if is_nullable { "NULL".to_owned() } else { value.to_owned() };
+    let set_or = |value: &str| match is_nullable {
+        true => text.to_owned(),
+        false => format!("COALESCE({text}, {})", constant(value)),
+    };
+    let (kind, sql) = match &property.value_type {
+        ValueType::Enumeration(of) => {
+            let first = of.members.first().map_or("", String::as_str);
+            match of.is_flags {
+                true => (Kind::Flags(of), bits(of, &set_or(first))),
+                false => (Kind::Name(of), set_or(first)),
+            }
+        }
+        ValueType::Complex(_) => (Kind::Text, text.to_owned()),
+        ValueType::Primitive(primitive) => match primitive {
+            Primitive::Boolean => {
+                let unset = unset("false");
+                let sql =
+                    format!("CASE {json} WHEN 'true'::jsonb THEN true WHEN 'false'::jsonb THEN false ELSE {unset} END");
+                (Kind::Boolean, sql)
+            }
+            Primitive::Int32 => {
+                let unset = unset("0");
+                (Kind::Number, format!("CASE jsonb_typeof({json}) WHEN 'number' THEN {json}::float8 ELSE {unset} END"))
+            }
+            Primitive::Single => {
+                let special = format!("WHEN {text} IN ('INF', '-INF', 'NaN') THEN {text}::float8");
+                let number = format!("WHEN jsonb_typeof({json}) = 'number' THEN {json}::float8");
+                (Kind::Number, format!("CASE {number} {special} ELSE {} END", unset("0")))
+            }
+            Primitive::String => (Kind::Text, set_or("")),
+            Primitive::Binary => (Kind::TextOf(*primitive), set_or("")),
+            Primitive::Date => (Kind::TextOf(*primitive), set_or("0001-01-01")),
+            Primitive::TimeOfDay => (Kind::TextOf(*primitive), set_or("00:00:00.0000000")),
+            // Without the Z, a text with a longer fraction comes after one with a shorter.
+            Primitive::DateTimeOffset => {
+                (Kind::TextOf(*primitive), format!("rtrim({}, 'Z')", set_or("0001-01-01T00:00:00Z")))
+            }
+        },
+    };
+    Operand { name: property.name.clone(), kind, sql, is_nullable, guard, is_cut: false, beginning: None }
+}
+
+/// The names of flags as the bits that they stand for; null for none.
+fn bits(of: &Enumeration, text: &str) -> String {
+    let names = of.members.iter().zip(&of.bits).map(|(name, bits)| format!("({}, {bits})", constant(name)));
+    format!(
+        "(SELECT bit_or(flag.bits) FROM (VALUES {}) AS flag (name, bits) WHERE flag.name = ANY (string_to_array({text}, ',')))",
+        names.collect::<Vec<_>>().join(", ")
+    )
+}

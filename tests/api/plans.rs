@@ -1,0 +1,127 @@
+//! How PostgreSQL finds the rows that a query asks for: a filter on an indexed
+//! column, and a page in an indexed order, read their index.
+
+use devicegraph::{
+    assignments, configurations,
+    odata::{
+        links::Version,
+        options::Options,
+        query::{Query, Within},
+        statement::Table,
+        token::Position,
+    },
+};
+use serde_json::json;
+use sqlx::Row;
+use uuid::Uuid;
+
+use crate::{
+    filter::encoded,
+    harness::{App, is_remote},
+};
+
+const NAME: &str = "device_configurations_display_name_idx";
+const TYPE: &str = "device_configurations_odata_type_idx";
+const CREATED: &str = "device_configurations_created_date_time_idx";
+const MODIFIED: &str = "device_configurations_last_modified_date_time_idx";
+const KEY: &str = "device_configurations_pkey";
+const GROUP: &str = "device_configuration_assignments_group_id_idx";
+const PARENT: &str = "device_configuration_assignments_target_key";
+
+fn query(table: &'static Table, within: &Within<'_>, options: &[(&str, &str)]) -> Query {
+    let text: Vec<_> = options.iter().map(|(name, value)| format!("${name}={}", encoded(value))).collect();
+    let options = Options::parse(&text.join("&")).expect("options");
+    Query::parse(options, table, within, Version::V1).expect("a query")
+}
+
+async fn plan(app: &App, query: &Query, within: &Within<'_>) -> String {
+    let rows = query.plan(within).expect("a statement").fetch_all(app.pool()).await.expect("a plan");
+    rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n")
+}
+
+#[actix_web::test]
+async fn a_filter_and_an_order_on_an_indexed_column_read_its_index() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    for statement in [
+        "INSERT INTO device_configurations (id, odata_type, display_name, description, created_date_time, last_modified_date_time)
+         SELECT gen_random_uuid(), (ARRAY['iosCustomConfiguration', 'windows10CustomConfiguration', 'iosGeneralDeviceConfiguration'])[1 + (n % 300) % 3], 'name ' || n, 'd ' || n, time, time
+         FROM generate_series(1, 30000) AS n, LATERAL (SELECT now() - n * interval '1 minute' AS time) AS t",
+        "UPDATE device_configurations SET odata_type = 'macOSCustomConfiguration' WHERE display_name LIKE 'name 777%'",
+        "INSERT INTO device_configuration_assignments (id, device_configuration_id, target_type, group_id)
+         SELECT gen_random_uuid(), id, 'groupAssignmentTarget', 'g ' || substr(display_name, 6) FROM device_configurations",
+    ] {
+        sqlx::query(statement).execute(app.pool()).await.expect("rows");
+    }
+    sqlx::raw_sql("VACUUM ANALYZE").execute(app.pool()).await.expect("statistics");
+    let id: Uuid =
+        sqlx::query_scalar("SELECT id FROM device_configurations LIMIT 1").fetch_one(app.pool()).await.expect("an id");
+    let one = id.to_string();
+    let all = Within::all();
+    for (filter, index) in [
+        (format!("id eq '{one}'"), KEY),
+        (format!("id in ('{one}','x')"), KEY),
+        ("displayName eq 'name 7'".to_owned(), NAME),
+        ("displayName in ('name 7','name 8')".to_owned(), NAME),
+        ("startswith(displayName,'name 77')".to_owned(), NAME),
+        ("displayName gt 'name 9998'".to_owned(), NAME),
+        ("displayName ge 'name 77' and displayName lt 'name 78' and description ne 'x'".to_owned(), NAME),
+        ("isof('microsoft.graph.macOSCustomConfiguration')".to_owned(), TYPE),
+        ("microsoft.graph.macOSCustomConfiguration/payloadName eq 'x'".to_owned(), TYPE),
+        ("'name 7' eq displayName".to_owned(), NAME),
+        ("'name 9998' lt displayName".to_owned(), NAME),
+        ("createdDateTime ge 2100-01-01T00:00:00Z".to_owned(), CREATED),
+        ("createdDateTime ge 2100-01-01T00:00:00.1234567Z".to_owned(), CREATED),
+        ("2100-01-01T00:00:00.1234567%2B01:00 lt createdDateTime".replace("%2B", "+"), CREATED),
+        ("lastModifiedDateTime ge 2100-01-01T00:00:00Z".to_owned(), MODIFIED),
+        ("assignments/any(a:a/target/microsoft.graph.groupAssignmentTarget/groupId eq 'g 7')".to_owned(), GROUP),
+        ("assignments/any(a:a/target/groupId in ('g 7','g 8'))".to_owned(), GROUP),
+    ] {
+        let plan = plan(&app, &query(&configurations::sql::TABLE, &all, &[("filter", &filter)]), &all).await;
+        assert!(plan.contains(index), "{filter}\n{plan}");
+        assert!(!plan.contains("Seq Scan"), "{filter}\n{plan}");
+    }
+    // The next page begins where the index says, in the order of the index.
+    for (order, keys, index) in [
+        ("id", vec![json!(one)], KEY),
+        ("displayName", vec![json!("name 5")], NAME),
+        ("displayName desc", vec![json!("name 5")], NAME),
+        ("createdDateTime", vec![json!("2026-01-01T00:00:00+00:00")], CREATED),
+        ("lastModifiedDateTime desc", vec![json!("2026-01-01T00:00:00+00:00")], MODIFIED),
+    ] {
+        let first = query(&configurations::sql::TABLE, &all, &[("orderby", order), ("top", "10")]);
+        let token = first.next(&all, &Position(keys, id));
+        let token = token.split("$skiptoken=").nth(1).expect("a token").to_owned();
+        let next =
+            query(&configurations::sql::TABLE, &all, &[("orderby", order), ("top", "10"), ("skiptoken", &token)]);
+        for (query, condition) in [(first, ""), (next, "Index Cond: ")] {
+            let plan = plan(&app, &query, &all).await;
+            assert!(plan.contains(index) && plan.contains(condition), "{order}\n{plan}");
+            assert!(!plan.contains("Sort"), "{order}\n{plan}");
+        }
+    }
+    // Nor does a type in the path keep an index from being read.
+    let casts = ["microsoft.graph.iosCustomConfiguration".to_owned()];
+    let cast = Within { casts: &casts, ..Within::all() };
+    for (options, index) in [
+        ([("filter", "startswith(displayName,'name 77')"), ("top", "10")], NAME),
+        ([("orderby", "displayName"), ("top", "10")], NAME),
+        ([("orderby", "createdDateTime desc"), ("top", "10")], CREATED),
+    ] {
+        let plan = plan(&app, &query(&configurations::sql::TABLE, &cast, &options), &cast).await;
+        assert!(plan.contains(index) && !plan.contains("Seq Scan"), "{options:?}\n{plan}");
+    }
+    // One statement, whatever is expanded; and only the rows of the page are expanded.
+    let expanded = query(
+        &configurations::sql::TABLE,
+        &all,
+        &[("expand", "assignments"), ("top", "10"), ("orderby", "displayName")],
+    );
+    let plan_of_expanded = plan(&app, &expanded, &all).await;
+    assert!(plan_of_expanded.contains(PARENT) && !plan_of_expanded.contains("Seq Scan"), "{plan_of_expanded}");
+    let within = assignments::handlers::of(configurations::model::ConfigurationId(id));
+    let plan_of_list = plan(&app, &query(&assignments::sql::TABLE, &within, &[]), &within).await;
+    assert!(plan_of_list.contains(PARENT), "{plan_of_list}");
+}
