@@ -4,6 +4,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use devicegraph::cli::Cli;
+use mimalloc::MiMalloc;
+
+/// An answer is many small texts, which the allocator of the system spends a
+/// fifth of the time of a page on.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[actix_web::main]
 async fn main() -> ExitCode {
