@@ -316,6 +316,29 @@ async fn a_filter_that_cannot_be_is_refused_and_names_both() {
     }
 }
 
+proptest! {
+    #[test]
+    fn no_literal_of_a_client_stands_in_a_statement(
+        mark in "[g-z]{12}",
+        number in 100_000_000..999_999_999_i32,
+        template in prop::sample::select(vec![
+            "displayName eq '#'", "'#' lt displayName", "description ne '#'", "displayName in ('#','x')", "id eq '#'", "id in ('#')",
+            "startswith(displayName,'#')", "startswith(description,'#''%_')", "endswith(displayName,'#')", "contains(tolower(displayName),'#')",
+            "payloadName eq '#'", "microsoft.graph.iosCustomConfiguration/payloadName eq '#'", "version gt $", "version in ($,1)",
+            "omaSettings/any(o:o/omaUri eq '#')", "assignments/all(a:a/target/groupId ne '#')", "assignments/any(#:#/id ne null)",
+            "createdDateTime gt 2026-01-01T00:00:00.1234567Z and displayName ne '#'", "microsoft.graph.#/displayName eq 'x'", "isof('microsoft.graph.#')",
+            "microsoft.graph.iosCustomConfiguration/payload eq binary'#'", "'#' eq '#'", "not (length('#') eq $)",
+        ]),
+    ) {
+        let filter = template.replace('#', &mark).replace('$', &number.to_string());
+        let options = Options::parse(&format!("$filter={0}&$expand=assignments($filter=target/groupId%20eq%20'{mark}')", encoded(&filter))).expect("options");
+        let all = Within::all();
+        let query = Query::parse(options, &TABLE, &all, Version::Beta).map_err(|refusal| format!("{filter}: {refusal}")).expect("a query");
+        let text = query.text(&all).expect("a statement");
+        prop_assert!(!text.contains(&mark) && !text.contains(&number.to_string()), "{}", text);
+    }
+}
+
 #[test]
 fn a_value_that_is_compared_with_many_stands_once() {
     let many = vec!["true"; 1000].join(",");
