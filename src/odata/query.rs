@@ -17,7 +17,7 @@ use super::{
     statement::{Column, Instance, Parameter, Parameters, Scope, Table},
     token::Position,
 };
-use crate::error::ApiError;
+use crate::error::{ApiError, excerpt};
 
 /// What a client asks of the rows of a table.
 pub struct Query {
@@ -107,8 +107,8 @@ impl Query {
         if parts.is_empty() { String::new() } else { format!("({})", parts.join(",")) }
     }
 
-    /// How many rows there are, whatever the page, where that was asked; `row`
-    /// is one of the page.
+    /// How many rows there are, whatever the page, where that was asked; a row of
+    /// the page has `counted` them already.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -315,10 +315,7 @@ fn expand(text: &str, table: &'static Table, version: Version) -> Result<Query, 
         _ => None,
     });
     let Some(to) = to else {
-        return Err(ApiError::bad_request(format!(
-            "'{}' cannot be expanded; '{EXPANDABLE}' can.",
-            crate::error::excerpt(name)
-        )));
+        return Err(ApiError::bad_request(format!("'{}' cannot be expanded; '{EXPANDABLE}' can.", excerpt(name))));
     };
     let mut options = Options::default();
     for option in parts(nested, ';').filter(|option| !option.trim().is_empty()) {
@@ -330,7 +327,7 @@ fn expand(text: &str, table: &'static Table, version: Version) -> Result<Query, 
             None => {
                 return Err(ApiError::bad_request(format!(
                     "the option '{}' is not supported in it; there are $select, $filter, $orderby, $top and $count.",
-                    crate::error::excerpt(name.trim())
+                    excerpt(name.trim())
                 )));
             }
         }
