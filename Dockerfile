@@ -8,7 +8,8 @@ FROM rust:1.95-slim-trixie AS dependencies
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests/api benches \
-    && echo 'fn main() {}' | tee src/main.rs tests/api/main.rs benches/configuration.rs benches/startup.rs benches/token.rs >src/lib.rs \
+    && benches=$(sed -n '/^\[\[bench\]\]/{n;s|name = "\(.*\)"|benches/\1.rs|p}' Cargo.toml) \
+    && echo 'fn main() {}' | tee src/main.rs tests/api/main.rs $benches >src/lib.rs \
     && cargo build --release --locked \
     && rm -r src
 
