@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use devicegraph::{
     catalogue::Type,
     configurations::sql::TABLE,
@@ -186,10 +187,10 @@ fn last_beside_first(service: &Service, url: &str, order: &str) {
     let mut last = last.split('|');
     let id = last.next().and_then(|id| id.parse().ok()).expect("an id");
     let (name, time): (_, Value) =
-        (json!(last.next()), serde_json::from_str(last.next().expect("a time")).expect("JSON"));
+        (last.next().expect("a name"), serde_json::from_str(last.next().expect("a time")).expect("JSON"));
     let keys = match by {
         "id" => vec![],
-        "display_name, id" => vec![name],
+        "display_name, id" => vec![json!(STANDARD.encode(name))],
         _ => vec![time],
     };
     let next = query(&options).next(&Within::all(), &Position(keys, id));

@@ -92,7 +92,12 @@ impl Keys {
 
     /// The values of the keys in a row, for a token.
     pub fn position(&self) -> String {
-        let keys: Vec<_> = self.order.iter().map(|(operand, _)| Self::value(operand)).collect();
+        // A text as its bytes: where the database knows no characters, one may be cut in two.
+        let key = |(operand, _): &(Operand, bool)| match operand.kind.is_text() {
+            true => format!("encode(convert_to({}, getdatabaseencoding()), 'base64')", Self::value(operand)),
+            false => Self::value(operand),
+        };
+        let keys: Vec<_> = self.order.iter().map(key).collect();
         match keys.is_empty() {
             true => "NULL::jsonb".to_owned(),
             false => format!("jsonb_build_array({})", keys.join(", ")),
@@ -109,7 +114,13 @@ impl Keys {
         for (index, (operand, is_descending)) in self.order.iter().enumerate() {
             let value = match values.get(index) {
                 None | Some(Value::Null) => None,
-                Some(value) => Some(parameters.add(parameter(operand.kind, value)?)),
+                Some(value) => {
+                    let value = parameters.add(parameter(operand.kind, value)?);
+                    Some(match operand.kind.is_text() {
+                        true => format!("convert_from(decode({value}, 'base64'), getdatabaseencoding())"),
+                        false => value,
+                    })
+                }
             };
             keys.push((Self::sql(operand), operand.can_be_null(), *is_descending, value));
         }

@@ -1,6 +1,7 @@
 //! How PostgreSQL finds the rows that a query asks for: a filter on an indexed
 //! column, and a page in an indexed order, read their index.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use devicegraph::{
     assignments, configurations,
     odata::{
@@ -86,8 +87,8 @@ async fn a_filter_and_an_order_on_an_indexed_column_read_its_index() {
     // The next page begins where the index says, in the order of the index.
     for (order, keys, index) in [
         ("id", vec![json!(one)], KEY),
-        ("displayName", vec![json!("name 5")], NAME),
-        ("displayName desc", vec![json!("name 5")], NAME),
+        ("displayName", vec![json!(STANDARD.encode("name 5"))], NAME),
+        ("displayName desc", vec![json!(STANDARD.encode("name 5"))], NAME),
         ("createdDateTime", vec![json!("2026-01-01T00:00:00+00:00")], CREATED),
         ("lastModifiedDateTime desc", vec![json!("2026-01-01T00:00:00+00:00")], MODIFIED),
     ] {

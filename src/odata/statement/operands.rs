@@ -174,7 +174,9 @@ impl Scope<'_> {
                 let escaped = |text: &str| text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_") + "%";
                 let mut sql = String::new();
                 if let Some(beginning) = &text.beginning {
-                    let pattern = escaped(&prefix.chars().take(BEGINNING).collect::<String>());
+                    // As many bytes: that is within as many characters of any encoding.
+                    let most = prefix.floor_char_boundary(BEGINNING);
+                    let pattern = escaped(&prefix[..most]);
                     let pattern = self.parameters.add(Parameter::Text(pattern));
                     sql = format!("{beginning} COLLATE \"C\" LIKE {pattern} AND ");
                 }
@@ -192,9 +194,8 @@ impl Scope<'_> {
                 };
                 (Kind::Boolean, sql)
             }
-            // The letters of every script; the database's own collation may know ASCII alone.
-            (Function::ToLower, _) => (Kind::Text, format!("(lower({whole} COLLATE \"und-x-icu\") COLLATE \"C\")")),
-            (Function::ToUpper, _) => (Kind::Text, format!("(upper({whole} COLLATE \"und-x-icu\") COLLATE \"C\")")),
+            (Function::ToLower, _) => (Kind::Text, format!("(graph_tolower({whole}) COLLATE \"C\")")),
+            (Function::ToUpper, _) => (Kind::Text, format!("(graph_toupper({whole}) COLLATE \"C\")")),
             (_, _) => (Kind::Number, format!("char_length({whole})::float8")),
         };
         Ok(Operand { is_nullable, ..plain(kind, sql, &name) })

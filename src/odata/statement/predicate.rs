@@ -189,8 +189,9 @@ impl<'a> Scope<'a> {
             Operator::Lt | Operator::Le => "<=",
             Operator::Ne | Operator::Has => return None,
         };
-        let text = self.parameters.add(Parameter::Text(text.chars().take(BEGINNING).collect()));
-        Some(format!("{beginning} COLLATE \"C\" {sign} {text}"))
+        // Cut by the database, whose encoding says what a character is.
+        let text = self.parameters.add(Parameter::Text(text.clone()));
+        Some(format!("{beginning} COLLATE \"C\" {sign} left({text}, {BEGINNING})"))
     }
 
     fn has(&mut self, left: &Expression, right: &Expression) -> Result<String, ApiError> {
@@ -229,12 +230,12 @@ impl<'a> Scope<'a> {
                 let texts = literals.iter().map(|literal| text_of(literal, &operand));
                 let texts: Vec<_> = texts.collect::<Result<_, _>>()?;
                 let mut guard = guard;
-                if let Some(beginning) = &operand.beginning {
-                    let beginnings = texts.iter().map(|text| text.chars().take(BEGINNING).collect());
-                    let beginnings = self.parameters.add(Parameter::Texts(beginnings.collect()));
-                    guard += &format!("{beginning} COLLATE \"C\" = ANY ({beginnings}) AND ");
-                }
+                // Texts that are their own beginnings in any encoding.
+                let are_short = texts.iter().all(|text| text.len() <= BEGINNING);
                 let texts = self.parameters.add(Parameter::Texts(texts));
+                if let Some(beginning) = operand.beginning.as_ref().filter(|_| are_short) {
+                    guard += &format!("{beginning} COLLATE \"C\" = ANY ({texts}) AND ");
+                }
                 conditions.push(format!("({guard}{} = ANY ({texts}))", operand.sql));
             }
             _ => {
