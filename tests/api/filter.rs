@@ -354,7 +354,6 @@ async fn the_longest_chain_is_no_depth() {
     let app = App::start().await;
     for (term, sign) in [("true", " or "), ("true", " and "), ("a", " or "), ("not true", " and ")] {
         let chain = vec![term; 16 * 1024 / (term.len() + sign.len())].join(sign);
-        // In a body of HTTP this long a query is '+' for a space.
         let answer = app.get(&format!("{CONFIGURATIONS}?$top=1&$filter={}", chain.replace(' ', "+"))).await;
         let expected = if term == "a" { StatusCode::BAD_REQUEST } else { StatusCode::OK };
         assert_eq!(answer.status, expected, "{}", answer.text);
