@@ -22,6 +22,7 @@ use crate::{
     health,
     odata::{
         links::Version,
+        metadata,
         options::{self, Options},
         prefer::Preferences,
     },
@@ -76,6 +77,13 @@ const SUMMARY: &str = "/deviceManagement/deviceConfigurations/{configuration}/de
 /// The resources of a version. The entries of a path stand together; where two
 /// paths fit, the first is meant.
 pub const GRAPH: &[Entry] = &[
+    Entry {
+        path: "/$metadata",
+        method: Method::GET,
+        access: Token,
+        options: options::OF_METADATA,
+        handler: || to(metadata::get),
+    },
     query(CONFIGURATIONS, options::OF_COLLECTION, || to(configurations::list)),
     entry(CONFIGURATIONS, Method::POST, ReadWrite, || to(configurations::create)),
     query(CONFIGURATIONS_COUNT, options::OF_COUNT, || to(configurations::count)),

@@ -31,9 +31,11 @@ pub mod values;
 /// The namespace of every Graph type.
 pub const NAMESPACE: &str = "microsoft.graph";
 
+/// The document itself.
+pub const DOCUMENT: &str = include_str!("graph.csdl.json");
+
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
-    let (types, others) =
-        document::read(include_str!("graph.csdl.json")).expect("the catalogue is embedded and held by a test");
+    let (types, others) = document::read(DOCUMENT).expect("the catalogue is embedded and held by a test");
     let names = types.iter().enumerate().map(|(id, found)| (found.name.clone(), TypeId(id))).collect();
     Catalogue { types, names, others }
 });

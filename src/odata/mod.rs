@@ -18,6 +18,7 @@
 //! | `body.rs` | the extractor that reads a request body |
 //! | `json.rs` | JSON that is read strictly |
 //! | `members.rs` | the members of a JSON object, taken one by one as typed values |
+//! | `metadata.rs` | `$metadata` in XML and JSON |
 //! | `links.rs` | the version that was asked for; `@odata.context` and `Location` |
 
 pub mod address;
@@ -27,6 +28,7 @@ pub mod json;
 pub mod key;
 pub mod links;
 pub mod members;
+pub mod metadata;
 pub mod negotiate;
 pub mod options;
 pub mod order;

@@ -44,6 +44,8 @@ pub const OF_ENTITY: &[&str] = &["expand", "select"];
 pub const OF_LEAF: &[&str] = &["select"];
 /// What a count can be asked for.
 pub const OF_COUNT: &[&str] = &["filter"];
+/// What `$metadata` can be asked for.
+pub const OF_METADATA: &[&str] = &["format"];
 /// What everything else can be asked for.
 pub const NONE: &[&str] = &[];
 

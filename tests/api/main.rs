@@ -20,6 +20,7 @@ mod generated;
 mod hardening;
 mod harness;
 mod keys;
+mod metadata;
 mod paging;
 mod plans;
 mod private_server;

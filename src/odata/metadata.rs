@@ -1,0 +1,312 @@
+//! `$metadata`: the catalogue's document as it is asked for, CSDL XML or JSON.
+//!
+//! The document is the one that everything else is read from. What only
+//! `/beta` has is left out on `/v1.0`.
+//!
+//! <https://docs.oasis-open.org/odata/odata-csdl-xml/v4.01/odata-csdl-xml-v4.01.html>
+
+use std::sync::LazyLock;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{ACCEPT, HeaderMap},
+};
+use anyhow::Context;
+use indexmap::IndexMap;
+use quick_xml::{
+    Writer,
+    events::{BytesDecl, BytesEnd, BytesStart, Event},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{links::Version, options::Options};
+use crate::{
+    catalogue::{DOCUMENT, NAMESPACE},
+    error::ApiError,
+};
+
+/// JSON whose members keep their order.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+enum Csdl {
+    Object(IndexMap<String, Csdl>),
+    Array(Vec<Csdl>),
+    Other(Value),
+}
+
+struct Documents {
+    xml: String,
+    json: String,
+}
+
+static V1: LazyLock<Documents> = LazyLock::new(|| Documents::of(Version::V1));
+static BETA: LazyLock<Documents> = LazyLock::new(|| Documents::of(Version::Beta));
+
+/// `GET /$metadata`
+///
+/// # Errors
+/// 400 for a `$format` that is neither XML nor JSON; 406 where `Accept` takes
+/// neither.
+pub async fn get(request: HttpRequest, options: Options) -> Result<HttpResponse, ApiError> {
+    let documents = match Version::of(&request) {
+        Version::V1 => &*V1,
+        Version::Beta => &*BETA,
+    };
+    Ok(match is_json(options.get("format"), request.headers())? {
+        // With a parameter, by which `negotiate` sees that no control information is to be taken out of it.
+        true => HttpResponse::Ok().content_type("application/json;charset=utf-8").body(documents.json.as_str()),
+        false => HttpResponse::Ok().content_type("application/xml").body(documents.xml.as_str()),
+    })
+}
+
+/// XML unless JSON is asked for, in `$format` or before XML in `Accept`.
+fn is_json(format: Option<&str>, headers: &HeaderMap) -> Result<bool, ApiError> {
+    match format {
+        Some("json" | "application/json") => return Ok(true),
+        Some("xml" | "application/xml") => return Ok(false),
+        Some(_) => return Err(ApiError::bad_request("The value of '$format' is neither xml nor json.")),
+        None => {}
+    }
+    let lines = headers.get_all(ACCEPT).filter_map(|line| line.to_str().ok());
+    let ranges = lines.flat_map(|line| line.split(',')).filter_map(|range| range.split(';').next());
+    let first = ranges
+        .map(str::trim)
+        .find(|range| ["application/json", "application/xml", "text/xml", "*/*", "application/*"].contains(range));
+    Ok(first == Some("application/json"))
+}
+
+impl Documents {
+    fn of(version: Version) -> Self {
+        let document: Csdl = serde_json::from_str(DOCUMENT).expect("the catalogue is embedded and held by a test");
+        let document = if version == Version::V1 { without_beta(document) } else { document };
+        let json = serde_json::to_string(&document).expect("JSON is JSON");
+        Self { xml: xml(&document).expect("the catalogue is embedded and held by a test"), json }
+    }
+}
+
+const REVISIONS: &str = "@Org.OData.Core.V1.Revisions";
+
+fn without_beta(node: Csdl) -> Csdl {
+    match node {
+        Csdl::Object(members) => Csdl::Object(
+            members
+                .into_iter()
+                .filter(|(_, member)| member.get(REVISIONS).is_none())
+                .map(|(name, member)| (name, without_beta(member)))
+                .collect(),
+        ),
+        Csdl::Array(elements) => Csdl::Array(elements.into_iter().map(without_beta).collect()),
+        other => other,
+    }
+}
+
+impl Csdl {
+    fn get(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::Object(members) => members.get(name),
+            _ => None,
+        }
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        match self.get(name) {
+            Some(Self::Other(Value::String(text))) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn is(&self, name: &str) -> bool {
+        matches!(self.get(name), Some(Self::Other(Value::Bool(true))))
+    }
+
+    fn members(&self) -> impl Iterator<Item = (&str, &Self)> {
+        let members = match self {
+            Self::Object(members) => Some(members.iter().map(|(name, member)| (name.as_str(), member))),
+            _ => None,
+        };
+        members.into_iter().flatten()
+    }
+
+    /// What is neither a facet nor an annotation.
+    fn named(&self) -> impl Iterator<Item = (&str, &Self)> {
+        self.members().filter(|(name, _)| !name.starts_with('$') && !name.contains('@'))
+    }
+
+    fn elements(&self) -> &[Self] {
+        match self {
+            Self::Array(elements) => elements,
+            _ => &[],
+        }
+    }
+}
+
+fn xml(document: &Csdl) -> anyhow::Result<String> {
+    let mut xml = Xml(Writer::new(Vec::new()));
+    xml.0.write_event(Event::Decl(BytesDecl::new("1.0", Some("utf-8"), None)))?;
+    let edmx = [("Version", "4.0"), ("xmlns:edmx", "http://docs.oasis-open.org/odata/ns/edmx")];
+    xml.element("edmx:Edmx", &edmx, |xml| {
+        for (uri, reference) in document.get("$Reference").context("there are references")?.members() {
+            xml.element("edmx:Reference", &[("Uri", &uri.replace(".json", ".xml"))], |xml| {
+                for include in reference.get("$Include").map(Csdl::elements).unwrap_or_default() {
+                    let namespace = include.text("$Namespace").context("a namespace")?;
+                    xml.empty("edmx:Include", &[("Namespace", namespace)])?;
+                }
+                Ok(())
+            })?;
+        }
+        xml.element("edmx:DataServices", &[], |xml| {
+            let schema = [("Namespace", NAMESPACE), ("xmlns", "http://docs.oasis-open.org/odata/ns/edm")];
+            xml.element("Schema", &schema, |xml| {
+                let schema = document.get(NAMESPACE).context("there is a schema")?;
+                schema.named().try_for_each(|(name, element)| xml.schema_element(name, element))
+            })
+        })
+    })?;
+    Ok(String::from_utf8(xml.0.into_inner())?)
+}
+
+struct Xml(Writer<Vec<u8>>);
+
+type Attributes<'a> = [(&'a str, &'a str)];
+
+impl Xml {
+    fn empty(&mut self, name: &str, attributes: &Attributes<'_>) -> anyhow::Result<()> {
+        let start = BytesStart::new(name).with_attributes(attributes.iter().copied());
+        Ok(self.0.write_event(Event::Empty(start))?)
+    }
+
+    fn element(
+        &mut self,
+        name: &str,
+        attributes: &Attributes<'_>,
+        inner: impl FnOnce(&mut Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let start = BytesStart::new(name).with_attributes(attributes.iter().copied());
+        self.0.write_event(Event::Start(start))?;
+        inner(self)?;
+        Ok(self.0.write_event(Event::End(BytesEnd::new(name)))?)
+    }
+
+    fn schema_element(&mut self, name: &str, element: &Csdl) -> anyhow::Result<()> {
+        match (element.text("$Kind"), element) {
+            (Some(kind @ ("EntityType" | "ComplexType")), _) => self.structured(kind, name, element),
+            (Some("EnumType"), _) => self.enumeration(name, element),
+            (Some("EntityContainer"), _) => self.element("EntityContainer", &[("Name", name)], |xml| {
+                element.named().try_for_each(|(name, singleton)| {
+                    let of = singleton.text("$Type").context("a singleton has a type")?;
+                    xml.empty("Singleton", &[("Name", name), ("Type", of)])
+                })
+            }),
+            (_, Csdl::Array(overloads)) => overloads.iter().try_for_each(|overload| self.operation(name, overload)),
+            (kind, _) => anyhow::bail!("{name} is of kind {kind:?}, which is not written"),
+        }
+    }
+
+    fn structured(&mut self, kind: &str, name: &str, element: &Csdl) -> anyhow::Result<()> {
+        let mut attributes = vec![("Name", name)];
+        attributes.extend(element.text("$BaseType").map(|base| ("BaseType", base)));
+        attributes.extend(element.is("$Abstract").then_some(("Abstract", "true")));
+        self.element(kind, &attributes, |xml| {
+            let keys = element.get("$Key").map(Csdl::elements).unwrap_or_default();
+            if !keys.is_empty() {
+                xml.element("Key", &[], |xml| {
+                    keys.iter().try_for_each(|key| match key {
+                        Csdl::Other(Value::String(key)) => xml.empty("PropertyRef", &[("Name", key)]),
+                        _ => anyhow::bail!("a key is a name"),
+                    })
+                })?;
+            }
+            element.named().try_for_each(|(name, property)| xml.property(name, property))?;
+            xml.annotations(element)
+        })
+    }
+
+    fn property(&mut self, name: &str, property: &Csdl) -> anyhow::Result<()> {
+        let is_navigation = property.text("$Kind") == Some("NavigationProperty");
+        let of = type_of(property);
+        let mut attributes = vec![("Name", name), ("Type", of.as_str())];
+        // Of a navigation to many nothing is said of null.
+        if !(is_navigation && property.is("$Collection")) {
+            attributes.extend((!property.is("$Nullable")).then_some(("Nullable", "false")));
+        }
+        attributes.extend(property.is("$ContainsTarget").then_some(("ContainsTarget", "true")));
+        let element = if is_navigation { "NavigationProperty" } else { "Property" };
+        self.annotated(element, &attributes, property)
+    }
+
+    fn enumeration(&mut self, name: &str, element: &Csdl) -> anyhow::Result<()> {
+        let mut attributes = vec![("Name", name)];
+        attributes.extend(element.is("$IsFlags").then_some(("IsFlags", "true")));
+        self.element("EnumType", &attributes, |xml| {
+            element.named().try_for_each(|(name, value)| match value {
+                Csdl::Other(value) => xml.empty("Member", &[("Name", name), ("Value", &value.to_string())]),
+                _ => anyhow::bail!("{name} has a value"),
+            })?;
+            xml.annotations(element)
+        })
+    }
+
+    fn operation(&mut self, name: &str, overload: &Csdl) -> anyhow::Result<()> {
+        let kind = overload.text("$Kind").context("an operation has a kind")?;
+        let mut attributes = vec![("Name", name)];
+        attributes.extend(overload.is("$IsBound").then_some(("IsBound", "true")));
+        self.element(kind, &attributes, |xml| {
+            for parameter in overload.get("$Parameter").map(Csdl::elements).unwrap_or_default() {
+                let name = parameter.text("$Name").context("a parameter has a name")?;
+                xml.property_like("Parameter", Some(name), parameter)?;
+            }
+            overload.get("$ReturnType").map_or(Ok(()), |of| xml.property_like("ReturnType", None, of))
+        })
+    }
+
+    fn property_like(&mut self, element: &str, name: Option<&str>, of: &Csdl) -> anyhow::Result<()> {
+        let type_name = type_of(of);
+        let mut attributes: Vec<_> = name.map(|name| ("Name", name)).into_iter().collect();
+        attributes.push(("Type", &type_name));
+        attributes.extend((!of.is("$Nullable")).then_some(("Nullable", "false")));
+        self.empty(element, &attributes)
+    }
+
+    fn annotated(&mut self, element: &str, attributes: &Attributes<'_>, of: &Csdl) -> anyhow::Result<()> {
+        match of.members().any(|(name, _)| name.starts_with('@')) {
+            false => self.empty(element, attributes),
+            true => self.element(element, attributes, |xml| xml.annotations(of)),
+        }
+    }
+
+    /// Numbers as they are; revisions as records in a collection.
+    fn annotations(&mut self, of: &Csdl) -> anyhow::Result<()> {
+        for (term, value) in of.members() {
+            let Some(term) = term.strip_prefix('@') else { continue };
+            match value {
+                Csdl::Other(Value::Number(number)) => {
+                    self.empty("Annotation", &[("Term", term), ("Int", &number.to_string())])?;
+                }
+                Csdl::Array(records) => self.element("Annotation", &[("Term", term)], |xml| {
+                    xml.element("Collection", &[], |xml| records.iter().try_for_each(|record| xml.record(record)))
+                })?,
+                _ => anyhow::bail!("an annotation {term} of this kind is not written"),
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, record: &Csdl) -> anyhow::Result<()> {
+        self.element("Record", &[], |xml| {
+            record.members().try_for_each(|(name, value)| match value {
+                Csdl::Other(Value::String(text)) if name == "Kind" => {
+                    let member = format!("Org.OData.Core.V1.RevisionKind/{text}");
+                    xml.empty("PropertyValue", &[("Property", name), ("EnumMember", &member)])
+                }
+                Csdl::Other(Value::String(text)) => xml.empty("PropertyValue", &[("Property", name), ("String", text)]),
+                _ => anyhow::bail!("a member {name} of this kind is not written"),
+            })
+        })
+    }
+}
+
+fn type_of(of: &Csdl) -> String {
+    let name = of.text("$Type").unwrap_or("Edm.String");
+    if of.is("$Collection") { format!("Collection({name})") } else { name.to_owned() }
+}

@@ -1,0 +1,84 @@
+//! `$metadata`: both forms, of both versions, say what the catalogue says.
+
+use devicegraph::{
+    catalogue::{Primitive, Type, ValueType},
+    odata::links::Version,
+};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::harness::App;
+
+async fn document(app: &App, path: &str, accept: &str) -> (String, String) {
+    let answer = app.answer(app.request(Method::GET, path).header("accept", accept)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    (answer.header("content-type").to_owned(), answer.text)
+}
+
+#[actix_web::test]
+async fn every_type_and_property_of_the_catalogue_is_in_it_and_no_other() {
+    let app = App::start().await;
+    for (mount, version) in [("/v1.0", Version::V1), ("", Version::V1), ("/beta", Version::Beta)] {
+        let (content_type, json) = document(&app, &format!("{mount}/$metadata"), "application/json").await;
+        assert_eq!(content_type, "application/json;charset=utf-8");
+        let json: Value = serde_json::from_str(&json).expect("JSON");
+        let schema = &json["microsoft.graph"];
+        let (content_type, xml) = document(&app, &format!("{mount}/$metadata"), "*/*").await;
+        assert_eq!(content_type, "application/xml");
+        let mut properties = 0;
+        for of in Type::all() {
+            let Some(found) = schema.get(&of.name) else {
+                assert!(version == Version::V1, "{}", of.name);
+                assert!(!xml.contains(&format!("Name=\"{}\"", of.name)));
+                continue;
+            };
+            for property in of.properties(version) {
+                let type_name = match &property.value_type {
+                    ValueType::Primitive(Primitive::String) => "Edm.String".to_owned(),
+                    other => other.to_string(),
+                };
+                let own = &found[&property.name];
+                if own.is_object() {
+                    assert_eq!(own.get("$Type").and_then(Value::as_str).unwrap_or("Edm.String"), type_name);
+                    let collection = format!("Collection({type_name})");
+                    let type_name = if property.is_collection { &collection } else { &type_name };
+                    let nullable = if property.is_nullable { "" } else { " Nullable=\"false\"" };
+                    let element = format!("<Property Name=\"{}\" Type=\"{type_name}\"{nullable}", property.name);
+                    assert!(xml.contains(&element), "{element}");
+                    properties += 1;
+                }
+            }
+        }
+        assert_eq!(xml.matches("<Property ").count(), properties);
+        assert_eq!(xml.contains("roleScopeTagIds"), version == Version::Beta);
+        for part in [
+            r#"<EntityType Name="entity" Abstract="true"><Key><PropertyRef Name="id"/></Key>"#,
+            r#"<EnumType Name="sharedPCAllowedAccountType" IsFlags="true"><Member Name="guest" Value="1"/><Member Name="domain" Value="2"/></EnumType>"#,
+            r#"<NavigationProperty Name="assignments" Type="Collection(microsoft.graph.deviceConfigurationAssignment)" ContainsTarget="true"/>"#,
+            r#"<Action Name="assign" IsBound="true"><Parameter Name="bindingParameter" Type="microsoft.graph.deviceConfiguration" Nullable="false"/>"#,
+            r#"<EntityContainer Name="GraphService"><Singleton Name="deviceManagement" Type="microsoft.graph.deviceManagement"/></EntityContainer>"#,
+        ] {
+            assert!(xml.contains(part), "{part}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn the_form_is_that_of_format_or_of_accept() {
+    let app = App::start().await;
+    for (query, accept, is_json) in [
+        ("", "text/html", false),
+        ("", "application/xml, application/json", false),
+        ("", "application/json;odata.metadata=none", true),
+        ("?$format=json", "application/xml", true),
+        ("?$format=application/xml", "application/json", false),
+    ] {
+        let (content_type, text) = document(&app, &format!("/v1.0/$metadata{query}"), accept).await;
+        assert_eq!(content_type.contains("json"), is_json, "{query} {accept}");
+        assert_eq!(text.starts_with('{'), is_json);
+        assert!(!is_json || text.contains("@Org.OData.Validation.V1.MaxItems"));
+    }
+    let refusal = app.get("/v1.0/$metadata?$format=atom").await.refusal();
+    assert_eq!(refusal, "400 BadRequest: The value of '$format' is neither xml nor json.");
+    assert_eq!(app.post("/v1.0/$metadata", &json!({})).await.status, StatusCode::METHOD_NOT_ALLOWED);
+}
