@@ -104,6 +104,8 @@ pub struct Auth {
     /// More issuers.
     #[serde(default)]
     pub issuers: Vec<Issuer>,
+    /// What the service says of itself to everyone, see [`crate::auth::Document`].
+    pub open: Names,
     /// Seconds that clocks may differ.
     pub leeway_seconds: u64,
     /// Seconds after which the keys are read again.

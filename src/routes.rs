@@ -16,7 +16,10 @@ use actix_web::{
 
 use crate::{
     assignments::handlers as assignments,
-    auth::Access::{self, Open, Read, ReadWrite, Token},
+    auth::{
+        Access::{self, Open, Read, ReadWrite, Token},
+        Document::Metadata,
+    },
     configurations::handlers as configurations,
     error::{ApiError, excerpt},
     health,
@@ -80,7 +83,7 @@ pub const GRAPH: &[Entry] = &[
     Entry {
         path: "/$metadata",
         method: Method::GET,
-        access: Token,
+        access: Access::Document(Metadata),
         options: options::OF_METADATA,
         handler: || to(metadata::get),
     },
@@ -141,9 +144,11 @@ pub fn configure(service: &mut ServiceConfig) {
     service.default_service(to(unknown));
 }
 
-/// Whether nobody is asked for a token at this path.
-pub fn is_open(path: &str) -> bool {
-    OWN.iter().any(|entry| entry.access == Open && entry.path == path)
+/// Whether an entry of this path asks for such an access.
+pub fn is_at(path: &str, access: impl Fn(Access) -> bool) -> bool {
+    let such = |entry: &&Entry| access(entry.access);
+    let is_below = |entry: &Entry| MOUNTS.iter().any(|(mount, _)| path.strip_prefix(mount) == Some(entry.path));
+    OWN.iter().filter(such).any(|entry| entry.path == path) || GRAPH.iter().filter(such).any(is_below)
 }
 
 fn resources(entries: &'static [Entry]) -> impl Iterator<Item = Resource> {

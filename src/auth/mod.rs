@@ -19,7 +19,7 @@ use actix_web::{
     middleware::Next,
     web::Data,
 };
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 
 pub use self::caller::Caller;
 use self::tokens::Tokens;
@@ -44,10 +44,43 @@ pub enum Access {
     Open,
     /// A token that is valid, whatever it permits.
     Token,
+    /// A token that is valid, unless `auth.open` names the document.
+    Document(Document),
     /// To read configurations and who gets them.
     Read,
     /// To change them.
     ReadWrite,
+}
+
+/// What the service says of itself and not of what it keeps: the same in every
+/// installation of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Document {
+    /// `/$metadata`, in every version.
+    Metadata,
+    /// `/openapi.json`
+    OpenApi,
+    /// `/docs` and what the page is made of.
+    Docs,
+}
+
+impl Document {
+    const ALL: [(&str, Self); 3] = [("metadata", Self::Metadata), ("openapi", Self::OpenApi), ("docs", Self::Docs)];
+
+    /// Those that `auth.open` names.
+    fn named(names: &[String]) -> anyhow::Result<Vec<Self>> {
+        if names == ["none"] {
+            return Ok(Vec::new());
+        }
+        let known = |name: &String| Self::ALL.into_iter().find(|(known, _)| known == name);
+        let all = || Self::ALL.map(|(known, _)| known).join(", ");
+        let named = names.iter().map(|name| {
+            let (_, document) = known(name)
+                .with_context(|| format!("auth.open: '{name}' is none of {}; write some of these, or none", all()))?;
+            Ok(document)
+        });
+        named.collect()
+    }
 }
 
 impl Access {
@@ -56,7 +89,7 @@ impl Access {
         const ALL: [&str; 2] =
             ["DeviceManagementConfiguration.Read.All", "DeviceManagementConfiguration.ReadWrite.All"];
         match self {
-            Self::Open | Self::Token => &[],
+            Self::Open | Self::Token | Self::Document(_) => &[],
             Self::Read => &ALL,
             Self::ReadWrite => &ALL[1..],
         }
@@ -67,10 +100,9 @@ impl Access {
     /// # Errors
     /// 403 that names the permissions, 401 when nobody has asked who calls.
     pub fn check(self, request: &ServiceRequest) -> Result<(), ApiError> {
-        if self == Self::Open {
-            return Ok(());
-        }
         match request.extensions().get::<Caller>() {
+            // A closed document has not come past the gate without one.
+            _ if matches!(self, Self::Open | Self::Document(_)) => Ok(()),
             Some(caller) if caller.may(self) => Ok(()),
             Some(_) => Err(ApiError::missing_scope(self.permissions())),
             None => Err(ApiError::no_token()),
@@ -83,7 +115,12 @@ pub enum Gate {
     /// `auth.mode = "disabled"`: every caller may do everything.
     Disabled,
     /// `auth.mode = "jwt"`: a caller is whom a token of a trusted issuer names.
-    Jwt(Tokens),
+    Jwt {
+        /// The verdict on a token.
+        tokens: Tokens,
+        /// What is shown to everyone.
+        open: Vec<Document>,
+    },
 }
 
 impl Gate {
@@ -96,6 +133,7 @@ impl Gate {
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         let (auth, server) = (&settings.auth, &settings.server);
         let issuers = auth.all_issuers()?;
+        let open = Document::named(&auth.open.0)?;
         let mode = match auth.mode {
             Some(mode) => mode,
             None if !server.is_loopback()? => bail!(
@@ -104,7 +142,7 @@ impl Gate {
             None => AuthMode::Disabled,
         };
         match mode {
-            AuthMode::Jwt => Ok(Self::Jwt(Tokens::new(auth, &issuers)?)),
+            AuthMode::Jwt => Ok(Self::Jwt { tokens: Tokens::new(auth, &issuers)?, open }),
             AuthMode::Disabled => {
                 ensure!(
                     issuers.is_empty(),
@@ -119,7 +157,7 @@ impl Gate {
     pub async fn keep_keys(&self) {
         match self {
             Self::Disabled => std::future::pending().await,
-            Self::Jwt(tokens) => tokens.keep_keys().await,
+            Self::Jwt { tokens, .. } => tokens.keep_keys().await,
         }
     }
 
@@ -127,14 +165,27 @@ impl Gate {
     pub fn has_keys(&self) -> bool {
         match self {
             Self::Disabled => true,
-            Self::Jwt(tokens) => tokens.has_keys(),
+            Self::Jwt { tokens, .. } => tokens.has_keys(),
         }
+    }
+
+    /// Whether nobody is asked for a token at this path.
+    fn is_open(&self, path: &str) -> bool {
+        let documents = match self {
+            Self::Disabled => &[],
+            Self::Jwt { open, .. } => open.as_slice(),
+        };
+        routes::is_at(path, |access| match access {
+            Access::Open => true,
+            Access::Document(document) => documents.contains(&document),
+            _ => false,
+        })
     }
 
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
         match self {
             Self::Disabled => Ok(Caller::unknown()),
-            Self::Jwt(tokens) => tokens.caller(bearer(headers)?).await,
+            Self::Jwt { tokens, .. } => tokens.caller(bearer(headers)?).await,
         }
     }
 }
@@ -160,7 +211,7 @@ pub async fn authenticate(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    if !routes::is_open(request.path()) {
+    if !gate.is_open(request.path()) {
         match gate.caller(request.headers()).await {
             Ok(caller) => drop(request.extensions_mut().insert(caller)),
             Err(refusal) => return Ok(request.error_response(refusal)),

@@ -1,12 +1,12 @@
 //! Who is let in, and who is not.
 
-use devicegraph::{auth::Access, routes};
+use devicegraph::{auth::Access, config::Names, routes};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp, jwk::Jwk};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{App, CONFIGURATIONS, group, is_remote},
+    harness::{App, CONFIGURATIONS, database, group, is_remote},
     tokens::{Issuer, NAME, OID, READ, WRITE, issuer, new_key},
 };
 
@@ -14,7 +14,7 @@ use crate::{
 /// here fails the test, and one that is here is walked.
 const OWN: [&str; 3] = ["Token GET /", "Open GET /health/live", "Open GET /health/ready"];
 const GRAPH: [&str; 35] = [
-    "Token GET /$metadata",
+    "Document(Metadata) GET /$metadata",
     "Read GET /deviceManagement/deviceConfigurations",
     "ReadWrite POST /deviceManagement/deviceConfigurations",
     "Read GET /deviceManagement/deviceConfigurations/$count",
@@ -170,7 +170,7 @@ fn powerless(issuer: &Issuer) -> [Powerless; 8] {
         ("read on a write", issuer.with("roles", json!([READ])), write),
         ("a user's read on a write", delegated(json!(format!("openid {READ}"))), write),
         ("the consumer tenant", issuer.with("tid", "9188040d-6c67-4c5b-b112-36a304b66dad"), |access| {
-            access != Access::Open
+            !matches!(access, Access::Open | Access::Document(_))
         }),
     ]
 }
@@ -205,7 +205,7 @@ async fn every_route_refuses_whom_it_must() {
             let table_method = if method == Method::HEAD { Method::GET } else { method.clone() };
             let access =
                 entries.iter().find(|entry| entry.method.as_str() == table_method.as_str()).map(|entry| entry.access);
-            let is_open = entries.iter().any(|entry| entry.access == Access::Open);
+            let is_open = entries.iter().any(|entry| matches!(entry.access, Access::Open | Access::Document(_)));
             let send = async |authorization: Option<&String>| {
                 let request = app.anonymous(method.clone(), path).header("content-type", "application/json");
                 let request =
@@ -252,6 +252,38 @@ async fn every_route_refuses_whom_it_must() {
         }
     }
     assert_eq!((app.get(&configuration).await.text, app.assignments(&configuration).await), before);
+}
+
+#[actix_web::test]
+async fn what_describes_the_service_is_open_unless_the_settings_close_it() {
+    if is_remote() {
+        return;
+    }
+    let issuer = issuer().expect("an issuer");
+    let documents: Vec<String> =
+        [(vec![""], routes::OWN), (routes::MOUNTS.map(|(mount, _)| mount).into(), routes::GRAPH)]
+            .into_iter()
+            .flat_map(|(mounts, entries)| {
+                mounts.into_iter().flat_map(|mount| entries.iter().map(move |entry| (mount, entry)))
+            })
+            .filter(|(_, entry)| matches!(entry.access, Access::Document(_)))
+            .map(|(mount, entry)| format!("{mount}{}", entry.path))
+            .collect();
+    assert!(documents.contains(&"/beta/$metadata".to_owned()), "{documents:?}");
+    for (open, expected) in
+        [(vec!["none"], StatusCode::UNAUTHORIZED), (vec!["metadata", "openapi", "docs"], StatusCode::OK)]
+    {
+        let app = App::start_on(database(true).await, |settings| {
+            settings.auth.open = Names(open.iter().map(|&name| name.to_owned()).collect());
+        })
+        .await;
+        for path in &documents {
+            assert_eq!(app.answer(app.anonymous(Method::GET, path)).await.status, expected, "{path}");
+            // Whoever comes with any token at all may see them.
+            let nobody = app.anonymous(Method::GET, path).header("authorization", issuer.with("roles", Value::Null));
+            assert_eq!(app.answer(nobody).await.status, StatusCode::OK, "{path}");
+        }
+    }
 }
 
 #[actix_web::test]

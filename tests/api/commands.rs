@@ -246,6 +246,10 @@ fn what_is_wrong_with_the_settings_of_an_issuer_is_named() {
         (vec![("ISSUER", "a name"), audience], "cannot be fetched from 'a name'; set auth.jwks_url to an https:// URL"),
         (vec![issuer, audience, ("REFRESH_SECONDS", "0")], "auth.refresh_seconds is 0"),
         (vec![issuer, audience, ("UNKNOWN_KEY_SECONDS", "0")], "auth.unknown_key_seconds is 0"),
+        (
+            vec![issuer, audience, ("OPEN", "docs,health")],
+            "auth.open: 'health' is none of metadata, openapi, docs; write some of these, or none",
+        ),
         (vec![issuer, audience, ("LEEWAY_SECONDS", "301")], "auth.leeway_seconds is 301"),
         (
             vec![issuer, audience, ("JWKS_URL", "https://user:s3cret@a.example/keys?code=s3cret")],
