@@ -25,7 +25,7 @@ use crate::{
     configurations::vault::Vault,
     database::{self, Database},
     health::Seeded,
-    odata::{address, body, links::Forwarded, negotiate, paging::PageSizes, url},
+    odata::{address, batch::dispatch::Dispatcher, body, links::Forwarded, negotiate, paging::PageSizes, url},
     routes, telemetry,
     tls::Certificate,
     transfer, unread,
@@ -200,19 +200,27 @@ impl Service {
         let pages = PageSizes { default: settings.default_page_size, most: settings.max_page_size };
         let limit = body::Limit { bytes: settings.max_body_bytes, time };
         let server = HttpServer::new(move || {
-            App::new()
-                .app_data(Data::new(pool()))
-                .app_data(gate.clone())
-                .app_data(vault.clone())
-                .app_data(seeded.clone())
-                .app_data(limit)
-                .app_data(forwarded)
-                .app_data(pages)
-                .configure(routes::configure)
-                .wrap(from_fn(url::check))
-                .wrap(from_fn(negotiate::negotiate))
-                .wrap(from_fn(auth::authenticate))
-                .wrap(from_fn(address::normalize))
+            let pool = Data::new(pool());
+            let (gate, vault, seeded) = (gate.clone(), vault.clone(), seeded.clone());
+            let application = move || {
+                App::new()
+                    .app_data(pool.clone())
+                    .app_data(gate.clone())
+                    .app_data(vault.clone())
+                    .app_data(seeded.clone())
+                    .app_data(limit)
+                    .app_data(forwarded)
+                    .app_data(pages)
+                    .configure(routes::configure)
+                    .wrap(from_fn(url::check))
+                    .wrap(from_fn(negotiate::negotiate))
+                    .wrap(from_fn(auth::authenticate))
+                    .wrap(from_fn(address::normalize))
+            };
+            let steps = application.clone();
+            let dispatcher = Dispatcher::new(move || steps().wrap(from_fn(telemetry::request)));
+            application()
+                .app_data(Data::new(dispatcher))
                 .wrap(browsers.cors())
                 .wrap(browsers.headers())
                 .wrap(from_fn(telemetry::request))

@@ -40,6 +40,8 @@ pub enum Code {
     NotAcceptable,
     /// Another row already has this id or this target.
     Conflict,
+    /// What a step of a batch depends on has failed.
+    FailedDependency,
     /// The client took too long to send the body.
     RequestTimeout,
     /// The body is larger than `server.max_body_bytes`.
@@ -56,7 +58,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for the tests that hold the table.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::BadRequest,
         Self::ModelValidationFailure,
         Self::InvalidAuthenticationToken,
@@ -66,6 +68,7 @@ impl Code {
         Self::NotAcceptable,
         Self::RequestTimeout,
         Self::Conflict,
+        Self::FailedDependency,
         Self::RequestEntityTooLarge,
         Self::UnsupportedMediaType,
         Self::InternalServerError,
@@ -89,6 +92,7 @@ impl Code {
             Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "NotAcceptable"),
             Self::Conflict => (StatusCode::CONFLICT, "Conflict"),
             Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "RequestTimeout"),
+            Self::FailedDependency => (StatusCode::FAILED_DEPENDENCY, "FailedDependency"),
             Self::RequestEntityTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "RequestBodyRead"),
             Self::InternalServerError => (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError"),
@@ -192,6 +196,11 @@ impl ApiError {
         Self::new(Code::Conflict, message)
     }
 
+    /// 424: a step of a batch that was not carried out, or was taken back.
+    pub fn failed_dependency(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::FailedDependency, message)
+    }
+
     /// 413: the body is over the limit, counted after decoding.
     pub fn too_large(limit: usize) -> Self {
         Self::new(
@@ -246,15 +255,20 @@ impl ApiError {
         if !is_connection_lost(&error) {
             return error.into();
         }
-        Self {
-            cause: Some(error.into()),
-            ..Self::new(
-                Code::OutcomeUnknown,
-                format!(
-                    "The connection to the database was lost while this change was being written. Read {resource} to learn whether it was."
-                ),
-            )
-        }
+        Self { cause: Some(error.into()), ..Self::outcome_unknown(resource) }
+    }
+
+    /// 500: only a read of `resource` can tell whether the change was written.
+    pub fn outcome_unknown(resource: impl fmt::Display) -> Self {
+        let message = format!(
+            "The connection to the database was lost while this change was being written. Read {resource} to learn whether it was."
+        );
+        Self::new(Code::OutcomeUnknown, message)
+    }
+
+    /// Whether nobody knows what became of the change.
+    pub fn is_outcome_unknown(&self) -> bool {
+        self.code == Code::OutcomeUnknown
     }
 
     /// Whether the request is to blame, and not the service.

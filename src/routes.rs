@@ -24,6 +24,7 @@ use crate::{
     error::{ApiError, excerpt},
     health,
     odata::{
+        batch,
         links::Version,
         metadata,
         options::{self, Options},
@@ -87,6 +88,7 @@ pub const GRAPH: &[Entry] = &[
         options: options::OF_METADATA,
         handler: || to(metadata::get),
     },
+    entry("/$batch", Method::POST, Token, || to(batch::post)),
     query(CONFIGURATIONS, options::OF_COLLECTION, || to(configurations::list)),
     entry(CONFIGURATIONS, Method::POST, ReadWrite, || to(configurations::create)),
     query(CONFIGURATIONS_COUNT, options::OF_COUNT, || to(configurations::count)),

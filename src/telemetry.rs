@@ -10,7 +10,7 @@ use std::{
 };
 
 use actix_web::{
-    Error,
+    Error, HttpResponse, ResponseError,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
@@ -108,6 +108,20 @@ pub async fn request(
         None => tracing::info!(%method, path, status, elapsed_us, %request_id, client_request_id, "request"),
     }
     Ok(response)
+}
+
+/// The answer to what is refused before it is a request: a step of a batch.
+pub fn refusal(headers: &HeaderMap, refusal: ApiError) -> HttpResponse<BoxBody> {
+    let ids = RequestIds::new(headers);
+    if let Some(cause) = refusal.cause() {
+        let (request_id, client_request_id) = (ids.request_id, &ids.client_request_id);
+        tracing::error!(%request_id, client_request_id, cause = format!("{cause:#}"), "request in a batch");
+    }
+    let mut response = refusal.error_response();
+    let body = error::envelope(&refusal.into(), ids.request_id, &ids.client_request_id);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    ids.write(response.headers_mut());
+    response.set_body(BoxBody::new(body))
 }
 
 /// What the log is told of a failure beside its status; nothing of what a

@@ -1,7 +1,7 @@
 //! What the routes of an assignment do.
 
-use actix_web::{HttpResponse, web::Data};
-use sqlx::{Acquire, PgConnection, PgPool};
+use actix_web::HttpResponse;
+use sqlx::{Acquire, PgConnection};
 use uuid::Uuid;
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     auth::Caller,
     configurations::{self, model::ConfigurationId},
+    database::connections::Connections,
     error::ApiError,
     odata::{
         body::Body,
@@ -27,7 +28,7 @@ use crate::{
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-list>
 pub async fn list(
-    pool: Data<PgPool>,
+    connections: Connections,
     links: Links,
     configuration: ConfigurationId,
     paging: Paging,
@@ -36,7 +37,7 @@ pub async fn list(
     let mut query = Query::parse(options, &sql::TABLE, &of(configuration), links.version)?;
     query.limit(&paging);
     let within = of(configuration);
-    let mut connection = pool.acquire().await?;
+    let mut connection = connections.acquire().await?;
     let mut found = sql::select(&mut connection, &query, &within).await?;
     if found.is_empty() {
         configurations::handlers::check(&mut connection, configuration).await?;
@@ -54,13 +55,13 @@ pub async fn list(
 
 /// `GET …/assignments/$count`
 pub async fn count(
-    pool: Data<PgPool>,
+    connections: Connections,
     links: Links,
     configuration: ConfigurationId,
     options: Options,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::parse(options, &sql::TABLE, &of(configuration), links.version)?;
-    let mut connection = pool.acquire().await?;
+    let mut connection = connections.acquire().await?;
     let count = query.total(&mut connection, &of(configuration)).await?;
     if count == 0 {
         configurations::handlers::check(&mut connection, configuration).await?;
@@ -84,7 +85,7 @@ pub fn of(configuration: ConfigurationId) -> Within<'static> {
 /// 409 when the id belongs to another assignment, or the configuration is
 /// assigned to the target already.
 pub async fn create(
-    pool: Data<PgPool>,
+    connections: Connections,
     caller: Caller,
     links: Links,
     configuration: ConfigurationId,
@@ -92,7 +93,7 @@ pub async fn create(
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let new = NewAssignment::parse(body.members(TYPE))?;
-    let stored = insert(&mut *pool.acquire().await?, configuration, &new, &caller, links.version).await?;
+    let stored = insert(&mut *connections.acquire().await?, configuration, &new, &caller, links.version).await?;
     let location = links.to(path(configuration, AssignmentId(stored.id)));
     Ok(preferences.created(location, stored.shown(links.version)))
 }
@@ -141,14 +142,14 @@ fn target_taken(target: &Target, by: AssignmentId) -> ApiError {
 
 /// `GET …/assignments/{id}`
 pub async fn get(
-    pool: Data<PgPool>,
+    connections: Connections,
     links: Links,
     configuration: ConfigurationId,
     id: AssignmentId,
     options: Options,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::parse(options, &sql::TABLE, &of(configuration), links.version)?;
-    let mut connection = pool.acquire().await?;
+    let mut connection = connections.acquire().await?;
     match sql::find(&mut connection, configuration, id).await? {
         Some(stored) => Ok(HttpResponse::Ok().json(stored.shown_alone(&links, query.select.as_ref()))),
         None => Err(not_found(&mut connection, configuration, id).await),
@@ -162,7 +163,7 @@ pub async fn get(
 /// # Errors
 /// 409 when the configuration is assigned to the new target already.
 pub async fn update(
-    pool: Data<PgPool>,
+    connections: Connections,
     caller: Caller,
     links: Links,
     (configuration, id): (ConfigurationId, AssignmentId),
@@ -170,7 +171,7 @@ pub async fn update(
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let patch = AssignmentPatch::parse(body.members(TYPE))?;
-    let mut transaction = pool.begin().await?;
+    let mut transaction = connections.begin().await?;
     if !configurations::sql::lock(&mut transaction, configuration).await? {
         return Err(ConfigurationId::not_found(configuration));
     }
@@ -209,11 +210,11 @@ async fn target_taken_by_whom(
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-delete>
 pub async fn delete(
-    pool: Data<PgPool>,
+    connections: Connections,
     configuration: ConfigurationId,
     id: AssignmentId,
 ) -> Result<HttpResponse, ApiError> {
-    let mut connection = pool.acquire().await?;
+    let mut connection = connections.acquire().await?;
     let deleted = sql::delete(&mut connection, configuration, id).await;
     match deleted.map_err(|error| ApiError::from_commit(error, path(configuration, id)))? {
         true => Ok(HttpResponse::NoContent().finish()),
@@ -228,7 +229,7 @@ pub async fn delete(
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfiguration-assign>
 pub async fn assign(
-    pool: Data<PgPool>,
+    connections: Connections,
     caller: Caller,
     links: Links,
     configuration: ConfigurationId,
@@ -237,7 +238,7 @@ pub async fn assign(
     let set = AssignmentSet::parse(body.members("assign"))?;
     let rows: Vec<Assignment> = set.0.iter().map(|new| new.row(configuration, AssignmentId(Uuid::now_v7()))).collect();
     let keys: Vec<_> = set.0.iter().map(|new| new.target.key()).collect();
-    let mut transaction = pool.begin().await?;
+    let mut transaction = connections.begin().await?;
     if !configurations::sql::lock(&mut transaction, configuration).await? {
         return Err(ConfigurationId::not_found(configuration));
     }

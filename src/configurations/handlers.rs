@@ -5,10 +5,9 @@ use actix_web::{
     dev::ServiceRequest,
     web::{self, Data},
 };
-use anyhow::anyhow;
 use secrecy::ExposeSecret;
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
@@ -20,6 +19,7 @@ use crate::{
     assignments,
     auth::Caller,
     catalogue::NAMESPACE,
+    database::connections::Connections,
     error::{ApiError, excerpt},
     odata::{
         address::Casts,
@@ -37,7 +37,7 @@ use crate::{
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfiguration-list>
 pub async fn list(
-    pool: Data<PgPool>,
+    connections: Connections,
     links: Links,
     casts: Casts,
     paging: Paging,
@@ -46,7 +46,7 @@ pub async fn list(
     let within = Within { casts: &casts.of_collection, ..Within::all() };
     let mut query = Query::parse(options, &sql::TABLE, &within, links.version)?;
     query.limit(&paging);
-    let mut connection = pool.acquire().await?;
+    let mut connection = connections.acquire().await?;
     let mut found = sql::select(&mut connection, &query, &within).await?;
     let counted = found.first().and_then(|found| found.total);
     let count = query.count_rows(&mut connection, &within, counted).await?;
@@ -78,10 +78,15 @@ fn shown<'a>(found: &'a mut sql::Found, query: &'a Query, links: &Links) -> Show
 }
 
 /// `GET /deviceManagement/deviceConfigurations/$count`
-pub async fn count(pool: Data<PgPool>, links: Links, casts: Casts, options: Options) -> Result<HttpResponse, ApiError> {
+pub async fn count(
+    connections: Connections,
+    links: Links,
+    casts: Casts,
+    options: Options,
+) -> Result<HttpResponse, ApiError> {
     let within = Within { casts: &casts.of_collection, ..Within::all() };
     let query = Query::parse(options, &sql::TABLE, &within, links.version)?;
-    let count = query.total(&mut *pool.acquire().await?, &within).await?;
+    let count = query.total(&mut *connections.acquire().await?, &within).await?;
     Ok(HttpResponse::Ok().content_type(TEXT_PLAIN).body(count.to_string()))
 }
 
@@ -93,7 +98,7 @@ pub async fn count(pool: Data<PgPool>, links: Links, casts: Casts, options: Opti
 /// # Errors
 /// 409 when the id belongs to another configuration.
 pub async fn create(
-    pool: Data<PgPool>,
+    connections: Connections,
     caller: Caller,
     vault: Data<Vault>,
     links: Links,
@@ -109,7 +114,7 @@ pub async fn create(
     }
     let new = NewConfiguration::parse(body.members(TYPE))?;
     let id = ConfigurationId(new.id.unwrap_or_else(Uuid::now_v7));
-    let mut connection = pool.acquire().await?;
+    let mut connection = connections.acquire().await?;
     let stored = match store::insert(&mut connection, &vault, id, &new, caller.id()).await? {
         Some(stored) => stored,
         None => match sql::find(&mut connection, id).await? {
@@ -126,14 +131,14 @@ pub async fn create(
 
 /// `GET /deviceManagement/deviceConfigurations/{id}`
 pub async fn get(
-    pool: Data<PgPool>,
+    connections: Connections,
     links: Links,
     id: ConfigurationId,
     options: Options,
 ) -> Result<HttpResponse, ApiError> {
     let within = Within { parent: Some(("c.id", id.0)), ..Within::all() };
     let query = Query::parse(options, &sql::TABLE, &within, links.version)?;
-    let found = sql::select(&mut *pool.acquire().await?, &query, &within).await?.pop();
+    let found = sql::select(&mut *connections.acquire().await?, &query, &within).await?.pop();
     let mut found = found.ok_or_else(|| ConfigurationId::not_found(id))?;
     let context = links.context(format_args!("deviceManagement/deviceConfigurations{}/$entity", query.fragment()));
     Ok(HttpResponse::Ok().json(Shown { context: Some(context), ..shown(&mut found, &query, &links) }))
@@ -151,10 +156,8 @@ pub async fn check_casts(request: &mut ServiceRequest) -> Result<(), ApiError> {
         return Ok(());
     }
     let (id, version) = (request.extract::<ConfigurationId>().await?, Version::of(request.request()));
-    let Some(pool) = request.app_data::<Data<PgPool>>().cloned() else {
-        return Err(ApiError::internal(anyhow!("there is no pool")));
-    };
-    let odata_type = sql::find_type(&mut *pool.acquire().await?, id).await?;
+    let connections = request.extract::<Connections>().await?;
+    let odata_type = sql::find_type(&mut *connections.acquire().await?, id).await?;
     let odata_type = odata_type.ok_or_else(|| ConfigurationId::not_found(id))?;
     for cast in casts {
         if !model::is_a(&odata_type, &cast, version)? {
@@ -173,7 +176,7 @@ pub async fn check_casts(request: &mut ServiceRequest) -> Result<(), ApiError> {
 /// # Errors
 /// 409 when it names a secret that has been replaced meanwhile.
 pub async fn update(
-    pool: Data<PgPool>,
+    connections: Connections,
     caller: Caller,
     vault: Data<Vault>,
     links: Links,
@@ -182,7 +185,7 @@ pub async fn update(
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let patch = ConfigurationPatch::parse(body.members(TYPE))?;
-    let mut transaction = pool.begin().await?;
+    let mut transaction = connections.begin().await?;
     let stored = sql::find_for_update(&mut transaction, id).await?;
     let stored = stored.ok_or_else(|| ConfigurationId::not_found(id))?;
     let (changed, secrets) = patch.apply(&stored)?;
@@ -194,8 +197,8 @@ pub async fn update(
 /// `DELETE /deviceManagement/deviceConfigurations/{id}`
 ///
 /// Its assignments go with it.
-pub async fn delete(pool: Data<PgPool>, id: ConfigurationId) -> Result<HttpResponse, ApiError> {
-    let mut connection = pool.acquire().await?;
+pub async fn delete(connections: Connections, id: ConfigurationId) -> Result<HttpResponse, ApiError> {
+    let mut connection = connections.acquire().await?;
     match sql::delete(&mut connection, id).await.map_err(|error| ApiError::from_commit(error, id.path()))? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(ConfigurationId::not_found(id)),
@@ -221,14 +224,14 @@ pub async fn check(connection: &mut PgConnection, id: ConfigurationId) -> Result
 /// # Errors
 /// 404 when the configuration has no such secret.
 pub async fn plain_text(
-    pool: Data<PgPool>,
+    connections: Connections,
     vault: Data<Vault>,
     links: Links,
     id: ConfigurationId,
     arguments: web::Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     let reference = key::function_argument(&arguments.1, "secretReferenceValueId")?;
-    let mut connection = pool.acquire().await?;
+    let mut connection = connections.acquire().await?;
     match sql::find_secrets(&mut connection, std::slice::from_ref(&reference)).await?.pop() {
         Some(secret) if secret.device_configuration_id == id.0 => {
             let value = vault.open(&secret)?;

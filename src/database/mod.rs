@@ -13,6 +13,7 @@ use sqlx::{
 
 use crate::config;
 
+pub mod connections;
 pub mod embedded;
 mod installation;
 mod postmaster;

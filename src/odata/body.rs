@@ -49,21 +49,30 @@ impl FromRequest for Body {
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let Limit { bytes: limit, time } = request.app_data().copied().unwrap_or_default();
-        let readable = media_type(request).and_then(|()| Encoding::of(request.headers())).and_then(|encoding| {
-            let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-            if announced.unwrap_or(0) > limit { Err(ApiError::too_large(limit)) } else { Ok(encoding) }
-        });
         let version = Version::of(request);
-        let payload = web::Payload::from_request(request, payload);
-        Box::pin(async move {
-            let encoding = readable?;
-            let unread = |_| ApiError::bad_request("The request body could not be read to its end.");
-            let read = timeout(time, payload.await.map_err(unread)?.to_bytes_limited(limit)).await;
-            let read = read.map_err(|_| ApiError::timeout(time))?;
-            let bytes = read.map_err(|_| ApiError::too_large(limit))?.map_err(unread)?;
-            Ok(Self { values: json::object(&encoding.decode(bytes, limit)?)?, version })
-        })
+        let bytes = read(request, payload);
+        Box::pin(async move { Ok(Self { values: json::object(&bytes.await?)?, version }) })
+    }
+}
+
+/// The decoded bytes of a body that is said to be JSON.
+///
+/// # Errors
+/// 400 when it cannot be read, 408, 413 and 415.
+pub fn read(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<Bytes, ApiError>> + use<> {
+    let Limit { bytes: limit, time } = request.app_data().copied().unwrap_or_default();
+    let readable = media_type(request).and_then(|()| Encoding::of(request.headers())).and_then(|encoding| {
+        let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if announced.unwrap_or(0) > limit { Err(ApiError::too_large(limit)) } else { Ok(encoding) }
+    });
+    let payload = web::Payload::from_request(request, payload);
+    async move {
+        let encoding = readable?;
+        let unread = |_| ApiError::bad_request("The request body could not be read to its end.");
+        let read = timeout(time, payload.await.map_err(unread)?.to_bytes_limited(limit)).await;
+        let read = read.map_err(|_| ApiError::timeout(time))?;
+        let bytes = read.map_err(|_| ApiError::too_large(limit))?.map_err(unread)?;
+        encoding.decode(bytes, limit)
     }
 }
 

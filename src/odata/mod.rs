@@ -18,10 +18,12 @@
 //! | `body.rs` | the extractor that reads a request body |
 //! | `json.rs` | JSON that is read strictly |
 //! | `members.rs` | the members of a JSON object, taken one by one as typed values |
+//! | `batch/` | `$batch` |
 //! | `metadata.rs` | `$metadata` in XML and JSON |
 //! | `links.rs` | the version that was asked for; `@odata.context` and `Location` |
 
 pub mod address;
+pub mod batch;
 pub mod body;
 pub mod filter;
 pub mod json;

@@ -37,8 +37,13 @@ pub async fn negotiate(
         }
         Err(refusal) => request.error_response(refusal),
     };
-    response.headers_mut().insert(VERSION, HeaderValue::from_static("4.0"));
+    say_version(response.headers_mut());
     Ok(response)
+}
+
+/// Says which version of OData an answer is of.
+pub fn say_version(headers: &mut HeaderMap) {
+    headers.insert(VERSION, HeaderValue::from_static("4.0"));
 }
 
 fn versions(headers: &HeaderMap) -> Result<(), ApiError> {

@@ -2,8 +2,8 @@
 //!
 //! One function serves the three collections: the path says which.
 
-use actix_web::{HttpResponse, http::header::LOCATION, web::Data};
-use sqlx::{PgConnection, PgPool};
+use actix_web::{HttpResponse, http::header::LOCATION};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     auth::Caller,
     configurations::{self, model::ConfigurationId},
+    database::connections::Connections,
     error::ApiError,
     odata::{
         body::Body,
@@ -25,12 +26,12 @@ use crate::{
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationdevicestatus-list>
 pub async fn list(
-    pool: Data<PgPool>,
+    connections: Connections,
     links: Links,
     kind: Kind,
     configuration: ConfigurationId,
 ) -> Result<HttpResponse, ApiError> {
-    let mut connection = pool.acquire().await?;
+    let mut connection = connections.acquire().await?;
     let rows = sql::list(&mut connection, kind, configuration).await?;
     if rows.is_empty() {
         configurations::handlers::check(&mut connection, configuration).await?;
@@ -52,7 +53,7 @@ pub async fn list(
 /// # Errors
 /// 409 when the id belongs to another row.
 pub async fn create(
-    pool: Data<PgPool>,
+    connections: Connections,
     caller: Caller,
     links: Links,
     kind: Kind,
@@ -62,7 +63,7 @@ pub async fn create(
     let sent = SentStatus::parse(kind, body.members(kind.type_name()))?;
     let id = StatusId(sent.id.unwrap_or_else(Uuid::now_v7));
     let row = Status::new(kind, id.0, &sent)?.row(configuration);
-    let mut connection = pool.acquire().await?;
+    let mut connection = connections.acquire().await?;
     let path = path(kind, configuration, id);
     let inserted = sql::insert(&mut connection, kind, configuration, &row, caller.id()).await;
     let row = match inserted.map_err(|error| ApiError::from_commit(error, &path))? {
@@ -85,13 +86,13 @@ pub async fn create(
 
 /// `GET …/deviceStatuses/{id}`, and of the two others.
 pub async fn get(
-    pool: Data<PgPool>,
+    connections: Connections,
     links: Links,
     kind: Kind,
     configuration: ConfigurationId,
     id: StatusId,
 ) -> Result<HttpResponse, ApiError> {
-    let mut connection = pool.acquire().await?;
+    let mut connection = connections.acquire().await?;
     match sql::find(&mut connection, kind, configuration, id).await? {
         Some(row) => Ok(HttpResponse::Ok().json(Status::of_row(kind, &row)?.shown_alone(&links, configuration))),
         None => Err(not_found(&mut connection, configuration, id).await),
@@ -100,7 +101,7 @@ pub async fn get(
 
 /// `PATCH …/deviceStatuses/{id}`, and of the two others.
 pub async fn update(
-    pool: Data<PgPool>,
+    connections: Connections,
     caller: Caller,
     links: Links,
     kind: Kind,
@@ -109,7 +110,7 @@ pub async fn update(
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let sent = SentStatus::parse(kind, body.members(kind.type_name()))?;
-    let mut transaction = pool.begin().await?;
+    let mut transaction = connections.begin().await?;
     if !configurations::sql::lock(&mut transaction, configuration).await? {
         return Err(ConfigurationId::not_found(configuration));
     }
@@ -128,12 +129,12 @@ pub async fn update(
 
 /// `DELETE …/deviceStatuses/{id}`, and of the two others.
 pub async fn delete(
-    pool: Data<PgPool>,
+    connections: Connections,
     kind: Kind,
     configuration: ConfigurationId,
     id: StatusId,
 ) -> Result<HttpResponse, ApiError> {
-    let mut connection = pool.acquire().await?;
+    let mut connection = connections.acquire().await?;
     let deleted = sql::delete(&mut connection, kind, configuration, id).await;
     match deleted.map_err(|error| ApiError::from_commit(error, path(kind, configuration, id)))? {
         true => Ok(HttpResponse::NoContent().finish()),
@@ -145,12 +146,12 @@ pub async fn delete(
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationdeviceoverview-get>
 pub async fn overview(
-    pool: Data<PgPool>,
+    connections: Connections,
     links: Links,
     kind: OverviewKind,
     configuration: ConfigurationId,
 ) -> Result<HttpResponse, ApiError> {
-    let counted = sql::overview(&mut *pool.acquire().await?, kind, configuration).await?;
+    let counted = sql::overview(&mut *connections.acquire().await?, kind, configuration).await?;
     let counted = counted.ok_or_else(|| ConfigurationId::not_found(configuration))?;
     Ok(HttpResponse::Ok().json(kind.shown(configuration, &counted, &links)))
 }

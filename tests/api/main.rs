@@ -9,6 +9,8 @@ mod assign;
 mod assignments;
 mod authorization;
 mod bad_input;
+mod batch;
+mod batch_mix;
 mod beta;
 mod catalogue;
 mod commands;

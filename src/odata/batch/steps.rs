@@ -1,0 +1,339 @@
+//! What a batch asks for: its steps, in their order.
+//!
+//! A member that means nothing here is passed over, since the SDKs send some.
+//! A batch that cannot be read is refused whole; what is wrong with a step is
+//! that step's answer.
+//!
+//! <https://learn.microsoft.com/graph/json-batching>
+//! <https://docs.oasis-open.org/odata/odata-json-format/v4.01/odata-json-format-v4.01.html#sec_BatchRequestsandResponses>
+
+use std::{future::Future, pin::Pin};
+
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::{
+        Method,
+        header::{
+            CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+        },
+    },
+};
+use indexmap::IndexMap;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, value::RawValue};
+
+use crate::{
+    error::{ApiError, excerpt},
+    odata::{body, json},
+};
+
+/// Steps of a batch at most.
+pub const MOST: usize = 20;
+
+/// What says how a message travels is not a step's to say.
+const OF_THE_CONNECTION: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE];
+
+/// A batch that can be carried out.
+pub struct Batch(pub Vec<Step>);
+
+/// One request of a batch.
+pub struct Step {
+    /// As it is echoed; unlike every other, whatever the letter case.
+    pub id: String,
+    /// Any method, whether a route has it or not.
+    pub method: Method,
+    /// As it was sent.
+    pub url: String,
+    /// Its own.
+    pub headers: HeaderMap,
+    /// JSON to the letter, or the text of any other media type.
+    pub body: Option<String>,
+    /// Places of the steps, all before this one, without which it is not carried out.
+    pub depends_on: Vec<usize>,
+    /// Its atomicity group, whose steps stand together.
+    pub group: Option<String>,
+}
+
+impl FromRequest for Batch {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let bytes = body::read(request, payload);
+        Box::pin(async move { Self::parse(&bytes.await?) })
+    }
+}
+
+#[derive(Deserialize)]
+struct SentBatch {
+    requests: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SentStep {
+    id: Option<Value>,
+    method: Option<Value>,
+    url: Option<Value>,
+    headers: Option<Value>,
+    body: Option<Box<RawValue>>,
+    depends_on: Option<Value>,
+    atomicity_group: Option<Value>,
+}
+
+impl Batch {
+    fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
+        let sent: SentBatch = serde_json::from_slice(bytes)
+            .map_err(|error| ApiError::bad_request(format!("Unable to read JSON request payload: {error}.")))?;
+        let requests = sent.requests.ok_or_else(|| wrong("requests", "is missing. Send an array of requests"))?;
+        let requests: Vec<Box<RawValue>> = read("requests", &requests, "must be an array of requests")?;
+        if requests.len() > MOST {
+            return Err(ApiError::bad_request(format!(
+                "A batch has at most {MOST} requests, and this one has {}. Send the others in another.",
+                requests.len()
+            )));
+        }
+        let mut batch = Self(Vec::with_capacity(requests.len()));
+        for (index, request) in requests.iter().enumerate() {
+            let place = format!("requests[{index}]");
+            let sent = read(&place, request, "must be an object with the members of a request")?;
+            let step = batch.step(&place, sent)?;
+            batch.0.push(step);
+        }
+        batch.check_groups()?;
+        Ok(batch)
+    }
+
+    /// The next step.
+    fn step(&self, place: &str, sent: SentStep) -> Result<Step, ApiError> {
+        let member = |name: &str| format!("{place}.{name}");
+        let missing = |name: &str| wrong(&member(name), "is missing, and every request has one");
+        let id = sent.id.ok_or_else(|| missing("id"))?;
+        let id = name(&id).ok_or_else(|| wrong(&member("id"), "must be a string that is not empty, or a number"))?;
+        if self.0.iter().any(|step| step.id.eq_ignore_ascii_case(&id)) {
+            let unique = format!("is '{}', as another before it. Give each request an id of its own", excerpt(&id));
+            return Err(wrong(&member("id"), &unique));
+        }
+        let method = sent.method.ok_or_else(|| missing("method"))?;
+        let method = method.as_str().and_then(|method| Method::from_bytes(method.to_ascii_uppercase().as_bytes()).ok());
+        let method = method.ok_or_else(|| wrong(&member("method"), "must be an HTTP method, GET for example"))?;
+        let url = match sent.url.ok_or_else(|| missing("url"))? {
+            Value::String(url) if !url.is_empty() => url,
+            _ => return Err(wrong(&member("url"), "must be a string that is not empty")),
+        };
+        let headers = headers(&member("headers"), sent.headers)?;
+        let body = sent.body.map(|body| text(&body, &headers));
+        let group = match sent.atomicity_group {
+            None => None,
+            Some(group) => {
+                let of_group = name(&group);
+                Some(of_group.ok_or_else(|| wrong(&member("atomicityGroup"), "must be a string that is not empty"))?)
+            }
+        };
+        let depends_on = self.depends_on(&member("dependsOn"), sent.depends_on)?;
+        Ok(Step { id, method, url, headers, body, depends_on, group })
+    }
+
+    /// The places of what `dependsOn` names: steps, and whole groups.
+    fn depends_on(&self, place: &str, sent: Option<Value>) -> Result<Vec<usize>, ApiError> {
+        let Some(sent) = sent else { return Ok(Vec::new()) };
+        let ids = sent.as_array().map(|ids| ids.iter().map(name).collect::<Option<Vec<_>>>());
+        let ids = ids.flatten().ok_or_else(|| wrong(place, "must be an array of ids of requests before this one"))?;
+        let mut places = Vec::new();
+        for id in ids {
+            let before = places.len();
+            let is_meant = |step: &Step| {
+                step.id.eq_ignore_ascii_case(&id)
+                    || step.group.as_ref().is_some_and(|group| group.eq_ignore_ascii_case(&id))
+            };
+            places.extend(self.0.iter().enumerate().filter(|(_, step)| is_meant(step)).map(|(index, _)| index));
+            if places.len() == before {
+                let unknown = format!("names '{}', and no request before this one has that id", excerpt(&id));
+                return Err(wrong(place, &unknown));
+            }
+        }
+        Ok(places)
+    }
+
+    /// A group has a name that no step has, and stands in one piece.
+    fn check_groups(&self) -> Result<(), ApiError> {
+        for (index, step) in self.0.iter().enumerate() {
+            let Some(group) = &step.group else { continue };
+            let place = format!("requests[{index}].atomicityGroup");
+            if self.0.iter().any(|step| step.id.eq_ignore_ascii_case(group)) {
+                return Err(wrong(&place, "is the id of a request. Give the group another name"));
+            }
+            let is_begun = self.0[..index].iter().any(|before| before.is_in(step));
+            if is_begun && !self.0[index - 1].is_in(step) {
+                return Err(wrong(
+                    &place,
+                    "goes on after a request that is not in it. Put the requests of a group together",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Step {
+    /// Whether it only reads.
+    pub fn reads(&self) -> bool {
+        self.method == Method::GET || self.method == Method::HEAD
+    }
+
+    /// Whether both are in one atomicity group.
+    pub fn is_in(&self, other: &Self) -> bool {
+        let (group, other) = (self.group.as_deref(), other.group.as_deref());
+        group.zip(other).is_some_and(|(group, other)| group.eq_ignore_ascii_case(other))
+    }
+}
+
+fn wrong(place: &str, what: &str) -> ApiError {
+    ApiError::bad_request(format!("The member '{place}' of the batch {what}."))
+}
+
+fn read<T: DeserializeOwned>(place: &str, json: &RawValue, expected: &str) -> Result<T, ApiError> {
+    serde_json::from_str(json.get()).map_err(|_| wrong(place, expected))
+}
+
+/// A name, which some clients send as a number.
+fn name(value: &Value) -> Option<String> {
+    match value {
+        Value::String(name) if !name.is_empty() => Some(name.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn headers(place: &str, sent: Option<Value>) -> Result<HeaderMap, ApiError> {
+    let mut headers = HeaderMap::new();
+    let sent: IndexMap<String, Value> = match sent {
+        Some(sent) => serde_json::from_value(sent).map_err(|_| wrong(place, "must be an object of strings"))?,
+        None => IndexMap::new(),
+    };
+    for (name, value) in sent {
+        let place = format!("{place}.{}", excerpt(&name));
+        let Value::String(text) = &value else {
+            return Err(wrong(&place, &format!("must be a string, not {}", json::kind(&value))));
+        };
+        let (Ok(name), Ok(value)) = (HeaderName::try_from(&name), HeaderValue::try_from(text)) else {
+            return Err(wrong(&place, "is no header of HTTP"));
+        };
+        if !OF_THE_CONNECTION.contains(&name) {
+            headers.append(name, value);
+        }
+    }
+    Ok(headers)
+}
+
+/// A body as it would stand in a request of its own: JSON as it is, a string of
+/// any other media type without its quotes.
+fn text(body: &RawValue, headers: &HeaderMap) -> String {
+    let media_type = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_json = media_type.trim().to_ascii_lowercase().starts_with("application/json");
+    match serde_json::from_str::<String>(body.get()) {
+        Ok(text) if !is_json => text,
+        _ => body.get().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refusal(batch: &Value) -> String {
+        Batch::parse(batch.to_string().as_bytes()).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_where() {
+        let get = json!({"id": "1", "method": "GET", "url": "/x"});
+        let with = |member: &str, value: Value| {
+            let mut step = get.clone();
+            step[member] = value;
+            json!({ "requests": [{"id": "0", "method": "GET", "url": "/x"}, step] })
+        };
+        for (batch, said) in [
+            (json!({}), "The member 'requests' of the batch is missing. Send an array of requests."),
+            (json!({"requests": {}}), "The member 'requests' of the batch must be an array of requests."),
+            (
+                json!({"requests": ["x"]}),
+                "The member 'requests[0]' of the batch must be an object with the members of a request.",
+            ),
+            (
+                json!({"requests": vec![&get; 21]}),
+                "A batch has at most 20 requests, and this one has 21. Send the others in another.",
+            ),
+            (
+                json!({"requests": [{"method": "GET", "url": "/x"}]}),
+                "The member 'requests[0].id' of the batch is missing, and every request has one.",
+            ),
+            (
+                with("id", json!("")),
+                "The member 'requests[1].id' of the batch must be a string that is not empty, or a number.",
+            ),
+            (
+                with("id", json!(0)),
+                "The member 'requests[1].id' of the batch is '0', as another before it. Give each request an id of its own.",
+            ),
+            (
+                with("method", json!("G T")),
+                "The member 'requests[1].method' of the batch must be an HTTP method, GET for example.",
+            ),
+            (with("url", json!(7)), "The member 'requests[1].url' of the batch must be a string that is not empty."),
+            (with("headers", json!([])), "The member 'requests[1].headers' of the batch must be an object of strings."),
+            (
+                with("headers", json!({"a": 1})),
+                "The member 'requests[1].headers.a' of the batch must be a string, not a number.",
+            ),
+            (
+                with("headers", json!({"a": "b\r\nc"})),
+                "The member 'requests[1].headers.a' of the batch is no header of HTTP.",
+            ),
+            (
+                with("dependsOn", json!("0")),
+                "The member 'requests[1].dependsOn' of the batch must be an array of ids of requests before this one.",
+            ),
+            (
+                with("dependsOn", json!(["0", "1"])),
+                "The member 'requests[1].dependsOn' of the batch names '1', and no request before this one has that id.",
+            ),
+            (
+                with("atomicityGroup", json!("0")),
+                "The member 'requests[1].atomicityGroup' of the batch is the id of a request. Give the group another name.",
+            ),
+        ] {
+            assert_eq!(refusal(&batch), said, "{batch}");
+        }
+        let step = |id: &str, group: &str| json!({"id": id, "method": "GET", "url": "/x", "atomicityGroup": group});
+        assert_eq!(
+            refusal(&json!({"requests": [step("1", "a"), step("2", "b"), step("3", "A")]})),
+            "The member 'requests[2].atomicityGroup' of the batch goes on after a request that is not in it. Put the requests of a group together."
+        );
+        let twice = br#"{"requests": [{"id": "1", "id": "2", "method": "GET", "url": "/x"}]}"#;
+        assert!(Batch::parse(twice).is_err());
+    }
+
+    #[test]
+    fn what_clients_send_is_read() {
+        let batch = json!({"requests": [
+            {"id": 1, "method": "get", "url": "/x", "depends_on": [], "headers": null, "body": null, "dependsOn": null},
+            {"id": "A", "method": "POST", "url": "x", "headers": {"content-type": "application/json", "Host": "y"},
+             "body": {"b": 1.50, "a": [1]}, "dependsOn": [1], "atomicityGroup": "g"},
+            {"id": "3", "method": "DELETE", "url": "x", "dependsOn": ["G"], "body": "text"},
+        ]})
+        .to_string()
+        .replace("1.5,", "1.50,");
+        let Batch(steps) = Batch::parse(batch.as_bytes()).expect("a batch");
+        assert_eq!(steps.iter().map(|step| step.id.as_str()).collect::<Vec<_>>(), ["1", "A", "3"]);
+        assert_eq!((&steps[0].method, steps[0].headers.len(), &steps[0].body), (&Method::GET, 0, &None));
+        assert_eq!(steps[1].headers.len(), 1);
+        assert_eq!(steps[1].depends_on, [0]);
+        assert_eq!(steps[2].depends_on, [1]);
+        assert_eq!(steps[2].body.as_deref(), Some("text"));
+        assert!(steps[1].body.as_deref().is_some_and(|body| body.contains("1.5")));
+    }
+}

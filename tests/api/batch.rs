@@ -1,0 +1,396 @@
+//! `$batch`.
+
+use std::time::Duration;
+
+use futures_util::future::join;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
+use uuid::Uuid;
+
+use crate::{
+    harness::{App, CONFIGURATIONS, group, is_remote},
+    tokens::{READ, issuer},
+};
+
+const BATCH: &str = "/v1.0/$batch";
+
+/// The answers to the steps of a batch that was carried out.
+pub(crate) async fn batch(app: &App, requests: &Value) -> Vec<Value> {
+    let answer = app.post(BATCH, &json!({ "requests": requests })).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    answer.json()["responses"].as_array().expect("responses").clone()
+}
+
+pub(crate) fn statuses(answers: &[Value]) -> Vec<u64> {
+    answers.iter().map(|answer| answer["status"].as_u64().expect("a status")).collect()
+}
+
+fn create(id: &str, name: &str) -> Value {
+    json!({
+        "id": id, "method": "POST", "url": "/deviceManagement/deviceConfigurations",
+        "headers": {"Content-Type": "application/json"},
+        "body": {"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": name},
+    })
+}
+
+fn assign(id: &str, configuration: &str, to: &str) -> Value {
+    json!({
+        "id": id, "method": "POST", "url": format!("{configuration}/assignments"),
+        "headers": {"Content-Type": "application/json"}, "body": group(to),
+    })
+}
+
+pub(crate) fn with(mut step: Value, member: &str, value: impl Into<Value>) -> Value {
+    step[member] = value.into();
+    step
+}
+
+fn message(answer: &Value) -> &str {
+    answer["body"]["error"]["message"].as_str().unwrap_or_else(|| panic!("a message in {answer}"))
+}
+
+#[actix_web::test]
+async fn what_the_sdks_send_is_answered_as_they_read_it() {
+    let app = App::start().await;
+    let (configuration, mark) = (app.configuration().await, Uuid::new_v4());
+    let name = format!("{mark} é");
+    let answers = batch(
+        &app,
+        &json!([
+            // Python: absolute, the option's name encoded, `depends_on`.
+            {"id": "1", "method": "GET", "url": format!("{}{CONFIGURATIONS}?%24top=1&%24select=id", app.origin), "depends_on": [], "headers": {"accept": "application/json"}},
+            // TypeScript: from the root, with a version.
+            {"id": 2, "method": "GET", "url": configuration},
+            {"id": "3", "method": "PATCH", "url": configuration, "headers": {"content-type": "application/json"}, "body": {"displayName": name}, "dependsOn": [2]},
+            // As scripts write them.
+            {"id": "4", "method": "get", "url": format!("deviceManagement/deviceConfigurations?$filter=displayName eq '{name}'&$select=displayName")},
+            {"id": "5", "method": "GET", "url": "/deviceManagement/deviceConfigurations/$count"},
+            {"id": "6", "method": "DELETE", "url": format!("{configuration}/"), "extra": {"a": 1}},
+            {"id": "7", "method": "GET", "url": "https://graph.microsoft.com/beta/$metadata?$format=json"},
+            {"id": "8", "method": "GET", "url": "/beta/$metadata"},
+        ]),
+    )
+    .await;
+    assert_eq!(statuses(&answers), [200, 200, 200, 200, 200, 204, 200, 200]);
+    let ids: Vec<_> = answers.iter().map(|answer| answer["id"].clone()).collect();
+    assert_eq!(ids, ["1", "2", "3", "4", "5", "6", "7", "8"]);
+    assert_eq!(answers[0]["body"]["value"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        answers[3]["body"]["value"],
+        json!([{"@odata.type": "#microsoft.graph.windows10CustomConfiguration", "displayName": name}])
+    );
+    for (place, media_type) in [(0, "application/json"), (4, "text/plain"), (7, "application/xml")] {
+        let told = answers[place]["headers"]["Content-Type"].as_str().expect("Content-Type, spelled so");
+        assert!(told.starts_with(media_type), "{told}");
+    }
+    assert!(answers[4]["body"].as_str().is_some_and(|count| count.parse::<u64>().is_ok()), "{}", answers[4]);
+    let members = answers[5].as_object().map(|answer| answer.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(members, Some(vec!["headers".to_owned(), "id".to_owned(), "status".to_owned()]));
+    assert!(answers[6]["body"]["$Version"].is_string());
+    assert!(answers[7]["body"].as_str().is_some_and(|body| body.starts_with("PD94bWwg")), "XML in base64url");
+    assert_eq!(app.get(&configuration).await.status, StatusCode::NOT_FOUND);
+}
+
+#[actix_web::test]
+async fn a_batch_that_cannot_be_read_is_refused_whole() {
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    let delete = json!({"id": "1", "method": "DELETE", "url": configuration});
+    for (body, said) in [
+        (
+            json!({"requests": [&delete, {"id": "2"}]}).to_string(),
+            "The member 'requests[1].method' of the batch is missing",
+        ),
+        (json!({"requests": vec![&delete; 21]}).to_string(), "A batch has at most 20 requests, and this one has 21."),
+        (
+            json!({"requests": [&delete, &delete]}).to_string(),
+            "The member 'requests[1].id' of the batch is '1', as another",
+        ),
+        ("[]".to_owned(), "Unable to read JSON request payload"),
+        (format!("{{\"requests\": [{delete}]"), "Unable to read JSON request payload"),
+    ] {
+        let refused = app.send_text(Method::POST, BATCH, body).await.refusal();
+        assert!(refused.starts_with(&format!("400 BadRequest: {said}")), "{refused}");
+    }
+    let untyped = app.request(Method::POST, BATCH).header("content-type", "text/plain").body("{}");
+    assert_eq!(app.answer(untyped).await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(app.get(&configuration).await.status, StatusCode::OK);
+    assert_eq!(app.post(BATCH, &json!({"requests": []})).await.text, r#"{"responses":[]}"#);
+    let nested = batch(&app, &json!([{"id": "1", "method": "POST", "url": "/$batch", "headers": {"Content-Type": "application/json"}, "body": {"requests": []}}])).await;
+    assert_eq!(message(&nested[0]), "A batch cannot stand in a batch. Put its requests beside the others.");
+}
+
+#[actix_web::test]
+async fn what_depends_on_a_failure_is_not_carried_out() {
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    let answers = batch(
+        &app,
+        &json!([
+            assign("a", &configuration, "a"),
+            with(assign("again", &configuration, "a"), "dependsOn", json!(["A"])),
+            with(assign("b", &configuration, "b"), "dependsOn", json!(["a", "again"])),
+            with(assign("c", &configuration, "c"), "dependsOn", json!(["b"])),
+            with(assign("d", &configuration, "d"), "dependsOn", json!(["a"])),
+        ]),
+    )
+    .await;
+    assert_eq!(statuses(&answers), [201, 409, 424, 424, 201]);
+    assert_eq!(answers[2]["body"]["error"]["code"], "FailedDependency");
+    assert_eq!(message(&answers[2]), "The request 'again' failed, and this one depends on it. It was not carried out.");
+    assert_eq!(answers[2]["body"]["error"]["innerError"]["request-id"], answers[2]["headers"]["request-id"]);
+    assert_eq!(answers[2]["headers"]["Content-Type"], "application/json");
+    assert_eq!(app.assignments(&configuration).await.len(), 2);
+}
+
+#[actix_web::test]
+async fn a_url_may_begin_with_what_another_step_answered() {
+    let app = App::start().await;
+    let answers = batch(
+        &app,
+        &json!([
+            create("new", "a test"),
+            with(assign("a", "$new", "a"), "dependsOn", json!(["new"])),
+            {"id": "read", "method": "GET", "url": "/$NEW?$expand=assignments", "dependsOn": ["new", "a"]},
+            {"id": "unsaid", "method": "GET", "url": "$new"},
+            {"id": "nothing", "method": "GET", "url": "$other"},
+        ]),
+    )
+    .await;
+    assert_eq!(statuses(&answers), [201, 201, 200, 400, 404]);
+    assert_eq!(answers[2]["body"]["assignments"][0]["id"], answers[1]["body"]["id"]);
+    assert_eq!(
+        message(&answers[3]),
+        "The url begins with what the request 'new' answers. Name that one in 'dependsOn'."
+    );
+}
+
+#[actix_web::test]
+async fn a_group_is_written_whole_or_not_at_all() {
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    let in_group = |step: Value| with(step, "atomicityGroup", "g");
+    let patch = |name: &str| json!({"id": name, "method": "PATCH", "url": configuration, "headers": {"Content-Type": "application/json"}, "body": {"displayName": name}});
+    let set = json!({"id": "set", "method": "POST", "url": format!("{configuration}/assign"), "headers": {"Content-Type": "application/json"},
+        "body": {"assignments": [group("b"), group("c")]}});
+    let read = json!({"id": "read", "method": "GET", "url": format!("{configuration}?$expand=assignments")});
+    let written = batch(
+        &app,
+        &json!([
+            in_group(assign("a", &configuration, "a")),
+            in_group(patch("first")),
+            in_group(set.clone()),
+            in_group(read.clone()),
+            in_group(create("new", "a test")),
+            in_group(with(assign("of new", "$new", "a"), "dependsOn", json!(["new"]))),
+            with(assign("behind", &configuration, "d"), "dependsOn", json!(["g"])),
+        ]),
+    )
+    .await;
+    assert_eq!(statuses(&written), [201, 200, 200, 200, 201, 201, 201]);
+    // It sees what its own group did.
+    assert_eq!(written[3]["body"]["assignments"].as_array().map(Vec::len), Some(2));
+    assert_eq!(app.assignments(&configuration).await.len(), 3);
+    let new = format!("{CONFIGURATIONS}/{}", written[4]["body"]["id"].as_str().expect("an id"));
+    assert_eq!(app.assignments(&new).await.len(), 1);
+
+    let first = app.assignments(&configuration).await[0].clone();
+    let move_it = json!({"id": "move", "method": "PATCH", "url": format!("{configuration}/assignments/{}", first["id"].as_str().expect("an id")),
+        "headers": {"Content-Type": "application/json"}, "body": group("c")});
+    let delete = json!({"id": "delete", "method": "DELETE", "url": new});
+    let before = (app.get(&configuration).await.text, app.assignments(&configuration).await);
+    for (fails, status) in [
+        (assign("taken", &configuration, "b"), 409),
+        // A statement that fails in a transaction, and one behind it.
+        (move_it, 409),
+        (json!({"id": "none", "method": "DELETE", "url": format!("{CONFIGURATIONS}/{}", Uuid::new_v4())}), 404),
+        (with(patch("wrong"), "body", json!({"displayName": 7})), 400),
+        (json!({"id": "verb", "method": "PUT", "url": configuration}), 405),
+    ] {
+        let answers = batch(
+            &app,
+            &json!([
+                read.clone(),
+                in_group(delete.clone()),
+                in_group(patch("second")),
+                in_group(assign("new target", &configuration, "e")),
+                in_group(fails.clone()),
+                in_group(create("never", "a test")),
+                with(create("after", "a test"), "dependsOn", json!(["g"])),
+                with(read.clone(), "id", "once more"),
+            ]),
+        )
+        .await;
+        assert_eq!(statuses(&answers), [200, 424, 424, 424, status, 424, 424, 200], "{answers:?}");
+        let id = fails["id"].as_str().expect("an id");
+        assert_eq!(
+            message(&answers[1]),
+            format!(
+                "Nothing of the atomicity group was written, since its request '{id}' failed. Its answer says why."
+            )
+        );
+        assert_eq!((app.get(&configuration).await.text, app.assignments(&configuration).await), before);
+        assert_eq!(app.get(&new).await.status, StatusCode::OK);
+        assert_eq!(answers[7]["body"], answers[0]["body"], "the read behind the group sees nothing of it");
+    }
+}
+
+#[actix_web::test]
+async fn every_step_is_held_to_the_token_by_its_own_route() {
+    let Some(issuer) = issuer() else { return };
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    let requests = json!({"requests": [
+        {"id": "1", "method": "GET", "url": configuration},
+        assign("2", &configuration, "a"),
+        with(assign("3", &configuration, "b"), "atomicityGroup", "g"),
+        {"id": "4", "method": "GET", "url": configuration, "headers": {"Authorization": "Bearer garbage"}},
+        {"id": "5", "method": "DELETE", "url": configuration, "headers": {"authorization": issuer.bearer(&issuer.claims())}, "dependsOn": ["2"]},
+    ]});
+    let send = async |authorization: Option<String>| {
+        let request = app.anonymous(Method::POST, BATCH).header("content-type", "application/json");
+        let request = authorization.into_iter().fold(request, |request, value| request.header("authorization", value));
+        app.answer(request.body(requests.to_string())).await
+    };
+    assert_eq!(send(None).await.status, StatusCode::UNAUTHORIZED);
+    let reader = send(Some(issuer.with("roles", json!([READ])))).await.json();
+    let answers = reader["responses"].as_array().expect("responses");
+    assert_eq!(statuses(answers), [200, 403, 403, 401, 424]);
+    assert_eq!(answers[3]["headers"]["WWW-Authenticate"], r#"Bearer realm="devicegraph", error="invalid_token""#);
+    assert!(app.assignments(&configuration).await.is_empty());
+    let writer = send(Some(issuer.bearer(&issuer.claims()))).await.json();
+    assert_eq!(statuses(writer["responses"].as_array().expect("responses")), [200, 201, 201, 401, 204]);
+}
+
+#[actix_web::test]
+async fn the_ids_of_a_step_are_its_own_and_its_headers_count() {
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    let requests = json!({"requests": [
+        {"id": "1", "method": "GET", "url": configuration},
+        {"id": "2", "method": "GET", "url": configuration, "headers": {"Client-Request-Id": "mine", "Accept": "application/json;odata.metadata=none"}},
+        {"id": "3", "method": "PATCH", "url": configuration, "headers": {"Content-Type": "application/json", "Prefer": "return=minimal"}, "body": {"displayName": "x"}},
+        {"id": "4", "method": "PATCH", "url": configuration, "body": {"displayName": "y"}},
+        {"id": "5", "method": "HEAD", "url": configuration},
+    ]});
+    let request = app.request(Method::POST, BATCH).header("client-request-id", "of the batch");
+    let request =
+        request.header("content-type", "application/json").header("accept", "application/json;odata.metadata=none");
+    let answer = app.answer(request.body(requests.to_string())).await.json();
+    let answers = answer["responses"].as_array().expect("responses");
+    assert_eq!(statuses(answers), [200, 200, 204, 415, 200]);
+    assert_eq!(answers[0]["headers"]["client-request-id"], "of the batch");
+    assert_eq!(answers[1]["headers"]["client-request-id"], "mine");
+    assert_ne!(answers[0]["headers"]["request-id"], answers[1]["headers"]["request-id"]);
+    let context = |place: usize| answers[place]["body"].get("@odata.context").is_some();
+    assert_eq!((context(0), context(1)), (true, false), "the steps say themselves how much they want");
+    assert_eq!(answers[2]["headers"]["Preference-Applied"], "return=minimal");
+    assert_eq!((answers[2].get("body"), answers[4].get("body")), (None, None));
+}
+
+#[actix_web::test]
+async fn reads_wait_side_by_side_and_writes_do_not() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    let waiting = async |step: &dyn Fn(usize) -> Value| {
+        let mut dba = app.pool().begin().await.expect("a transaction");
+        dba.execute("LOCK TABLE device_configurations").await.expect("a lock");
+        let steps: Vec<_> = (0..4).map(step).collect();
+        let steps = json!(steps);
+        let look = async {
+            let mut most = 0;
+            for _ in 0..10 {
+                actix_web::rt::time::sleep(Duration::from_millis(30)).await;
+                let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+                let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut *dba).await.expect("a count");
+                most = most.max(waiting);
+            }
+            dba.rollback().await.expect("no lock");
+            most
+        };
+        let (answers, most) = join(batch(&app, &steps), look).await;
+        assert!(answers.iter().all(|answer| answer["status"].as_u64() < Some(300)), "{answers:?}");
+        most
+    };
+    let read = |id: usize| json!({"id": id, "method": "GET", "url": configuration});
+    let write = |id: usize| create(&id.to_string(), "a test");
+    assert_eq!((waiting(&read).await, waiting(&write).await), (4, 1));
+}
+
+#[actix_web::test]
+async fn a_group_whose_connection_ends_is_not_written() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let (configuration, locked) = (app.configuration().await, app.configuration().await);
+    let id = locked.rsplit('/').next().expect("an id");
+    let mut dba = app.pool().begin().await.expect("a transaction");
+    let lock = format!("SELECT FROM device_configurations WHERE id = '{id}' FOR UPDATE");
+    dba.execute(AssertSqlSafe(lock)).await.expect("a lock");
+    let requests = json!([
+        with(assign("a", &configuration, "a"), "atomicityGroup", "g"),
+        with(
+            json!({"id": "b", "method": "PATCH", "url": locked, "headers": {"Content-Type": "application/json"}, "body": {"displayName": "x"}}),
+            "atomicityGroup",
+            "g"
+        ),
+        assign("after", &configuration, "b"),
+    ]);
+    let end = async {
+        end_who_waits(&mut dba).await;
+        dba.rollback().await.expect("no lock");
+    };
+    let (answers, ()) = join(batch(&app, &requests), end).await;
+    assert_eq!(statuses(&answers), [424, 503, 201], "{answers:?}");
+    assert_eq!(answers[1]["headers"]["Retry-After"], "1");
+    let left = app.assignments(&configuration).await;
+    assert_eq!(left.iter().map(|one| &one["target"]["groupId"]).collect::<Vec<_>>(), ["b"]);
+}
+
+#[actix_web::test]
+async fn a_group_that_was_lost_in_its_commit_says_so_of_every_step() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    // A commit that waits, for somebody to end its connection.
+    app.pool()
+        .execute(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END';
+             CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON device_configuration_assignments
+                 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()",
+        )
+        .await
+        .expect("a trigger");
+    let mut dba = app.pool().begin().await.expect("a transaction");
+    dba.execute("SELECT pg_advisory_xact_lock(7)").await.expect("a lock");
+    let requests = json!([
+        with(assign("a", &configuration, "a"), "atomicityGroup", "g"),
+        with(assign("b", &configuration, "b"), "atomicityGroup", "g"),
+    ]);
+    let (answers, ()) = join(batch(&app, &requests), end_who_waits(&mut dba)).await;
+    assert_eq!(statuses(&answers), [500, 500], "{answers:?}");
+    for answer in &answers {
+        assert_eq!(answer["body"]["error"]["code"], "OutcomeUnknown");
+        assert!(message(answer).ends_with(&format!("Read {configuration}/assignments to learn whether it was.")));
+    }
+    dba.rollback().await.expect("no lock");
+}
+
+/// Ends the connection that waits for a lock.
+async fn end_who_waits(dba: &mut PgConnection) {
+    loop {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let ended = sqlx::query_scalar::<_, bool>(end).fetch_all(&mut *dba).await.expect("an answer");
+        if !ended.is_empty() {
+            break;
+        }
+        actix_web::rt::time::sleep(Duration::from_millis(20)).await;
+    }
+}
