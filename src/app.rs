@@ -26,6 +26,7 @@ use crate::{
     database::{self, Database},
     health::Seeded,
     odata::{address, batch::dispatch::Dispatcher, body, links::Forwarded, negotiate, paging::PageSizes, url},
+    openapi::Document,
     routes, telemetry,
     tls::Certificate,
     transfer, unread,
@@ -160,6 +161,7 @@ pub struct Service {
     browsers: Browsers,
     vault: Data<Vault>,
     seeded: Data<Seeded>,
+    document: Data<Document>,
 }
 
 impl Service {
@@ -174,6 +176,7 @@ impl Service {
             browsers: Browsers::new(&settings.server)?,
             vault: Data::new(Vault::new(&settings.secrets)?),
             seeded: Data::new(Seeded(AtomicBool::new(settings.database.seed.is_none()))),
+            document: Data::default(),
             settings: settings.clone(),
         })
     }
@@ -194,7 +197,7 @@ impl Service {
     ) -> anyhow::Result<dev::Server> {
         let settings = &self.settings.server;
         let (gate, vault, seeded) = (self.gate.clone(), self.vault.clone(), self.seeded.clone());
-        let browsers = self.browsers.clone();
+        let (browsers, document) = (self.browsers.clone(), self.document.clone());
         let time = Duration::from_secs(settings.request_timeout_seconds);
         let forwarded = Forwarded(settings.forwarded_headers);
         let pages = PageSizes { default: settings.default_page_size, most: settings.max_page_size };
@@ -202,12 +205,14 @@ impl Service {
         let server = HttpServer::new(move || {
             let pool = Data::new(pool());
             let (gate, vault, seeded) = (gate.clone(), vault.clone(), seeded.clone());
+            let document = document.clone();
             let application = move || {
                 App::new()
                     .app_data(pool.clone())
                     .app_data(gate.clone())
                     .app_data(vault.clone())
                     .app_data(seeded.clone())
+                    .app_data(document.clone())
                     .app_data(limit)
                     .app_data(forwarded)
                     .app_data(pages)
@@ -223,6 +228,7 @@ impl Service {
                 .app_data(Data::new(dispatcher))
                 .wrap(browsers.cors())
                 .wrap(browsers.headers())
+                .wrap(negotiate::version())
                 .wrap(from_fn(telemetry::request))
                 .wrap(from_fn(unread::hold))
         });

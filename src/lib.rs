@@ -14,6 +14,7 @@
 //! | [`statuses`] | what devices and users report of it |
 //! | [`catalogue`] | Graph's types, as data |
 //! | [`odata`] | what is the same for every resource: bodies, ids, links, options |
+//! | [`openapi`] | what the service reads and answers, as a document and as a page |
 //! | [`transfer`] | exports in files: seed, export, reset |
 //! | [`error`] | every refusal, and how it becomes HTTP |
 //! | [`auth`] | who may call: tokens, keys, permissions |
@@ -40,6 +41,7 @@ pub mod database;
 pub mod error;
 pub mod health;
 pub mod odata;
+pub mod openapi;
 pub mod routes;
 pub mod statuses;
 pub mod telemetry;

@@ -18,7 +18,7 @@ use crate::{
     assignments::handlers as assignments,
     auth::{
         Access::{self, Open, Read, ReadWrite, Token},
-        Document::Metadata,
+        Document::{self, Metadata},
     },
     configurations::handlers as configurations,
     error::{ApiError, excerpt},
@@ -30,6 +30,7 @@ use crate::{
         options::{self, Options},
         prefer::Preferences,
     },
+    openapi::{self, docs},
     statuses::handlers as statuses,
 };
 
@@ -54,6 +55,11 @@ pub const OWN: &[Entry] = &[
     entry("/", Method::GET, Token, || to(health::welcome)),
     entry("/health/live", Method::GET, Open, || to(health::live)),
     entry("/health/ready", Method::GET, Open, || to(health::ready)),
+    entry("/openapi.json", Method::GET, Access::Document(Document::OpenApi), || to(openapi::get)),
+    entry("/docs", Method::GET, Access::Document(Document::Docs), || to(docs::page)),
+    entry("/docs/page.js", Method::GET, Access::Document(Document::Docs), || to(docs::script)),
+    entry("/docs/swagger-ui.css", Method::GET, Access::Document(Document::Docs), || to(docs::style)),
+    entry("/docs/swagger-ui-bundle.js", Method::GET, Access::Document(Document::Docs), || to(docs::bundle)),
 ];
 
 const CONFIGURATIONS: &str = "/deviceManagement/deviceConfigurations";

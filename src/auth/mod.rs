@@ -169,17 +169,22 @@ impl Gate {
         }
     }
 
+    /// Whether a route of this access asks for a token.
+    pub fn asks(&self, access: Access) -> bool {
+        matches!(self, Self::Jwt { .. }) && !self.lets_in(access)
+    }
+
+    fn lets_in(&self, access: Access) -> bool {
+        match (access, self) {
+            (Access::Open, _) => true,
+            (Access::Document(document), Self::Jwt { open, .. }) => open.contains(&document),
+            _ => false,
+        }
+    }
+
     /// Whether nobody is asked for a token at this path.
     fn is_open(&self, path: &str) -> bool {
-        let documents = match self {
-            Self::Disabled => &[],
-            Self::Jwt { open, .. } => open.as_slice(),
-        };
-        routes::is_at(path, |access| match access {
-            Access::Open => true,
-            Access::Document(document) => documents.contains(&document),
-            _ => false,
-        })
+        routes::is_at(path, |access| self.lets_in(access))
     }
 
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {

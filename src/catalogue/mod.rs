@@ -12,7 +12,7 @@
 //! <https://docs.oasis-open.org/odata/odata-csdl-json/v4.01/odata-csdl-json-v4.01.html>
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt,
     sync::LazyLock,
 };
@@ -238,6 +238,12 @@ pub fn resolve(odata_type: &str, expected: &str) -> Result<&'static Type, ApiErr
         )));
     }
     Ok(found)
+}
+
+/// Every name of the catalogue, whatever it names, sorted.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let types = CATALOGUE.types.iter().map(|of| &of.name);
+    types.chain(&CATALOGUE.others).map(String::as_str).collect::<BTreeSet<_>>().into_iter()
 }
 
 /// The name in an `@odata.type` of Graph's namespace that the catalogue lacks.

@@ -118,10 +118,10 @@ pub struct ConfigurationPatch {
 
 /// Members that the service sets. A client that sends them back, as a backup
 /// does, is not refused, and they are not applied.
-const COMPUTED: [&str; 4] = ["createdDateTime", "lastModifiedDateTime", "version", "supportsScopeTags"];
+pub const COMPUTED: [&str; 4] = ["createdDateTime", "lastModifiedDateTime", "version", "supportsScopeTags"];
 
 /// Resources of their own below a configuration, with what changes them.
-const NAVIGATION: [(&str, &str); 7] = [
+pub const NAVIGATION: [(&str, &str); 7] = [
     ("assignments", "POST it to …/assign"),
     ("groupAssignments", "POST it to …/assign"),
     ("deviceSettingStateSummaries", "leave it out"),

@@ -10,7 +10,7 @@ use actix_web::{
     body::{BoxBody, MessageBody, to_bytes},
     dev::{ServiceRequest, ServiceResponse},
     http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
-    middleware::Next,
+    middleware::{DefaultHeaders, Next},
 };
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,11 @@ pub async fn negotiate(
     };
     say_version(response.headers_mut());
     Ok(response)
+}
+
+/// Says it of the answers, too, that come from outside of [`negotiate`].
+pub fn version() -> DefaultHeaders {
+    DefaultHeaders::new().add((VERSION, "4.0"))
 }
 
 /// Says which version of OData an answer is of.

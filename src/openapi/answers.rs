@@ -1,0 +1,296 @@
+//! What is answered: the headers that are always there, the successes and the
+//! refusals. Each is a component; HEAD has its own, without a body.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    operations::{Answer, Operation},
+    schemas::{At, Schemas, reference},
+};
+use crate::{
+    assignments::model as assignments,
+    auth::Access,
+    catalogue::{Type, values::TYPE},
+    configurations::model as configurations,
+    error::Code,
+    odata::links::Version,
+};
+
+/// The answers that something refers to.
+#[derive(Default)]
+pub struct Answers(pub BTreeMap<String, Value>);
+
+/// What an operation is, as far as its answers go.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// What is said of it.
+    pub operation: &'a Operation,
+    /// What it asks of its caller, `Open` where nobody is asked.
+    pub access: Access,
+    /// Of which version it is.
+    pub version: Version,
+    /// Whether it answers without a body.
+    pub is_head: bool,
+}
+
+/// Headers that are there whatever is answered.
+const ALWAYS: [&str; 7] = [
+    "request-id",
+    "client-request-id",
+    "OData-Version",
+    "Cache-Control",
+    "Content-Security-Policy",
+    "Referrer-Policy",
+    "X-Content-Type-Options",
+];
+
+/// Every header of an answer.
+pub fn headers() -> Value {
+    let header =
+        |description: &str, schema: Value| json!({"description": description, "required": true, "schema": schema});
+    let optional = |description: &str, schema: Value| json!({"description": description, "schema": schema});
+    let url = || json!({"type": "string", "format": "uri"});
+    json!({
+        "request-id": header("The id of the request, under which the log has it.", json!({"type": "string", "format": "uuid"})),
+        "client-request-id": header("The client's own id of the request, or the service's.", json!({"type": "string"})),
+        "OData-Version": header("The version of OData that the answer is of.", json!({"type": "string", "const": "4.0"})),
+        "Cache-Control": header("Nothing is to be kept.", json!({"type": "string", "const": "no-store"})),
+        "Content-Security-Policy": header("What a browser may make of the answer.", json!({"type": "string"})),
+        "Referrer-Policy": header("A browser tells nobody where it was.", json!({"type": "string", "const": "no-referrer"})),
+        "X-Content-Type-Options": header("The media type is what it says.", json!({"type": "string", "const": "nosniff"})),
+        "Strict-Transport-Security": optional("There where the service speaks HTTPS itself.", json!({"type": "string"})),
+        "Location": header("Where the new instance is.", url()),
+        "OData-EntityId": header("Where the new instance is.", url()),
+        "Preference-Applied": optional("The preference that was met.", json!({"type": "string"})),
+        "WWW-Authenticate": header("What a token must be (RFC 6750).", json!({"type": "string"})),
+        "WWW-Authenticate.403": optional("The permissions of which the token needs one (RFC 6750).", json!({"type": "string"})),
+        "Retry-After": header("Seconds after which the same may be sent again.", json!({"type": "string", "pattern": "^[0-9]+$"})),
+    })
+}
+
+impl Answers {
+    /// The answers of an operation by their status.
+    pub fn of(&mut self, schemas: &mut Schemas, asked: Asked<'_>) -> Map<String, Value> {
+        let mut all = Map::new();
+        for (status, name, answer) in successes(schemas, asked) {
+            all.insert(status.to_owned(), self.component(format!("{name}{}", suffix(asked)), || answer));
+        }
+        for status in refusals(asked) {
+            let answer = || refusal(schemas, status, asked.is_head);
+            all.insert(status.to_string(), self.component(format!("error.{status}{}", suffix(asked)), answer));
+        }
+        all
+    }
+
+    fn component(&mut self, name: String, make: impl FnOnce() -> Value) -> Value {
+        let reference = json!({"$ref": format!("#/components/responses/{name}")});
+        self.0.entry(name).or_insert_with(make);
+        reference
+    }
+}
+
+fn suffix(asked: Asked<'_>) -> &'static str {
+    if asked.is_head { ".head" } else { "" }
+}
+
+/// The statuses of the refusals of an operation.
+fn refusals(asked: Asked<'_>) -> Vec<u16> {
+    let Asked { operation, access, .. } = asked;
+    let is_asked = access != Access::Open;
+    let mut all = vec![400, 406];
+    if is_asked {
+        all.extend([401, 403]);
+    }
+    if operation.path.contains('{') {
+        all.push(404);
+    }
+    if operation.body.is_some() {
+        all.extend([408, 413, 415]);
+    }
+    if operation.conflicts {
+        all.push(409);
+    }
+    if !operation.answer.is_static() {
+        all.push(500);
+    }
+    // Until the keys of the issuers are there no token can be judged.
+    if is_asked || !operation.answer.is_static() {
+        all.push(503);
+    }
+    all.sort_unstable();
+    all
+}
+
+fn response(description: &str, own: &[(&str, &str)], content: Value, is_head: bool) -> Value {
+    let always =
+        ALWAYS.iter().map(|name| (*name, *name)).chain([("Strict-Transport-Security", "Strict-Transport-Security")]);
+    let headers: Map<_, _> = always
+        .chain(own.iter().copied())
+        .map(|(name, component)| (name.to_owned(), json!({"$ref": format!("#/components/headers/{component}")})))
+        .collect();
+    let mut response = json!({"description": description, "headers": headers});
+    if !is_head && !content.is_null() {
+        response["content"] = content;
+    }
+    response
+}
+
+fn refusal(schemas: &mut Schemas, status: u16, is_head: bool) -> Value {
+    let of_status = Code::ALL.into_iter().map(Code::wire).filter(|(of, _)| of.as_u16() == status);
+    let (codes, name): (Vec<_>, _) = of_status.fold((Vec::new(), ""), |(mut codes, _), (of, code)| {
+        codes.push(code);
+        (codes, of.canonical_reason().unwrap_or_default())
+    });
+    let own: &[_] = match status {
+        401 => &[("WWW-Authenticate", "WWW-Authenticate")],
+        403 => &[("WWW-Authenticate", "WWW-Authenticate.403")],
+        503 => &[("Retry-After", "Retry-After")],
+        _ => &[],
+    };
+    let envelope = schemas.component("error".to_owned(), |_| envelope());
+    let schema = json!({"allOf": [envelope, {"properties": {"error": {"properties": {"code": {"enum": codes}}}}}]});
+    response(&format!("{name}."), own, json!({"application/json": {"schema": schema}}), is_head)
+}
+
+/// Graph's form of an error.
+fn envelope() -> Value {
+    let object = |properties: Value| {
+        let required: Vec<_> = properties.as_object().into_iter().flat_map(Map::keys).cloned().collect();
+        json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+    };
+    let inner = object(json!({
+        "date": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$", "description": "In UTC."},
+        "request-id": {"type": "string", "format": "uuid"},
+        "client-request-id": {"type": "string"},
+    }));
+    object(json!({"error": object(json!({
+        "code": {"type": "string", "description": "What a program is to look at."},
+        "message": {"type": "string", "description": "What went wrong, and the remedy; for people."},
+        "innerError": inner,
+    }))}))
+}
+
+/// Status, component and answer of each success.
+fn successes(schemas: &mut Schemas, asked: Asked<'_>) -> Vec<(&'static str, String, Value)> {
+    let at = At::answer(asked.version);
+    let head = asked.is_head;
+    let one = |status, name: String, description: &str, own: &[_], content| {
+        vec![(status, name, response(description, own, content, head))]
+    };
+    let applied = ("Preference-Applied", "Preference-Applied");
+    let unwanted = |own: &[_]| {
+        (
+            "204",
+            if own.len() > 1 { "created" } else { "changed" }.to_owned(),
+            response("Done, as `Prefer: return=minimal` asks.", own, Value::Null, head),
+        )
+    };
+    match asked.operation.answer {
+        Answer::Collection(of) => {
+            let is_paged = of == configurations::TYPE || of == assignments::TYPE;
+            let own: &[_] = if is_paged { &[applied] } else { &[] };
+            let content = json(collection(schemas, of, at, is_paged));
+            one("200", at.name(&format!("{of}.collection")), "The collection, or a page of it.", own, content)
+        }
+        Answer::Entity(of) => {
+            one("200", at.name(&format!("{of}.read")), "The instance.", &[], json(alone(schemas, of, at)))
+        }
+        Answer::Changed(of) => {
+            let content = json(alone(schemas, of, at));
+            let mut all =
+                one("200", at.name(&format!("{of}.changed")), "The instance as it is now.", &[applied], content);
+            all.push(unwanted(&[applied]));
+            all
+        }
+        Answer::Created(of) | Answer::CreatedAlways(of) => {
+            let location = ("Location", "Location");
+            let schema = if of == assignments::TYPE { instance(schemas, of, at) } else { alone(schemas, of, at) };
+            let is_preferred = matches!(asked.operation.answer, Answer::Created(_));
+            let own: &[_] = if is_preferred { &[location, applied] } else { &[location] };
+            let mut all = one("201", at.name(&format!("{of}.created")), "The new instance.", own, json(schema));
+            if is_preferred {
+                all.push(unwanted(&[applied, location, ("OData-EntityId", "OData-EntityId")]));
+            }
+            all
+        }
+        Answer::Deleted => one("204", "deleted".to_owned(), "It is gone.", &[], Value::Null),
+        Answer::Assigned => {
+            let content = json(collection(schemas, assignments::TYPE, at, false));
+            one("200", at.name("assigned"), "The whole set.", &[], content)
+        }
+        Answer::Count => {
+            let content = json!({"text/plain": {"schema": {"type": "string", "pattern": "^[0-9]+$"}}});
+            one("200", "count".to_owned(), "How many there are.", &[], content)
+        }
+        Answer::PlainText => {
+            let schema =
+                object(json!({"@odata.context": {"type": "string", "format": "uri"}, "value": {"type": "string"}}));
+            one("200", "plainText".to_owned(), "The secret.", &[], json(schema))
+        }
+        Answer::Csdl => {
+            let any = json!({"application/xml": {"schema": {"type": "string"}}, "application/json": {"schema": {"type": "object"}}});
+            one("200", "model".to_owned(), "The model.", &[], any)
+        }
+        Answer::Welcome => {
+            let text = || json!({"type": "string"});
+            let names = ["name", "version", "deviceConfigurations", "ready"].map(|name| (name.to_owned(), text()));
+            one("200", "welcome".to_owned(), "What this is.", &[], json(object(Map::from_iter(names).into())))
+        }
+        Answer::Status(status) => {
+            let schema = object(json!({"status": {"type": "string", "const": status}}));
+            one("200", status.to_owned(), "It is.", &[], json(schema))
+        }
+        Answer::File(media_type) => {
+            let of = if media_type == "application/json" { "object" } else { "string" };
+            let content = json!({media_type: {"schema": {"type": of}}});
+            one("200", format!("file.{}", media_type.replace('/', ".")), "The file.", &[], content)
+        }
+    }
+}
+
+/// JSON with as much control information as `Accept` asks for.
+fn json(schema: Value) -> Value {
+    json!({
+        "application/json": {"schema": schema},
+        "application/json;odata.metadata=minimal": {"schema": schema},
+        "application/json;odata.metadata=none": {"schema": {"type": "object", "description": "The same without members whose name begins with `@odata.`, but for `@odata.nextLink` and `@odata.count`."}},
+    })
+}
+
+fn object(properties: Value) -> Value {
+    let required: Vec<_> = properties.as_object().into_iter().flat_map(Map::keys).cloned().collect();
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+/// An instance in an answer.
+fn instance(schemas: &mut Schemas, of: &str, at: At) -> Value {
+    match Type::find(of) {
+        Some(of) => schemas.declared(of, at),
+        None => json!(false),
+    }
+}
+
+/// An instance that is the whole answer.
+fn alone(schemas: &mut Schemas, of: &str, at: At) -> Value {
+    json!({"allOf": [instance(schemas, of, at), {"required": ["@odata.context", TYPE]}]})
+}
+
+fn collection(schemas: &mut Schemas, of: &str, at: At, is_paged: bool) -> Value {
+    let mut properties = json!({
+        "@odata.context": {"type": "string", "format": "uri"},
+        "value": {"type": "array", "items": instance(schemas, of, at)},
+    });
+    if is_paged {
+        properties["@odata.count"] =
+            json!({"type": "integer", "minimum": 0, "description": "How many there are in all, where `$count` asks."});
+        properties["@odata.nextLink"] =
+            json!({"type": "string", "format": "uri", "description": "Where the next page is, if there is one."});
+    }
+    let name = if is_paged { "collection" } else { "set" };
+    schemas.component(at.name(&format!("{of}.{name}")), |_| {
+        json!({"type": "object", "properties": properties, "required": ["@odata.context", "value"], "additionalProperties": false})
+    });
+    reference(&at.name(&format!("{of}.{name}")))
+}

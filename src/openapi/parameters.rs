@@ -1,0 +1,57 @@
+//! What a request says beside its body: the parts of its path, its query
+//! options, and the headers that are read.
+
+use serde_json::{Value, json};
+
+use super::schemas::TEXT;
+
+/// A path of the route table as the document has it, where `{…}` is a value
+/// and not how a value is written.
+pub fn template(path: &str) -> String {
+    path.replace("({arguments})", "(secretReferenceValueId='{secretReferenceValueId}')")
+}
+
+/// The names of the values in a template.
+pub fn in_path(template: &str) -> impl Iterator<Item = &str> {
+    template.split('{').skip(1).filter_map(|rest| rest.split('}').next())
+}
+
+/// The headers that every resource reads.
+pub const HEADERS: [&str; 4] = ["client-request-id", "OData-Version", "OData-MaxVersion", "Prefer"];
+
+/// The component of a query option, which has a `$` that a name cannot have.
+pub fn option_component(name: &str) -> String {
+    format!("query.{name}")
+}
+
+/// Every parameter.
+pub fn all() -> Value {
+    let key = |name: &str, of: &str| json!({"name": name, "in": "path", "required": true, "description": of, "schema": {"type": "string", "format": "uuid"}});
+    let header = |name: &str, description: &str, schema: Value| json!({"name": name, "in": "header", "description": description, "schema": schema});
+    let option = |name: &str, description: &str, schema: Value| json!({"name": format!("${name}"), "in": "query", "description": description, "schema": schema});
+    let whole = || json!({"type": "integer", "minimum": 0});
+    let text = || json!({"type": "string", "pattern": TEXT});
+    json!({
+        "configuration": key("configuration", "The id of a configuration."),
+        "assignment": key("assignment", "The id of an assignment."),
+        "status": key("status", "The id of what is reported."),
+        "secretReferenceValueId": {
+            "name": "secretReferenceValueId", "in": "path", "required": true,
+            "description": "What an OMA setting, read on `/beta`, calls its secret. A quote in it is written twice.",
+            "schema": {"type": "string", "minLength": 1, "pattern": r"^(?:[^'\u0000/]|'')*$"},
+        },
+        "client-request-id": header("client-request-id", "An id of the client's for the request, echoed in the answer.", json!({"type": "string"})),
+        "OData-Version": header("OData-Version", "The version of OData that the request is of.", json!({"type": "string", "enum": ["4.0", "4.01"]})),
+        "OData-MaxVersion": header("OData-MaxVersion", "The latest version of OData that the client reads: 4.0 or later.", json!({"type": "string", "pattern": r"^(?:[4-9]|[1-9][0-9]{1,8})(?:\..*)?$"})),
+        "Prefer": header("Prefer", "`handling=strict`: what would be ignored is refused. `return=minimal` or `return=representation`: what a change is answered with. `odata.maxpagesize`: rows of a page at most.", json!({"type": "string"})),
+        "query.filter": option("filter", "Which rows.", text()),
+        "query.orderby": option("orderby", "Their order.", text()),
+        "query.select": option("select", "Which of their properties, with commas between.", text()),
+        "query.expand": option("expand", "`assignments`, with options of their own in parentheses.", text()),
+        "query.top": option("top", "Rows at most.", whole()),
+        "query.skip": option("skip", "Rows to leave out first; not with `$skiptoken`.", whole()),
+        "query.skiptoken": option("skiptoken", "Where a page begins, as `@odata.nextLink` has it.", text()),
+        "query.count": option("count", "Whether to say how many there are in all.", json!({"type": "boolean"})),
+        "query.format": option("format", "The form of the model.", json!({"type": "string", "enum": ["xml", "json", "application/xml", "application/json"]})),
+    })
+}
