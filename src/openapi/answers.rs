@@ -267,14 +267,19 @@ fn object(properties: Value) -> Value {
 /// An instance in an answer.
 fn instance(schemas: &mut Schemas, of: &str, at: At) -> Value {
     match Type::find(of) {
-        Some(of) => schemas.declared(of, at),
+        Some(of) if of.name == configurations::TYPE => schemas.declared(of, at),
+        Some(of) => schemas.object(of, at),
         None => json!(false),
     }
 }
 
 /// An instance that is the whole answer.
 fn alone(schemas: &mut Schemas, of: &str, at: At) -> Value {
-    json!({"allOf": [instance(schemas, of, at), {"required": ["@odata.context", TYPE]}]})
+    let whole = schemas.component("alone".to_owned(), |_| {
+        let properties = json!({"@odata.context": {"type": "string", "format": "uri"}, TYPE: {"type": "string"}});
+        json!({"type": "object", "properties": properties, "required": ["@odata.context", TYPE]})
+    });
+    json!({"allOf": [instance(schemas, of, at), whole]})
 }
 
 fn collection(schemas: &mut Schemas, of: &str, at: At, is_paged: bool) -> Value {

@@ -24,7 +24,7 @@ pub fn request(schemas: &mut Schemas, body: Body, version: Version) -> Value {
         Body::New(configurations::TYPE) => new_configuration(schemas, at),
         Body::Change(configurations::TYPE) => changed_configuration(schemas, at),
         Body::New(assignments::TYPE) => {
-            json!({"allOf": [assignment(schemas, at), {"required": ["target"], "properties": {"id": new_id()}}]})
+            json!({"allOf": [assignment(schemas, at), {"required": ["target"], "properties": {"id": new_id(), "target": true}}]})
         }
         Body::Change(assignments::TYPE) => assignment(schemas, at),
         Body::New(name) | Body::Change(name) => match Type::find(name) {
@@ -58,7 +58,7 @@ fn identifier() -> Value {
 fn new_configuration(schemas: &mut Schemas, at: At) -> Value {
     let Some(base) = Type::find(configurations::TYPE) else { return json!(false) };
     let any = schemas.declared(base, at);
-    json!({"allOf": [any, {"required": [TYPE, "displayName"], "properties": {"id": new_id()}}]})
+    json!({"allOf": [any, {"required": [TYPE, "displayName"], "properties": {TYPE: true, "displayName": true, "id": new_id()}}]})
 }
 
 /// Its type may be left out, so that it is a change of any.
@@ -67,7 +67,7 @@ fn changed_configuration(schemas: &mut Schemas, at: At) -> Value {
     schemas.component(at.name("deviceConfigurationChange"), |schemas| {
         let mut all = schemas.alternatives(concrete(base), at);
         all.extend((at.version == Version::Beta).then(|| schemas.undeclared(base, at)));
-        json!({"anyOf": all, "not": {"required": ["assignments"]}})
+        json!({"anyOf": all, "properties": {"assignments": false}})
     })
 }
 
@@ -85,16 +85,30 @@ fn assignment(schemas: &mut Schemas, at: At) -> Value {
 /// Who gets a configuration: the base type too, which Graph calls abstract.
 pub fn target(schemas: &mut Schemas, at: At) -> Value {
     let Some(base) = Type::find(target::TYPE) else { return json!(false) };
-    schemas.component(at.name("target"), |schemas| {
-        let types = || [base].into_iter().chain(concrete(base));
+    target_of(schemas, at, "target", || [base].into_iter().chain(concrete(base)))
+}
+
+/// One that names something.
+fn naming_target(schemas: &mut Schemas, at: At) -> Value {
+    let Some(base) = Type::find(target::TYPE) else { return json!(false) };
+    target_of(schemas, at, "namingTarget", || concrete(base))
+}
+
+fn target_of<I: Iterator<Item = &'static Type>>(
+    schemas: &mut Schemas,
+    at: At,
+    name: &str,
+    types: impl Fn() -> I,
+) -> Value {
+    schemas.component(at.name(name), |schemas| {
         let all = schemas.alternatives(types(), at);
         for of in types() {
-            named(&mut schemas.0.entry(at.name(&of.name)).or_default());
+            named(schemas.0.entry(at.name(&of.name)).or_default());
         }
-        let mut target =
-            json!({"type": "object", "required": [TYPE], "oneOf": all, "discriminator": discriminator(types(), at)});
+        let discriminator = discriminator(types(), at);
+        let mut target = json!({"type": "object", "required": [TYPE], "oneOf": all, "discriminator": discriminator});
         if at.version == Version::Beta {
-            target["anyOf"] = filters();
+            target["allOf"] = json!([{ "anyOf": filters() }]);
         }
         target
     })
@@ -128,10 +142,9 @@ fn assign(schemas: &mut Schemas, at: At) -> Value {
     let name = "assign";
     schemas.component(at.name(name), |schemas| {
         let element = assignment(schemas, at);
-        let is_base = json!({"enum": [format!("#microsoft.graph.{}", target::TYPE), format!("microsoft.graph.{}", target::TYPE)]});
-        let not_base = json!({"properties": {"target": {"properties": {TYPE: {"not": is_base}}}}, "required": ["target"]});
+        let naming = json!({"required": ["target"], "properties": {"target": naming_target(schemas, at)}});
         let mut properties = Map::new();
-        properties.insert("assignments".to_owned(), json!({"type": "array", "items": {"allOf": [element, not_base]}}));
+        properties.insert("assignments".to_owned(), json!({"type": "array", "items": {"allOf": [element, naming]}}));
         if at.version == Version::V1 {
             return closed(properties, vec!["assignments".to_owned()], false);
         }
@@ -144,7 +157,7 @@ fn assign(schemas: &mut Schemas, at: At) -> Value {
         let of_group = closed(members, vec!["targetGroupId".to_owned()], false);
         let all = ["assignments", "deviceConfigurationGroupAssignments"];
         properties.insert(all[1].to_owned(), json!({"type": "array", "items": of_group}));
-        let there = all.map(|name| json!({"required": [name], "properties": {name: {"type": "array"}}}));
+        let there = all.map(|name| json!({"required": [name], "properties": {name: {"type": "array", "items": {}}}}));
         for name in all {
             properties[name] = or_null(properties[name].clone());
         }

@@ -89,6 +89,7 @@ impl OpenApi {
                 "version": env!("CARGO_PKG_VERSION"),
                 "summary": env!("CARGO_PKG_DESCRIPTION"),
                 "description": ABOUT,
+                "contact": {"name": "Whoever runs this service"},
                 "license": {"name": env!("CARGO_PKG_LICENSE"), "identifier": env!("CARGO_PKG_LICENSE")},
             }),
             servers: json!([{"url": "/", "description": "Where this document is from."}]),
@@ -158,6 +159,7 @@ impl Writer<'_> {
             "operationId": id.join("."),
             "tags": [tag(mount, said.group)],
             "summary": if is_head { format!("The headers of: {}", said.summary) } else { said.summary.clone() },
+            "description": self.asks(entry.access),
             "parameters": parameters_of(entry),
             "responses": self.answers.of(&mut self.schemas, asked),
         });
@@ -173,6 +175,15 @@ impl Writer<'_> {
             operation["externalDocs"] = json!({"url": url, "description": "Microsoft Graph"});
         }
         operation
+    }
+
+    /// What a caller needs, in words.
+    fn asks(&self, access: Access) -> String {
+        match access.permissions() {
+            _ if !self.gate.asks(access) => "Asks for no token.".to_owned(),
+            [] => "Asks for a token, whatever it permits.".to_owned(),
+            permissions => format!("Asks for a token with the permission `{}`.", permissions.join("` or `")),
+        }
     }
 
     fn components(self) -> Value {

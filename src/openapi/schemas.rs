@@ -98,13 +98,15 @@ impl Schemas {
             let all: Vec<_> = [itself.clone()].into_iter().chain(derived).chain(undeclared).collect();
             return if all.len() == 1 { itself } else { json!({ "oneOf": all }) };
         }
-        self.component(at.name(&declared.name), |schemas| {
-            let mut all = schemas.alternatives(concrete(declared), at);
-            if is_open {
-                all.push(schemas.undeclared(declared, at));
-            }
-            json!({"type": "object", "required": [TYPE], "oneOf": all, "discriminator": discriminator(concrete(declared), at)})
-        })
+        let known = self.component(at.name(&declared.name), |schemas| {
+            let all = schemas.alternatives(concrete(declared), at);
+            let discriminator = discriminator(concrete(declared), at);
+            json!({"type": "object", "required": [TYPE], "oneOf": all, "discriminator": discriminator})
+        });
+        match is_open {
+            true => json!({"oneOf": [known, self.undeclared(declared, at)]}),
+            false => known,
+        }
     }
 
     /// Objects of each of these types.

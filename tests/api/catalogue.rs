@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::harness::{App, CONFIGURATIONS, beta, is_remote};
 
 /// What the service sets by itself, the name, and what makes a value a secret.
-const COMPUTED: [&str; 8] = [
+pub(crate) const COMPUTED: [&str; 8] = [
     "id",
     "createdDateTime",
     "lastModifiedDateTime",
@@ -22,16 +22,16 @@ const COMPUTED: [&str; 8] = [
     "secretReferenceValueId",
 ];
 
-fn concrete(base: &str) -> Vec<&'static Type> {
+pub(crate) fn concrete(base: &str) -> Vec<&'static Type> {
     Type::all().iter().filter(|found| found.is_a(base) && !found.is_abstract).collect()
 }
 
-fn named(found: &Type) -> String {
+pub(crate) fn named(found: &Type) -> String {
     format!("#microsoft.graph.{}", found.name)
 }
 
 /// All but the keys, and what makes a value a secret.
-fn checked(of: &'static Type, version: Version) -> impl Iterator<Item = &'static Property> {
+pub(crate) fn checked(of: &'static Type, version: Version) -> impl Iterator<Item = &'static Property> {
     let is_left_out = |name: &str| ["id", "isEncrypted", "secretReferenceValueId"].contains(&name);
     of.properties(version).filter(move |property| !is_left_out(&property.name))
 }
@@ -79,7 +79,7 @@ fn right_one(property: &Property, version: Version, seed: usize) -> Value {
     }
 }
 
-fn full(of: &'static Type, version: Version, seed: usize) -> Map<String, Value> {
+pub(crate) fn full(of: &'static Type, version: Version, seed: usize) -> Map<String, Value> {
     own(of, version)
         .enumerate()
         .map(|(number, property)| (property.name.clone(), right(property, version, seed + number)))
@@ -89,7 +89,7 @@ fn full(of: &'static Type, version: Version, seed: usize) -> Map<String, Value> 
 /// Values that are not the property's, each with the part of the message that
 /// says where it is wrong. Of what stands deeper than `depth`, one is enough:
 /// types refer to each other in circles.
-fn wrong(property: &Property, path: &str, version: Version, depth: usize) -> Vec<(Value, String)> {
+pub(crate) fn wrong(property: &Property, path: &str, version: Version, depth: usize) -> Vec<(Value, String)> {
     let at = format!("'{path}'");
     let mut wrong: Vec<_> = match property.is_collection {
         false => wrong_ones(property, path, version, depth),

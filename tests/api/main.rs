@@ -23,6 +23,7 @@ mod hardening;
 mod harness;
 mod keys;
 mod metadata;
+mod openapi;
 mod paging;
 mod plans;
 mod private_server;

@@ -1,0 +1,427 @@
+//! `/openapi.json` held to the service: every route is in it, and what it says
+//! of requests and answers is so.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    fs,
+};
+
+use devicegraph::{odata::links::Version, openapi::parameters::template, routes};
+use jsonschema::Validator;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    catalogue::{COMPUTED, checked, concrete, full, named, wrong},
+    harness::{Answer, App, CONFIGURATIONS, beta, database, group, is_remote},
+    tokens::issuer,
+};
+
+const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/openapi.json");
+
+async fn document(app: &App) -> Value {
+    let answer = app.answer(app.anonymous(Method::GET, "/openapi.json")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    answer.json()
+}
+
+/// The document, and the schemas in it that were needed so far.
+struct Described {
+    document: Value,
+    validators: RefCell<HashMap<String, Validator>>,
+}
+
+impl Described {
+    async fn by(app: &App) -> Self {
+        Self { document: document(app).await, validators: RefCell::default() }
+    }
+
+    /// What is at a pointer, or where its `$ref` leads.
+    fn at(&self, pointer: &str) -> (String, &Value) {
+        let found = self.document.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is not in the document"));
+        match found.get("$ref").and_then(Value::as_str) {
+            Some(reference) => self.at(reference.trim_start_matches('#')),
+            None => (pointer.to_owned(), found),
+        }
+    }
+
+    /// What is wrong with a value of the schema at a pointer.
+    fn errors(&self, pointer: &str, value: &Value) -> Vec<String> {
+        let mut validators = self.validators.borrow_mut();
+        let validator = validators.entry(pointer.to_owned()).or_insert_with(|| {
+            let schema = self.document.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is not in the document"));
+            let whole = json!({
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "components": self.document["components"],
+                "allOf": [schema],
+            });
+            let options = jsonschema::options().should_validate_formats(true);
+            options.build(&whole).unwrap_or_else(|error| panic!("{pointer}: {error}"))
+        });
+        validator.iter_errors(value).map(|error| format!("{}: {error:.300}", error.instance_path())).collect()
+    }
+
+    /// Holds an answer to what is said of it.
+    #[track_caller]
+    fn holds(&self, method: &Method, path: &str, answer: &Answer) {
+        let escaped = path.replace('~', "~0").replace('/', "~1");
+        let status = answer.status.as_u16();
+        let at = format!("{status} of {method} {path}: {:.300}", answer.text);
+        let responses = format!("/paths/{escaped}/{}/responses", method.as_str().to_lowercase());
+        assert!(self.at(&responses).1.get(status.to_string()).is_some(), "not declared: {at}");
+        let (pointer, response) = self.at(&format!("{responses}/{status}"));
+        for name in response["headers"].as_object().expect("headers").keys() {
+            let (header, declared) = self.at(&format!("{pointer}/headers/{}", name.replace('/', "~1")));
+            match answer.headers.get(name.as_str()) {
+                Some(value) => {
+                    let value = json!(value.to_str().expect("text"));
+                    assert_eq!(self.errors(&format!("{header}/schema"), &value), [""; 0], "{name} in {at}");
+                }
+                None => assert_ne!(declared["required"], true, "no {name} in {at}"),
+            }
+        }
+        let told = ["location", "preference-applied", "odata-entityid", "www-authenticate", "retry-after", "allow"];
+        let declared = response["headers"].as_object().expect("headers");
+        for name in told.into_iter().filter(|name| answer.headers.contains_key(*name)) {
+            assert!(declared.keys().any(|known| known.eq_ignore_ascii_case(name)), "{name} is not declared in {at}");
+        }
+        let Some(content) = response.get("content") else {
+            assert_eq!(answer.text, "", "{at}");
+            return;
+        };
+        let sent = answer.header("content-type").replace("; ", ";").replace(";charset=utf-8", "");
+        assert!(content.get(&sent).is_some(), "{sent} is not declared: {at}");
+        let schema = format!("{pointer}/content/{}/schema", sent.replace('/', "~1"));
+        let body = if sent.starts_with("application/json") { answer.json() } else { json!(answer.text) };
+        assert_eq!(self.errors(&schema, &body), [""; 0], "{at}");
+    }
+}
+
+/// Every operation that there should be: mount, entry, method and path.
+fn expected() -> Vec<(&'static routes::Entry, String, String)> {
+    let graph = routes::MOUNTS.into_iter().flat_map(|(mount, _)| routes::GRAPH.iter().map(move |entry| (mount, entry)));
+    let all = graph.chain(routes::OWN.iter().map(|entry| ("", entry)));
+    let operations = all.flat_map(|(mount, entry)| {
+        let path = format!("{mount}{}", template(entry.path));
+        let method = entry.method.as_str().to_lowercase();
+        let head = (method == "get").then(|| (entry, "head".to_owned(), path.clone()));
+        [(entry, method, path)].into_iter().chain(head)
+    });
+    operations.collect()
+}
+
+fn operations(document: &Value) -> Vec<(String, String, &Value)> {
+    let paths = document["paths"].as_object().expect("paths").iter();
+    let all = paths.flat_map(|(path, methods)| {
+        methods
+            .as_object()
+            .expect("methods")
+            .iter()
+            .map(move |(method, operation)| (method.clone(), path.clone(), operation))
+    });
+    all.collect()
+}
+
+#[actix_web::test]
+async fn the_document_is_the_one_that_was_committed() {
+    if is_remote() {
+        return;
+    }
+    let served = format!("{:#}\n", document(&App::start().await).await);
+    if std::env::var_os("RENEW_OPENAPI").is_some() {
+        fs::write(SNAPSHOT, &served).expect("the snapshot can be written");
+    }
+    let committed = fs::read_to_string(SNAPSHOT).unwrap_or_default();
+    let other =
+        served.lines().zip(committed.lines().chain(std::iter::repeat(""))).position(|(one, other)| one != other);
+    assert!(
+        served == committed,
+        "/openapi.json is not tests/api/openapi.json, from line {other:?} on. Where it is meant to be, renew the file and look at the difference: RENEW_OPENAPI=1 cargo test --test api openapi"
+    );
+}
+
+#[actix_web::test]
+async fn every_route_is_an_operation_and_every_operation_a_route() {
+    let document = document(&App::start().await).await;
+    let there: BTreeSet<_> = operations(&document).into_iter().map(|(method, path, _)| (method, path)).collect();
+    let expected: BTreeSet<_> = expected().into_iter().map(|(_, method, path)| (method, path)).collect();
+    assert_eq!(there, expected);
+    // What is said of a route that is not there would be said in vain.
+    for said in devicegraph::openapi::operations::ALL.iter() {
+        let mut entries = routes::GRAPH.iter().chain(routes::OWN);
+        assert!(
+            entries.any(|entry| entry.path == said.path && entry.method.as_str() == said.method),
+            "{} {} is no route",
+            said.method,
+            said.path
+        );
+    }
+    let ids: BTreeSet<_> =
+        operations(&document).into_iter().map(|(.., operation)| operation["operationId"].to_string()).collect();
+    assert_eq!(ids.len(), there.len(), "each operation has an id of its own");
+}
+
+#[actix_web::test]
+async fn who_is_asked_for_a_token_is_what_the_document_says() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let described = Described::by(&app).await;
+    for (method, path, operation) in operations(&described.document) {
+        let method = Method::from_bytes(method.to_uppercase().as_bytes()).expect("a method");
+        let concrete = path.replace("{secretReferenceValueId}", "x").replace(['{', '}'], "");
+        let answer = app.answer(app.anonymous(method.clone(), &concrete)).await;
+        let is_asked = operation.get("security").is_some();
+        assert_eq!(answer.status == StatusCode::UNAUTHORIZED, is_asked, "{method} {path}: {}", answer.text);
+        described.holds(&method, &path, &answer);
+        if is_asked {
+            let personal = issuer().expect("an issuer").with("tid", "9188040d-6c67-4c5b-b112-36a304b66dad");
+            let answer = app.answer(app.anonymous(method.clone(), &concrete).header("authorization", personal)).await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN);
+            described.holds(&method, &path, &answer);
+        }
+    }
+    let off = App::start_on(database(true).await, |settings| settings.auth = crate::harness::settings().auth).await;
+    let text = document(&off).await.to_string();
+    for word in ["\"401\"", "\"403\"", "WWW-Authenticate", "securitySchemes", "\"bearer\""] {
+        assert!(!text.contains(word), "{word}");
+    }
+}
+
+fn component(name: &str, version: Version) -> String {
+    let version = if version == Version::Beta { "beta" } else { "v1" };
+    format!("/components/schemas/{version}.{name}")
+}
+
+const VERSIONS: [(&str, Version); 2] = [("/v1.0", Version::V1), ("/beta", Version::Beta)];
+const COLLECTION: &str = "/deviceManagement/deviceConfigurations";
+
+#[actix_web::test]
+async fn every_type_is_sent_and_answered_as_the_document_says() {
+    let app = App::start().await;
+    let described = Described::by(&app).await;
+    for (mount, version) in VERSIONS {
+        let collection = format!("{mount}{COLLECTION}");
+        let escaped = collection.replace('/', "~1");
+        let request = format!("/paths/{escaped}/post/requestBody/content/application~1json/schema");
+        let one = format!("{collection}/{{configuration}}");
+        let change = format!("/paths/{}/patch/requestBody/content/application~1json/schema", one.replace('/', "~1"));
+        for of in concrete("deviceConfiguration") {
+            for seed in 0..3 {
+                let mut sent = if seed == 0 { serde_json::Map::new() } else { full(of, version, seed) };
+                sent.insert(
+                    "@odata.type".to_owned(),
+                    named(of).trim_start_matches(if seed == 1 { "#" } else { "" }).into(),
+                );
+                sent.insert("displayName".to_owned(), of.name.clone().into());
+                let sent = Value::from(sent);
+                assert_eq!(described.errors(&request, &sent), [""; 0], "{sent:.300}");
+                let created = app.post(&collection, &sent).await;
+                described.holds(&Method::POST, &collection, &created);
+                let path = format!("{collection}/{}", created.id());
+                described.holds(&Method::GET, &one, &app.get(&path).await);
+                // What is read may be sent back.
+                assert_eq!(described.errors(&request, &created.json()), [""; 0], "{:.300}", created.text);
+                assert_eq!(described.errors(&change, &created.json()), [""; 0], "{:.300}", created.text);
+                described.holds(&Method::PATCH, &one, &app.patch(&path, &created.json()).await);
+            }
+        }
+        described.holds(
+            &Method::GET,
+            &collection,
+            &app.get(&format!("{collection}?$expand=assignments&$count=true&$top=9")).await,
+        );
+        described.holds(&Method::GET, &collection, &app.get(&format!("{collection}?$select=id")).await);
+    }
+    // A type that the catalogue lacks.
+    let body = json!({"@odata.type": "#microsoft.graph.windowsKioskConfiguration", "displayName": "a", "kioskBrowser": {"x": 1}});
+    let created = app.post(&beta(CONFIGURATIONS), &body).await;
+    described.holds(&Method::POST, &beta(CONFIGURATIONS), &created);
+    for (mount, _) in VERSIONS {
+        let read = app.get(&format!("{mount}{COLLECTION}/{}", created.id())).await;
+        described.holds(&Method::GET, &format!("{mount}{COLLECTION}/{{configuration}}"), &read);
+    }
+}
+
+#[actix_web::test]
+async fn a_value_that_is_refused_is_not_one_of_the_schema() {
+    let described = Described::by(&App::start().await).await;
+    let mut refused = 0;
+    for (_, version) in VERSIONS {
+        for of in concrete("deviceConfiguration") {
+            let pointer = component(&format!("{}.request", of.name), version);
+            for property in checked(of, version) {
+                let is_computed = property.name != "displayName" && COMPUTED.contains(&property.name.as_str());
+                for (value, _) in wrong(property, &property.name, version, 1) {
+                    if is_computed && value.is_null() {
+                        continue;
+                    }
+                    let body = json!({"@odata.type": named(of), &property.name: value});
+                    assert_ne!(described.errors(&pointer, &body), [""; 0], "{version:?} {body:.300}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(refused > 5_000, "{refused}");
+}
+
+#[actix_web::test]
+async fn what_is_below_a_configuration_is_as_the_document_says() {
+    let app = App::start().await;
+    let described = Described::by(&app).await;
+    let id = app.configuration().await.rsplit('/').next().expect("an id").to_owned();
+    for (mount, _) in VERSIONS {
+        let template = format!("{mount}{COLLECTION}/{{configuration}}");
+        let path = template.replace("{configuration}", &id);
+        let send = async |method: Method, below: &str, key: &str, body: Option<Value>, prefer: &str| {
+            let path = format!("{path}/{}", below.replace("{assignment}", key).replace("{status}", key));
+            let request = app.request(method.clone(), &path).header("prefer", prefer);
+            let request = match &body {
+                Some(body) => request.header("content-type", "application/json").body(body.to_string()),
+                None => request,
+            };
+            let answer = app.answer(request).await;
+            let (below, _) = below.split_once('?').unwrap_or((below, ""));
+            described.holds(&method, &format!("{template}/{below}"), &answer);
+            if let Some(body) = body {
+                let at = format!("{template}/{below}").replace('/', "~1");
+                let at = format!(
+                    "/paths/{at}/{}/requestBody/content/application~1json/schema",
+                    method.as_str().to_lowercase()
+                );
+                let is_right = described.errors(&at, &body);
+                assert_eq!(
+                    is_right.is_empty(),
+                    answer.status != StatusCode::BAD_REQUEST,
+                    "{method} {below} {body}: {is_right:?} {}",
+                    answer.text
+                );
+            }
+            answer
+        };
+        let bodies = [
+            json!({"target": {"@odata.type": "microsoft.graph.deviceAndAppManagementAssignmentTarget"}}),
+            json!({"target": {"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"}}),
+            json!({"target": {"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget", "groupId": "x"}}),
+            json!({"target": {"@odata.type": "#microsoft.graph.groupAssignmentTarget", "groupId": ""}}),
+            json!({"target": {"@odata.type": "#microsoft.graph.groupAssignmentTarget"}}),
+            json!({"target": {"@odata.type": "#microsoft.graph.noTarget"}}),
+            json!({"target": {"groupId": "x"}}),
+            json!({"target": null}),
+            json!({"id": "x", "target": {"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"}}),
+            json!({"more": 1, "target": {"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"}}),
+            json!({}),
+            group("a"),
+        ];
+        for body in &bodies {
+            send(Method::POST, "assignments", "", Some(body.clone()), "").await;
+            send(Method::POST, "assign", "", Some(json!({"assignments": [body]})), "").await;
+        }
+        send(Method::POST, "assign", "", Some(json!({"assignments": null})), "").await;
+        send(Method::POST, "microsoft.graph.assign", "", Some(json!({"assignments": []})), "").await;
+        let created = send(Method::POST, "assignments", "", Some(group("b")), "return=representation").await;
+        send(Method::POST, "assignments/$ref", "", Some(group("b")), "").await;
+        send(Method::POST, "assignments/$ref", "", Some(group("c")), "return=minimal").await;
+        send(Method::GET, "assignments?$top=1&$count=true", "", None, "odata.maxpagesize=5").await;
+        send(Method::GET, "assignments/$count", "", None, "").await;
+        send(Method::HEAD, "assignments", "", None, "").await;
+        let key = created.id();
+        for method in [Method::GET, Method::HEAD] {
+            send(method, "assignments/{assignment}", &key, None, "").await;
+        }
+        send(Method::GET, "assignments/{assignment}?$select=id", &key, None, "").await;
+        send(Method::PATCH, "assignments/{assignment}", &key, Some(group("d")), "return=minimal").await;
+        send(Method::PATCH, "assignments/{assignment}", &key, Some(group("c")), "").await;
+        send(Method::PATCH, "assignments/{assignment}", &key, Some(json!({"id": "any", "@odata.etag": 1})), "").await;
+        send(Method::DELETE, "assignments/{assignment}", &key, None, "").await;
+        send(Method::DELETE, "assignments/{assignment}", &key, None, "").await;
+        for (rows, row, property) in [
+            ("deviceStatuses", "deviceStatuses/{status}", "deviceDisplayName"),
+            ("userStatuses", "userStatuses/{status}", "userDisplayName"),
+            ("deviceSettingStateSummaries", "deviceSettingStateSummaries/{status}", "settingName"),
+        ] {
+            let created = send(Method::POST, rows, "", Some(json!({property: "a"})), "").await;
+            let key = created.id();
+            send(Method::POST, rows, "", Some(json!({"id": key, property: "b"})), "").await;
+            for wrong in [json!({"id": "x"}), json!({property: 1}), json!({"more": 1})] {
+                send(Method::POST, rows, "", Some(wrong), "").await;
+            }
+            send(Method::GET, rows, "", None, "").await;
+            send(Method::GET, row, &key, None, "").await;
+            send(Method::PATCH, row, &key, Some(json!({property: null})), "return=minimal").await;
+            send(Method::PATCH, row, &key, Some(created.json()), "").await;
+            send(Method::DELETE, row, &key, None, "").await;
+            send(Method::GET, row, &key, None, "").await;
+        }
+        for overview in ["deviceStatusOverview", "userStatusOverview"] {
+            send(Method::GET, overview, "", None, "").await;
+        }
+    }
+}
+
+#[actix_web::test]
+async fn what_else_is_answered_is_as_the_document_says() {
+    let app = App::start().await;
+    let described = Described::by(&app).await;
+    let collection = CONFIGURATIONS;
+    let post = |content_type: &str, body: String| {
+        app.request(Method::POST, collection).header("content-type", content_type).body(body)
+    };
+    let big = format!("{{\"displayName\": \"{}\"}}", "x".repeat(1 << 20));
+    for (request, status) in [
+        (post("text/plain", "x".to_owned()), 415),
+        (post("application/json", big), 413),
+        (post("application/json", "{".to_owned()), 400),
+        (post("application/json", "{}".to_owned()).header("accept", "application/json;odata.metadata=full"), 406),
+    ] {
+        let answer = app.answer(request).await;
+        assert_eq!(answer.status.as_u16(), status, "{}", answer.text);
+        described.holds(&Method::POST, collection, &answer);
+    }
+    for metadata in ["minimal", "none"] {
+        let accept = format!("application/json;odata.metadata={metadata}");
+        let answer = app.answer(app.request(Method::GET, collection).header("accept", accept)).await;
+        described.holds(&Method::GET, collection, &answer);
+    }
+    for path in [
+        "/",
+        "/health/live",
+        "/health/ready",
+        "/openapi.json",
+        "/docs",
+        "/docs/page.js",
+        "/docs/swagger-ui.css",
+        "/docs/swagger-ui-bundle.js",
+        "/beta/$metadata",
+        "/beta/$metadata?$format=json",
+    ] {
+        for method in [Method::GET, Method::HEAD] {
+            let answer = app.send(method.clone(), path).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}");
+            described.holds(&method, path.split('?').next().expect("a path"), &answer);
+        }
+    }
+    let count = format!("{collection}/$count");
+    described.holds(&Method::GET, &count, &app.get(&count).await);
+    described.holds(&Method::GET, &count, &app.get(&format!("{count}?$top=1")).await);
+}
+
+#[actix_web::test]
+async fn the_page_asks_nobody_else() {
+    let app = App::start().await;
+    let page = app.get("/docs").await;
+    let policy = page.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("http"), "{policy}");
+    let sources = page.text.split(['"', '\'']).filter(|part| part.starts_with('/') && part.len() > 1);
+    for path in sources {
+        assert_eq!(app.get(path).await.status, StatusCode::OK, "{path}");
+    }
+    let script = app.get("/docs/page.js").await.text;
+    assert!(!page.text.contains("://") && !script.contains("://") && script.contains("persistAuthorization: false"));
+    for path in ["/docs/..%2fopenapi.json", "/docs/../../Cargo.toml", "/docs/x", "/docs/%2e%2e/%2e%2e/etc/passwd"] {
+        assert_eq!(app.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+}
