@@ -30,7 +30,7 @@ pub fn all() -> Value {
     let header = |name: &str, description: &str, schema: Value| json!({"name": name, "in": "header", "description": description, "schema": schema});
     let option = |name: &str, description: &str, schema: Value| json!({"name": format!("${name}"), "in": "query", "description": description, "schema": schema});
     let whole = || json!({"type": "integer", "minimum": 0});
-    let text = || json!({"type": "string", "pattern": TEXT});
+    let text = |example: &str| json!({"type": "string", "minLength": 1, "pattern": TEXT, "examples": [example]});
     json!({
         "configuration": key("configuration", "The id of a configuration."),
         "assignment": key("assignment", "The id of an assignment."),
@@ -44,13 +44,13 @@ pub fn all() -> Value {
         "OData-Version": header("OData-Version", "The version of OData that the request is of.", json!({"type": "string", "enum": ["4.0", "4.01"]})),
         "OData-MaxVersion": header("OData-MaxVersion", "The latest version of OData that the client reads: 4.0 or later.", json!({"type": "string", "pattern": r"^(?:[4-9]|[1-9][0-9]{1,8})(?:\..*)?$"})),
         "Prefer": header("Prefer", "`handling=strict`: what would be ignored is refused. `return=minimal` or `return=representation`: what a change is answered with. `odata.maxpagesize`: rows of a page at most.", json!({"type": "string"})),
-        "query.filter": option("filter", "Which rows.", text()),
-        "query.orderby": option("orderby", "Their order.", text()),
-        "query.select": option("select", "Which of their properties, with commas between.", text()),
-        "query.expand": option("expand", "`assignments`, with options of their own in parentheses.", text()),
+        "query.filter": option("filter", "Which rows.", text("id ne null")),
+        "query.orderby": option("orderby", "Their order.", text("id desc")),
+        "query.select": option("select", "Which of their properties, with commas between.", text("id")),
+        "query.expand": option("expand", "`assignments`, with options of their own in parentheses.", text("assignments")),
         "query.top": option("top", "Rows at most.", whole()),
         "query.skip": option("skip", "Rows to leave out first; not with `$skiptoken`.", whole()),
-        "query.skiptoken": option("skiptoken", "Where a page begins, as `@odata.nextLink` has it.", text()),
+        "query.skiptoken": option("skiptoken", "Where a page begins, as `@odata.nextLink` has it.", json!({"type": "string", "minLength": 1, "pattern": TEXT})),
         "query.count": option("count", "Whether to say how many there are in all.", json!({"type": "boolean"})),
         "query.format": option("format", "The form of the model.", json!({"type": "string", "enum": ["xml", "json", "application/xml", "application/json"]})),
     })

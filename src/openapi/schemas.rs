@@ -63,15 +63,34 @@ impl At {
 }
 
 /// Annotations, which may stand anywhere and say nothing to the service.
-pub const ANNOTATION: &str = r"^[^@]*@(odata|microsoft\.graph)\.";
+pub const ANNOTATION: &str = r"^[^@\u0000]*@(?:odata|microsoft\.graph)\.[^\u0000]*$";
 /// What a property can be called, on `/beta`.
 const NAME: &str = r"^[^@#.\u0000]+$";
 /// A text that can be stored.
 pub const TEXT: &str = r"^[^\u0000]*$";
 
 /// The schemas that something refers to.
-#[derive(Default)]
 pub struct Schemas(pub BTreeMap<String, Value>);
+
+impl Default for Schemas {
+    /// With what can stand in the place of what is not declared.
+    fn default() -> Self {
+        let (any, any_object) = (reference("any"), reference("anyObject"));
+        let object = json!({"type": "object", "propertyNames": {"pattern": TEXT}, "additionalProperties": any});
+        let value = json!({
+            "description": "What can be stored as it is sent.",
+            "anyOf": [
+                {"type": ["boolean", "null"]},
+                {"type": "string", "pattern": TEXT},
+                {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
+                {"type": "number", "not": {"type": "integer"}},
+                {"type": "array", "items": any},
+                any_object,
+            ],
+        });
+        Self(BTreeMap::from([("any".to_owned(), value), ("anyObject".to_owned(), object)]))
+    }
+}
 
 impl Schemas {
     /// Refers to a component, made by `make` when it is not there yet.
@@ -200,7 +219,8 @@ impl Schemas {
             let of = if at.is_request() { "undeclared.request" } else { "undeclared" };
             return self.component(of.to_owned(), |_| {
                 let properties = Map::from_iter([(TYPE.to_owned(), name)]);
-                json!({"type": "object", "properties": properties, "required": [TYPE]})
+                let any = reference("anyObject");
+                json!({"type": "object", "allOf": [any], "properties": properties, "required": [TYPE]})
             });
         }
         self.component(at.name("undeclaredConfiguration"), |schemas| {
@@ -254,9 +274,9 @@ fn is_assigned(of: &Type) -> bool {
 
 /// An object with these properties, and with others where it `is_open`.
 pub fn closed(properties: Map<String, Value>, required: Vec<String>, is_open: bool) -> Value {
-    let mut others = Map::from_iter([(ANNOTATION.to_owned(), true.into())]);
+    let mut others = Map::from_iter([(ANNOTATION.to_owned(), reference("any"))]);
     if is_open {
-        others.insert(NAME.to_owned(), true.into());
+        others.insert(NAME.to_owned(), reference("any"));
     }
     let mut object =
         json!({"type": "object", "properties": properties, "patternProperties": others, "additionalProperties": false});
@@ -279,7 +299,7 @@ fn with_navigation(object: &mut Value, at: At) {
             if at.version == Version::Beta {
                 configurations::NAVIGATION.iter().for_each(|(name, _)| properties[*name] = false.into());
             }
-            let ignored = json!({"type": ["array", "null"], "items": {"type": "object"}, "writeOnly": true});
+            let ignored = json!({"type": ["array", "null"], "items": reference("anyObject"), "writeOnly": true});
             properties["assignments"] = ignored;
         }
     }
@@ -308,7 +328,7 @@ fn written(primitive: Primitive, at: At) -> Value {
         Primitive::Binary => {
             let mut binary = pattern(
                 "",
-                r"^\s*(?:(?:[A-Za-z0-9+/_-]\s*){4})*(?:(?:[A-Za-z0-9+/_-]\s*){2}(?:=\s*=\s*)?|(?:[A-Za-z0-9+/_-]\s*){3}(?:=\s*)?)?$",
+                r"^[\t\n\f\r ]*(?:(?:[A-Za-z0-9+/_-][\t\n\f\r ]*){4})*(?:(?:[A-Za-z0-9+/_-][\t\n\f\r ]*){2}(?:=[\t\n\f\r ]*=[\t\n\f\r ]*)?|(?:[A-Za-z0-9+/_-][\t\n\f\r ]*){3}(?:=[\t\n\f\r ]*)?)?$",
                 "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
             );
             binary["contentEncoding"] = "base64".into();
