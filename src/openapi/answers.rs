@@ -172,82 +172,103 @@ fn envelope() -> Value {
     }))}))
 }
 
-/// Status, component and answer of each success.
-fn successes(schemas: &mut Schemas, asked: Asked<'_>) -> Vec<(&'static str, String, Value)> {
-    let at = At::answer(asked.version);
-    let head = asked.is_head;
-    let one = |status, name: String, description: &str, own: &[_], content| {
-        vec![(status, name, response(description, own, content, head))]
-    };
-    let applied = ("Preference-Applied", "Preference-Applied");
-    let unwanted = |own: &[_]| {
-        (
-            "204",
-            if own.len() > 1 { "created" } else { "changed" }.to_owned(),
-            response("Done, as `Prefer: return=minimal` asks.", own, Value::Null, head),
-        )
+/// Status, component and answer.
+type Success = (&'static str, String, Value);
+
+/// Those of each success.
+fn successes(schemas: &mut Schemas, asked: Asked<'_>) -> Vec<Success> {
+    let (at, head) = (At::answer(asked.version), asked.is_head);
+    let ok = |name: String, description: &str, own: &[_], content| {
+        vec![("200", name, response(description, own, content, head))]
     };
     match asked.operation.answer {
         Answer::Collection(of) => {
             let is_paged = of == configurations::TYPE || of == assignments::TYPE;
-            let own: &[_] = if is_paged { &[applied] } else { &[] };
+            let own: &[_] = if is_paged { &[APPLIED] } else { &[] };
             let content = json(collection(schemas, of, at, is_paged));
-            one("200", at.name(&format!("{of}.collection")), "The collection, or a page of it.", own, content)
+            ok(at.name(&format!("{of}.collection")), "The collection, or a page of it.", own, content)
         }
-        Answer::Entity(of) => {
-            one("200", at.name(&format!("{of}.read")), "The instance.", &[], json(alone(schemas, of, at)))
-        }
+        Answer::Entity(of) => ok(at.name(&format!("{of}.read")), "The instance.", &[], json(alone(schemas, of, at))),
         Answer::Changed(of) => {
             let content = json(alone(schemas, of, at));
-            let mut all =
-                one("200", at.name(&format!("{of}.changed")), "The instance as it is now.", &[applied], content);
-            all.push(unwanted(&[applied]));
+            let mut all = ok(at.name(&format!("{of}.changed")), "The instance as it is now.", &[APPLIED], content);
+            all.push(unwanted("changed", &[APPLIED], head));
             all
         }
-        Answer::Created(of) | Answer::CreatedAlways(of) => {
-            let location = ("Location", "Location");
-            let schema = if of == assignments::TYPE { instance(schemas, of, at) } else { alone(schemas, of, at) };
-            let is_preferred = matches!(asked.operation.answer, Answer::Created(_));
-            let own: &[_] = if is_preferred { &[location, applied] } else { &[location] };
-            let mut all = one("201", at.name(&format!("{of}.created")), "The new instance.", own, json(schema));
-            if is_preferred {
-                all.push(unwanted(&[applied, location, ("OData-EntityId", "OData-EntityId")]));
-            }
-            all
+        Answer::Created(of) => {
+            let created = created(schemas, of, at, &[LOCATION, APPLIED], head);
+            vec![created, unwanted("created", &[APPLIED, LOCATION, ("OData-EntityId", "OData-EntityId")], head)]
         }
-        Answer::Deleted => one("204", "deleted".to_owned(), "It is gone.", &[], Value::Null),
+        Answer::CreatedAlways(of) => vec![created(schemas, of, at, &[LOCATION], head)],
+        Answer::Deleted => vec![("204", "deleted".to_owned(), response("It is gone.", &[], Value::Null, head))],
         Answer::Assigned => {
             let content = json(collection(schemas, assignments::TYPE, at, false));
-            one("200", at.name("assigned"), "The whole set.", &[], content)
+            ok(at.name("assigned"), "The whole set.", &[], content)
         }
+        other => {
+            let (name, description, content) = of_service(other);
+            ok(name, description, &[], content)
+        }
+    }
+}
+
+const APPLIED: (&str, &str) = ("Preference-Applied", "Preference-Applied");
+const LOCATION: (&str, &str) = ("Location", "Location");
+
+fn created(schemas: &mut Schemas, of: &str, at: At, own: &[(&str, &str)], head: bool) -> Success {
+    let schema = if of == assignments::TYPE { instance(schemas, of, at) } else { alone(schemas, of, at) };
+    ("201", at.name(&format!("{of}.created")), response("The new instance.", own, json(schema), head))
+}
+
+fn unwanted(name: &str, own: &[(&str, &str)], head: bool) -> Success {
+    ("204", name.to_owned(), response("Done, as `Prefer: return=minimal` asks.", own, Value::Null, head))
+}
+
+/// Component, description and content of an answer that is no instance.
+fn of_service(answer: Answer) -> (String, &'static str, Value) {
+    let text = || json!({"type": "string"});
+    let (name, description, content) = match answer {
         Answer::Count => {
-            let content = json!({"text/plain": {"schema": {"type": "string", "pattern": "^[0-9]+$"}}});
-            one("200", "count".to_owned(), "How many there are.", &[], content)
+            let number = json!({"type": "string", "pattern": "^[0-9]+$"});
+            ("count", "How many there are.", json!({"text/plain": {"schema": number}}))
         }
         Answer::PlainText => {
-            let schema =
-                object(json!({"@odata.context": {"type": "string", "format": "uri"}, "value": {"type": "string"}}));
-            one("200", "plainText".to_owned(), "The secret.", &[], json(schema))
+            let members = json!({"@odata.context": {"type": "string", "format": "uri"}, "value": text()});
+            ("plainText", "The secret.", json(object(members)))
         }
         Answer::Csdl => {
-            let any = json!({"application/xml": {"schema": {"type": "string"}}, "application/json": {"schema": {"type": "object"}}});
-            one("200", "model".to_owned(), "The model.", &[], any)
+            let json = json!({"schema": {"type": "object"}});
+            ("model", "The model.", json!({"application/xml": {"schema": text()}, "application/json": json}))
         }
         Answer::Welcome => {
-            let text = || json!({"type": "string"});
             let names = ["name", "version", "deviceConfigurations", "ready"].map(|name| (name.to_owned(), text()));
-            one("200", "welcome".to_owned(), "What this is.", &[], json(object(Map::from_iter(names).into())))
+            ("welcome", "What this is.", json(object(Map::from_iter(names).into())))
         }
         Answer::Status(status) => {
-            let schema = object(json!({"status": {"type": "string", "const": status}}));
-            one("200", status.to_owned(), "It is.", &[], json(schema))
+            (status, "It is.", json(object(json!({"status": {"type": "string", "const": status}}))))
         }
         Answer::File(media_type) => {
             let of = if media_type == "application/json" { "object" } else { "string" };
-            let content = json!({media_type: {"schema": {"type": of}}});
-            one("200", format!("file.{}", media_type.replace('/', ".")), "The file.", &[], content)
+            let name = format!("file.{}", media_type.replace('/', "."));
+            return (name, "The file.", json!({media_type: {"schema": {"type": of}}}));
         }
-    }
+        _ => {
+            let step = json!({
+                "type": "object",
+                "required": ["id", "status", "headers"],
+                "properties": {
+                    "id": text(),
+                    "status": {"type": "integer", "minimum": 100, "maximum": 599},
+                    "headers": {"type": "object", "additionalProperties": text()},
+                    "body": {"description": "JSON, a text, or anything else in base64url; none where it is empty."},
+                },
+                "additionalProperties": false,
+            });
+            let all = object(json!({"responses": {"type": "array", "items": step}}));
+            ("batch", "An answer to each request, in their order.", json!({"application/json": {"schema": all}}))
+        }
+    };
+    (name.to_owned(), description, content)
 }
 
 /// JSON with as much control information as `Accept` asks for.

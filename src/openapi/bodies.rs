@@ -11,7 +11,7 @@ use crate::{
     assignments::{model as assignments, target},
     catalogue::{Type, values::TYPE},
     configurations::model as configurations,
-    odata::links::Version,
+    odata::{batch::steps::MOST, links::Version},
 };
 
 const GROUP_ASSIGNMENT: &str = "deviceConfigurationGroupAssignment";
@@ -32,6 +32,7 @@ pub fn request(schemas: &mut Schemas, body: Body, version: Version) -> Value {
             None => json!(false),
         },
         Body::Assign => assign(schemas, at),
+        Body::Batch => schemas.component("batch.request".to_owned(), |_| batch()),
     };
     let mut content = json!({ "schema": schema });
     if let Some(example) = example(body) {
@@ -167,6 +168,29 @@ fn assign(schemas: &mut Schemas, at: At) -> Value {
     })
 }
 
+/// Members that nobody knows are ignored: there are clients that send some.
+fn batch() -> Value {
+    const TOKEN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+    let name = || json!({"type": ["string", "number"], "minLength": 1});
+    let value = json!({"type": "string", "pattern": r"^[^\u0000-\u0008\u000a-\u001f\u007f]*$"});
+    let headers =
+        json!({"type": ["object", "null"], "propertyNames": {"pattern": TOKEN}, "additionalProperties": value});
+    let step = json!({
+        "type": "object",
+        "required": ["id", "method", "url"],
+        "properties": {
+            "id": name(),
+            "method": {"type": "string", "pattern": TOKEN},
+            "url": {"type": "string", "minLength": 1, "description": "Absolute, or below the version of the batch, or with a version of its own; `$id` in front is what that request answered."},
+            "headers": headers,
+            "body": {"description": "JSON, or a text of the media type that the headers name."},
+            "dependsOn": {"type": ["array", "null"], "items": name(), "description": "Ids or groups before this one without which it is not carried out."},
+            "atomicityGroup": {"description": "Requests of a group stand together and are one transaction.", "type": ["string", "number", "null"], "minLength": 1},
+        },
+    });
+    json!({"type": "object", "required": ["requests"], "properties": {"requests": {"type": "array", "maxItems": MOST, "items": step}}})
+}
+
 fn example(body: Body) -> Option<Value> {
     let target = |id: &str| json!({"target": {TYPE: "#microsoft.graph.groupAssignmentTarget", "groupId": id}});
     let group = "7d1f2a34-5b6c-4d7e-8f90-1a2b3c4d5e6f";
@@ -177,6 +201,9 @@ fn example(body: Body) -> Option<Value> {
         Body::Change(configurations::TYPE) => Some(json!({"description": "Nights and weekends"})),
         Body::New(assignments::TYPE) | Body::Change(assignments::TYPE) => Some(target(group)),
         Body::Assign => Some(json!({"assignments": [target(group)]})),
+        Body::Batch => Some(
+            json!({"requests": [{"id": "1", "method": "GET", "url": "/deviceManagement/deviceConfigurations?$top=1"}]}),
+        ),
         Body::New(_) | Body::Change(_) => None,
     }
 }

@@ -169,7 +169,7 @@ impl Writer<'_> {
         if let Some(body) = said.body {
             operation["requestBody"] = bodies::request(&mut self.schemas, body, version);
         }
-        if let Some(page) = said.page {
+        if let Some(page) = &said.page {
             let view = if version == Version::Beta { "beta" } else { "1.0" };
             let url = format!("https://learn.microsoft.com/graph/api/{page}?view=graph-rest-{view}");
             operation["externalDocs"] = json!({"url": url, "description": "Microsoft Graph"});

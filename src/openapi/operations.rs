@@ -18,7 +18,7 @@ pub struct Operation {
     /// The group that it is shown in.
     pub group: Group,
     /// The last segment of the address of Graph's page.
-    pub page: Option<&'static str>,
+    pub page: Option<String>,
     /// What it reads.
     pub body: Option<Body>,
     /// What it answers when all is well.
@@ -36,6 +36,8 @@ pub enum Body {
     Change(&'static str),
     /// The parameters of `assign`.
     Assign,
+    /// Requests in one.
+    Batch,
 }
 
 /// What is answered when all is well.
@@ -55,6 +57,8 @@ pub enum Answer {
     Deleted,
     /// 200 with the whole set after `assign`.
     Assigned,
+    /// 200 with the answers to a batch.
+    Batch,
     /// 200 with a number as text.
     Count,
     /// 200 with a secret.
@@ -87,13 +91,15 @@ pub enum Group {
     Statuses,
     /// The model.
     Model,
+    /// Several requests in one.
+    Batch,
     /// The service itself.
     Service,
 }
 
 impl Group {
     /// Every group that stands below each mount, in the order in which they are shown.
-    pub const OF_GRAPH: [Self; 4] = [Self::Configurations, Self::Assignments, Self::Statuses, Self::Model];
+    pub const OF_GRAPH: [Self; 5] = [Self::Configurations, Self::Assignments, Self::Statuses, Self::Batch, Self::Model];
 
     /// Its name, and what is in it.
     pub fn about(self) -> (&'static str, &'static str) {
@@ -102,6 +108,7 @@ impl Group {
             Self::Assignments => ("assignments", "Who gets a configuration, and who does not."),
             Self::Statuses => ("statuses", "What devices, users and settings report of a configuration."),
             Self::Model => ("model", "The types, as OData describes them."),
+            Self::Batch => ("batch", "Several requests in one."),
             Self::Service => ("service", "What the service says of itself."),
         }
     }
@@ -110,15 +117,9 @@ impl Group {
 /// What is said of all routes.
 pub static ALL: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     let mut all = service();
-    all.push(operation(
-        "GET",
-        "/$metadata",
-        "getMetadata",
-        "Read the model in CSDL, XML or JSON.",
-        Group::Model,
-        Answer::Csdl,
-    ));
+    all.extend(of_every_resource());
     all.extend(of_configurations());
+    all.extend(of_secrets());
     all.extend(of_assignments());
     all.extend([Kind::Device, Kind::User, Kind::Setting].into_iter().flat_map(of_statuses));
     all.extend(of_overviews());
@@ -149,8 +150,8 @@ impl Operation {
         Self { conflicts: true, ..self }
     }
 
-    fn on(self, page: &'static str) -> Self {
-        Self { page: Some(page), ..self }
+    fn on(self, page: &str) -> Self {
+        Self { page: Some(format!("intune-deviceconfig-{page}")), ..self }
     }
 }
 
@@ -168,18 +169,27 @@ fn service() -> Vec<Operation> {
     ]
 }
 
+fn of_every_resource() -> [Operation; 2] {
+    let model = "Read the model in CSDL, XML or JSON.";
+    let batch = "Send up to 20 requests in one; the answer to each is in the answer.";
+    [
+        operation("GET", "/$metadata", "getMetadata", model, Group::Model, Answer::Csdl),
+        operation("POST", "/$batch", "postBatch", batch, Group::Batch, Answer::Batch).reads(Body::Batch),
+    ]
+}
+
 fn of_configurations() -> Vec<Operation> {
     const TYPE: &str = configurations::TYPE;
     let of = |method, path: &str, id: &str, summary: &str, answer| {
         operation(method, path, id, summary, Group::Configurations, answer)
     };
-    let mut all = vec![
+    vec![
         of("GET", CONFIGURATIONS, "listDeviceConfigurations", "List configurations.", Answer::Collection(TYPE))
-            .on("intune-deviceconfig-deviceconfiguration-list"),
+            .on("deviceconfiguration-list"),
         of("POST", CONFIGURATIONS, "createDeviceConfiguration", "Create a configuration.", Answer::Created(TYPE))
             .reads(Body::New(TYPE))
             .conflicts()
-            .on("intune-deviceconfig-windows10customconfiguration-create"),
+            .on("windows10customconfiguration-create"),
         of(
             "GET",
             "/deviceManagement/deviceConfigurations/$count",
@@ -188,7 +198,7 @@ fn of_configurations() -> Vec<Operation> {
             Answer::Count,
         ),
         of("GET", CONFIGURATION, "getDeviceConfiguration", "Read a configuration.", Answer::Entity(TYPE))
-            .on("intune-deviceconfig-deviceconfiguration-get"),
+            .on("deviceconfiguration-get"),
         of(
             "PATCH",
             CONFIGURATION,
@@ -198,7 +208,7 @@ fn of_configurations() -> Vec<Operation> {
         )
         .reads(Body::Change(TYPE))
         .conflicts()
-        .on("intune-deviceconfig-windows10customconfiguration-update"),
+        .on("windows10customconfiguration-update"),
         of(
             "DELETE",
             CONFIGURATION,
@@ -206,19 +216,20 @@ fn of_configurations() -> Vec<Operation> {
             "Delete a configuration, and its assignments with it.",
             Answer::Deleted,
         )
-        .on("intune-deviceconfig-windows10customconfiguration-delete"),
-    ];
-    for (segment, id) in [
-        ("getOmaSettingPlainTextValue", "getOmaSettingPlainTextValue"),
-        ("microsoft.graph.getOmaSettingPlainTextValue", "getOmaSettingPlainTextValueQualified"),
-    ] {
+        .on("windows10customconfiguration-delete"),
+    ]
+}
+
+fn of_secrets() -> [Operation; 2] {
+    let of = |segment: &str, id: &str| {
         let path = format!("{CONFIGURATION}/{segment}({{arguments}})");
-        all.push(
-            of("GET", &path, id, "Read the secret of an OMA setting.", Answer::PlainText)
-                .on("intune-deviceconfig-deviceconfiguration-getomasettingplaintextvalue"),
-        );
-    }
-    all
+        operation("GET", path, id, "Read the secret of an OMA setting.", Group::Configurations, Answer::PlainText)
+            .on("deviceconfiguration-getomasettingplaintextvalue")
+    };
+    [
+        of("getOmaSettingPlainTextValue", "getOmaSettingPlainTextValue"),
+        of("microsoft.graph.getOmaSettingPlainTextValue", "getOmaSettingPlainTextValueQualified"),
+    ]
 }
 
 fn of_assignments() -> Vec<Operation> {
@@ -231,12 +242,10 @@ fn of_assignments() -> Vec<Operation> {
         of("POST", below, id, "Assign a configuration to a target.", Answer::Created(TYPE))
             .reads(Body::New(TYPE))
             .conflicts()
-            .on("intune-deviceconfig-deviceconfigurationassignment-create")
+            .on("deviceconfigurationassignment-create")
     };
     let assign = |below, id| {
-        of("POST", below, id, replace, Answer::Assigned)
-            .reads(Body::Assign)
-            .on("intune-deviceconfig-deviceconfiguration-assign")
+        of("POST", below, id, replace, Answer::Assigned).reads(Body::Assign).on("deviceconfiguration-assign")
     };
     vec![
         assign("assign", "assignDeviceConfiguration"),
@@ -248,12 +257,12 @@ fn of_assignments() -> Vec<Operation> {
             "List the assignments of a configuration.",
             Answer::Collection(TYPE),
         )
-        .on("intune-deviceconfig-deviceconfigurationassignment-list"),
+        .on("deviceconfigurationassignment-list"),
         create("assignments", "createAssignment"),
         create("assignments/$ref", "createAssignmentByReference"),
         of("GET", "assignments/$count", "countAssignments", "Count the assignments of a configuration.", Answer::Count),
         of("GET", "assignments/{assignment}", "getAssignment", "Read an assignment.", Answer::Entity(TYPE))
-            .on("intune-deviceconfig-deviceconfigurationassignment-get"),
+            .on("deviceconfigurationassignment-get"),
         of(
             "PATCH",
             "assignments/{assignment}",
@@ -263,77 +272,36 @@ fn of_assignments() -> Vec<Operation> {
         )
         .reads(Body::Change(TYPE))
         .conflicts()
-        .on("intune-deviceconfig-deviceconfigurationassignment-update"),
+        .on("deviceconfigurationassignment-update"),
         of("DELETE", "assignments/{assignment}", "deleteAssignment", "Delete an assignment.", Answer::Deleted)
-            .on("intune-deviceconfig-deviceconfigurationassignment-delete"),
+            .on("deviceconfigurationassignment-delete"),
     ]
 }
 
-fn of_statuses(kind: Kind) -> Vec<Operation> {
-    let (of_what, id, pages): (_, _, [_; 5]) = match kind {
-        Kind::Device => (
-            "device",
-            "DeviceStatus",
-            [
-                "intune-deviceconfig-deviceconfigurationdevicestatus-list",
-                "intune-deviceconfig-deviceconfigurationdevicestatus-create",
-                "intune-deviceconfig-deviceconfigurationdevicestatus-get",
-                "intune-deviceconfig-deviceconfigurationdevicestatus-update",
-                "intune-deviceconfig-deviceconfigurationdevicestatus-delete",
-            ],
-        ),
-        Kind::User => (
-            "user",
-            "UserStatus",
-            [
-                "intune-deviceconfig-deviceconfigurationuserstatus-list",
-                "intune-deviceconfig-deviceconfigurationuserstatus-create",
-                "intune-deviceconfig-deviceconfigurationuserstatus-get",
-                "intune-deviceconfig-deviceconfigurationuserstatus-update",
-                "intune-deviceconfig-deviceconfigurationuserstatus-delete",
-            ],
-        ),
-        Kind::Setting => (
-            "setting",
-            "SettingStateSummary",
-            [
-                "intune-deviceconfig-settingstatedevicesummary-list",
-                "intune-deviceconfig-settingstatedevicesummary-create",
-                "intune-deviceconfig-settingstatedevicesummary-get",
-                "intune-deviceconfig-settingstatedevicesummary-update",
-                "intune-deviceconfig-settingstatedevicesummary-delete",
-            ],
-        ),
+fn of_statuses(kind: Kind) -> [Operation; 5] {
+    let (of_what, id) = match kind {
+        Kind::Device => ("device", "DeviceStatus"),
+        Kind::User => ("user", "UserStatus"),
+        Kind::Setting => ("setting", "SettingStateSummary"),
     };
     let type_name = kind.type_name();
     let rows = format!("{CONFIGURATION}/{}", kind.segment());
     let row = format!("{rows}/{{status}}");
-    let of = |method, path: &str, verb: &str, summary: String, answer, page| {
-        operation(method, path, format!("{verb}{id}"), summary, Group::Statuses, answer).on(page)
+    let of = |method, path: &str, verb: &str, summary: String, answer| {
+        let page = format!("{}-{verb}", type_name.to_lowercase());
+        operation(method, path, format!("{verb}{id}"), summary, Group::Statuses, answer).on(&page)
     };
-    vec![
-        of(
-            "GET",
-            &rows,
-            "list",
-            format!("List what is reported of each {of_what}."),
-            Answer::Collection(type_name),
-            pages[0],
-        ),
-        of("POST", &rows, "create", format!("Report of a {of_what}."), Answer::CreatedAlways(type_name), pages[1])
-            .reads(Body::New(type_name))
-            .conflicts(),
-        of("GET", &row, "get", format!("Read what is reported of a {of_what}."), Answer::Entity(type_name), pages[2]),
-        of(
-            "PATCH",
-            &row,
-            "update",
-            format!("Change what is reported of a {of_what}; what is left out stays."),
-            Answer::Changed(type_name),
-            pages[3],
-        )
-        .reads(Body::Change(type_name)),
-        of("DELETE", &row, "delete", format!("Delete what is reported of a {of_what}."), Answer::Deleted, pages[4]),
+    let list = format!("List what is reported of each {of_what}.");
+    let create = format!("Report of a {of_what}.");
+    let get = format!("Read what is reported of a {of_what}.");
+    let update = format!("Change what is reported of a {of_what}; what is left out stays.");
+    let delete = format!("Delete what is reported of a {of_what}.");
+    [
+        of("GET", &rows, "list", list, Answer::Collection(type_name)),
+        of("POST", &rows, "create", create, Answer::CreatedAlways(type_name)).reads(Body::New(type_name)).conflicts(),
+        of("GET", &row, "get", get, Answer::Entity(type_name)),
+        of("PATCH", &row, "update", update, Answer::Changed(type_name)).reads(Body::Change(type_name)),
+        of("DELETE", &row, "delete", delete, Answer::Deleted),
     ]
 }
 
@@ -349,14 +317,14 @@ fn of_overviews() -> [Operation; 2] {
             "getDeviceStatusOverview",
             "devices",
             "deviceConfigurationDeviceOverview",
-            "intune-deviceconfig-deviceconfigurationdeviceoverview-get",
+            "deviceconfigurationdeviceoverview-get",
         ),
         of(
             "userStatusOverview",
             "getUserStatusOverview",
             "users",
             "deviceConfigurationUserOverview",
-            "intune-deviceconfig-deviceconfigurationuseroverview-get",
+            "deviceconfigurationuseroverview-get",
         ),
     ]
 }

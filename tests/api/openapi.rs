@@ -410,6 +410,48 @@ async fn what_else_is_answered_is_as_the_document_says() {
 }
 
 #[actix_web::test]
+async fn a_batch_is_as_the_document_says() {
+    let app = App::start().await;
+    let described = Described::by(&app).await;
+    let get = json!({"id": 1, "method": "GET", "url": "/deviceManagement/deviceConfigurations"});
+    let with = |name: &str, value: Value| {
+        let mut step = get.clone();
+        step[name] = value;
+        json!({ "requests": [step] })
+    };
+    for body in [
+        json!({"requests": [get, {"id": "2", "method": "delete", "url": "x", "depends_on": [], "dependsOn": ["1"], "headers": {"a": "b"}, "body": "c"}]}),
+        json!({"requests": []}),
+        json!({}),
+        json!({"requests": null}),
+        json!({"requests": [{"method": "GET", "url": "/"}]}),
+        json!({"requests": (0..21).map(|id| json!({"id": id, "method": "GET", "url": "/"})).collect::<Vec<_>>()}),
+        with("id", json!("")),
+        with("id", json!(true)),
+        with("method", json!("G T")),
+        with("url", json!("")),
+        with("headers", json!(null)),
+        with("headers", json!({"a": 1})),
+        with("headers", json!({"a": "\u{7f}"})),
+        with("headers", json!({"a": "ü"})),
+        with("headers", json!({"a b": "c"})),
+        with("dependsOn", json!("1")),
+        with("dependsOn", json!(null)),
+        with("atomicityGroup", json!(5)),
+        with("atomicityGroup", json!("")),
+    ] {
+        for mount in ["", "/v1.0", "/beta"] {
+            let path = format!("{mount}/$batch");
+            let answer = app.post(&path, &body).await;
+            described.holds(&Method::POST, &path, &answer);
+            let at = format!("/paths/{}/post/requestBody/content/application~1json/schema", path.replace('/', "~1"));
+            let errors = described.errors(&at, &body);
+            assert_eq!(errors.is_empty(), answer.status == StatusCode::OK, "{body} {errors:?} {}", answer.text);
+        }
+    }
+}
+
+#[actix_web::test]
 async fn the_page_asks_nobody_else() {
     let app = App::start().await;
     let page = app.get("/docs").await;
