@@ -11,7 +11,7 @@ use crate::{auth::Gate, database, error::ApiError};
 pub struct Seeded(pub AtomicBool);
 
 /// What this is, and where to go.
-pub async fn welcome() -> HttpResponse {
+pub fn welcome() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({
         "name": env!("CARGO_PKG_NAME"),
         "version": env!("CARGO_PKG_VERSION"),

@@ -15,6 +15,7 @@
 //! | [`catalogue`] | Graph's types, as data |
 //! | [`odata`] | what is the same for every resource: bodies, ids, links, options |
 //! | [`openapi`] | what the service reads and answers, as a document and as a page |
+//! | [`console`] | the page for people, at `/` |
 //! | [`transfer`] | exports in files: seed, export, reset |
 //! | [`error`] | every refusal, and how it becomes HTTP |
 //! | [`auth`] | who may call: tokens, keys, permissions |
@@ -37,6 +38,7 @@ pub mod catalogue;
 pub mod cli;
 pub mod config;
 pub mod configurations;
+pub mod console;
 pub mod database;
 pub mod error;
 pub mod health;

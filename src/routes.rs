@@ -21,6 +21,7 @@ use crate::{
         Document::{self, Metadata},
     },
     configurations::handlers as configurations,
+    console,
     error::{ApiError, excerpt},
     health,
     odata::{
@@ -52,7 +53,17 @@ pub const MOUNTS: [(&str, Version); 3] = [("/v1.0", Version::V1), ("/beta", Vers
 
 /// What the service says of itself.
 pub const OWN: &[Entry] = &[
-    entry("/", Method::GET, Token, || to(health::welcome)),
+    entry("/", Method::GET, Open, || to(console::root)),
+    entry("/console/console.css", Method::GET, Open, || to(console::file)),
+    entry("/console/icon.svg", Method::GET, Open, || to(console::file)),
+    entry("/console/main.js", Method::GET, Open, || to(console::file)),
+    entry("/console/api.js", Method::GET, Open, || to(console::file)),
+    entry("/console/requests.js", Method::GET, Open, || to(console::file)),
+    entry("/console/token.js", Method::GET, Open, || to(console::file)),
+    entry("/console/list.js", Method::GET, Open, || to(console::file)),
+    entry("/console/configuration.js", Method::GET, Open, || to(console::file)),
+    entry("/console/assignments.js", Method::GET, Open, || to(console::file)),
+    entry("/console/dom.js", Method::GET, Open, || to(console::file)),
     entry("/health/live", Method::GET, Open, || to(health::live)),
     entry("/health/ready", Method::GET, Open, || to(health::ready)),
     entry("/openapi.json", Method::GET, Access::Document(Document::OpenApi), || to(openapi::get)),

@@ -242,14 +242,16 @@ fn of_service(answer: Answer) -> (String, &'static str, Value) {
         }
         Answer::Welcome => {
             let names = ["name", "version", "deviceConfigurations", "ready"].map(|name| (name.to_owned(), text()));
-            ("welcome", "What this is.", json(object(Map::from_iter(names).into())))
+            let mut content = json(object(Map::from_iter(names).into()));
+            content["text/html"] = json!({"schema": text()});
+            ("welcome", "What this is; where `Accept` prefers HTML, the console.", content)
         }
         Answer::Status(status) => {
             (status, "It is.", json(object(json!({"status": {"type": "string", "const": status}}))))
         }
         Answer::File(media_type) => {
             let of = if media_type == "application/json" { "object" } else { "string" };
-            let name = format!("file.{}", media_type.replace('/', "."));
+            let name = format!("file.{}", media_type.replace(['/', '+'], "."));
             return (name, "The file.", json!({media_type: {"schema": {"type": of}}}));
         }
         _ => {

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use crate::{assignments::model as assignments, configurations::model as configurations, statuses::model::Kind};
+use crate::{assignments::model as assignments, configurations::model as configurations, console, statuses::model::Kind};
 
 /// What is said of a route.
 pub struct Operation {
@@ -65,7 +65,7 @@ pub enum Answer {
     PlainText,
     /// 200 with the model in CSDL.
     Csdl,
-    /// 200 with what the service is.
+    /// 200 with what the service is, for people as a page.
     Welcome,
     /// 200 with the one word of a check.
     Status(&'static str),
@@ -157,8 +157,12 @@ impl Operation {
 
 fn service() -> Vec<Operation> {
     let own = |path: &str, id: &str, summary: &str, answer| operation("GET", path, id, summary, Group::Service, answer);
-    vec![
-        own("/", "getWelcome", "Learn what this is, and where to go.", Answer::Welcome),
+    let of_console = console::FILES.iter().map(|file| {
+        let id = format!("getConsole.{}", file.path.trim_start_matches("/console/"));
+        own(file.path, &id, "What the console is made of.", Answer::File(file.media_type))
+    });
+    let described = [
+        own("/", "getWelcome", "Learn what this is, and where to go; for people, the console.", Answer::Welcome),
         own("/health/live", "getLiveness", "Ask whether the process is up.", Answer::Status("live")),
         own("/health/ready", "getReadiness", "Ask whether the service is ready for requests.", Answer::Status("ready")),
         own("/openapi.json", "getOpenApi", "Read this document.", Answer::File("application/json")),
@@ -166,7 +170,8 @@ fn service() -> Vec<Operation> {
         own("/docs/page.js", "getDocsScript", "What starts the page.", Answer::File("text/javascript")),
         own("/docs/swagger-ui.css", "getDocsStyle", "What the page looks like.", Answer::File("text/css")),
         own("/docs/swagger-ui-bundle.js", "getDocsBundle", "What shows the page.", Answer::File("text/javascript")),
-    ]
+    ];
+    described.into_iter().chain(of_console).collect()
 }
 
 fn of_every_resource() -> [Operation; 2] {

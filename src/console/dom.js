@@ -1,0 +1,62 @@
+// Elements. What comes from the service becomes text and never markup.
+
+/** An element with attributes (`on…` are listeners) and children; null and false are left out. */
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (typeof value === 'function') made.addEventListener(key.slice(2), value);
+    else made.setAttribute(key, value === true ? '' : value);
+  }
+  made.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return made;
+}
+
+/** A labelled control. */
+export function field(label, control) {
+  return element('p', { class: 'field' }, element('label', { for: control.id }, label), control);
+}
+
+/** A choice of `[value, text]`. */
+export function choice(attributes, options, chosen) {
+  const made = options.map(([value, text]) => element('option', { value, selected: value === chosen }, text));
+  return element('select', attributes, made);
+}
+
+/**
+ * A table. The roles are said again because a narrow screen shows the rows as
+ * blocks, by which browsers forget that they are rows.
+ */
+export function table(label, columns, rows) {
+  const head = columns.map((column) => element('th', { role: 'columnheader', scope: 'col' }, column));
+  const body = rows.map((cells) =>
+    element('tr', { role: 'row' }, cells.map((cell, index) => {
+      const [name, attributes] = index ? ['td', { role: 'cell' }] : ['th', { role: 'rowheader', scope: 'row' }];
+      return element(name, { ...attributes, 'data-column': columns[index] }, cell);
+    })));
+  return element('table', { role: 'table', 'aria-label': label },
+    element('thead', { role: 'rowgroup' }, element('tr', { role: 'row' }, head)),
+    element('tbody', { role: 'rowgroup' }, body));
+}
+
+/** A time as this reader writes it; the exact one is in the element. */
+export function time(text) {
+  const read = new Date(text);
+  if (Number.isNaN(read.getTime())) return String(text);
+  const shown = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' }).format(read);
+  return element('time', { datetime: text, title: text }, shown);
+}
+
+/** A refusal as the service said it. */
+export function refusal(error) {
+  const facts = [['Status', error.status], ['request-id', error.requestId]].filter(([, value]) => value);
+  return element('div', { class: 'refusal', role: 'alert' },
+    element('p', {}, element('strong', { class: 'code' }, error.code ?? 'Error'), ' ', error.message),
+    facts.length > 0 && element('p', { class: 'facts' },
+      facts.map(([name, value]) => element('span', {}, `${name} `, element('code', {}, value)))));
+}
+
+/** What is new for everyone, also for who does not see the page. */
+export function say(text) {
+  document.getElementById('status').textContent = text;
+}

@@ -1,0 +1,102 @@
+// The configurations: search, type, group, pages. All of it is in the address
+// of the page, so that it can be kept and gone back to.
+
+import { COLLECTION, address, call, configurationTypes, isOf, quoted, shortType } from './api.js';
+import { choice, element, field, table, time } from './dom.js';
+import { summary } from './assignments.js';
+
+const PAGE = 50;
+const MATCHES = [['contains', 'contains, in any letter case'], ['startswith', 'begins with, as it is written']];
+
+/** The condition for what the form asks, or null. */
+function filter({ name, match, type, group }) {
+  const conditions = [
+    name && match === 'startswith' && `startswith(displayName,${quoted(name)})`,
+    name && match !== 'startswith' && `contains(tolower(displayName),tolower(${quoted(name)}))`,
+    type && isOf(type),
+    // An excluded group is one of these too.
+    group && `assignments/any(a:a/target/microsoft.graph.groupAssignmentTarget/groupId eq ${quoted(group)})`,
+  ];
+  return conditions.filter(Boolean).join(' and ') || null;
+}
+
+/** Where a page is, for the address of this one: what the service gave, without the path that is known. */
+const hash = (wanted, page) => {
+  const given = Object.entries(wanted).filter(([, value]) => value);
+  const parameters = new URLSearchParams(page ? [...given, ['page', page]] : given);
+  return parameters.size ? `#/configurations?${parameters}` : '#/configurations';
+};
+
+function searchForm(wanted, types) {
+  const unknown = wanted.type && !types.includes(wanted.type) ? [wanted.type] : [];
+  const inputs = {
+    name: element('input', { id: 'name', type: 'search', value: wanted.name, autocomplete: 'off' }),
+    match: choice({ id: 'match' }, MATCHES, wanted.match),
+    type: choice({ id: 'type' }, [['', 'any'], ...[...unknown, ...types].map((type) => [type, type])], wanted.type),
+    group: element('input', { id: 'group', value: wanted.group, autocomplete: 'off', spellcheck: 'false' }),
+  };
+  const submit = (event) => {
+    event.preventDefault();
+    const asked = Object.fromEntries(Object.entries(inputs).map(([key, { value }]) => [key, value.trim()]));
+    if (!asked.name || asked.match === 'contains') asked.match = '';
+    const next = hash(asked);
+    // The same again is a wish to see it anew.
+    if (next === location.hash) dispatchEvent(new HashChangeEvent('hashchange'));
+    else location.hash = next;
+  };
+  return element('form', { class: 'search', role: 'search', 'aria-label': 'Configurations', onsubmit: submit },
+    field('Name', inputs.name), field('which', inputs.match), field('Type', inputs.type), field('Assigned to group (id)', inputs.group),
+    element('p', { class: 'field' }, element('button', { id: 'search', class: 'primary' }, 'Search')));
+}
+
+function row({ id, displayName, '@odata.type': type, assignments, lastModifiedDateTime }) {
+  return [
+    element('a', { href: `#/configurations/${encodeURIComponent(id)}` }, displayName || '(no name)'),
+    shortType(type),
+    summary(assignments ?? []),
+    time(lastModifiedDateTime),
+  ];
+}
+
+const counted = (count) => `${count.toLocaleString()} ${count === 1 ? 'configuration' : 'configurations'}`;
+
+function results(rows, isFiltered) {
+  if (rows.length > 0) return table('Configurations', ['Name', 'Type', 'Assigned to', 'Changed'], rows.map(row));
+  if (isFiltered) return element('p', {}, 'None is so. ', element('a', { href: '#/configurations' }, 'Show all'));
+  return element('p', {}, 'There are none yet. ', element('a', { href: '/docs' }, 'The API'), ' creates them.');
+}
+
+function pages(wanted, page, link) {
+  const next = link && new URL(link, location.origin).search.slice(1);
+  if (!next && !page) return null;
+  return element('nav', { class: 'pages', 'aria-label': 'Pages' },
+    page && element('a', { href: hash(wanted) }, 'First page'),
+    next ? element('a', { href: hash(wanted, next), rel: 'next' }, 'Next page') : element('span', {}, 'This is the last page.'));
+}
+
+/** The view for the parameters of the address. */
+export async function list(parameters, signal) {
+  const wanted = Object.fromEntries(['name', 'match', 'type', 'group'].map((key) => [key, parameters.get(key) ?? '']));
+  const page = parameters.get('page');
+  const first = {
+    $filter: filter(wanted), $orderby: 'displayName', $top: PAGE, $count: true,
+    $select: 'id,displayName,lastModifiedDateTime', $expand: 'assignments',
+  };
+  const [types, found] = await Promise.all([
+    configurationTypes(signal),
+    call('GET', page ? `${COLLECTION}?${page}` : address(COLLECTION, first), { signal }),
+  ]);
+  const count = counted(found['@odata.count'] ?? found.value.length);
+  const title = page ? `${count}, continued` : count;
+  return {
+    title: 'Configurations',
+    status: `${title}; ${found.value.length} on this page.`,
+    content: [
+      element('h1', { tabindex: '-1' }, 'Configurations'),
+      searchForm(wanted, types),
+      element('h2', { id: 'results', class: 'count' }, title),
+      results(found.value, first.$filter !== null),
+      pages(wanted, page, found['@odata.nextLink']),
+    ],
+  };
+}

@@ -1,0 +1,47 @@
+// The requests of this page, as commands for a POSIX shell.
+
+import { requests } from './api.js';
+import { element, say } from './dom.js';
+
+/** One word of a shell, whatever is in it. */
+export const word = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** The same request with curl. The token is a variable of the shell: it is not to be in anybody's history. */
+export function command({ method, url, body, withToken }) {
+  const parts = [`curl -sS ${word(url.origin + url.pathname)}`];
+  const options = [...url.searchParams];
+  if (options.length > 0) parts[0] = parts[0].replace('-sS', '-sSG');
+  parts.push(...options.map(([name, value]) => `--data-urlencode ${word(`${name}=${value}`)}`));
+  if (method !== 'GET' && body === undefined) parts.push(`-X ${method}`);
+  if (withToken) parts.push('-H "Authorization: Bearer $TOKEN"');
+  if (body !== undefined) parts.push("-H 'Content-Type: application/json'", `-d ${word(JSON.stringify(body))}`);
+  return parts.join(' \\\n  ');
+}
+
+async function copy(text, shown) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say('Copied.');
+  } catch {
+    // Beyond HTTPS and this machine a page has no clipboard: the reader's own keys do it.
+    getSelection().selectAllChildren(shown);
+    say('The browser does not let this page copy. The command is selected: copy it with the keyboard.');
+  }
+}
+
+function shown(request) {
+  const text = command(request);
+  const code = element('code', {}, text);
+  const title = `${request.method} ${decodeURIComponent(request.url.pathname)}`;
+  const outcome = [request.status ?? '…', request.requestId && `request-id ${request.requestId}`].filter(Boolean);
+  return element('li', {},
+    element('p', {}, element('strong', {}, title), ' ', element('span', { class: 'facts' }, outcome.join(', '))),
+    element('pre', { tabindex: '0', role: 'region', 'aria-label': `Command for ${title}` }, code),
+    element('button', { type: 'button', 'aria-label': `Copy the command for ${title}`, onclick: () => copy(text, code) }, 'Copy'));
+}
+
+/** Shows every request from now on. */
+export function showRequests() {
+  const list = document.getElementById('request-list');
+  document.addEventListener('requested', () => list.replaceChildren(...requests.map(shown)));
+}
