@@ -1,0 +1,276 @@
+// The console in Chromium, on the service itself.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { after, before, test } from 'node:test';
+import { NARROW, WIDE, isUsable, launch, onPage, picture } from './browser.mjs';
+import { COLLECTION, Service } from './service.mjs';
+
+const GROUP = '7d1f2a34-5b6c-4d7e-8f90-1a2b3c4d5e6f';
+// What a shell, a filter and an address each take for something else.
+const ODD = `O'Brien "100%" & $(id) \`x\` \\ + #1 <b>ü</b>`;
+const MANY = 60;
+
+let service;
+let guarded;
+let browser;
+
+before(async () => {
+  [service, guarded, browser] = await Promise.all([Service.start(), Service.start({ tokens: true }), launch()]);
+  const number = (index) => String(index + 1).padStart(2, '0');
+  for (let index = 0; index < MANY; index += 1) await service.create('iosUpdateConfiguration', `iOS ring ${number(index)}`);
+  await service.create('macOSCustomConfiguration', ODD, { payloadName: 'a', payloadFileName: 'b', payload: 'YQ==' });
+  const setting = { '@odata.type': '#microsoft.graph.omaSettingString', displayName: 'Banner', omaUri: './Vendor/MSFT/Banner', value: 'Hello' };
+  await service.create('windows10CustomConfiguration', 'Windows baseline', { description: 'For every desk.', omaSettings: [setting] });
+  await guarded.create('iosUpdateConfiguration', 'Behind a token');
+});
+
+after(async () => {
+  await browser?.close();
+  await Promise.all([service?.stop(), guarded?.stop()]);
+});
+
+const names = (page) => page.getByRole('rowheader').allInnerTexts();
+const heading = (page, name) => page.getByRole('heading', { level: 1, name, exact: true }).waitFor();
+const counted = (page, text) => page.getByRole('heading', { level: 2, name: text, exact: true }).waitFor();
+const status = (page, text) => page.getByRole('status').filter({ hasText: text }).waitFor();
+const bash = (text, environment = {}) =>
+  execFileSync('bash', ['-c', text], { encoding: 'utf8', env: { PATH: process.env.PATH, ...environment } });
+/** The command for the last request. */
+const command = (page) => page.locator('#request-list code').first().textContent();
+
+async function open(page, of = service, at = '') {
+  await page.goto(`${of.origin}/${at}`);
+}
+
+async function search(page, name) {
+  await page.getByLabel('Name').fill(name);
+  await page.getByRole('button', { name: 'Search' }).click();
+}
+
+async function openNew(page, type, name) {
+  const { id } = await service.create(type, name);
+  await open(page, service, `#/configurations/${id}`);
+  await heading(page, name);
+  return `${COLLECTION}/${id}/assignments`;
+}
+
+test('search, type, pages and back', () => onPage(browser, service, {}, async (page) => {
+  await open(page);
+  await counted(page, `${MANY + 2} configurations`);
+  assert.equal((await names(page)).length, 50);
+  await page.getByRole('link', { name: 'Next page' }).click();
+  await page.getByText('This is the last page.').waitFor();
+  assert.equal((await names(page)).length, 12);
+  assert.equal(await page.evaluate(() => document.activeElement.tagName), 'H1');
+  await page.reload();
+  await page.getByText('This is the last page.').waitFor();
+  await page.goBack();
+  await page.getByRole('link', { name: 'Next page' }).waitFor();
+
+  await search(page, 'RING 0');
+  await counted(page, '9 configurations');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'search');
+  await page.getByLabel('which').selectOption('startswith');
+  await page.getByRole('button', { name: 'Search' }).click();
+  await counted(page, '0 configurations');
+  await search(page, 'iOS ring 0');
+  await counted(page, '9 configurations');
+
+  await search(page, '');
+  await page.getByLabel('Type').selectOption('windows10CustomConfiguration');
+  await page.getByRole('button', { name: 'Search' }).click();
+  await counted(page, '1 configuration');
+  assert.deepEqual(await names(page), ['Windows baseline']);
+  await page.goBack();
+  await counted(page, `${MANY + 2} configurations`);
+  await page.goBack();
+  await counted(page, '9 configurations');
+  assert.equal(await page.getByLabel('Name').inputValue(), 'iOS ring 0');
+}));
+
+test('what is odd in a name stays text, and the command for it runs', () => onPage(browser, service, {}, async (page) => {
+  await open(page);
+  await counted(page, `${MANY + 2} configurations`);
+  await page.getByText('Requests of this page').click();
+  const answer = page.waitForResponse((response) => response.url().includes('tolower'));
+  await search(page, ODD);
+  await counted(page, '1 configuration');
+  assert.deepEqual(await names(page), [ODD]);
+  assert.equal(bash(await command(page)), await (await answer).text());
+  const read = page.waitForResponse((response) => response.url().includes('deviceConfigurations/'));
+  await page.getByRole('link', { name: ODD }).click();
+  await heading(page, ODD);
+  assert.equal(bash(await command(page)), await (await read).text());
+  assert.equal(await page.title(), `${ODD} – devicegraph`);
+  // The command for a page, too: the service made its query.
+  await open(page);
+  await page.getByRole('link', { name: 'Next page' }).waitFor();
+  const next = page.waitForResponse((response) => response.url().includes('skiptoken'));
+  await page.getByRole('link', { name: 'Next page' }).click();
+  await page.getByText('This is the last page.').waitFor();
+  assert.equal(bash(await command(page)), await (await next).text());
+}));
+
+test('assignments: added, refused, removed', () => onPage(browser, service, { expected: [409] }, async (page) => {
+  const path = await openNew(page, 'iosUpdateConfiguration', 'Assigned');
+  await page.getByText('Nobody gets this configuration.').waitFor();
+  await page.getByLabel('Group id').fill(GROUP);
+  await page.getByRole('button', { name: 'Add' }).click();
+  await status(page, `Assigned to: Group ${GROUP}`);
+  await page.getByRole('cell', { name: GROUP }).waitFor();
+
+  await page.getByLabel('Assign to').selectOption('exclusionGroupAssignmentTarget');
+  await page.getByLabel('Group id').fill(GROUP);
+  await page.getByRole('button', { name: 'Add' }).click();
+  const alert = page.getByRole('alert');
+  await alert.filter({ hasText: 'Conflict' }).waitFor();
+  assert.match(await alert.innerText(), /already assigned to the group[\s\S]*Change or delete that one[\s\S]*409[\s\S]*request-id [0-9a-f-]{36}/);
+  await picture(page, 'conflict');
+
+  for (const [kind, label, id] of [
+    ['allDevicesAssignmentTarget'], ['allLicensedUsersAssignmentTarget'],
+    ['configurationManagerCollectionAssignmentTarget', 'Collection id', 'SMS00001'],
+  ]) {
+    await page.getByLabel('Assign to').selectOption(kind);
+    if (id) await page.getByLabel(label).fill(id);
+    await page.getByRole('button', { name: 'Add' }).click();
+    await status(page, 'Assigned to');
+  }
+  assert.equal((await service.call('GET', path)).value.length, 4);
+  await page.getByText('Requests of this page').click();
+  assert.equal(JSON.parse(bash(await page.locator('#request-list code', { hasText: 'SMS00001' }).first().textContent())).error.code, 'Conflict');
+
+  await page.getByRole('button', { name: 'Remove All devices' }).click();
+  await page.getByRole('button', { name: 'Keep it' }).click();
+  assert.equal((await service.call('GET', path)).value.length, 4);
+  await page.getByRole('button', { name: 'Remove All devices' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
+  await status(page, 'Removed: All devices');
+  assert.equal((await service.call('GET', path)).value.length, 3);
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'assignments');
+
+  await open(page);
+  await page.getByLabel('Assigned to group').fill(GROUP);
+  await page.getByRole('button', { name: 'Search' }).click();
+  await counted(page, '1 configuration');
+  await page.getByText('Group, All users, Configuration Manager collection').waitFor();
+}));
+
+test('with the keyboard alone', () => onPage(browser, service, {}, async (page) => {
+  const path = await openNew(page, 'iosUpdateConfiguration', 'Only keys');
+  const press = (key) => page.keyboard.press(key);
+  const focused = () => page.evaluate(() => (document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText) || document.activeElement.id);
+  const tabTo = async (what) => {
+    for (let steps = 0; steps < 40; steps += 1) {
+      await press('Tab');
+      if (await focused() === what) return;
+    }
+    assert.fail(`Tab does not lead to ${what}`);
+  };
+  await open(page);
+  await page.reload();
+  await page.getByRole('link', { name: 'Next page' }).waitFor();
+  await press('Tab');
+  assert.equal(await focused(), 'Skip to the content');
+  await press('Enter');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'view');
+  await tabTo('name');
+  await page.keyboard.type('only KEYS');
+  await press('Enter');
+  await counted(page, '1 configuration');
+  await tabTo('Only keys');
+  await press('Enter');
+  await heading(page, 'Only keys');
+  assert.equal(await focused(), 'Only keys');
+  await tabTo('target-id');
+  await page.keyboard.type(GROUP);
+  await press('Enter');
+  await status(page, 'Assigned to');
+  assert.equal((await service.call('GET', path)).value.length, 1);
+  // Around: from the field back to what stands before it.
+  while (await focused() !== `Remove Group ${GROUP}`) await press('Shift+Tab');
+  await press('Enter');
+  await page.getByRole('dialog').waitFor();
+  assert.equal(await focused(), 'Keep it');
+  await press('Escape');
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  assert.equal(await focused(), `Remove Group ${GROUP}`);
+  await press('Enter');
+  await press('Tab');
+  await press('Enter');
+  await status(page, 'Removed');
+  assert.equal((await service.call('GET', path)).value.length, 0);
+}));
+
+test('a token is asked for, kept in memory and forgotten', () => onPage(browser, guarded, { expected: [401] }, async (page) => {
+  await open(page, guarded);
+  await heading(page, 'Who are you?');
+  assert.equal(await page.getByRole('alert').count(), 0);
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'token');
+  await isUsable(page, 'the question for a token');
+  await picture(page, 'token');
+  await page.getByLabel('Access token').fill('a.b.c');
+  await page.getByRole('button', { name: 'Continue' }).click();
+  await page.getByRole('alert').filter({ hasText: 'InvalidAuthenticationToken' }).waitFor();
+  await page.getByLabel('Access token').fill(` Bearer ${guarded.token}\n`);
+  await page.getByRole('button', { name: 'Continue' }).click();
+  await page.getByRole('link', { name: 'Behind a token' }).click();
+  await heading(page, 'Behind a token');
+
+  await page.getByText('Requests of this page').click();
+  const text = await command(page);
+  assert.match(text, /"Authorization: Bearer \$TOKEN"/);
+  assert.equal(JSON.parse(bash(text, { TOKEN: guarded.token })).displayName, 'Behind a token');
+  const kept = await page.evaluate(async () => JSON.stringify([
+    { ...localStorage }, { ...sessionStorage }, document.cookie, history.state, await indexedDB.databases(), await caches.keys(),
+  ]));
+  assert.equal(kept, '[{},{},"",null,[],[]]');
+  assert.deepEqual(await page.context().cookies(), []);
+  assert.ok(![page.url(), await page.content()].some((shown) => shown.includes(guarded.token)));
+
+  await page.reload();
+  await page.getByLabel('Access token').fill(guarded.token);
+  await page.getByRole('button', { name: 'Continue' }).click();
+  await heading(page, 'Behind a token');
+  await page.getByRole('button', { name: 'Forget the token' }).click();
+  await heading(page, 'Who are you?');
+}));
+
+test('what is not there says so', () => onPage(browser, service, { expected: [404] }, async (page) => {
+  await open(page, service, '#/configurations/nothing');
+  await page.getByRole('alert').filter({ hasText: 'ResourceNotFound' }).waitFor();
+  await open(page, service, '#/elsewhere');
+  await heading(page, 'There is no such page');
+}));
+
+for (const [size, viewport] of [['wide', WIDE], ['narrow', NARROW]]) {
+  for (const colorScheme of ['light', 'dark']) {
+    test(`everyone can use it: ${size}, ${colorScheme}`, () => onPage(browser, service, { viewport, colorScheme, reducedMotion: 'reduce' }, async (page) => {
+      const look = async (what) => {
+        await isUsable(page, `${what}, ${size}, ${colorScheme}`);
+        await picture(page, `${what}-${size}-${colorScheme}`);
+      };
+      const { value: [{ id }] } = await service.call('GET', `${COLLECTION}?$filter=displayName eq 'Windows baseline'`);
+      const targets = [
+        { '@odata.type': '#microsoft.graph.groupAssignmentTarget', groupId: GROUP },
+        { '@odata.type': '#microsoft.graph.allDevicesAssignmentTarget' },
+      ];
+      await service.call('POST', `${COLLECTION}/${id}/assign`, { assignments: targets.map((target) => ({ target })) });
+      await open(page);
+      await page.getByLabel('Type').selectOption('windows10CustomConfiguration');
+      await page.getByRole('button', { name: 'Search' }).click();
+      await counted(page, '1 configuration');
+      await look('search');
+      await page.getByRole('link', { name: 'Configurations' }).click();
+      await page.getByRole('link', { name: 'Next page' }).waitFor();
+      await look('list');
+      await open(page, service, `#/configurations/${id}`);
+      await heading(page, 'Windows baseline');
+      for (const summary of await page.locator('summary').all()) await summary.click();
+      await look('configuration');
+      await page.getByRole('button', { name: 'Remove All devices' }).click();
+      await look('question');
+    }));
+  }
+}
