@@ -82,7 +82,7 @@ export function assignmentsOf(path, name, assignments, reread) {
     await request().catch((caught) => { error = caught; });
     await reread().then(show).catch((caught) => { error ??= caught; });
     if (error) problem.replaceChildren(refusal(error));
-    else say(done);
+    else say(done, true);
     return error === null;
   };
   const add = (target) =>

@@ -56,7 +56,9 @@ export function refusal(error) {
       facts.map(([name, value]) => element('span', {}, `${name} `, element('code', {}, value)))));
 }
 
-/** What is new for everyone, also for who does not see the page. */
-export function say(text) {
-  document.getElementById('status').textContent = text;
+/** What is new, for who does not see the page; `isNews` is for everyone. */
+export function say(text, isNews = false) {
+  const status = document.getElementById('status');
+  status.textContent = text;
+  status.className = isNews ? 'news' : '';
 }

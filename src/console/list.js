@@ -6,12 +6,13 @@ import { choice, element, field, table, time } from './dom.js';
 import { summary } from './assignments.js';
 
 const PAGE = 50;
-const MATCHES = [['contains', 'contains, in any letter case'], ['startswith', 'begins with, as it is written']];
+const MATCHES = [['contains', 'contains'], ['startswith', 'begins with, same case']];
 
 /** The condition for what the form asks, or null. */
 function filter({ name, match, type, group }) {
   const conditions = [
     name && match === 'startswith' && `startswith(displayName,${quoted(name)})`,
+    // In any letter case; the other is the one that an index answers.
     name && match !== 'startswith' && `contains(tolower(displayName),tolower(${quoted(name)}))`,
     type && isOf(type),
     // An excluded group is one of these too.
@@ -45,7 +46,7 @@ function searchForm(wanted, types) {
     else location.hash = next;
   };
   return element('form', { class: 'search', role: 'search', 'aria-label': 'Configurations', onsubmit: submit },
-    field('Name', inputs.name), field('which', inputs.match), field('Type', inputs.type), field('Assigned to group (id)', inputs.group),
+    field('Name', inputs.name), field('Match', inputs.match), field('Type', inputs.type), field('Assigned to group (id)', inputs.group),
     element('p', { class: 'field' }, element('button', { id: 'search', class: 'primary' }, 'Search')));
 }
 

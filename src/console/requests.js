@@ -21,11 +21,11 @@ export function command({ method, url, body, withToken }) {
 async function copy(text, shown) {
   try {
     await navigator.clipboard.writeText(text);
-    say('Copied.');
+    say('Copied.', true);
   } catch {
     // Beyond HTTPS and this machine a page has no clipboard: the reader's own keys do it.
     getSelection().selectAllChildren(shown);
-    say('The browser does not let this page copy. The command is selected: copy it with the keyboard.');
+    say('The browser does not let this page copy. The command is selected: copy it with the keyboard.', true);
   }
 }
 
@@ -36,7 +36,7 @@ function shown(request) {
   const outcome = [request.status ?? '…', request.requestId && `request-id ${request.requestId}`].filter(Boolean);
   return element('li', {},
     element('p', {}, element('strong', {}, title), ' ', element('span', { class: 'facts' }, outcome.join(', '))),
-    element('pre', { tabindex: '0', role: 'region', 'aria-label': `Command for ${title}` }, code),
+    element('pre', {}, code),
     element('button', { type: 'button', 'aria-label': `Copy the command for ${title}`, onclick: () => copy(text, code) }, 'Copy'));
 }
 

@@ -14,7 +14,7 @@ export function tokenForm(error, done) {
     const text = input.value.trim().replace(/^bearer\s+/i, '');
     // A header has no other characters; a token that has is a slip of the clipboard.
     if (!/^[\x21-\x7e]+$/.test(text)) {
-      say('A token is one word.');
+      say('A token is one word.', true);
       input.focus();
       return;
     }

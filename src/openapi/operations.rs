@@ -3,7 +3,9 @@
 
 use std::sync::LazyLock;
 
-use crate::{assignments::model as assignments, configurations::model as configurations, console, statuses::model::Kind};
+use crate::{
+    assignments::model as assignments, configurations::model as configurations, console, statuses::model::Kind,
+};
 
 /// What is said of a route.
 pub struct Operation {

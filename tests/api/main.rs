@@ -15,6 +15,7 @@ mod beta;
 mod catalogue;
 mod commands;
 mod configurations;
+mod console;
 mod documentation;
 mod failures;
 mod filter;
