@@ -75,12 +75,16 @@ export function assignmentsOf(path, name, assignments, reread) {
   const heading = element('h2', { id: 'assignments', tabindex: '-1' }, 'Assignments');
   const [shown, problem] = [element('div'), element('div')];
 
-  /** Carries a change out and shows what is so afterwards, also where it was refused. */
+  /** Carries a change out, one at a time, and shows what is so afterwards, also where it was refused. */
   const change = async (request, done) => {
+    if (section.hasAttribute('aria-busy')) return false;
+    section.setAttribute('aria-busy', 'true');
     problem.replaceChildren();
+    say('');
     let error = null;
     await request().catch((caught) => { error = caught; });
     await reread().then(show).catch((caught) => { error ??= caught; });
+    section.removeAttribute('aria-busy');
     if (error) problem.replaceChildren(refusal(error));
     else say(done, true);
     return error === null;
@@ -89,7 +93,7 @@ export function assignmentsOf(path, name, assignments, reread) {
     change(() => call('POST', `${path}/assignments`, { body: { target } }), `Assigned to: ${nameOf(target)} ${idOf(target)}`);
   const remove = async ({ id, target }) => {
     const what = `${nameOf(target)} ${idOf(target)}`.trim();
-    if (!await confirmed('Remove the assignment?', `${what} of “${name}”. Devices learn of it when they next ask.`, 'Remove')) return;
+    if (!await confirmed('Remove the assignment?', `${what} of “${name}”. It can be added again, under a new id.`, 'Remove')) return;
     await change(() => call('DELETE', `${path}/assignments/${encodeURIComponent(id)}`), `Removed: ${what}`);
     heading.focus();
   };
@@ -108,5 +112,6 @@ export function assignmentsOf(path, name, assignments, reread) {
   }
 
   show(assignments);
-  return element('section', { 'aria-labelledby': 'assignments' }, heading, shown, problem, addForm(add));
+  const section = element('section', { 'aria-labelledby': 'assignments' }, heading, shown, problem, addForm(add));
+  return section;
 }

@@ -129,14 +129,12 @@ test('assignments: added, refused, removed', () => onPage(browser, service, { ex
   assert.match(await alert.innerText(), /already assigned to the group[\s\S]*Change or delete that one[\s\S]*409[\s\S]*request-id [0-9a-f-]{36}/);
   await picture(page, 'conflict');
 
-  for (const [kind, label, id] of [
-    ['allDevicesAssignmentTarget'], ['allLicensedUsersAssignmentTarget'],
-    ['configurationManagerCollectionAssignmentTarget', 'Collection id', 'SMS00001'],
-  ]) {
-    await page.getByLabel('Assign to').selectOption(kind);
-    if (id) await page.getByLabel(label).fill(id);
+  for (const [kind, id] of [['All devices'], ['All users'], ['Configuration Manager collection', 'SMS00001']]) {
+    await page.getByLabel('Assign to').selectOption({ label: kind });
+    if (id) await page.getByLabel('Collection id').fill(id);
     await page.getByRole('button', { name: 'Add' }).click();
-    await status(page, 'Assigned to');
+    await status(page, `Assigned to: ${kind}`);
+    await page.getByRole('button', { name: `Remove ${kind}` }).waitFor();
   }
   assert.equal((await service.call('GET', path)).value.length, 4);
   await page.getByText('Requests of this page').click();
