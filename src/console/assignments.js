@@ -70,6 +70,15 @@ function addForm(add) {
     element('p', { class: 'field' }, element('button', { id: 'add', class: 'primary' }, 'Add')));
 }
 
+function row(assignment, remove) {
+  const { target } = assignment;
+  const label = `Remove ${nameOf(target)} ${idOf(target)}`.trim();
+  return [
+    nameOf(target), idOf(target) ? element('code', {}, idOf(target)) : '', filterOf(target),
+    element('button', { type: 'button', 'aria-label': label, onclick: () => remove(assignment) }, 'Remove'),
+  ];
+}
+
 /** The section of a configuration; `reread` reads its assignments again. */
 export function assignmentsOf(path, name, assignments, reread) {
   const heading = element('h2', { id: 'assignments', tabindex: '-1' }, 'Assignments');
@@ -97,17 +106,9 @@ export function assignmentsOf(path, name, assignments, reread) {
     await change(() => call('DELETE', `${path}/assignments/${encodeURIComponent(id)}`), `Removed: ${what}`);
     heading.focus();
   };
-  const row = (assignment) => {
-    const { target } = assignment;
-    const label = `Remove ${nameOf(target)} ${idOf(target)}`.trim();
-    return [
-      nameOf(target), idOf(target) ? element('code', {}, idOf(target)) : '', filterOf(target),
-      element('button', { type: 'button', 'aria-label': label, onclick: () => remove(assignment) }, 'Remove'),
-    ];
-  };
   function show(rows) {
     shown.replaceChildren(rows.length > 0
-      ? table('Assignments', ['Target', 'Id', 'Filter', 'Change'], rows.map(row))
+      ? table('Assignments', ['Target', 'Id', 'Filter', 'Change'], rows.map((assignment) => row(assignment, remove)))
       : element('p', {}, 'Nobody gets this configuration.'));
   }
 

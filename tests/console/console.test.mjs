@@ -16,7 +16,10 @@ let guarded;
 let browser;
 
 before(async () => {
-  [service, guarded, browser] = await Promise.all([Service.start(), Service.start({ tokens: true }), launch()]);
+  // One after the other: what was started before a failure is then ended.
+  browser = await launch();
+  service = await Service.start();
+  guarded = await Service.start({ tokens: true });
   const number = (index) => String(index + 1).padStart(2, '0');
   for (let index = 0; index < MANY; index += 1) await service.create('iosUpdateConfiguration', `iOS ring ${number(index)}`);
   await service.create('macOSCustomConfiguration', ODD, { payloadName: 'a', payloadFileName: 'b', payload: 'YQ==' });

@@ -42,6 +42,7 @@ export class Service {
     const { folder: cwd, environment: env } = this;
     this.process = spawn(binary, { cwd, env, stdio: ['ignore', 'ignore', 'pipe'] });
     const seen = [];
+    this.process.on('error', (error) => seen.push(error.message));
     for await (const line of createInterface({ input: this.process.stderr })) {
       seen.push(line);
       this.origin = line.match(/listening on (http:\/\/[\d.:]+)/)?.[1];
