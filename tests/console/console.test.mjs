@@ -107,6 +107,11 @@ test('what is odd in a name stays text, and the command for it runs', () => onPa
   await heading(page, ODD);
   assert.equal(bash(await command(page)), await (await read).text());
   assert.equal(await page.title(), `${ODD} – devicegraph`);
+  await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+  await page.getByRole('button', { name: 'Copy the command' }).first().click();
+  await status(page, 'Copied.');
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), await command(page));
+  await page.context().clearPermissions();
   // The command for a page, too: the service made its query.
   await open(page);
   await page.getByRole('link', { name: 'Next page' }).waitFor();
@@ -237,6 +242,17 @@ test('a token is asked for, kept in memory and forgotten', () => onPage(browser,
   await heading(page, 'Behind a token');
   await page.getByRole('button', { name: 'Forget the token' }).click();
   await heading(page, 'Who are you?');
+}));
+
+test('a token that only reads', () => onPage(browser, guarded, { expected: [401, 403] }, async (page) => {
+  await open(page, guarded);
+  await page.getByLabel('Access token').fill(guarded.command('token', '--scope', 'DeviceManagementConfiguration.Read.All').trim());
+  await page.getByRole('button', { name: 'Continue' }).click();
+  await page.getByRole('link', { name: 'Behind a token' }).click();
+  await page.getByLabel('Assign to').selectOption({ label: 'All devices' });
+  await page.getByRole('button', { name: 'Add' }).click();
+  await page.getByRole('alert').filter({ hasText: 'DeviceManagementConfiguration.ReadWrite.All' }).waitFor();
+  await isUsable(page, 'a refusal');
 }));
 
 test('what is not there says so', () => onPage(browser, service, { expected: [404] }, async (page) => {
