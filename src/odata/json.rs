@@ -11,11 +11,12 @@
 
 use std::fmt;
 
+use indexmap::{IndexMap, map::Entry};
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, value::RawValue};
 
 use crate::error::{ApiError, excerpt};
 
@@ -158,14 +159,46 @@ impl<'de> Visitor<'de> for Strict<'_> {
             let name = self.text(name)?;
             let value = members.next_value_seed(Strict { member: Some(&name), depth })?;
             if object.contains_key(&name) {
-                return Err(A::Error::custom(format_args!(
-                    "the member '{}' stands twice in one object",
-                    excerpt(&name)
-                )));
+                return Err(twice(&name));
             }
             object.insert(name, value);
         }
         Ok(Value::Object(object))
+    }
+}
+
+fn twice<E: Error>(name: &str) -> E {
+    E::custom(format_args!("the member '{}' stands twice in one object", excerpt(name)))
+}
+
+/// An object whose members are read later, each as it was written; no two have
+/// one name.
+pub struct Unread<'a>(pub IndexMap<String, &'a RawValue>);
+
+impl<'de> Deserialize<'de> for Unread<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Names)
+    }
+}
+
+struct Names;
+
+impl<'de> Visitor<'de> for Names {
+    type Value = Unread<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Unread<'de>, A::Error> {
+        let mut unread = IndexMap::new();
+        while let Some((name, value)) = members.next_entry::<String, &RawValue>()? {
+            match unread.entry(name) {
+                Entry::Vacant(place) => place.insert(value),
+                Entry::Occupied(there) => return Err(twice(there.key())),
+            };
+        }
+        Ok(Unread(unread))
     }
 }
 

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `mod.rs` | the order of the steps, what depends on what, and the answer |
 //! | [`steps`] | the request, read |
+//! | [`members`] | its members, and what is said of a wrong one |
 //! | [`dispatch`] | a step, carried out by the application's own routes |
 //!
 //! Reads that stand next to each other are carried out side by side, everything
@@ -42,6 +43,7 @@ use crate::{
 };
 
 pub mod dispatch;
+pub mod members;
 pub mod steps;
 
 /// Reads carried out side by side at most, of connections that others need too.

@@ -15,24 +15,31 @@ use actix_web::{
     http::{
         Method,
         header::{
-            CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+            CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+            UPGRADE,
         },
     },
 };
-use indexmap::IndexMap;
-use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
+use super::members::{Members, read, wrong};
 use crate::{
     error::{ApiError, excerpt},
-    odata::{body, json},
+    odata::{
+        body,
+        json::{self, Unread},
+    },
 };
 
 /// Steps of a batch at most.
 pub const MOST: usize = 20;
 
-/// What says how a message travels is not a step's to say.
-const OF_THE_CONNECTION: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE];
+/// What says how a message travels is not a step's to say, and no more is what
+/// a proxy says of where it came from.
+fn is_of_the_connection(name: &HeaderName) -> bool {
+    const NAMES: [HeaderName; 7] = [CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING, UPGRADE];
+    NAMES.contains(name) || name.as_str().starts_with("x-forwarded-")
+}
 
 /// A batch that can be carried out.
 pub struct Batch(pub Vec<Step>);
@@ -65,29 +72,20 @@ impl FromRequest for Batch {
     }
 }
 
-#[derive(Deserialize)]
-struct SentBatch {
-    requests: Option<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SentStep {
-    id: Option<Value>,
-    method: Option<Value>,
-    url: Option<Value>,
-    headers: Option<Value>,
-    body: Option<Box<RawValue>>,
-    depends_on: Option<Value>,
-    atomicity_group: Option<Value>,
-}
-
 impl Batch {
     fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
-        let sent: SentBatch = serde_json::from_slice(bytes)
-            .map_err(|error| ApiError::bad_request(format!("Unable to read JSON request payload: {error}.")))?;
-        let requests = sent.requests.ok_or_else(|| wrong("requests", "is missing. Send an array of requests"))?;
-        let requests: Vec<Box<RawValue>> = read("requests", &requests, "must be an array of requests")?;
+        let unreadable = |error| ApiError::bad_request(format!("Unable to read JSON request payload: {error}."));
+        let sent: &RawValue = serde_json::from_slice(bytes).map_err(unreadable)?;
+        if !sent.get().starts_with('{') {
+            return Err(ApiError::bad_request("The request body must be a JSON object with the member 'requests'."));
+        }
+        let Unread(sent) = serde_json::from_slice(bytes).map_err(unreadable)?;
+        let requests = sent.get("requests").filter(|requests| requests.get() != "null");
+        let requests = requests.ok_or_else(|| wrong("requests", "is missing. Send an array of requests"))?;
+        if !requests.get().starts_with('[') {
+            return Err(wrong("requests", "must be an array of requests"));
+        }
+        let requests: Vec<&RawValue> = read("requests", requests)?;
         if requests.len() > MOST {
             return Err(ApiError::bad_request(format!(
                 "A batch has at most {MOST} requests, and this one has {}. Send the others in another.",
@@ -95,10 +93,9 @@ impl Batch {
             )));
         }
         let mut batch = Self(Vec::with_capacity(requests.len()));
-        for (index, request) in requests.iter().enumerate() {
-            let place = format!("requests[{index}]");
-            let sent = read(&place, request, "must be an object with the members of a request")?;
-            let step = batch.step(&place, sent)?;
+        for (index, request) in requests.into_iter().enumerate() {
+            let expected = "must be an object with the members of a request";
+            let step = batch.step(&Members::read(format!("requests[{index}]"), request, expected)?)?;
             batch.0.push(step);
         }
         batch.check_groups()?;
@@ -106,32 +103,30 @@ impl Batch {
     }
 
     /// The next step.
-    fn step(&self, place: &str, sent: SentStep) -> Result<Step, ApiError> {
-        let member = |name: &str| format!("{place}.{name}");
-        let missing = |name: &str| wrong(&member(name), "is missing, and every request has one");
-        let id = sent.id.ok_or_else(|| missing("id"))?;
-        let id = name(&id).ok_or_else(|| wrong(&member("id"), "must be a string that is not empty, or a number"))?;
+    fn step(&self, sent: &Members) -> Result<Step, ApiError> {
+        let id = name(&sent.needed("id")?);
+        let id = id.ok_or_else(|| sent.wrong("id", "must be a string that is not empty, or a number"))?;
         if self.0.iter().any(|step| step.id.eq_ignore_ascii_case(&id)) {
             let unique = format!("is '{}', as another before it. Give each request an id of its own", excerpt(&id));
-            return Err(wrong(&member("id"), &unique));
+            return Err(sent.wrong("id", &unique));
         }
-        let method = sent.method.ok_or_else(|| missing("method"))?;
+        let method = sent.needed("method")?;
         let method = method.as_str().and_then(|method| Method::from_bytes(method.to_ascii_uppercase().as_bytes()).ok());
-        let method = method.ok_or_else(|| wrong(&member("method"), "must be an HTTP method, GET for example"))?;
-        let url = match sent.url.ok_or_else(|| missing("url"))? {
+        let method = method.ok_or_else(|| sent.wrong("method", "must be an HTTP method, GET for example"))?;
+        let url = match sent.needed("url")? {
             Value::String(url) if !url.is_empty() => url,
-            _ => return Err(wrong(&member("url"), "must be a string that is not empty")),
+            _ => return Err(sent.wrong("url", "must be a string that is not empty")),
         };
-        let headers = headers(&member("headers"), sent.headers)?;
-        let body = sent.body.map(|body| text(&body, &headers));
-        let group = match sent.atomicity_group {
+        let headers = headers(sent)?;
+        let body = sent.as_written("body").map(|body| text(body, &headers));
+        let group = match sent.value("atomicityGroup")? {
             None => None,
             Some(group) => {
                 let of_group = name(&group);
-                Some(of_group.ok_or_else(|| wrong(&member("atomicityGroup"), "must be a string that is not empty"))?)
+                Some(of_group.ok_or_else(|| sent.wrong("atomicityGroup", "must be a string that is not empty"))?)
             }
         };
-        let depends_on = self.depends_on(&member("dependsOn"), sent.depends_on)?;
+        let depends_on = self.depends_on(&sent.place("dependsOn"), sent.value("dependsOn")?)?;
         Ok(Step { id, method, url, headers, body, depends_on, group })
     }
 
@@ -189,14 +184,6 @@ impl Step {
     }
 }
 
-fn wrong(place: &str, what: &str) -> ApiError {
-    ApiError::bad_request(format!("The member '{place}' of the batch {what}."))
-}
-
-fn read<T: DeserializeOwned>(place: &str, json: &RawValue, expected: &str) -> Result<T, ApiError> {
-    serde_json::from_str(json.get()).map_err(|_| wrong(place, expected))
-}
-
 /// A name, which some clients send as a number.
 fn name(value: &Value) -> Option<String> {
     match value {
@@ -206,22 +193,25 @@ fn name(value: &Value) -> Option<String> {
     }
 }
 
-fn headers(place: &str, sent: Option<Value>) -> Result<HeaderMap, ApiError> {
+fn headers(step: &Members) -> Result<HeaderMap, ApiError> {
     let mut headers = HeaderMap::new();
-    let sent: IndexMap<String, Value> = match sent {
-        Some(sent) => serde_json::from_value(sent).map_err(|_| wrong(place, "must be an object of strings"))?,
-        None => IndexMap::new(),
-    };
-    for (name, value) in sent {
-        let place = format!("{place}.{}", excerpt(&name));
+    let Some(sent) = step.as_written("headers") else { return Ok(headers) };
+    let sent = Members::read(step.place("headers"), sent, "must be an object of strings")?;
+    for (name, value) in sent.all() {
+        let value: Value = read(&sent.place(name), value)?;
         let Value::String(text) = &value else {
-            return Err(wrong(&place, &format!("must be a string, not {}", json::kind(&value))));
+            return Err(sent.wrong(name, &format!("must be a string, not {}", json::kind(&value))));
         };
-        let (Ok(name), Ok(value)) = (HeaderName::try_from(&name), HeaderValue::try_from(text)) else {
-            return Err(wrong(&place, "is no header of HTTP"));
+        // As a header line: blanks around the value are not of it.
+        let text = text.trim_matches([' ', '\t']);
+        let (Ok(header), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(text)) else {
+            return Err(sent.wrong(name, "is no header of HTTP"));
         };
-        if !OF_THE_CONNECTION.contains(&name) {
-            headers.append(name, value);
+        if headers.contains_key(&header) {
+            return Err(sent.wrong(name, "is a header that stands there in another letter case. Send it once"));
+        }
+        if !is_of_the_connection(&header) {
+            headers.insert(header, value);
         }
     }
     Ok(headers)
@@ -284,6 +274,10 @@ mod tests {
                 "The member 'requests[1].method' of the batch must be an HTTP method, GET for example.",
             ),
             (with("url", json!(7)), "The member 'requests[1].url' of the batch must be a string that is not empty."),
+            (
+                json!({"requests": [["1", "GET", "/x"]]}),
+                "The member 'requests[0]' of the batch must be an object with the members of a request.",
+            ),
             (with("headers", json!([])), "The member 'requests[1].headers' of the batch must be an object of strings."),
             (
                 with("headers", json!({"a": 1})),
@@ -292,6 +286,10 @@ mod tests {
             (
                 with("headers", json!({"a": "b\r\nc"})),
                 "The member 'requests[1].headers.a' of the batch is no header of HTTP.",
+            ),
+            (
+                with("headers", json!({"a": "b", "A": "c"})),
+                "The member 'requests[1].headers.a' of the batch is a header that stands there in another letter case. Send it once.",
             ),
             (
                 with("dependsOn", json!("0")),
@@ -313,15 +311,46 @@ mod tests {
             refusal(&json!({"requests": [step("1", "a"), step("2", "b"), step("3", "A")]})),
             "The member 'requests[2].atomicityGroup' of the batch goes on after a request that is not in it. Put the requests of a group together."
         );
-        let twice = br#"{"requests": [{"id": "1", "id": "2", "method": "GET", "url": "/x"}]}"#;
-        assert!(Batch::parse(twice).is_err());
+    }
+
+    #[test]
+    fn what_is_no_json_of_a_batch_says_so() {
+        let deep = format!(r#"{{"requests": [{{"id": {}"1"{}}}]}}"#, "[".repeat(200), "]".repeat(200));
+        let no_object = "The request body must be a JSON object with the member 'requests'.";
+        for (text, said) in [
+            (r#""x""#, no_object),
+            ("7", no_object),
+            ("null", no_object),
+            (r#"[[["1", "GET", "/x"]]]"#, no_object),
+            ("{", "Unable to read JSON request payload: EOF while parsing an object at line 1 column 1."),
+            (
+                r#"{"requests": [], "requests": []}"#,
+                "Unable to read JSON request payload: the member 'requests' stands twice in one object at line 1 column 32.",
+            ),
+            (
+                r#"{"requests": [{"id": "1", "id": "2", "method": "GET", "url": "/x"}]}"#,
+                "The member 'requests[0]' of the batch cannot be read: the member 'id' stands twice in one object.",
+            ),
+            (
+                r#"{"requests": [{"id": "1", "method": "GET", "url": "/x", "headers": {"a": "b", "a": "c"}}]}"#,
+                "The member 'requests[0].headers' of the batch cannot be read: the member 'a' stands twice in one object.",
+            ),
+            (
+                r#"{"requests": [{"id": "\ud800", "method": "GET", "url": "/x"}]}"#,
+                "The member 'requests[0].id' of the batch cannot be read: unexpected end of hex escape.",
+            ),
+            (&deep, "The member 'requests[0].id' of the batch cannot be read: recursion limit exceeded."),
+        ] {
+            let refusal = Batch::parse(text.as_bytes()).err().map(|error| error.to_string());
+            assert_eq!(refusal.as_deref(), Some(said), "{text}");
+        }
     }
 
     #[test]
     fn what_clients_send_is_read() {
         let batch = json!({"requests": [
             {"id": 1, "method": "get", "url": "/x", "depends_on": [], "headers": null, "body": null, "dependsOn": null},
-            {"id": "A", "method": "POST", "url": "x", "headers": {"content-type": "application/json", "Host": "y"},
+            {"id": "A", "method": "POST", "url": "x", "headers": {"content-type": "\t application/json ", "Host": "y", "Forwarded": "host=y", "X-Forwarded-Port": "1"},
              "body": {"b": 1.50, "a": [1]}, "dependsOn": [1], "atomicityGroup": "g"},
             {"id": "3", "method": "DELETE", "url": "x", "dependsOn": ["G"], "body": "text"},
         ]})
@@ -331,6 +360,7 @@ mod tests {
         assert_eq!(steps.iter().map(|step| step.id.as_str()).collect::<Vec<_>>(), ["1", "A", "3"]);
         assert_eq!((&steps[0].method, steps[0].headers.len(), &steps[0].body), (&Method::GET, 0, &None));
         assert_eq!(steps[1].headers.len(), 1);
+        assert_eq!(steps[1].headers.get("content-type").map(HeaderValue::as_bytes), Some(&b"application/json"[..]));
         assert_eq!(steps[1].depends_on, [0]);
         assert_eq!(steps[2].depends_on, [1]);
         assert_eq!(steps[2].body.as_deref(), Some("text"));
