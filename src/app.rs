@@ -204,6 +204,7 @@ impl Service {
         let limit = body::Limit { bytes: settings.max_body_bytes, time };
         let server = HttpServer::new(move || {
             let pool = Data::new(pool());
+            let connections = pool.options().get_max_connections();
             let (gate, vault, seeded) = (gate.clone(), vault.clone(), seeded.clone());
             let document = document.clone();
             let application = move || {
@@ -223,7 +224,7 @@ impl Service {
                     .wrap(from_fn(address::normalize))
             };
             let steps = application.clone();
-            let dispatcher = Dispatcher::new(move || steps().wrap(from_fn(telemetry::request)));
+            let dispatcher = Dispatcher::new(connections, move || steps().wrap(from_fn(telemetry::request)));
             application()
                 .app_data(Data::new(dispatcher))
                 .wrap(browsers.cors())

@@ -13,7 +13,10 @@ use actix_web::{
     Error, HttpResponse, ResponseError,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    http::{
+        Method, StatusCode,
+        header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    },
     middleware::Next,
 };
 use anyhow::Context;
@@ -56,8 +59,7 @@ struct RequestIds {
 }
 
 impl RequestIds {
-    fn new(headers: &HeaderMap) -> Self {
-        let request_id = Uuid::new_v4();
+    fn new(request_id: Uuid, headers: &HeaderMap) -> Self {
         let client_request_id = headers
             .get(CLIENT_REQUEST_ID)
             .and_then(|value| value.to_str().ok())
@@ -73,6 +75,17 @@ impl RequestIds {
             }
         }
     }
+
+    /// Writes the line of the request; without a time where it was not carried out.
+    fn log(&self, (method, path): (&Method, &str), status: StatusCode, elapsed_us: Option<u64>, cause: Option<String>) {
+        let (status, Self { request_id, client_request_id }) = (status.as_u16(), self);
+        match cause {
+            Some(cause) => {
+                tracing::error!(%method, path, status, elapsed_us, %request_id, client_request_id, cause, "request")
+            }
+            None => tracing::info!(%method, path, status, elapsed_us, %request_id, client_request_id, "request"),
+        }
+    }
 }
 
 /// The outermost layer: gives the request its ids, an error its body, and the
@@ -85,7 +98,7 @@ pub async fn request(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
-    let ids = RequestIds::new(request.headers());
+    let ids = RequestIds::new(Uuid::new_v4(), request.headers());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
 
@@ -98,26 +111,25 @@ pub async fn request(
     }
     ids.write(response.headers_mut());
 
-    let status = response.status().as_u16();
     let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let RequestIds { request_id, client_request_id } = ids;
-    match response.response().error().and_then(cause) {
-        Some(cause) => {
-            tracing::error!(%method, path, status, elapsed_us, %request_id, client_request_id, cause, "request")
-        }
-        None => tracing::info!(%method, path, status, elapsed_us, %request_id, client_request_id, "request"),
-    }
+    let cause = response.response().error().and_then(cause);
+    ids.log((&method, &path), response.status(), Some(elapsed_us), cause);
     Ok(response)
 }
 
-/// The answer to what is refused before it is a request: a step of a batch.
-pub fn refusal(headers: &HeaderMap, refusal: ApiError) -> HttpResponse<BoxBody> {
-    let ids = RequestIds::new(headers);
-    if let Some(cause) = refusal.cause() {
-        let (request_id, client_request_id) = (ids.request_id, &ids.client_request_id);
-        tracing::error!(%request_id, client_request_id, cause = format!("{cause:#}"), "request in a batch");
-    }
+/// The answer to a step of a batch that is not carried out, and its line in the
+/// log. What was carried out and taken back keeps the id of its answer so far,
+/// `earlier`: the last line of an id says what became of the request.
+pub fn refusal(
+    request: (&Method, &str),
+    headers: &HeaderMap,
+    earlier: Option<&HeaderMap>,
+    refusal: ApiError,
+) -> HttpResponse<BoxBody> {
+    let earlier = earlier.and_then(|headers| headers.get(REQUEST_ID)?.to_str().ok()?.parse().ok());
+    let ids = RequestIds::new(earlier.unwrap_or_else(Uuid::new_v4), headers);
     let mut response = refusal.error_response();
+    ids.log(request, response.status(), None, refusal.cause().map(|cause| format!("{cause:#}")));
     let body = error::envelope(&refusal.into(), ids.request_id, &ids.client_request_id);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     ids.write(response.headers_mut());

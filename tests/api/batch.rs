@@ -26,7 +26,7 @@ pub(crate) fn statuses(answers: &[Value]) -> Vec<u64> {
     answers.iter().map(|answer| answer["status"].as_u64().expect("a status")).collect()
 }
 
-fn create(id: &str, name: &str) -> Value {
+pub(crate) fn create(id: &str, name: &str) -> Value {
     json!({
         "id": id, "method": "POST", "url": "/deviceManagement/deviceConfigurations",
         "headers": {"Content-Type": "application/json"},
@@ -34,7 +34,7 @@ fn create(id: &str, name: &str) -> Value {
     })
 }
 
-fn assign(id: &str, configuration: &str, to: &str) -> Value {
+pub(crate) fn assign(id: &str, configuration: &str, to: &str) -> Value {
     json!({
         "id": id, "method": "POST", "url": format!("{configuration}/assignments"),
         "headers": {"Content-Type": "application/json"}, "body": group(to),
@@ -46,7 +46,7 @@ pub(crate) fn with(mut step: Value, member: &str, value: impl Into<Value>) -> Va
     step
 }
 
-fn message(answer: &Value) -> &str {
+pub(crate) fn message(answer: &Value) -> &str {
     answer["body"]["error"]["message"].as_str().unwrap_or_else(|| panic!("a message in {answer}"))
 }
 
@@ -107,7 +107,11 @@ async fn a_batch_that_cannot_be_read_is_refused_whole() {
             json!({"requests": [&delete, &delete]}).to_string(),
             "The member 'requests[1].id' of the batch is '1', as another",
         ),
-        ("[]".to_owned(), "Unable to read JSON request payload"),
+        ("[]".to_owned(), "The request body must be a JSON object with the member 'requests'."),
+        (
+            json!({"requests": [["1", "DELETE", configuration]]}).to_string(),
+            "The member 'requests[0]' of the batch must be an object with the members of a request.",
+        ),
         (format!("{{\"requests\": [{delete}]"), "Unable to read JSON request payload"),
     ] {
         let refused = app.send_text(Method::POST, BATCH, body).await.refusal();
@@ -370,13 +374,15 @@ async fn a_group_that_was_lost_in_its_commit_says_so_of_every_step() {
         .expect("a trigger");
     let mut dba = app.pool().begin().await.expect("a transaction");
     dba.execute("SELECT pg_advisory_xact_lock(7)").await.expect("a lock");
+    let below = configuration.strip_prefix("/v1.0").expect("a version");
     let requests = json!([
+        {"id": "it", "method": "GET", "url": below},
         with(assign("a", &configuration, "a"), "atomicityGroup", "g"),
-        with(assign("b", &configuration, "b"), "atomicityGroup", "g"),
+        with(with(assign("b", "$it", "b"), "atomicityGroup", "g"), "dependsOn", json!(["it"])),
     ]);
     let (answers, ()) = join(batch(&app, &requests), end_who_waits(&mut dba)).await;
-    assert_eq!(statuses(&answers), [500, 500], "{answers:?}");
-    for answer in &answers {
+    assert_eq!(statuses(&answers), [200, 500, 500], "{answers:?}");
+    for answer in &answers[1..] {
         assert_eq!(answer["body"]["error"]["code"], "OutcomeUnknown");
         assert!(message(answer).ends_with(&format!("Read {configuration}/assignments to learn whether it was.")));
     }
@@ -387,6 +393,8 @@ async fn a_group_that_was_lost_in_its_commit_says_so_of_every_step() {
 async fn end_who_waits(dba: &mut PgConnection) {
     loop {
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        // In a transaction the list of connections stays what it was at first.
+        dba.execute("SELECT pg_stat_clear_snapshot()").await.expect("a new list");
         let ended = sqlx::query_scalar::<_, bool>(end).fetch_all(&mut *dba).await.expect("an answer");
         if !ended.is_empty() {
             break;

@@ -11,6 +11,7 @@ mod authorization;
 mod bad_input;
 mod batch;
 mod batch_mix;
+mod batch_reading;
 mod beta;
 mod catalogue;
 mod commands;

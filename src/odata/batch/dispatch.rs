@@ -1,6 +1,6 @@
 //! A step carried out: the application's own routes, called in process.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, iter, pin::Pin};
 
 use actix_http::Request;
 use actix_service::{
@@ -8,19 +8,20 @@ use actix_service::{
     boxed::{self, BoxService},
 };
 use actix_web::{
-    Error, HttpMessage, HttpRequest, HttpResponse,
-    body::{BoxBody, to_bytes},
+    Error, HttpMessage, HttpRequest,
+    body::BoxBody,
     dev::{AppConfig, Payload, Service, ServiceResponse},
     http::{
-        Method, StatusCode, Uri,
-        header::{AUTHORIZATION, CONTENT_TYPE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue},
+        Method, Uri,
+        header::{AUTHORIZATION, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue},
     },
     web::Bytes,
 };
 use anyhow::anyhow;
 use futures_util::stream::once;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
+use super::answer::Answer;
 use crate::{database::connections::Group, error::ApiError, telemetry::CLIENT_REQUEST_ID};
 
 type Application = BoxService<Request, ServiceResponse<BoxBody>, Error>;
@@ -31,6 +32,8 @@ type Making = Pin<Box<dyn Future<Output = Result<Application, ()>>>>;
 pub struct Dispatcher {
     make: Box<dyn Fn(AppConfig) -> Making>,
     made: OnceCell<Application>,
+    /// A permit for each read that stands beside another.
+    beside: Semaphore,
 }
 
 /// What a step takes over from the request of its batch, where it does not say
@@ -45,19 +48,10 @@ const INHERITED: [HeaderName; 7] = [
     HeaderName::from_static("x-forwarded-proto"),
 ];
 
-/// What a step was answered.
-pub struct Answer {
-    /// Status.
-    pub status: StatusCode,
-    /// Headers.
-    pub headers: HeaderMap,
-    /// Body; empty where there is none.
-    pub body: Bytes,
-}
-
 impl Dispatcher {
-    /// `application` makes an instance of the application.
-    pub fn new<A, F>(application: impl Fn() -> A + 'static) -> Self
+    /// `application` makes an instance of the application, which has so many
+    /// connections. Reads side by side leave half of them to other requests.
+    pub fn new<A, F>(connections: u32, application: impl Fn() -> A + 'static) -> Self
     where
         A: IntoServiceFactory<F, Request>,
         F: ServiceFactory<
@@ -74,7 +68,13 @@ impl Dispatcher {
             let made = application().into_factory().new_service(config);
             Box::pin(async move { Ok(boxed::service(made.await?)) })
         };
-        Self { make: Box::new(make), made: OnceCell::new() }
+        let beside = Semaphore::new(connections.saturating_sub(1) as usize / 2);
+        Self { make: Box::new(make), made: OnceCell::new(), beside }
+    }
+
+    /// For up to `most` reads beside a first one, as many permits as there are.
+    pub fn beside(&self, most: usize) -> Vec<SemaphorePermit<'_>> {
+        iter::from_fn(|| self.beside.try_acquire().ok()).take(most).collect()
     }
 
     /// The headers with which a step of the batch `outer` is carried out.
@@ -96,7 +96,7 @@ impl Dispatcher {
     /// Carries a step out, as the request that it would be alone.
     ///
     /// # Errors
-    /// When there is no instance of the application to ask.
+    /// When there is no instance of the application to ask, or its answer is broken.
     pub async fn answer(
         &self,
         outer: &HttpRequest,
@@ -114,39 +114,13 @@ impl Dispatcher {
         if let Some(group) = group {
             request.extensions_mut().insert(group);
         }
-        let is_head = method == Method::HEAD;
+        let (is_head, path) = (method == Method::HEAD, uri.path().to_owned());
         let head = request.head_mut();
         (head.method, head.uri, head.headers, head.peer_addr) = (method, uri, headers, outer.peer_addr());
         let response = match application.call(request).await {
             Ok(response) => response.into(),
             Err(error) => error.error_response(),
         };
-        Answer::read(response, is_head).await
-    }
-}
-
-impl Answer {
-    /// Reads a response whole; to HEAD without what its body would have been.
-    pub async fn read(response: HttpResponse, is_head: bool) -> Result<Self, ApiError> {
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = match is_head {
-            true => Bytes::new(),
-            false => {
-                let bytes = to_bytes(response.into_body()).await;
-                bytes.map_err(|error| ApiError::internal(anyhow!("the answer to a step was not whole: {error}")))?
-            }
-        };
-        Ok(Self { status, headers, body })
-    }
-
-    /// Whether what depends on it is not carried out.
-    pub fn has_failed(&self) -> bool {
-        self.status.is_client_error() || self.status.is_server_error()
-    }
-
-    /// The media type of the body, without parameters.
-    pub fn media_type(&self) -> &str {
-        let value = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        value.split(';').next().unwrap_or_default().trim()
+        Answer::read(response, is_head, path).await.map_err(ApiError::internal)
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `mod.rs` | the order of the steps, what depends on what, and the answer |
+//! | `mod.rs` | the order of the steps, and what depends on what |
 //! | [`steps`] | the request, read |
 //! | [`members`] | its members, and what is said of a wrong one |
+//! | [`target`] | where a step goes |
 //! | [`dispatch`] | a step, carried out by the application's own routes |
+//! | [`answer`] | what it was answered, and how that is written |
 //!
 //! Reads that stand next to each other are carried out side by side, everything
 //! else one after the other, so that a read sees every write before it and none
@@ -14,40 +16,44 @@
 //!
 //! <https://learn.microsoft.com/graph/json-batching>
 
+use std::{cell::Cell, convert::Infallible, ops::Range};
+
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{
-        Uri,
-        header::{HeaderMap, LOCATION},
-    },
-    web::Data,
+    body::{MessageBody, SizedStream},
+    http::{Method, Uri, header::HeaderMap},
+    web::{Bytes, Data},
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::{StreamExt, stream};
-use indexmap::IndexMap;
-use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
 use sqlx::PgPool;
-use url::Url;
 
 use self::{
-    dispatch::{Answer, Dispatcher},
+    answer::Answer,
+    dispatch::Dispatcher,
     steps::{Batch, Step},
 };
 use super::{links::Version, negotiate};
 use crate::{
     database::connections::Group,
     error::{ApiError, excerpt},
-    routes::MOUNTS,
     telemetry,
 };
 
+pub mod answer;
 pub mod dispatch;
 pub mod members;
 pub mod steps;
+pub mod target;
+
+#[cfg(test)]
+mod tests;
 
 /// Reads carried out side by side at most, of connections that others need too.
-const SIDE_BY_SIDE: u32 = 4;
+const SIDE_BY_SIDE: usize = 4;
+
+/// MiB of answers, which are all held until the last one is there, after which
+/// no step reads any more.
+const MOST_MIB: usize = 64;
 
 /// `POST /$batch`
 ///
@@ -62,14 +68,33 @@ pub async fn post(
     // The application that carries out steps has none.
     let nested = || ApiError::bad_request("A batch cannot stand in a batch. Put its requests beside the others.");
     let dispatcher = dispatcher.ok_or_else(nested)?;
-    let mut run = Run { outer: &request, dispatcher: &dispatcher, pool: &pool, steps: &steps, answers: Vec::new() };
+    let mut run = Run {
+        outer: &request,
+        dispatcher: &dispatcher,
+        pool: &pool,
+        steps: &steps,
+        answers: Vec::new(),
+        bytes: Cell::default(),
+    };
     while run.answers.len() < steps.len() {
-        run.go_on().await?;
+        run.go_on().await;
     }
-    let responses = steps.iter().zip(&run.answers).map(|(step, answer)| Response::of(step, answer));
-    let responses = responses.collect::<Result<Vec<_>, _>>().map_err(ApiError::internal)?;
+    let answers = run.answers;
+    Ok(written(&steps, answers))
+}
+
+/// The answer to the batch. What each step was answered is let go when it is sent.
+fn written(steps: &[Step], answers: Vec<Answer>) -> HttpResponse {
+    let mut pieces = Vec::new();
+    for (step, answer) in steps.iter().zip(answers) {
+        pieces.push(if pieces.is_empty() { r#"{"responses":["#.into() } else { ",".into() });
+        pieces.extend(answer.entry(&step.id));
+    }
+    pieces.push(if pieces.is_empty() { r#"{"responses":[]}"#.into() } else { "]}".into() });
+    let length = pieces.iter().map(Bytes::len).sum::<usize>();
+    let pieces = stream::iter(pieces.into_iter().map(Ok::<_, Infallible>));
     // With a parameter, by which `negotiate` leaves the answers of the steps as they are.
-    Ok(HttpResponse::Ok().content_type("application/json;charset=utf-8").json(Responses { responses }))
+    HttpResponse::Ok().content_type("application/json;charset=utf-8").body(SizedStream::new(length as u64, pieces))
 }
 
 /// A batch on its way.
@@ -78,241 +103,149 @@ struct Run<'a> {
     dispatcher: &'a Dispatcher,
     pool: &'a PgPool,
     steps: &'a [Step],
-    /// Those of the first steps.
+    /// Those of the first steps; also of a group that may still be taken back.
     answers: Vec<Answer>,
+    /// What all answers hold, those of reads under way too.
+    bytes: Cell<usize>,
+}
+
+/// The step of a group by which nothing of it was written.
+struct Failed {
+    place: usize,
+    answer: Answer,
 }
 
 impl Run<'_> {
     /// Carries out what comes next: a group, or reads side by side, or one step.
-    async fn go_on(&mut self) -> Result<(), ApiError> {
+    async fn go_on(&mut self) {
         let first = self.answers.len();
-        let step = &self.steps[first];
-        let after = |is_of_it: &dyn Fn(&Step) -> bool| {
-            let behind = self.steps[first + 1..].iter().position(|step| !is_of_it(step));
-            behind.map_or(self.steps.len(), |count| first + 1 + count)
-        };
+        self.bytes.set(self.answers.iter().map(|answer| answer.body.len()).sum());
+        let (step, behind) = (&self.steps[first], &self.steps[first + 1..]);
         if step.group.is_some() {
-            let end = after(&|other| other.is_in(step));
-            return self.group(first, end).await;
+            let more = behind.iter().take_while(|other| other.is_in(step)).count();
+            return self.group(first..first + 1 + more).await;
         }
-        let is_beside = |other: &Step| {
+        let is_beside = |other: &&Step| {
             other.reads() && other.group.is_none() && other.depends_on.iter().all(|place| *place < first)
         };
-        let end = if step.reads() { after(&is_beside) } else { first + 1 };
-        let side_by_side = self.pool.options().get_max_connections().div_ceil(2).min(SIDE_BY_SIDE);
-        let answers = stream::iter((first..end).map(|place| self.answer(place, &self.answers, None)));
-        let answers: Vec<_> = answers.buffered(side_by_side as usize).collect().await;
-        for answer in answers {
-            self.answers.push(answer?);
-        }
-        Ok(())
+        let more = if step.reads() { behind.iter().take_while(is_beside).count() } else { 0 };
+        let permits = self.dispatcher.beside(more.min(SIDE_BY_SIDE - 1));
+        let answers = stream::iter((first..=first + more).map(|place| self.answer(place, None)));
+        let answers: Vec<_> = answers.buffered(1 + permits.len()).collect().await;
+        self.answers.extend(answers);
     }
 
     /// Carries out the steps of an atomicity group: all of them, or none.
-    async fn group(&mut self, first: usize, end: usize) -> Result<(), ApiError> {
-        let failed = match Group::begin(self.pool).await {
-            Err(error) => (first, self.refuse(first, error.into()).await?),
-            Ok(group) => match self.in_group(first, end, &group).await? {
-                Err(failed) => {
-                    group.roll_back().await;
-                    failed
-                }
-                Ok(answers) => match group.commit().await {
-                    Ok(()) => {
-                        self.answers.extend(answers);
-                        return Ok(());
-                    }
-                    Err(error) => {
-                        let error = ApiError::from_commit(error, &self.steps[first].url);
-                        if error.is_outcome_unknown() {
-                            return self.unknown(first, end, error).await;
-                        }
-                        (first, self.refuse(first, error).await?)
-                    }
-                },
-            },
-        };
-        self.take_back(first, end, failed).await
-    }
-
-    /// The answers of a group's steps, or the place and the answer of the one that failed.
-    async fn in_group(
-        &self,
-        first: usize,
-        end: usize,
-        group: &Group,
-    ) -> Result<Result<Vec<Answer>, (usize, Answer)>, ApiError> {
-        let mut answers = Vec::new();
-        for place in first..end {
-            let answer = self.answer(place, &answers, Some(group.clone())).await?;
-            if answer.has_failed() {
-                return Ok(Err((place, answer)));
+    async fn group(&mut self, places: Range<usize>) {
+        let first = places.start;
+        let group = match Group::begin(self.pool).await {
+            Ok(group) => group,
+            Err(error) => {
+                let answer = self.refuse(first, error.into());
+                return self.take_back(places, Failed { place: first, answer });
             }
-            answers.push(answer);
+        };
+        for place in places.clone() {
+            let answer = self.answer(place, Some(group.clone())).await;
+            if answer.has_failed() {
+                group.roll_back().await;
+                return self.take_back(places, Failed { place, answer });
+            }
+            self.answers.push(answer);
         }
-        Ok(Ok(answers))
+        let Err(error) = group.commit().await else { return };
+        let error = ApiError::from_commit(error, &self.answers[first].path);
+        if error.is_outcome_unknown() {
+            return self.unknown(places, error);
+        }
+        let answer = self.refuse(first, error);
+        self.take_back(places, Failed { place: first, answer });
     }
 
-    /// Answers a group of which nothing was written, since one of its steps failed.
-    async fn take_back(&mut self, first: usize, end: usize, (failed, answer): (usize, Answer)) -> Result<(), ApiError> {
-        let mut answer = Some(answer);
-        for place in first..end {
-            let of_step = match answer.take_if(|_| place == failed) {
-                Some(answer) => answer,
-                None => {
-                    let id = excerpt(&self.steps[failed].id);
-                    let message = format!(
-                        "Nothing of the atomicity group was written, since its request '{id}' failed. Its answer says why."
-                    );
-                    self.refuse(place, ApiError::failed_dependency(message)).await?
-                }
-            };
-            self.answers.push(of_step);
-        }
-        Ok(())
+    /// Answers a group of which nothing was written.
+    fn take_back(&mut self, places: Range<usize>, failed: Failed) {
+        let id = excerpt(&self.steps[failed.place].id);
+        let message = format!(
+            "Nothing of the atomicity group was written, since its request '{id}' failed. Its answer says why."
+        );
+        let refuse = |place| self.refuse(place, ApiError::failed_dependency(message.clone()));
+        let before: Vec<_> = (places.start..failed.place).map(refuse).collect();
+        let behind: Vec<_> = (failed.place + 1..places.end).map(refuse).collect();
+        self.answers.truncate(places.start);
+        self.answers.extend(before.into_iter().chain([failed.answer]).chain(behind));
     }
 
     /// Answers a group of which nobody knows whether it was written.
-    async fn unknown(&mut self, first: usize, end: usize, error: ApiError) -> Result<(), ApiError> {
+    fn unknown(&mut self, places: Range<usize>, error: ApiError) {
         let mut error = Some(error);
-        for place in first..end {
-            let of_step = error.take().unwrap_or_else(|| ApiError::outcome_unknown(&self.steps[place].url));
-            let answer = self.refuse(place, of_step).await?;
-            self.answers.push(answer);
+        let answers = places.clone().map(|place| {
+            let of_step = error.take().unwrap_or_else(|| ApiError::outcome_unknown(&self.answers[place].path));
+            self.refuse(place, of_step)
+        });
+        let answers: Vec<_> = answers.collect();
+        self.answers.truncate(places.start);
+        self.answers.extend(answers);
+    }
+
+    /// Carries one step out, unless what it depends on has failed.
+    async fn answer(&self, place: usize, group: Option<Group>) -> Answer {
+        let step = &self.steps[place];
+        let carried_out = async {
+            self.check(step)?;
+            let request = (step.method.clone(), self.target(place)?, self.headers(step));
+            self.dispatcher.answer(self.outer, request, step.body.clone(), group).await
+        };
+        let answer = carried_out.await.unwrap_or_else(|refusal| self.refuse(place, refusal));
+        self.bytes.set(self.bytes.get() + answer.body.len());
+        answer
+    }
+
+    /// Whether a step is to be carried out.
+    fn check(&self, step: &Step) -> Result<(), ApiError> {
+        let has_failed = |place: &&usize| self.answers.get(**place).is_some_and(Answer::has_failed);
+        if let Some(failed) = step.depends_on.iter().find(has_failed) {
+            let id = excerpt(&self.steps[*failed].id);
+            return Err(ApiError::failed_dependency(format!(
+                "The request '{id}' failed, and this one depends on it. It was not carried out."
+            )));
+        }
+        if step.reads() && self.bytes.get() >= MOST_MIB << 20 {
+            return Err(ApiError::bad_request(format!(
+                "The answers before this one have more than {MOST_MIB} MiB together, the most that a batch reads. Ask for pages with $top, or in another batch."
+            )));
         }
         Ok(())
     }
 
-    /// Carries one step out, unless what it depends on has failed. `in_group`
-    /// has the answers of its group so far.
-    async fn answer(&self, place: usize, in_group: &[Answer], group: Option<Group>) -> Result<Answer, ApiError> {
+    /// Answers a step that is not carried out, or is taken back.
+    fn refuse(&self, place: usize, refusal: ApiError) -> Answer {
         let step = &self.steps[place];
-        let answered = |place: usize| self.answers.get(place).or_else(|| in_group.get(place - self.answers.len()));
-        let failed = step.depends_on.iter().find(|place| answered(**place).is_some_and(Answer::has_failed));
-        if let Some(failed) = failed {
-            let id = excerpt(&self.steps[*failed].id);
-            let message = format!("The request '{id}' failed, and this one depends on it. It was not carried out.");
-            return self.refuse(place, ApiError::failed_dependency(message)).await;
-        }
-        match self.uri(step, answered) {
-            Ok(uri) => {
-                let request = (step.method.clone(), uri, self.headers(step));
-                self.dispatcher.answer(self.outer, request, step.body.clone(), group).await
-            }
-            Err(refusal) => self.refuse(place, refusal).await,
-        }
-    }
-
-    /// Answers a step that is not carried out.
-    async fn refuse(&self, place: usize, refusal: ApiError) -> Result<Answer, ApiError> {
-        let step = &self.steps[place];
-        let mut response = telemetry::refusal(&self.headers(step), refusal);
+        let path = match self.target(place) {
+            Ok(uri) => uri.path().to_owned(),
+            Err(_) => excerpt(step.url.split('?').next().unwrap_or_default()),
+        };
+        let earlier = self.answers.get(place).map(|answer| &answer.headers);
+        let response = telemetry::refusal((&step.method, &path), &self.headers(step), earlier, refusal);
+        let (mut response, body) = response.into_parts();
         negotiate::say_version(response.headers_mut());
-        Answer::read(response, false).await
+        let body = match step.method {
+            Method::HEAD => Bytes::new(),
+            _ => body.try_into_bytes().unwrap_or_default(),
+        };
+        Answer { status: response.status(), headers: response.headers().clone(), body, path }
     }
 
+    /// The headers with which a step is carried out.
     fn headers(&self, step: &Step) -> HeaderMap {
         Dispatcher::headers(self.outer, &step.headers)
     }
 
-    /// Where a step goes: an absolute URL's path, whatever its host; else a path
-    /// with a version, or one below the version of the batch. `$id` in front is
-    /// what a request answered that it depends on.
-    fn uri<'b>(&self, step: &Step, answered: impl Fn(usize) -> Option<&'b Answer>) -> Result<Uri, ApiError> {
-        let unreadable = || ApiError::bad_request(format!("The url '{}' cannot be read.", excerpt(&step.url)));
-        let text = match self.reference(step)? {
-            Some((place, rest)) => {
-                let location = answered(place).and_then(|answer| answer.headers.get(LOCATION)?.to_str().ok());
-                let plain = self.steps[place].url.split('?').next().unwrap_or_default();
-                format!("{}{rest}", location.unwrap_or(plain))
-            }
-            None => step.url.clone(),
-        };
-        let has_origin = ["http://", "https://"]
-            .iter()
-            .any(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
-        let url = match has_origin {
-            true => Url::parse(&text),
-            false => Url::parse(&format!("http://batch/{}", text.trim_start_matches('/'))),
-        };
-        let url = url.map_err(|_| unreadable())?;
-        let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
-        let version = match has_origin || is_versioned(url.path()) {
-            true => String::new(),
-            false => format!("/{}", Version::of(self.outer).segment()),
-        };
-        format!("{version}{}{query}", url.path()).parse().map_err(|_| unreadable())
+    /// Where a step goes. `$id` in front of its URL is what a request before it
+    /// answered.
+    fn target(&self, place: usize) -> Result<Uri, ApiError> {
+        let (step, version) = (&self.steps[place], Version::of(self.outer));
+        let reference = target::reference(step, &self.steps[..place])?;
+        let meant = reference.and_then(|(place, rest)| Some(self.answers.get(place)?.resource() + rest));
+        target::resolve(meant.as_ref().unwrap_or(&step.url), version)
     }
-
-    /// The step that `$id` in front of a URL means, and what follows.
-    fn reference<'b>(&self, step: &'b Step) -> Result<Option<(usize, &'b str)>, ApiError> {
-        let Some(behind) = step.url.trim_start_matches('/').strip_prefix('$') else { return Ok(None) };
-        let (id, rest) = behind.split_at(behind.find(['/', '?']).unwrap_or(behind.len()));
-        let Some(place) = self.steps.iter().position(|other| other.id.eq_ignore_ascii_case(id)) else {
-            return Ok(None);
-        };
-        match step.depends_on.contains(&place) {
-            true => Ok(Some((place, rest))),
-            false => Err(ApiError::bad_request(format!(
-                "The url begins with what the request '{}' answers. Name that one in 'dependsOn'.",
-                excerpt(id)
-            ))),
-        }
-    }
-}
-
-/// Whether a path begins with a version, in any letter case.
-fn is_versioned(path: &str) -> bool {
-    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    MOUNTS.iter().filter_map(|(mount, _)| mount.strip_prefix('/')).any(|mount| mount.eq_ignore_ascii_case(first))
-}
-
-#[derive(Serialize)]
-struct Responses<'a> {
-    responses: Vec<Response<'a>>,
-}
-
-#[derive(Serialize)]
-struct Response<'a> {
-    id: &'a str,
-    status: u16,
-    headers: IndexMap<&'a str, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<Box<RawValue>>,
-}
-
-impl<'a> Response<'a> {
-    fn of(step: &'a Step, answer: &'a Answer) -> serde_json::Result<Self> {
-        let mut headers = IndexMap::new();
-        for (name, value) in &answer.headers {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            let line: &mut String = headers.entry(spelled(name.as_str())).or_default();
-            *line = if line.is_empty() { value.into_owned() } else { format!("{line}, {value}") };
-        }
-        let text = || String::from_utf8_lossy(&answer.body);
-        let body = match answer.media_type() {
-            _ if answer.body.is_empty() => None,
-            "application/json" => Some(RawValue::from_string(text().into_owned())?),
-            media_type if media_type.starts_with("text/") => Some(to_raw_value(&text())?),
-            _ => Some(to_raw_value(&BASE64_URL_SAFE_NO_PAD.encode(&answer.body))?),
-        };
-        Ok(Self { id: &step.id, status: answer.status.as_u16(), headers, body })
-    }
-}
-
-/// A header's name as it is documented; there are clients that look for no
-/// other letter case.
-fn spelled(name: &str) -> &str {
-    const DOCUMENTED: [&str; 9] = [
-        "Allow",
-        "Content-Type",
-        "Location",
-        "OData-EntityId",
-        "OData-Version",
-        "Preference-Applied",
-        "Retry-After",
-        "Vary",
-        "WWW-Authenticate",
-    ];
-    DOCUMENTED.into_iter().find(|documented| documented.eq_ignore_ascii_case(name)).unwrap_or(name)
 }
