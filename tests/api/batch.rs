@@ -149,28 +149,6 @@ async fn what_depends_on_a_failure_is_not_carried_out() {
 }
 
 #[actix_web::test]
-async fn a_url_may_begin_with_what_another_step_answered() {
-    let app = App::start().await;
-    let answers = batch(
-        &app,
-        &json!([
-            create("new", "a test"),
-            with(assign("a", "$new", "a"), "dependsOn", json!(["new"])),
-            {"id": "read", "method": "GET", "url": "/$NEW?$expand=assignments", "dependsOn": ["new", "a"]},
-            {"id": "unsaid", "method": "GET", "url": "$new"},
-            {"id": "nothing", "method": "GET", "url": "$other"},
-        ]),
-    )
-    .await;
-    assert_eq!(statuses(&answers), [201, 201, 200, 400, 404]);
-    assert_eq!(answers[2]["body"]["assignments"][0]["id"], answers[1]["body"]["id"]);
-    assert_eq!(
-        message(&answers[3]),
-        "The url begins with what the request 'new' answers. Name that one in 'dependsOn'."
-    );
-}
-
-#[actix_web::test]
 async fn a_group_is_written_whole_or_not_at_all() {
     let app = App::start().await;
     let configuration = app.configuration().await;

@@ -49,7 +49,7 @@ async fn batches<const N: usize>(requests: [Value; N]) -> ([Vec<Value>; N], usiz
             under_way.1.fetch_max(now, Ordering::Relaxed);
             sleep(Duration::from_millis(20)).await;
             under_way.0.fetch_sub(1, Ordering::Relaxed);
-            HttpResponse::NoContent()
+            HttpResponse::NoContent().finish()
         };
         App::new()
             .app_data(shared.clone())
