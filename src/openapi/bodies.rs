@@ -185,6 +185,7 @@ fn batch() -> Value {
             "headers": headers,
             "body": {"description": "JSON, or a text of the media type that the headers name."},
             "dependsOn": {"type": ["array", "null"], "items": name(), "description": "Ids or groups before this one without which it is not carried out."},
+            "depends_on": {"type": ["array", "null"], "items": name(), "description": "More of them, as Microsoft's Python SDK spells it."},
             "atomicityGroup": {"description": "Requests of a group stand together and are one transaction.", "type": ["string", "number", "null"], "minLength": 1},
         },
     });

@@ -126,7 +126,9 @@ impl Batch {
                 Some(of_group.ok_or_else(|| sent.wrong("atomicityGroup", "must be a string that is not empty"))?)
             }
         };
-        let depends_on = self.depends_on(&sent.place("dependsOn"), sent.value("dependsOn")?)?;
+        let mut depends_on = self.depends_on(&sent.place("dependsOn"), sent.value("dependsOn")?)?;
+        // As Microsoft's Python SDK spells it; ignored, it would carry out what is not to be.
+        depends_on.extend(self.depends_on(&sent.place("depends_on"), sent.value("depends_on")?)?);
         Ok(Step { id, method, url, headers, body, depends_on, group })
     }
 
@@ -300,6 +302,10 @@ mod tests {
                 "The member 'requests[1].dependsOn' of the batch names '1', and no request before this one has that id.",
             ),
             (
+                with("depends_on", json!(["2"])),
+                "The member 'requests[1].depends_on' of the batch names '2', and no request before this one has that id.",
+            ),
+            (
                 with("atomicityGroup", json!("0")),
                 "The member 'requests[1].atomicityGroup' of the batch is the id of a request. Give the group another name.",
             ),
@@ -352,17 +358,19 @@ mod tests {
             {"id": 1, "method": "get", "url": "/x", "depends_on": [], "headers": null, "body": null, "dependsOn": null},
             {"id": "A", "method": "POST", "url": "x", "headers": {"content-type": "\t application/json ", "Host": "y", "Forwarded": "host=y", "X-Forwarded-Port": "1"},
              "body": {"b": 1.50, "a": [1]}, "dependsOn": [1], "atomicityGroup": "g"},
-            {"id": "3", "method": "DELETE", "url": "x", "dependsOn": ["G"], "body": "text"},
+            {"id": "3", "method": "DELETE", "url": "x", "depends_on": [], "dependsOn": ["G"], "body": "text"},
+            {"id": "4", "method": "GET", "url": "x", "depends_on": ["a", "3"]},
         ]})
         .to_string()
         .replace("1.5,", "1.50,");
         let Batch(steps) = Batch::parse(batch.as_bytes()).expect("a batch");
-        assert_eq!(steps.iter().map(|step| step.id.as_str()).collect::<Vec<_>>(), ["1", "A", "3"]);
+        assert_eq!(steps.iter().map(|step| step.id.as_str()).collect::<Vec<_>>(), ["1", "A", "3", "4"]);
         assert_eq!((&steps[0].method, steps[0].headers.len(), &steps[0].body), (&Method::GET, 0, &None));
         assert_eq!(steps[1].headers.len(), 1);
         assert_eq!(steps[1].headers.get("content-type").map(HeaderValue::as_bytes), Some(&b"application/json"[..]));
         assert_eq!(steps[1].depends_on, [0]);
         assert_eq!(steps[2].depends_on, [1]);
+        assert_eq!(steps[3].depends_on, [1, 2]);
         assert_eq!(steps[2].body.as_deref(), Some("text"));
         assert!(steps[1].body.as_deref().is_some_and(|body| body.contains("1.5")));
     }

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Clients that others wrote, as they are published, against the service: the Python
+# SDK of Graph, with tokens and without, a linter of OpenAPI, and requests made up
+# from the document. Needs python3 with venv, npm and PostgreSQL; the clients are
+# kept below target, the rest goes.
+#
+#     tests/clients/run.sh [BINARY]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+here=$PWD/tests/clients
+binary=$(realpath "${1:-target/debug/devicegraph}")
+clients=$PWD/target/ci-clients
+redocly_version=2.77.0
+
+say() { printf 'clients: %s\n' "$*"; }
+fail() { printf 'clients: FAILED: %s\n' "$*" >&2; exit 1; }
+
+scratch=$(mktemp -d)
+# The private PostgreSQL runs as another account when this is root.
+chmod 755 "$scratch"
+service=
+stop() {
+    local process=$service
+    service=
+    [ -z "$process" ] || { kill "$process" 2>/dev/null && wait "$process"; }
+}
+cleanup() {
+    status=$?
+    stop || true
+    if ((status)) && [ -e "$scratch/log" ]; then tail -n 20 "$scratch/log"; fi
+    rm -rf "$scratch"
+}
+trap cleanup EXIT
+
+start() { # settings
+    env -u DATABASE_URL DEVICEGRAPH__SERVER__PORT=0 DEVICEGRAPH__DATABASE__DATA_DIR="$scratch/postgres" "$@" \
+        "$binary" >"$scratch/log" 2>&1 &
+    service=$!
+    for _ in $(seq 600); do
+        url=$(sed -n 's/.*listening on \(http:[^ ]*\).*/\1/p' "$scratch/log")
+        [ -z "$url" ] || return 0
+        kill -0 "$service" 2>/dev/null || break
+        sleep 0.1
+    done
+    fail 'the service does not start'
+}
+
+say 'install'
+python=$clients/python/bin/python
+if ! "$python" --version >/dev/null 2>&1 || ! cmp -s "$here/requirements.txt" "$clients/python/requirements.txt"; then
+    rm -rf "$clients/python"
+    python3 -m venv "$clients/python"
+    "$python" -m pip install --quiet --no-input --disable-pip-version-check --no-deps -r "$here/requirements.txt"
+    cp "$here/requirements.txt" "$clients/python"
+fi
+redocly=$clients/redocly-$redocly_version
+[ -x "$redocly/node_modules/.bin/redocly" ] ||
+    npm install --silent --no-audit --no-fund --prefix "$redocly" "@redocly/cli@$redocly_version"
+
+# No __pycache__ in the sources, and nothing in the working folder.
+export PYTHONDONTWRITEBYTECODE=1
+cd "$scratch"
+
+say 'the SDK, with tokens'
+"$python" "$here/tokens.py" "$scratch"
+chmod 644 "$scratch/jwks.json"
+start DEVICEGRAPH__AUTH__MODE=jwt DEVICEGRAPH__AUTH__ISSUER=https://issuer.test \
+    DEVICEGRAPH__AUTH__AUDIENCE=api://devicegraph DEVICEGRAPH__AUTH__JWKS_FILE="$scratch/jwks.json"
+"$python" "$here/sdk.py" "$url" "$scratch"
+stop
+
+say 'the SDK, without'
+start
+"$python" "$here/sdk.py" "$url"
+
+say 'the linter'
+export REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
+"$redocly/node_modules/.bin/redocly" lint --extends=recommended --format=json "$url/openapi.json" >lint.json 2>lint.log ||
+    { cat lint.json lint.log; fail 'it finds errors'; }
+"$python" -c 'import json; totals = json.load(open("lint.json"))["totals"]; print(totals); assert not any(totals.values())' ||
+    { cat lint.json; fail 'it finds something'; }
+
+say 'made-up requests'
+"$clients/python/bin/schemathesis" --no-color --config-file "$here/schemathesis.toml" run "$url/openapi.json"
+stop
+
+say 'passed'
