@@ -50,7 +50,7 @@ python=$clients/python/bin/python
 if ! "$python" --version >/dev/null 2>&1 || ! cmp -s "$here/requirements.txt" "$clients/python/requirements.txt"; then
     rm -rf "$clients/python"
     python3 -m venv "$clients/python"
-    "$python" -m pip install --quiet --no-input --disable-pip-version-check --no-deps -r "$here/requirements.txt"
+    "$python" -m pip install --quiet --no-input --disable-pip-version-check -r "$here/requirements.txt"
     cp "$here/requirements.txt" "$clients/python"
 fi
 redocly=$clients/redocly-$redocly_version

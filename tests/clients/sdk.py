@@ -131,7 +131,7 @@ class Session:
         return sorted(each.display_name.removeprefix(f"{self.name} ") for each in (await self.all.get(self.own)).value)
 
     async def creates_typed_configurations(self):
-        midnight = datetime(2026, 3, 1, 6, tzinfo=timezone.utc)
+        cutover = datetime(2026, 3, 1, 6, tzinfo=timezone.utc)
         for sent in [
             IosUpdateConfiguration(
                 display_name=f"{self.name} iOS ü",
@@ -147,7 +147,7 @@ class Session:
                     OmaSettingInteger(display_name="Telemetry", oma_uri="./Vendor/a", value=1),
                     OmaSettingString(display_name="Home page", oma_uri="./Vendor/b", value="<https://example.org>"),
                     OmaSettingBoolean(display_name="Cloud trust", oma_uri="./Vendor/c", value=True),
-                    OmaSettingDateTime(display_name="Cutover", oma_uri="./Vendor/d", value=midnight),
+                    OmaSettingDateTime(display_name="Cutover", oma_uri="./Vendor/d", value=cutover),
                     OmaSettingFloatingPoint(display_name="Ratio", oma_uri="./Vendor/e", value=0.75),
                 ],
             ),
@@ -313,7 +313,10 @@ class Session:
 
     async def batch_dependencies(self, configuration):
         missing = self.all.by_device_configuration_id(NOBODY)
-        rename = lambda name: self.one(configuration).to_patch_request_information(ios(f"{self.name} {name}"))
+
+        def rename(name):
+            return self.one(configuration).to_patch_request_information(ios(f"{self.name} {name}"))
+
         steps = {
             "failing": missing.assignments.to_post_request_information(to(AllDevicesAssignmentTarget())),
             "behind it": rename("never"),
@@ -375,8 +378,9 @@ async def asks_for_tokens(url, key):
         tokens.sign(key, aud="another", roles=[tokens.WRITE]),
         tokens.sign(key, iss="https://another.test", roles=[tokens.WRITE]),
     ):
-        await refused(configurations(wrong).get(), 401, "InvalidAuthenticationToken")
-        await refused(configurations(wrong).by_device_configuration_id(created.id).delete(), 401, "InvalidAuthenticationToken")
+        refusing = configurations(wrong)
+        await refused(refusing.get(), 401, "InvalidAuthenticationToken")
+        await refused(refusing.by_device_configuration_id(created.id).delete(), 401, "InvalidAuthenticationToken")
     assert await writer.names() == ["by a writer"]
     await writer.clear()
 
