@@ -23,10 +23,12 @@ use crate::{
     browsers::Browsers,
     config::{self, Settings},
     configurations::vault::Vault,
-    database::{self, Database},
-    health::Seeded,
+    database::{self, Database, pool::Pools},
+    health::{self, Seeded, Stopping},
+    metrics::Metrics,
     odata::{address, batch::dispatch::Dispatcher, body, links::Forwarded, negotiate, paging::PageSizes, url},
     openapi::Document,
+    patience::Client,
     routes, telemetry,
     tls::Certificate,
     transfer, unread,
@@ -68,9 +70,9 @@ async fn prepare(settings: &config::Database, database: &Database) -> anyhow::Re
 async fn serve(service: &Service, listener: TcpListener, database: &Database, mut stop: Stop) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let settings = &service.settings.database;
-    let connections = settings.max_connections;
-    let workers = available_parallelism().map_or(1, NonZero::get).min(connections as usize);
-    let server = service.server(listener, workers, database.pools(connections / workers as u32))?;
+    let workers = available_parallelism().map_or(1, NonZero::get).min(settings.max_connections as usize);
+    let pools = database.pools(settings, workers);
+    let server = service.server(listener, workers, pools.clone())?;
     if let Gate::Disabled = **service.gate {
         tracing::warn!("authorization is disabled: everyone who can reach {address} may read and change everything");
     }
@@ -78,6 +80,15 @@ async fn serve(service: &Service, listener: TcpListener, database: &Database, mu
     let handle = server.handle();
     let stopping = async {
         stop.wait().await;
+        service.stopping.0.store(true, Ordering::Release);
+        let drain = service.settings.server.drain_seconds;
+        if drain > 0 {
+            tracing::info!("draining: for {drain} s not ready, and serving what comes all the same");
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(drain)) => {}
+                () = stop.wait() => {}
+            }
+        }
         tracing::info!("stopping: finishing the requests in flight");
         tokio::spawn(handle.stop(true));
         stop.wait().await;
@@ -91,6 +102,7 @@ async fn serve(service: &Service, listener: TcpListener, database: &Database, mu
         served = server => served.context("the server failed"),
         failed = seeding => failed,
         () = service.keep() => Ok(()),
+        () = pools.watch() => Ok(()),
         () = stopping => Ok(()),
     }
 }
@@ -116,12 +128,13 @@ const FILES: u64 = 100;
 fn allow_files(settings: &config::Server) -> anyhow::Result<()> {
     let cannot = "cannot learn how many files this process may hold";
     let (now, most) = getrlimit(Resource::RLIMIT_NOFILE).context(cannot)?;
-    let needed = settings.max_connections as u64 + FILES;
+    // The second is how a client's leaving is noticed.
+    let needed = 2 * settings.max_connections as u64 + FILES;
     ensure!(
         needed <= most,
         "server.max_connections is {}, and this process may only hold {most} files; set it to {} or less, or raise the limit (ulimit -Hn)",
         settings.max_connections,
-        most.saturating_sub(FILES)
+        most.saturating_sub(FILES) / 2
     );
     setrlimit(Resource::RLIMIT_NOFILE, now.max(needed), most).context("cannot raise the limit on files (ulimit -n)")
 }
@@ -161,6 +174,7 @@ pub struct Service {
     browsers: Browsers,
     vault: Data<Vault>,
     seeded: Data<Seeded>,
+    stopping: Data<Stopping>,
     document: Data<Document>,
 }
 
@@ -176,6 +190,7 @@ impl Service {
             browsers: Browsers::new(&settings.server)?,
             vault: Data::new(Vault::new(&settings.secrets)?),
             seeded: Data::new(Seeded(AtomicBool::new(settings.database.seed.is_none()))),
+            stopping: Data::new(Stopping(AtomicBool::new(false))),
             document: Data::default(),
             settings: settings.clone(),
         })
@@ -183,37 +198,36 @@ impl Service {
 
     /// The HTTP server on `listener`, with `workers` threads. Tests serve the same.
     ///
-    /// `pool` makes the pool of a worker. A worker has a runtime of its own, and
+    /// `pools` makes the pool of a worker. A worker has a runtime of its own, and
     /// a connection lives on the one that opened it: in a shared pool the first
     /// worker to finish would end the connections of the others.
     ///
     /// # Errors
     /// When the listener cannot be served.
-    pub fn server(
-        &self,
-        listener: TcpListener,
-        workers: usize,
-        pool: impl Fn() -> PgPool + Clone + Send + 'static,
-    ) -> anyhow::Result<dev::Server> {
+    pub fn server(&self, listener: TcpListener, workers: usize, pools: Pools) -> anyhow::Result<dev::Server> {
         let settings = &self.settings.server;
-        let (gate, vault, seeded) = (self.gate.clone(), self.vault.clone(), self.seeded.clone());
+        let (gate, vault) = (self.gate.clone(), self.vault.clone());
+        let (seeded, stopping) = (self.seeded.clone(), self.stopping.clone());
         let (browsers, document) = (self.browsers.clone(), self.document.clone());
         let time = Duration::from_secs(settings.request_timeout_seconds);
         let forwarded = Forwarded(settings.forwarded_headers);
         let pages = PageSizes { default: settings.default_page_size, most: settings.max_page_size };
         let limit = body::Limit { bytes: settings.max_body_bytes, time };
+        let metrics = Data::new(Metrics::new(pools.metrics().clone()));
         let server = HttpServer::new(move || {
-            let pool = Data::new(pool());
-            let connections = pool.options().get_max_connections();
-            let (gate, vault, seeded) = (gate.clone(), vault.clone(), seeded.clone());
-            let document = document.clone();
+            let pool = Data::new(pools.pool());
+            let connections = pool.size();
+            let (gate, vault, seeded, stopping) = (gate.clone(), vault.clone(), seeded.clone(), stopping.clone());
+            let (document, metrics) = (document.clone(), metrics.clone());
             let application = move || {
                 App::new()
                     .app_data(pool.clone())
                     .app_data(gate.clone())
                     .app_data(vault.clone())
                     .app_data(seeded.clone())
+                    .app_data(stopping.clone())
                     .app_data(document.clone())
+                    .app_data(metrics.clone())
                     .app_data(limit)
                     .app_data(forwarded)
                     .app_data(pages)
@@ -231,9 +245,11 @@ impl Service {
                 .wrap(browsers.headers())
                 .wrap(negotiate::version())
                 .wrap(from_fn(telemetry::request))
+                .wrap(from_fn(health::last_answers))
                 .wrap(from_fn(unread::hold))
         });
         let server = server
+            .on_connect(Client::remember)
             .workers(workers)
             .max_connections(settings.max_connections.div_ceil(workers))
             .keep_alive(Duration::from_secs(settings.keep_alive_seconds))

@@ -8,8 +8,8 @@ use actix_web::{
     http::{
         Uri,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
-            WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, LOCATION, REFERRER_POLICY, RETRY_AFTER,
+            STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
         },
         uri::Authority,
     },
@@ -69,6 +69,7 @@ impl Browsers {
             .allow_any_header()
             .expose_headers([
                 CLIENT_REQUEST_ID,
+                ETAG,
                 LOCATION,
                 PREFERENCE_APPLIED,
                 REQUEST_ID,

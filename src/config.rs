@@ -48,6 +48,8 @@ pub struct Server {
     pub port: u16,
     /// Largest request body in bytes, after decoding.
     pub max_body_bytes: usize,
+    /// Seconds that a stop waits for proxies to send no more requests.
+    pub drain_seconds: u64,
     /// Seconds that a stop waits for requests in flight.
     pub shutdown_seconds: u64,
     /// Connections of clients held open at most.
@@ -84,6 +86,8 @@ pub struct Database {
     pub lock_timeout_ms: u32,
     /// Milliseconds that a statement of a request may take.
     pub statement_timeout_ms: u32,
+    /// Milliseconds after which a statement is logged.
+    pub slow_statement_ms: u64,
 }
 
 /// `[auth]`

@@ -14,12 +14,14 @@ use actix_web::{
     HttpResponse, ResponseError,
     http::{
         Method, StatusCode,
-        header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{ALLOW, ETAG, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 use uuid::Uuid;
+
+use crate::odata::etag::ETag;
 
 /// Every kind of refusal, with the status and the code that Graph gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub enum Code {
     NotAcceptable,
     /// Another row already has this id or this target.
     Conflict,
+    /// The resource is not what the request depends on.
+    PreconditionFailed,
     /// What a step of a batch depends on has failed.
     FailedDependency,
     /// The client took too long to send the body.
@@ -58,7 +62,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for the tests that hold the table.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::BadRequest,
         Self::ModelValidationFailure,
         Self::InvalidAuthenticationToken,
@@ -68,6 +72,7 @@ impl Code {
         Self::NotAcceptable,
         Self::RequestTimeout,
         Self::Conflict,
+        Self::PreconditionFailed,
         Self::FailedDependency,
         Self::RequestEntityTooLarge,
         Self::UnsupportedMediaType,
@@ -91,6 +96,7 @@ impl Code {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Request_BadRequest"),
             Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "NotAcceptable"),
             Self::Conflict => (StatusCode::CONFLICT, "Conflict"),
+            Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "PreconditionFailed"),
             Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "RequestTimeout"),
             Self::FailedDependency => (StatusCode::FAILED_DEPENDENCY, "FailedDependency"),
             Self::RequestEntityTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
@@ -194,6 +200,23 @@ impl ApiError {
     /// 409: something else is already here; the message names it.
     pub fn conflict(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::Conflict, message)
+    }
+
+    /// 412: the resource is not what the request depends on, but `now` this.
+    pub fn precondition_failed(now: &ETag) -> Self {
+        let message = format!(
+            "A precondition of the request does not match: the resource is {now} now. Read it again, and send the change with this ETag if it is still wanted."
+        );
+        let header = now.value().map(|value| (ETAG, value));
+        Self { header, ..Self::new(Code::PreconditionFailed, message) }
+    }
+
+    /// 412: the resource has nothing that this header could be compared with.
+    pub fn untagged(header: &HeaderName) -> Self {
+        let message = format!(
+            "The header {header} cannot be met, since the resource has no ETag; a configuration and its assignments have one. Leave the header out."
+        );
+        Self::new(Code::PreconditionFailed, message)
     }
 
     /// 424: a step of a batch that was not carried out, or was taken back.
@@ -304,7 +327,7 @@ impl From<sqlx::Error> for ApiError {
 }
 
 /// Whether the server may have done what it was asked and could not say so.
-fn is_connection_lost(error: &sqlx::Error) -> bool {
+pub fn is_connection_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
         // 08: the connection broke; 57P01 to 57P03: the server stops, crashed or is starting.

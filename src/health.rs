@@ -2,13 +2,39 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use actix_web::{HttpResponse, web::Data};
-use sqlx::PgPool;
-
-use crate::{auth::Gate, database, error::ApiError};
+use crate::{
+    auth::Gate,
+    database::{self, connections::Connections},
+    error::ApiError,
+};
+use actix_web::{
+    Error, HttpResponse,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::ConnectionType,
+    middleware::Next,
+    web::Data,
+};
 
 /// Whether `database.seed` is in the database; always, where it is not set.
 pub struct Seeded(pub AtomicBool);
+
+/// Whether the service is about to stop.
+pub struct Stopping(pub AtomicBool);
+
+/// Has the client of a service that is about to stop use no connection twice:
+/// what it sends next goes elsewhere.
+pub async fn last_answers(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let stopping = request.app_data::<Data<Stopping>>().cloned();
+    let mut response = next.call(request).await?;
+    if stopping.is_some_and(|stopping| stopping.0.load(Ordering::Acquire)) {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
+}
 
 /// What this is, and where to go.
 pub fn welcome() -> HttpResponse {
@@ -30,15 +56,23 @@ pub async fn live() -> HttpResponse {
 /// seed where the settings name one, and there are keys to check tokens with.
 ///
 /// # Errors
-/// 503 until then.
-pub async fn ready(pool: Data<PgPool>, gate: Data<Gate>, seeded: Data<Seeded>) -> Result<HttpResponse, ApiError> {
+/// 503 until then, and again while the service is about to stop.
+pub async fn ready(
+    connections: Connections,
+    gate: Data<Gate>,
+    seeded: Data<Seeded>,
+    stopping: Data<Stopping>,
+) -> Result<HttpResponse, ApiError> {
+    if stopping.0.load(Ordering::Acquire) {
+        return Err(ApiError::unavailable(anyhow::anyhow!("the service is about to stop")));
+    }
     if !gate.has_keys() {
         return Err(ApiError::unavailable(anyhow::anyhow!("the keys of no issuer are there yet")));
     }
     if !seeded.0.load(Ordering::Acquire) {
         return Err(ApiError::unavailable(anyhow::anyhow!("database.seed is being loaded")));
     }
-    match database::is_migrated(&pool).await? {
+    match database::is_migrated(&mut *connections.acquire().await?).await? {
         true => Ok(HttpResponse::Ok().json(serde_json::json!({"status": "ready"}))),
         false => {
             Err(ApiError::unavailable(anyhow::anyhow!("the database lacks migrations: run `devicegraph migrate`")))

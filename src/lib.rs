@@ -23,6 +23,8 @@
 //! | [`tls`] | the certificate of the service, and what it trusts itself |
 //! | [`database`] | which PostgreSQL, its migrations, the private server |
 //! | [`health`] | what the service says of itself |
+//! | [`patience`] | when a request is given up |
+//! | [`metrics`] | what an operator watches |
 //! | [`unread`] | bodies that nobody reads to their end |
 //! | [`telemetry`] | logs, and the ids of a request |
 //!
@@ -42,8 +44,10 @@ pub mod console;
 pub mod database;
 pub mod error;
 pub mod health;
+pub mod metrics;
 pub mod odata;
 pub mod openapi;
+pub mod patience;
 pub mod routes;
 pub mod statuses;
 pub mod telemetry;

@@ -5,7 +5,7 @@
 //! other path is 404.
 
 use actix_web::{
-    HttpRequest, HttpResponse, Resource, Route, Scope,
+    HttpMessage, HttpRequest, HttpResponse, Resource, Route, Scope,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     guard,
@@ -22,16 +22,20 @@ use crate::{
     },
     configurations::handlers as configurations,
     console,
+    database::pool::Work,
     error::{ApiError, excerpt},
     health,
+    metrics::{self, Routed},
     odata::{
         batch,
+        etag::Conditions,
         links::Version,
         metadata,
         options::{self, Options},
         prefer::Preferences,
     },
     openapi::{self, docs},
+    patience,
     statuses::handlers as statuses,
 };
 
@@ -45,6 +49,8 @@ pub struct Entry {
     pub access: Access,
     /// The system query options that it takes.
     pub options: &'static [&'static str],
+    /// Whether what is there has an ETag; the handler then heeds `If-Match` and `If-None-Match`.
+    pub is_tagged: bool,
     handler: fn() -> Route,
 }
 
@@ -66,6 +72,7 @@ pub const OWN: &[Entry] = &[
     entry("/console/dom.js", Method::GET, Open, || to(console::file)),
     entry("/health/live", Method::GET, Open, || to(health::live)),
     entry("/health/ready", Method::GET, Open, || to(health::ready)),
+    entry("/metrics", Method::GET, Access::Document(Document::Metrics), || to(metrics::get)),
     entry("/openapi.json", Method::GET, Access::Document(Document::OpenApi), || to(openapi::get)),
     entry("/docs", Method::GET, Access::Document(Document::Docs), || to(docs::page)),
     entry("/docs/page.js", Method::GET, Access::Document(Document::Docs), || to(docs::script)),
@@ -73,6 +80,7 @@ pub const OWN: &[Entry] = &[
     entry("/docs/swagger-ui-bundle.js", Method::GET, Access::Document(Document::Docs), || to(docs::bundle)),
 ];
 
+const BATCH: &str = "/$batch";
 const CONFIGURATIONS: &str = "/deviceManagement/deviceConfigurations";
 const CONFIGURATIONS_COUNT: &str = "/deviceManagement/deviceConfigurations/$count";
 const CONFIGURATION: &str = "/deviceManagement/deviceConfigurations/{configuration}";
@@ -103,26 +111,27 @@ pub const GRAPH: &[Entry] = &[
         method: Method::GET,
         access: Access::Document(Metadata),
         options: options::OF_METADATA,
+        is_tagged: false,
         handler: || to(metadata::get),
     },
-    entry("/$batch", Method::POST, Token, || to(batch::post)),
+    entry(BATCH, Method::POST, Token, || to(batch::post)),
     query(CONFIGURATIONS, options::OF_COLLECTION, || to(configurations::list)),
     entry(CONFIGURATIONS, Method::POST, ReadWrite, || to(configurations::create)),
     query(CONFIGURATIONS_COUNT, options::OF_COUNT, || to(configurations::count)),
-    query(CONFIGURATION, options::OF_ENTITY, || to(configurations::get)),
-    entry(CONFIGURATION, Method::PATCH, ReadWrite, || to(configurations::update)),
-    entry(CONFIGURATION, Method::DELETE, ReadWrite, || to(configurations::delete)),
-    entry(ASSIGN, Method::POST, ReadWrite, || to(assignments::assign)),
-    entry(QUALIFIED_ASSIGN, Method::POST, ReadWrite, || to(assignments::assign)),
+    query(CONFIGURATION, options::OF_ENTITY, || to(configurations::get)).tagged(),
+    entry(CONFIGURATION, Method::PATCH, ReadWrite, || to(configurations::update)).tagged(),
+    entry(CONFIGURATION, Method::DELETE, ReadWrite, || to(configurations::delete)).tagged(),
+    entry(ASSIGN, Method::POST, ReadWrite, || to(assignments::assign)).tagged(),
+    entry(QUALIFIED_ASSIGN, Method::POST, ReadWrite, || to(assignments::assign)).tagged(),
     entry(PLAIN_TEXT, Method::GET, ReadWrite, || to(configurations::plain_text)),
     entry(QUALIFIED_PLAIN_TEXT, Method::GET, ReadWrite, || to(configurations::plain_text)),
-    query(ASSIGNMENTS, options::OF_LEAVES, || to(assignments::list)),
-    entry(ASSIGNMENTS, Method::POST, ReadWrite, || to(assignments::create)),
-    entry(ASSIGNMENTS_REF, Method::POST, ReadWrite, || to(assignments::create)),
+    query(ASSIGNMENTS, options::OF_LEAVES, || to(assignments::list)).tagged(),
+    entry(ASSIGNMENTS, Method::POST, ReadWrite, || to(assignments::create)).tagged(),
+    entry(ASSIGNMENTS_REF, Method::POST, ReadWrite, || to(assignments::create)).tagged(),
     query(ASSIGNMENTS_COUNT, options::OF_COUNT, || to(assignments::count)),
-    query(ASSIGNMENT, options::OF_LEAF, || to(assignments::get)),
-    entry(ASSIGNMENT, Method::PATCH, ReadWrite, || to(assignments::update)),
-    entry(ASSIGNMENT, Method::DELETE, ReadWrite, || to(assignments::delete)),
+    query(ASSIGNMENT, options::OF_LEAF, || to(assignments::get)).tagged(),
+    entry(ASSIGNMENT, Method::PATCH, ReadWrite, || to(assignments::update)).tagged(),
+    entry(ASSIGNMENT, Method::DELETE, ReadWrite, || to(assignments::delete)).tagged(),
     entry(DEVICE_STATUSES, Method::GET, Read, || to(statuses::list)),
     entry(DEVICE_STATUSES, Method::POST, ReadWrite, || to(statuses::create)),
     entry(DEVICE_STATUS, Method::GET, Read, || to(statuses::get)),
@@ -143,12 +152,38 @@ pub const GRAPH: &[Entry] = &[
 ];
 
 const fn entry(path: &'static str, method: Method, access: Access, handler: fn() -> Route) -> Entry {
-    Entry { path, method, access, options: options::NONE, handler }
+    Entry { path, method, access, options: options::NONE, is_tagged: false, handler }
 }
 
 /// A read that takes some system query options.
 const fn query(path: &'static str, options: &'static [&'static str], handler: fn() -> Route) -> Entry {
-    Entry { path, method: Method::GET, access: Read, options, handler }
+    Entry { path, method: Method::GET, access: Read, options, is_tagged: false, handler }
+}
+
+impl Entry {
+    /// What it does on the database; the requests of a batch do what they do.
+    fn work(&self) -> Option<Work> {
+        match self.method {
+            Method::GET if self.options.contains(&"filter") => Some(Work::Query),
+            Method::GET => Some(Work::Read),
+            _ if self.path == BATCH => None,
+            _ => Some(Work::Write),
+        }
+    }
+
+    fn routed(&self, version: Option<Version>) -> Routed {
+        let method = [Method::POST, Method::PATCH, Method::DELETE].into_iter().position(|method| method == self.method);
+        Routed {
+            method: method.map_or("GET", |place| ["POST", "PATCH", "DELETE"][place]),
+            version: version.map_or("none", Version::segment),
+            route: self.path,
+        }
+    }
+
+    const fn tagged(mut self) -> Self {
+        self.is_tagged = true;
+        self
+    }
 }
 
 /// Adds every route to an application.
@@ -175,11 +210,11 @@ fn resources(entries: &'static [Entry]) -> impl Iterator<Item = Resource> {
 }
 
 /// One path with its methods. What answers GET answers HEAD.
-fn at(entries: &[Entry]) -> Resource {
+fn at(entries: &'static [Entry]) -> Resource {
     let mut allowed = Vec::new();
     let mut resource = resource(entries[0].path);
-    for Entry { method, access, options, handler, .. } in entries {
-        let (method, access, options) = (method.clone(), *access, *options);
+    for entry in entries {
+        let method = entry.method.clone();
         allowed.push(method.clone());
         let is_get = method == Method::GET;
         if is_get {
@@ -188,8 +223,8 @@ fn at(entries: &[Entry]) -> Resource {
         let fits = guard::fn_guard(move |request| {
             request.head().method == method || is_get && request.head().method == Method::HEAD
         });
-        let check = from_fn(move |request, next| permitted(access, options, request, next));
-        resource = resource.route(handler().guard(fits).wrap(check));
+        let check = from_fn(move |request, next| permitted(entry, request, next));
+        resource = resource.route((entry.handler)().guard(fits).wrap(check));
     }
     resource.default_service(to(move || {
         let refusal = ApiError::method_not_allowed(&allowed);
@@ -197,22 +232,39 @@ fn at(entries: &[Entry]) -> Resource {
     }))
 }
 
+/// Holds a request to its entry, and gives it up when nobody is helped by it.
 async fn permitted(
-    access: Access,
-    supported: &'static [&'static str],
+    entry: &'static Entry,
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let is_strict = Preferences::of(request.headers()).strict;
-    let options = request.extract::<Options>().await?;
-    let checked = access.check(&request).and_then(|()| options.check(supported, is_strict));
-    let checked = match checked {
-        Ok(()) => configurations::check_casts(&mut request).await,
-        refused => refused,
+    request.extensions_mut().insert(entry.routed(request.app_data().copied()));
+    if let Err(refusal) = check(entry, &mut request).await {
+        return Ok(request.error_response(refusal));
+    }
+    let Some(work) = entry.work() else { return Ok(next.call(request).await?.map_into_boxed_body()) };
+    request.extensions_mut().insert(work);
+    let whole = request.request().clone();
+    let carried_out = async {
+        match configurations::check_casts(&mut request).await {
+            Ok(()) => Ok(next.call(request).await?.map_into_boxed_body()),
+            Err(refusal) => Ok(request.error_response(refusal)),
+        }
     };
-    match checked {
-        Ok(()) => Ok(next.call(request).await?.map_into_boxed_body()),
-        Err(refusal) => Ok(request.error_response(refusal)),
+    tokio::select! {
+        biased;
+        answered = carried_out => answered,
+        answer = patience::ends(whole.clone()) => Ok(ServiceResponse::new(whole, answer)),
+    }
+}
+
+async fn check(entry: &Entry, request: &mut ServiceRequest) -> Result<(), ApiError> {
+    let options = request.extract::<Options>().await?;
+    entry.access.check(request)?;
+    options.check(entry.options, Preferences::of(request.headers()).strict)?;
+    match entry.is_tagged {
+        true => Ok(()),
+        false => Conditions::of(request.headers())?.check_untagged(entry.method == Method::GET),
     }
 }
 

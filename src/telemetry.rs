@@ -4,13 +4,10 @@
 //! is known, the cause of a failure. No header, query string or body is ever
 //! logged.
 
-use std::{
-    io::{self, IsTerminal},
-    time::Instant,
-};
+use std::io::{self, IsTerminal};
 
 use actix_web::{
-    Error, HttpResponse, ResponseError,
+    Error, HttpMessage, HttpResponse, ResponseError,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -18,8 +15,10 @@ use actix_web::{
         header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
+    web::Data,
 };
 use anyhow::Context;
+use tokio::time::Instant;
 use tracing::Instrument;
 use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
@@ -27,6 +26,7 @@ use uuid::Uuid;
 use crate::{
     config::{Log, LogFormat},
     error::{self, ApiError},
+    metrics::{Metrics, Routed},
 };
 
 /// Graph's name for the id that the service gives a request.
@@ -48,6 +48,15 @@ pub fn start(log: &Log) -> anyhow::Result<()> {
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// What every layer below is told of the request.
+#[derive(Clone, Copy)]
+pub struct Started {
+    /// The id that the service gave it.
+    pub request_id: Uuid,
+    /// When it came.
+    pub at: Instant,
 }
 
 /// The ids of one request, in its answer and its log line.
@@ -97,11 +106,14 @@ pub async fn request(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let started = Instant::now();
+    let at = Instant::now();
     let ids = RequestIds::new(Uuid::new_v4(), request.headers());
+    request.extensions_mut().insert(Started { request_id: ids.request_id, at });
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
 
+    let metrics = request.app_data::<Data<Metrics>>().cloned();
+    let in_flight = metrics.as_ref().map(|metrics| metrics.in_flight());
     let span = tracing::error_span!("request", request_id = %ids.request_id);
     let mut response = next.call(request).instrument(span).await?.map_into_boxed_body();
     if let Some(error) = response.response().error() {
@@ -111,9 +123,17 @@ pub async fn request(
     }
     ids.write(response.headers_mut());
 
-    let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    drop(in_flight);
+    let (status, elapsed) = (response.status(), at.elapsed());
+    if let Some(metrics) = metrics {
+        let routed = response.request().extensions().get().copied().unwrap_or(Routed::NOWHERE);
+        let refusal = response.response().error().and_then(|error| error.as_error::<ApiError>());
+        let failure = refusal.and_then(|refusal| refusal.cause()?.downcast_ref::<sqlx::Error>());
+        metrics.answered(routed, status.as_u16(), elapsed, failure);
+    }
+    let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
     let cause = response.response().error().and_then(cause);
-    ids.log((&method, &path), response.status(), Some(elapsed_us), cause);
+    ids.log((&method, &path), status, Some(elapsed_us), cause);
     Ok(response)
 }
 

@@ -1,7 +1,7 @@
 //! What the routes of an assignment do.
 
 use actix_web::HttpResponse;
-use sqlx::{Acquire, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
@@ -12,10 +12,11 @@ use super::{
 use crate::{
     auth::Caller,
     configurations::{self, model::ConfigurationId},
-    database::connections::Connections,
+    database::connections::{Connection, Connections},
     error::ApiError,
     odata::{
         body::Body,
+        etag::{Conditions, ETag},
         links::{Collection, Links, Version},
         options::Options,
         paging::{Paging, TEXT_PLAIN},
@@ -32,6 +33,7 @@ pub async fn list(
     links: Links,
     configuration: ConfigurationId,
     paging: Paging,
+    conditions: Conditions,
     options: Options,
 ) -> Result<HttpResponse, ApiError> {
     let mut query = Query::parse(options, &sql::TABLE, &of(configuration), links.version)?;
@@ -39,8 +41,17 @@ pub async fn list(
     let within = of(configuration);
     let mut connection = connections.acquire().await?;
     let mut found = sql::select(&mut connection, &query, &within).await?;
-    if found.is_empty() {
-        configurations::handlers::check(&mut connection, configuration).await?;
+    let etag = match found.first() {
+        Some(first) => sql::etag(first.digest.clone()),
+        None => {
+            let etag = of_set(&mut connection, configuration).await?;
+            // A page may be younger than its ETag and not older, or a client would overwrite what it has not seen.
+            found = sql::select(&mut connection, &query, &within).await?;
+            etag
+        }
+    };
+    if let Some(unchanged) = conditions.unchanged(&etag)? {
+        return Ok(unchanged);
     }
     let counted = found.first().and_then(|found| found.total);
     let count = query.count_rows(&mut connection, &within, counted).await?;
@@ -50,7 +61,35 @@ pub async fn list(
     let context =
         links.context(format_args!("deviceManagement/deviceConfigurations('{configuration}')/assignments{selected}"));
     let value = found.iter().map(|found| found.assignment.selected(links.version, query.select.as_ref())).collect();
-    Ok(paging.answer(Collection { context, count, next, value }))
+    Ok(etag.on(paging.answer(Collection { context, count, next, value })))
+}
+
+/// The ETag of the assignments of a configuration together.
+///
+/// # Errors
+/// 404 when there is no such configuration.
+async fn of_set(connection: &mut PgConnection, configuration: ConfigurationId) -> Result<ETag, ApiError> {
+    let etag = sql::find_etag(connection, configuration).await?;
+    etag.ok_or_else(|| ConfigurationId::not_found(configuration))
+}
+
+/// Holds a configuration alone until the transaction ends, so that its
+/// assignments stay what they are: where the request depends on it, what that is.
+///
+/// # Errors
+/// 404 when there is no such configuration.
+async fn hold(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    conditions: &Conditions,
+) -> Result<Option<ETag>, ApiError> {
+    if !configurations::sql::lock(connection, configuration).await? {
+        return Err(ConfigurationId::not_found(configuration));
+    }
+    match conditions.is_empty() {
+        true => Ok(None),
+        false => of_set(connection, configuration).await.map(Some),
+    }
 }
 
 /// `GET …/assignments/$count`
@@ -83,19 +122,50 @@ pub fn of(configuration: ConfigurationId) -> Within<'static> {
 ///
 /// # Errors
 /// 409 when the id belongs to another assignment, or the configuration is
-/// assigned to the target already.
+/// assigned to the target already; 412 when it depends on other assignments than
+/// those that are there.
 pub async fn create(
     connections: Connections,
     caller: Caller,
     links: Links,
     configuration: ConfigurationId,
+    conditions: Conditions,
     preferences: Preferences,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let new = NewAssignment::parse(body.members(TYPE))?;
-    let stored = insert(&mut *connections.acquire().await?, configuration, &new, &caller, links.version).await?;
-    let location = links.to(path(configuration, AssignmentId(stored.id)));
-    Ok(preferences.created(location, stored.shown(links.version)))
+    let created = |stored: &Assignment| {
+        let location = links.to(path(configuration, AssignmentId(stored.id)));
+        preferences.created(location, stored.shown(links.version))
+    };
+    if conditions.is_empty() {
+        let mut connection = connections.acquire().await?;
+        return Ok(created(&insert(&mut connection, configuration, &new, &caller, links.version).await?));
+    }
+    let mut transaction = connections.begin().await?;
+    if let Some(now) = hold(&mut transaction, configuration, &conditions).await? {
+        // Sent again it would depend on what it has changed itself.
+        if let Some(stored) = find_made(&mut transaction, configuration, &new, links.version).await? {
+            return Ok(now.on(created(&stored)));
+        }
+        conditions.check(&now)?;
+    }
+    let stored = insert(&mut transaction, configuration, &new, &caller, links.version).await?;
+    let etag = of_set(&mut transaction, configuration).await?;
+    transaction.commit(path(configuration, AssignmentId(stored.id))).await?;
+    Ok(etag.on(created(&stored)))
+}
+
+/// The assignment that this create has made already.
+async fn find_made(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    new: &NewAssignment,
+    version: Version,
+) -> Result<Option<Assignment>, ApiError> {
+    let Some(id) = new.id.map(AssignmentId) else { return Ok(None) };
+    let stored = sql::find(connection, configuration, id).await?;
+    Ok(stored.filter(|stored| stored.shows_as(&new.row(configuration, id), version)))
 }
 
 /// How often a create is tried whose place was taken, and free again when it
@@ -103,7 +173,7 @@ pub async fn create(
 const TRIES: u8 = 10;
 
 async fn insert(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     configuration: ConfigurationId,
     new: &NewAssignment,
     caller: &Caller,
@@ -112,8 +182,8 @@ async fn insert(
     let id = AssignmentId(new.id.unwrap_or_else(Uuid::now_v7));
     let (row, target_key) = (new.row(configuration, id), new.target.key());
     for _ in 0..TRIES {
-        let inserted = sql::insert(connection, &row, caller.id()).await;
-        if let Some(stored) = inserted.map_err(|error| ApiError::from_commit(error, path(configuration, id)))? {
+        let insert = async |connection: &mut PgConnection| sql::insert(connection, &row, caller.id()).await;
+        if let Some(stored) = connection.writing(path(configuration, id), insert).await? {
             return Ok(stored);
         }
         configurations::handlers::check(connection, configuration).await?;
@@ -146,13 +216,23 @@ pub async fn get(
     links: Links,
     configuration: ConfigurationId,
     id: AssignmentId,
+    conditions: Conditions,
     options: Options,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::parse(options, &sql::TABLE, &of(configuration), links.version)?;
     let mut connection = connections.acquire().await?;
-    match sql::find(&mut connection, configuration, id).await? {
-        Some(stored) => Ok(HttpResponse::Ok().json(stored.shown_alone(&links, query.select.as_ref()))),
-        None => Err(not_found(&mut connection, configuration, id).await),
+    // Before the assignment, which may then be younger and not older. Whoever does not ask is spared it.
+    let etag = match conditions.is_empty() {
+        true => None,
+        false => Some(of_set(&mut connection, configuration).await?),
+    };
+    let Some(stored) = sql::find(&mut connection, configuration, id).await? else {
+        return Err(not_found(&mut connection, configuration, id).await);
+    };
+    let answer = || HttpResponse::Ok().json(stored.shown_alone(&links, query.select.as_ref()));
+    match etag {
+        Some(etag) => Ok(conditions.unchanged(&etag)?.unwrap_or_else(|| etag.on(answer()))),
+        None => Ok(answer()),
     }
 }
 
@@ -161,34 +241,33 @@ pub async fn get(
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-update>
 ///
 /// # Errors
-/// 409 when the configuration is assigned to the new target already.
+/// 409 when the configuration is assigned to the new target already; 412 when it
+/// depends on other assignments than those that are there.
 pub async fn update(
     connections: Connections,
     caller: Caller,
     links: Links,
     (configuration, id): (ConfigurationId, AssignmentId),
+    conditions: Conditions,
     preferences: Preferences,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let patch = AssignmentPatch::parse(body.members(TYPE))?;
     let mut transaction = connections.begin().await?;
-    if !configurations::sql::lock(&mut transaction, configuration).await? {
-        return Err(ConfigurationId::not_found(configuration));
-    }
+    let now = hold(&mut transaction, configuration, &conditions).await?;
     let stored = sql::find(&mut transaction, configuration, id).await?;
     let stored = stored.ok_or_else(|| AssignmentId::not_found(id))?;
+    now.map_or(Ok(()), |now| conditions.check(&now))?;
     let changed = patch.apply(&stored);
     if changed != stored {
-        let mut savepoint = transaction.begin().await?;
-        if sql::update(&mut savepoint, &changed, caller.id()).await? {
-            savepoint.commit().await?;
-        } else {
-            savepoint.rollback().await?;
+        let update = async |connection: &mut PgConnection| sql::update(connection, &changed, caller.id()).await;
+        if !transaction.attempt(update).await? {
             return Err(target_taken_by_whom(&mut transaction, configuration, patch.target).await?);
         }
     }
-    transaction.commit().await.map_err(|error| ApiError::from_commit(error, path(configuration, id)))?;
-    Ok(preferences.changed(changed.shown_alone(&links, None)))
+    let etag = of_set(&mut transaction, configuration).await?;
+    transaction.commit(path(configuration, id)).await?;
+    Ok(etag.on(preferences.changed(changed.shown_alone(&links, None))))
 }
 
 /// The 409 that names who has the target. The configuration is held, so that
@@ -209,17 +288,32 @@ async fn target_taken_by_whom(
 /// `DELETE …/assignments/{id}`
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-delete>
+///
+/// # Errors
+/// 412 when it depends on other assignments than those that are there.
 pub async fn delete(
     connections: Connections,
     configuration: ConfigurationId,
     id: AssignmentId,
+    conditions: Conditions,
 ) -> Result<HttpResponse, ApiError> {
-    let mut connection = connections.acquire().await?;
-    let deleted = sql::delete(&mut connection, configuration, id).await;
-    match deleted.map_err(|error| ApiError::from_commit(error, path(configuration, id)))? {
-        true => Ok(HttpResponse::NoContent().finish()),
-        false => Err(not_found(&mut connection, configuration, id).await),
+    if conditions.is_empty() {
+        let mut connection = connections.acquire().await?;
+        let delete = async |connection: &mut PgConnection| sql::delete(connection, configuration, id).await;
+        return match connection.writing(path(configuration, id), delete).await? {
+            true => Ok(HttpResponse::NoContent().finish()),
+            false => Err(not_found(&mut connection, configuration, id).await),
+        };
     }
+    let mut transaction = connections.begin().await?;
+    let now = hold(&mut transaction, configuration, &conditions).await?;
+    if !sql::delete(&mut transaction, configuration, id).await? {
+        return Err(AssignmentId::not_found(id));
+    }
+    now.map_or(Ok(()), |now| conditions.check(&now))?;
+    let etag = of_set(&mut transaction, configuration).await?;
+    transaction.commit(path(configuration, id)).await?;
+    Ok(etag.on(HttpResponse::NoContent().finish()))
 }
 
 /// `POST …/deviceConfigurations/{id}/assign` and `…/microsoft.graph.assign`
@@ -228,26 +322,30 @@ pub async fn delete(
 /// the two sets, never a mixture.
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfiguration-assign>
+///
+/// # Errors
+/// 412 when it depends on another set than the one that is there.
 pub async fn assign(
     connections: Connections,
     caller: Caller,
     links: Links,
     configuration: ConfigurationId,
+    conditions: Conditions,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let set = AssignmentSet::parse(body.members("assign"))?;
     let rows: Vec<Assignment> = set.0.iter().map(|new| new.row(configuration, AssignmentId(Uuid::now_v7()))).collect();
     let keys: Vec<_> = set.0.iter().map(|new| new.target.key()).collect();
     let mut transaction = connections.begin().await?;
-    if !configurations::sql::lock(&mut transaction, configuration).await? {
-        return Err(ConfigurationId::not_found(configuration));
-    }
+    let now = hold(&mut transaction, configuration, &conditions).await?;
+    now.map_or(Ok(()), |now| conditions.check(&now))?;
     let beta = links.version == Version::Beta;
     sql::replace(&mut transaction, configuration, &rows, &keys, beta, caller.id()).await?;
     let stored = sql::list(&mut transaction, configuration).await?;
-    transaction.commit().await.map_err(|error| ApiError::from_commit(error, set_path(configuration)))?;
+    let etag = of_set(&mut transaction, configuration).await?;
+    transaction.commit(set_path(configuration)).await?;
     let context = links.context("Collection(microsoft.graph.deviceConfigurationAssignment)");
-    Ok(collection(&stored, &links, context))
+    Ok(etag.on(collection(&stored, &links, context)))
 }
 
 fn collection(stored: &[Assignment], links: &Links, context: String) -> HttpResponse {

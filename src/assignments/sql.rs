@@ -19,6 +19,7 @@ use crate::{
     configurations::model::ConfigurationId,
     error::ApiError,
     odata::{
+        etag::ETag,
         query::{Query, Within},
         statement::{Column, Table},
         token::Position,
@@ -49,6 +50,7 @@ pub static TABLE: Table = Table {
     ],
     properties: None,
     odata_type: None,
+    digest: Some("SELECT s.digest FROM device_configuration_assignment_sets AS s WHERE s.device_configuration_id = %"),
 };
 
 const ROW: &str = "a.id, a.device_configuration_id, a.target_type, a.group_id, a.collection_id, a.filter_id, a.filter_type, a.intent, a.source, a.source_id";
@@ -73,6 +75,8 @@ pub struct Found {
     pub position: Position,
     /// How many rows the query has, where that was asked.
     pub total: Option<i64>,
+    /// What the assignments of the configuration say together.
+    pub digest: Option<String>,
 }
 
 /// The same as it comes in the row of its configuration.
@@ -105,7 +109,12 @@ impl Found {
             source: next().unwrap_or_default(),
             source_id: next(),
         };
-        Self { assignment, position: Position(keys.map(|keys| keys.0).unwrap_or_default(), id), total: None }
+        Self {
+            assignment,
+            position: Position(keys.map(|keys| keys.0).unwrap_or_default(), id),
+            total: None,
+            digest: None,
+        }
     }
 }
 
@@ -117,7 +126,8 @@ pub async fn select(connection: &mut PgConnection, query: &Query, within: &Withi
         let keys: Option<Json<Vec<Value>>> = row.try_get("position")?;
         let position = Position(keys.map(|keys| keys.0).unwrap_or_default(), assignment.id);
         let total = if query.count { Some(row.try_get("total")?) } else { None };
-        Ok(Found { assignment, position, total })
+        let digest = if within.parent.is_some() { row.try_get("digest")? } else { None };
+        Ok(Found { assignment, position, total, digest })
     });
     Ok(found.collect::<sqlx::Result<_>>()?)
 }
@@ -207,6 +217,24 @@ pub async fn list(connection: &mut PgConnection, configuration: ConfigurationId)
     .await
 }
 
+/// The ETag of the assignments of a configuration together; `None` when there
+/// is no such configuration.
+pub async fn find_etag(connection: &mut PgConnection, configuration: ConfigurationId) -> sqlx::Result<Option<ETag>> {
+    let digest = sqlx::query_scalar!(
+        "SELECT (SELECT s.digest FROM device_configuration_assignment_sets AS s WHERE s.device_configuration_id = $1)
+         FROM device_configurations
+         WHERE id = $1",
+        configuration.0,
+    );
+    Ok(digest.fetch_optional(connection).await?.map(etag))
+}
+
+/// The ETag of assignments that say `digest` together; there is none when they
+/// are none.
+pub fn etag(digest: Option<String>) -> ETag {
+    ETag::new(digest.as_deref().unwrap_or("none"))
+}
+
 /// One assignment of a configuration.
 pub async fn find(
     connection: &mut PgConnection,
@@ -228,7 +256,8 @@ pub async fn find(
 }
 
 /// Writes what a change by `by` left; `false` when the configuration has the target
-/// already, and the transaction can then only be rolled back to a savepoint.
+/// already, and the transaction can then only be rolled back to a savepoint:
+/// see [`Connection::attempt`](crate::database::connections::Connection::attempt).
 pub async fn update(connection: &mut PgConnection, changed: &Assignment, by: Option<&str>) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "UPDATE device_configuration_assignments

@@ -52,8 +52,7 @@ pub enum Access {
     ReadWrite,
 }
 
-/// What the service says of itself and not of what it keeps: the same in every
-/// installation of a release.
+/// What the service says of itself and not of what it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Document {
     /// `/$metadata`, in every version.
@@ -62,10 +61,13 @@ pub enum Document {
     OpenApi,
     /// `/docs` and what the page is made of.
     Docs,
+    /// `/metrics`
+    Metrics,
 }
 
 impl Document {
-    const ALL: [(&str, Self); 3] = [("metadata", Self::Metadata), ("openapi", Self::OpenApi), ("docs", Self::Docs)];
+    const ALL: [(&str, Self); 4] =
+        [("metadata", Self::Metadata), ("openapi", Self::OpenApi), ("docs", Self::Docs), ("metrics", Self::Metrics)];
 
     /// Those that `auth.open` names.
     fn named(names: &[String]) -> anyhow::Result<Vec<Self>> {

@@ -24,6 +24,7 @@ use crate::{
     odata::{
         address::Casts,
         body::Body,
+        etag::Conditions,
         key,
         links::{Collection, Links, Version},
         options::Options,
@@ -115,7 +116,11 @@ pub async fn create(
     let new = NewConfiguration::parse(body.members(TYPE))?;
     let id = ConfigurationId(new.id.unwrap_or_else(Uuid::now_v7));
     let mut connection = connections.acquire().await?;
-    let stored = match store::insert(&mut connection, &vault, id, &new, caller.id()).await? {
+    let (properties, secrets) = store::seal(&mut connection, &vault, id, &new).await?;
+    let insert = async |connection: &mut PgConnection| {
+        sql::insert(connection, id, &new, &properties, &secrets, caller.id()).await
+    };
+    let stored = match connection.writing(id.path(), insert).await? {
         Some(stored) => stored,
         None => match sql::find(&mut connection, id).await? {
             Some(stored) if store::is_made(&mut connection, &vault, &stored, &new, links.version).await? => stored,
@@ -126,7 +131,7 @@ pub async fn create(
             }
         },
     };
-    Ok(preferences.created(links.to(id.path()), stored.shown_alone(&links)))
+    Ok(stored.etag().on(preferences.created(links.to(id.path()), stored.shown_alone(&links))))
 }
 
 /// `GET /deviceManagement/deviceConfigurations/{id}`
@@ -134,6 +139,7 @@ pub async fn get(
     connections: Connections,
     links: Links,
     id: ConfigurationId,
+    conditions: Conditions,
     options: Options,
 ) -> Result<HttpResponse, ApiError> {
     let within = Within { parent: Some(("c.id", id.0)), ..Within::all() };
@@ -141,7 +147,14 @@ pub async fn get(
     let found = sql::select(&mut *connections.acquire().await?, &query, &within).await?.pop();
     let mut found = found.ok_or_else(|| ConfigurationId::not_found(id))?;
     let context = links.context(format_args!("deviceManagement/deviceConfigurations{}/$entity", query.fragment()));
-    Ok(HttpResponse::Ok().json(Shown { context: Some(context), ..shown(&mut found, &query, &links) }))
+    let etag = found.configuration.etag();
+    let unchanged = conditions.unchanged(&etag)?;
+    let answer = || HttpResponse::Ok().json(Shown { context: Some(context), ..shown(&mut found, &query, &links) });
+    Ok(match query.expand {
+        // The ETag says nothing of the assignments.
+        Some(_) => answer(),
+        None => unchanged.unwrap_or_else(|| etag.on(answer())),
+    })
 }
 
 /// Holds a configuration to the type-cast segments of the path.
@@ -174,13 +187,13 @@ pub async fn check_casts(request: &mut ServiceRequest) -> Result<(), ApiError> {
 /// A patch that changes nothing is accepted and does not raise the version.
 ///
 /// # Errors
-/// 409 when it names a secret that has been replaced meanwhile.
+/// 412 when it depends on another version than the one that is there; 409 when it names a secret that has been replaced meanwhile.
 pub async fn update(
     connections: Connections,
     caller: Caller,
     vault: Data<Vault>,
     links: Links,
-    id: ConfigurationId,
+    (id, conditions): (ConfigurationId, Conditions),
     preferences: Preferences,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
@@ -188,18 +201,38 @@ pub async fn update(
     let mut transaction = connections.begin().await?;
     let stored = sql::find_for_update(&mut transaction, id).await?;
     let stored = stored.ok_or_else(|| ConfigurationId::not_found(id))?;
+    conditions.check(&stored.etag())?;
     let (changed, secrets) = patch.apply(&stored)?;
     let written = store::replace(&mut transaction, &vault, &stored, changed, secrets, caller.id()).await?;
-    transaction.commit().await.map_err(|error| ApiError::from_commit(error, id.path()))?;
-    Ok(preferences.changed(written.unwrap_or(stored).shown_alone(&links)))
+    transaction.commit(id.path()).await?;
+    let stored = written.unwrap_or(stored);
+    Ok(stored.etag().on(preferences.changed(stored.shown_alone(&links))))
 }
 
 /// `DELETE /deviceManagement/deviceConfigurations/{id}`
 ///
 /// Its assignments go with it.
-pub async fn delete(connections: Connections, id: ConfigurationId) -> Result<HttpResponse, ApiError> {
-    let mut connection = connections.acquire().await?;
-    match sql::delete(&mut connection, id).await.map_err(|error| ApiError::from_commit(error, id.path()))? {
+///
+/// # Errors
+/// 412 when it depends on another version than the one that is there.
+pub async fn delete(
+    connections: Connections,
+    id: ConfigurationId,
+    conditions: Conditions,
+) -> Result<HttpResponse, ApiError> {
+    let mut connection = match conditions.is_empty() {
+        true => connections.acquire().await?,
+        false => {
+            let mut transaction = connections.begin().await?;
+            sql::lock(&mut transaction, id).await?;
+            let stored = sql::find(&mut transaction, id).await?;
+            conditions.check(&stored.ok_or_else(|| ConfigurationId::not_found(id))?.etag())?;
+            transaction
+        }
+    };
+    let is_there = connection.writing(id.path(), async |connection| sql::delete(connection, id).await).await?;
+    connection.commit(id.path()).await?;
+    match is_there {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(ConfigurationId::not_found(id)),
     }

@@ -23,6 +23,7 @@ use crate::{
     },
     error::{ApiError, excerpt},
     odata::{
+        etag::ETag,
         key,
         links::{Links, Version},
         members::Members,
@@ -320,6 +321,13 @@ impl Configuration {
         Shown { configuration: self, context: None, version, select: None, assignments: None }
     }
 
+    /// What it is at this version. Of another configuration that has its id
+    /// later it is told by when that was created.
+    pub fn etag(&self) -> ETag {
+        let created = self.created_date_time.unix_timestamp_nanos() / 1000;
+        ETag::new(format_args!("{}.{created:x}", self.version))
+    }
+
     /// As the whole answer.
     pub fn shown_alone(&self, links: &Links) -> Shown<'_> {
         let context = links.context("deviceManagement/deviceConfigurations/$entity");
@@ -345,6 +353,7 @@ impl Serialize for Shown<'_> {
             map.serialize_entry("@odata.context", context)?;
         }
         map.serialize_entry(values::TYPE, &format_args!("#{NAMESPACE}.{}", stored.odata_type))?;
+        map.serialize_entry("@odata.etag", &format_args!("{}", stored.etag()))?;
         if has("id") {
             map.serialize_entry("id", &stored.id)?;
         }

@@ -41,6 +41,7 @@ pub static TABLE: Table = Table {
     ],
     properties: Some("%.properties"),
     odata_type: Some("%.odata_type"),
+    digest: None,
 };
 
 /// A row of an answer to a query.

@@ -5,35 +5,33 @@ use std::collections::{HashMap, HashSet};
 
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Json};
 
 use super::{
     model::{Configuration, ConfigurationId, NewConfiguration},
     secrets::{self, Secret},
     sql,
-    vault::Vault,
+    vault::{Sealed, Vault},
 };
 use crate::{error::ApiError, odata::links::Version};
 
-/// Stores a configuration in the name of `by`; `None` when its id is taken.
+/// The properties of a new configuration as they are stored, and its secrets.
 ///
 /// # Errors
 /// 400 for a secret when there is no key to encrypt it with.
-pub async fn insert(
+pub async fn seal(
     connection: &mut PgConnection,
     vault: &Vault,
     id: ConfigurationId,
     new: &NewConfiguration,
-    by: Option<&str>,
-) -> Result<Option<Configuration>, ApiError> {
+) -> Result<(Json<Map<String, Value>>, Vec<Sealed>), ApiError> {
     let mut properties = new.properties.clone();
     let secrets = settle(connection, vault, id, None, &mut properties, new.secrets.clone()).await?;
     let sealed = vault.seal(id, &mut properties, &secrets)?;
-    let inserted = sql::insert(connection, id, new, &properties, &sealed, by).await;
-    inserted.map_err(|error| ApiError::from_commit(error, id.path()))
+    Ok((properties, sealed))
 }
 
-/// Whether `stored` reads as what [`insert`] would have made of `new`.
+/// Whether `stored` reads as what would have been made of `new`.
 ///
 /// # Errors
 /// When the database does not answer.

@@ -1,7 +1,12 @@
 //! Where the statements of a request run: on a connection of the pool, or, for
 //! a step of an atomicity group, in the transaction of its group.
+//!
+//! Reads need no more than the connection. What commits goes through
+//! [`Connection::writing`] or [`Connection::commit`], which know that its outcome
+//! can stay unknown.
 
 use std::{
+    fmt,
     future::{Ready, ready},
     ops::{Deref, DerefMut},
     sync::Arc,
@@ -9,33 +14,48 @@ use std::{
 
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, web::Data};
 use anyhow::anyhow;
-use sqlx::{PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection};
+use sqlx::{Executor, PgConnection};
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 
-use crate::error::ApiError;
-
-type Running = Transaction<'static, Postgres>;
+use super::{
+    outage::Outage,
+    pool::{Lent, Pool, Work},
+};
+use crate::{error::ApiError, telemetry::Started};
 
 /// What a handler asks for a connection.
-pub enum Connections {
+pub struct Connections {
+    of: Of,
+    work: Work,
+    started: Started,
+}
+
+enum Of {
     /// Each statement commits by itself, a transaction when it says so.
-    Pool(Data<PgPool>),
+    Pool(Data<Pool>),
     /// Everything commits with the group.
     Group(Group),
 }
 
 /// The transaction of an atomicity group, lent to one step after the other.
 #[derive(Clone)]
-pub struct Group(Arc<Mutex<Option<Running>>>);
+pub struct Group {
+    running: Arc<Mutex<Option<Lent>>>,
+    outage: Outage,
+    started: Started,
+}
 
-/// A connection on loan, in a transaction or not.
-pub enum Connection {
-    /// Of the pool.
-    Single(PoolConnection<Postgres>),
-    /// Of the pool, in a transaction that is rolled back unless it is committed.
-    Transaction(Running),
-    /// Of the group, which commits and rolls back itself.
-    Group(OwnedMappedMutexGuard<Option<Running>, Running>),
+/// A connection on loan. In a transaction, what is not committed is rolled back.
+pub struct Connection {
+    of: Borrowed,
+    outage: Outage,
+    started: Started,
+}
+
+enum Borrowed {
+    Pool(Lent),
+    /// The group commits and rolls back itself.
+    Group(OwnedMappedMutexGuard<Option<Lent>, Lent>),
 }
 
 impl Connections {
@@ -44,10 +64,7 @@ impl Connections {
     /// # Errors
     /// When there is none in time.
     pub async fn acquire(&self) -> sqlx::Result<Connection> {
-        match self {
-            Self::Pool(pool) => Ok(Connection::Single(pool.acquire().await?)),
-            Self::Group(group) => group.lend().await,
-        }
+        self.lend(false).await
     }
 
     /// A transaction.
@@ -55,11 +72,26 @@ impl Connections {
     /// # Errors
     /// When there is no connection in time.
     pub async fn begin(&self) -> sqlx::Result<Connection> {
-        match self {
-            Self::Pool(pool) => Ok(Connection::Transaction(pool.begin().await?)),
-            Self::Group(group) => group.lend().await,
-        }
+        self.lend(true).await
     }
+
+    async fn lend(&self, begins: bool) -> sqlx::Result<Connection> {
+        let (of, outage) = match &self.of {
+            Of::Pool(pool) => (Borrowed::Pool(open(pool, self.work, self.started, begins).await?), pool.outage()),
+            Of::Group(group) => (group.lend().await?, &group.outage),
+        };
+        Ok(Connection { of, outage: outage.clone(), started: self.started })
+    }
+}
+
+/// A connection that `pg_stat_activity` shows under the request's id; the
+/// statement that says so also shows that the connection lives.
+async fn open(pool: &Pool, work: Work, started: Started, begins: bool) -> sqlx::Result<Lent> {
+    let begin = if begins { "; BEGIN" } else { "" };
+    let named = format!("SET application_name = 'devicegraph {}'{begin}", started.request_id);
+    let mut lent = pool.acquire(work, named).await?;
+    lent.is_open = begins;
+    Ok(lent)
 }
 
 impl FromRequest for Connections {
@@ -67,9 +99,12 @@ impl FromRequest for Connections {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let group = request.extensions().get::<Group>().cloned().map(Self::Group);
-        let pool = || request.app_data::<Data<PgPool>>().cloned().map(Self::Pool);
-        ready(group.or_else(pool).ok_or_else(|| ApiError::internal(anyhow!("there is no pool"))))
+        let extensions = request.extensions();
+        let group = extensions.get::<Group>().cloned().map(Of::Group);
+        let of = group.or_else(|| request.app_data::<Data<Pool>>().cloned().map(Of::Pool));
+        let (work, started) = (extensions.get().copied(), extensions.get().copied());
+        let all = of.zip(work).zip(started).map(|((of, work), started)| Self { of, work, started });
+        ready(all.ok_or_else(|| ApiError::internal(anyhow!("the route does not work on the database"))))
     }
 }
 
@@ -78,45 +113,89 @@ impl Group {
     ///
     /// # Errors
     /// When there is no connection in time.
-    pub async fn begin(pool: &PgPool) -> sqlx::Result<Self> {
-        Ok(Self(Arc::new(Mutex::new(Some(pool.begin().await?)))))
+    pub async fn begin(pool: &Pool, started: Started) -> sqlx::Result<Self> {
+        let lent = open(pool, Work::Write, started, true).await?;
+        Ok(Self { running: Arc::new(Mutex::new(Some(lent))), outage: pool.outage().clone(), started })
     }
 
-    async fn lend(&self) -> sqlx::Result<Connection> {
-        let lent = OwnedMutexGuard::try_map(self.0.clone().lock_owned().await, Option::as_mut);
-        lent.map(Connection::Group).map_err(|_| sqlx::Error::PoolClosed)
+    async fn lend(&self) -> sqlx::Result<Borrowed> {
+        let lent = OwnedMutexGuard::try_map(self.running.clone().lock_owned().await, Option::as_mut);
+        lent.map(Borrowed::Group).map_err(|_| sqlx::Error::PoolClosed)
     }
 
     /// Commits what the steps did.
     ///
     /// # Errors
-    /// When it was not committed, or nobody knows.
-    pub async fn commit(self) -> sqlx::Result<()> {
-        match self.0.lock().await.take() {
-            Some(transaction) => transaction.commit().await,
+    /// When it was not committed, or nobody knows; `resource` can then tell.
+    pub async fn commit(self, resource: impl fmt::Display) -> Result<(), ApiError> {
+        match self.running.lock().await.take() {
+            Some(lent) => {
+                let of = Borrowed::Pool(lent);
+                Connection { of, outage: self.outage, started: self.started }.commit(resource).await
+            }
             None => Ok(()),
         }
     }
 
-    /// Takes back what the steps did. When that cannot be said to the database,
-    /// the end of the connection says it.
+    /// Takes back what the steps did.
     pub async fn roll_back(self) {
-        if let Some(transaction) = self.0.lock().await.take() {
-            drop(transaction.rollback().await);
-        }
+        drop(self.running.lock().await.take());
     }
 }
 
 impl Connection {
+    /// Carries out a statement that commits by itself where there is no
+    /// transaction.
+    ///
+    /// # Errors
+    /// Those of the statement; 500 where nobody knows whether it was carried out,
+    /// and `resource` can tell.
+    pub async fn writing<T>(
+        &mut self,
+        resource: impl fmt::Display,
+        statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> Result<T, ApiError> {
+        match &mut self.of {
+            Borrowed::Pool(lent) if !lent.is_open => {
+                let given_up = self.outage.is_over_patience(self.started.at);
+                tokio::select! {
+                    biased;
+                    done = statement(lent) => done.map_err(|error| ApiError::from_commit(error, resource)),
+                    () = given_up => Err(ApiError::outcome_unknown(resource)),
+                }
+            }
+            _ => Ok(statement(self).await?),
+        }
+    }
+
     /// Commits a transaction; for a step of a group, its group does.
     ///
     /// # Errors
-    /// When it was not committed, or nobody knows.
-    pub async fn commit(self) -> sqlx::Result<()> {
-        match self {
-            Self::Transaction(transaction) => transaction.commit().await,
-            Self::Single(_) | Self::Group(_) => Ok(()),
+    /// When it was not committed, or nobody knows; `resource` can then tell.
+    pub async fn commit(mut self, resource: impl fmt::Display) -> Result<(), ApiError> {
+        match &mut self.of {
+            Borrowed::Pool(lent) if lent.is_open => {
+                lent.is_open = false;
+                self.writing(resource, async |connection| connection.execute("COMMIT").await).await.map(drop)
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// Carries out a statement in a transaction; when it says `false` or fails it
+    /// has not been.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    pub async fn attempt(
+        &mut self,
+        statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<bool>,
+    ) -> sqlx::Result<bool> {
+        self.execute("SAVEPOINT attempt").await?;
+        let is_done = statement(self).await?;
+        let end = if is_done { "RELEASE attempt" } else { "ROLLBACK TO attempt; RELEASE attempt" };
+        self.execute(end).await?;
+        Ok(is_done)
     }
 }
 
@@ -124,20 +203,18 @@ impl Deref for Connection {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        match self {
-            Self::Single(connection) => connection,
-            Self::Transaction(transaction) => transaction,
-            Self::Group(transaction) => transaction,
+        match &self.of {
+            Borrowed::Pool(lent) => lent,
+            Borrowed::Group(lent) => lent,
         }
     }
 }
 
 impl DerefMut for Connection {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        match self {
-            Self::Single(connection) => connection,
-            Self::Transaction(transaction) => transaction,
-            Self::Group(transaction) => transaction,
+        match &mut self.of {
+            Borrowed::Pool(lent) => lent,
+            Borrowed::Group(lent) => lent,
         }
     }
 }

@@ -6,16 +6,19 @@ use anyhow::{Context, anyhow, bail, ensure};
 use nix::unistd::geteuid;
 use secrecy::ExposeSecret;
 use sqlx::{
-    Connection, PgConnection, PgPool,
+    Connection, PgConnection, PgExecutor, PgPool,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use self::pool::Pools;
 use crate::config;
 
 pub mod connections;
 pub mod embedded;
 mod installation;
+pub mod outage;
+pub mod pool;
 mod postmaster;
 
 /// The schema. What a later release added to the tables is not an error here;
@@ -33,9 +36,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Database {
     /// A connection for what is not a request, and takes the time it needs.
     pub pool: PgPool,
-    /// How a request connects.
     options: PgConnectOptions,
-    acquire_timeout: Duration,
     private: Option<embedded::Server>,
 }
 
@@ -52,7 +53,7 @@ impl Database {
                 (server.options(), Some(server))
             }
         };
-        Ok(Self::new(settings, options, private))
+        Ok(Self::new(options, private))
     }
 
     /// The same for a command, which may run beside a service that has started
@@ -62,31 +63,25 @@ impl Database {
     /// Those of [`Database::open`].
     pub async fn open_for_command(settings: &config::Database) -> anyhow::Result<Self> {
         if let Some(url) = &settings.url {
-            return Ok(Self::new(settings, checked(url.expose_secret()).await?, None));
+            return Ok(Self::new(checked(url.expose_secret()).await?, None));
         }
         let folder = data_dir(settings);
         if let Some(options) = embedded::of_running_service(&folder).await? {
-            return Ok(Self::new(settings, options, None));
+            return Ok(Self::new(options, None));
         }
         let server = embedded::Server::start(&folder).await?;
-        Ok(Self::new(settings, server.options(), Some(server)))
+        Ok(Self::new(server.options(), Some(server)))
     }
 
-    fn new(settings: &config::Database, options: PgConnectOptions, private: Option<embedded::Server>) -> Self {
+    fn new(options: PgConnectOptions, private: Option<embedded::Server>) -> Self {
         let options = options.application_name("devicegraph");
-        let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
         let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
-        // What waits longer than its client does only keeps others from a connection.
-        let timeouts =
-            [("lock_timeout", settings.lock_timeout_ms), ("statement_timeout", settings.statement_timeout_ms)];
-        Self { pool, options: options.options(timeouts), acquire_timeout, private }
+        Self { pool, options, private }
     }
 
-    /// Makes pools of `connections` for requests.
-    pub fn pools(&self, connections: u32) -> impl Fn() -> PgPool + Clone + use<> {
-        let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(self.acquire_timeout);
-        let options = self.options.clone();
-        move || pool.clone().connect_lazy_with(options.clone())
+    /// The connections of `workers` for requests.
+    pub fn pools(&self, settings: &config::Database, workers: usize) -> Pools {
+        Pools::new(self.options.clone(), settings, workers)
     }
 
     /// Applies the migrations that the database does not have. Several processes
@@ -226,14 +221,14 @@ impl fmt::Display for Address<'_> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn is_migrated(pool: &PgPool) -> sqlx::Result<bool> {
-    let applied = applied(pool).await?;
+pub async fn is_migrated(executor: impl PgExecutor<'_>) -> sqlx::Result<bool> {
+    let applied = applied(executor).await?;
     Ok(MIGRATOR.iter().all(|migration| applied.iter().any(|(version, _)| *version == migration.version)))
 }
 
-async fn applied(pool: &PgPool) -> sqlx::Result<Vec<(i64, String)>> {
+async fn applied(executor: impl PgExecutor<'_>) -> sqlx::Result<Vec<(i64, String)>> {
     let rows = sqlx::query!("SELECT version, description FROM _sqlx_migrations WHERE success ORDER BY version");
-    match rows.fetch_all(pool).await {
+    match rows.fetch_all(executor).await {
         Ok(rows) => Ok(rows.into_iter().map(|row| (row.version, row.description)).collect()),
         // undefined_table: nobody has migrated this database yet.
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Ok(Vec::new()),

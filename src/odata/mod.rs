@@ -14,6 +14,7 @@
 //! | `filter/` | `$filter`: its grammar, and the tree that it makes |
 //! | `statement/` | the tree as SQL, held to the catalogue |
 //! | `key.rs` | ids: keys in a path, ids that a client sends, identifiers of others |
+//! | `etag.rs` | `If-Match` and `If-None-Match` |
 //! | `prefer.rs` | the `Prefer` header |
 //! | `body.rs` | the extractor that reads a request body |
 //! | `json.rs` | JSON that is read strictly |
@@ -25,6 +26,7 @@
 pub mod address;
 pub mod batch;
 pub mod body;
+pub mod etag;
 pub mod filter;
 pub mod json;
 pub mod key;

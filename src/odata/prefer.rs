@@ -65,7 +65,7 @@ impl Preferences {
 }
 
 /// The parts between separators that do not stand in a quoted string.
-fn unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+pub(super) fn unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     text.split(move |letter| {
         is_quoted ^= letter == '"';

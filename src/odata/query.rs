@@ -193,6 +193,10 @@ impl Query {
             // In the same statement, so that it counts what the page was cut from.
             columns += &format!(", ({}) AS total", self.counted(within, &mut parameters)?);
         }
+        if let (Some(digest), Some((_, id))) = (self.table.digest, within.parent) {
+            // In the same statement, so that it says what the page was cut from.
+            columns += &format!(", ({}) AS digest", digest.replace('%', &parameters.add(Parameter::Id(id))));
+        }
         let alias = self.table.alias;
         let text = match columns.is_empty() {
             true => text,

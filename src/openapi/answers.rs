@@ -31,6 +31,8 @@ pub struct Asked<'a> {
     pub access: Access,
     /// Of which version it is.
     pub version: Version,
+    /// Whether what it is about has an ETag.
+    pub is_tagged: bool,
     /// Whether it answers without a body.
     pub is_head: bool,
 }
@@ -61,6 +63,8 @@ pub fn headers() -> Value {
         "Referrer-Policy": header("A browser tells nobody where it was.", json!({"type": "string", "const": "no-referrer"})),
         "X-Content-Type-Options": header("The media type is what it says.", json!({"type": "string", "const": "nosniff"})),
         "Strict-Transport-Security": optional("There where the service speaks HTTPS itself.", json!({"type": "string"})),
+        "ETag": header("What the resource is now, for If-Match.", json!({"type": "string", "pattern": "^W/\".+\"$"})),
+        "ETag.optional": optional("What the resource is now, where the answer speaks of it alone and the ETag of a set was asked for.", json!({"type": "string", "pattern": "^W/\".+\"$"})),
         "Location": header("Where the new instance is.", url()),
         "OData-EntityId": header("Where the new instance is.", url()),
         "Preference-Applied": optional("The preference that was met.", json!({"type": "string"})),
@@ -74,7 +78,11 @@ impl Answers {
     /// The answers of an operation by their status.
     pub fn of(&mut self, schemas: &mut Schemas, asked: Asked<'_>) -> Map<String, Value> {
         let mut all = Map::new();
-        for (status, name, answer) in successes(schemas, asked) {
+        let unchanged =
+            ("304", "unchanged".to_owned(), response("The client has it as it is.", &[ETAG], Value::Null, true));
+        let is_read = matches!(asked.operation.answer, Answer::Collection(_) | Answer::Entity(_));
+        let unchanged = Some(unchanged).filter(|_| asked.is_tagged && is_read);
+        for (status, name, answer) in successes(schemas, asked).into_iter().chain(unchanged) {
             all.insert(status.to_owned(), self.component(format!("{name}{}", suffix(asked)), || answer));
         }
         for status in refusals(asked) {
@@ -99,7 +107,7 @@ fn suffix(asked: Asked<'_>) -> &'static str {
 fn refusals(asked: Asked<'_>) -> Vec<u16> {
     let Asked { operation, access, .. } = asked;
     let is_asked = access != Access::Open;
-    let mut all = vec![400, 406];
+    let mut all = vec![400, 406, 412];
     if is_asked {
         all.extend([401, 403]);
     }
@@ -146,6 +154,7 @@ fn refusal(schemas: &mut Schemas, status: u16, is_head: bool) -> Value {
     let own: &[_] = match status {
         401 => &[("WWW-Authenticate", "WWW-Authenticate")],
         403 => &[("WWW-Authenticate", "WWW-Authenticate.403")],
+        412 => &[ANY_ETAG],
         503 => &[("Retry-After", "Retry-After")],
         _ => &[],
     };
@@ -184,26 +193,36 @@ fn successes(schemas: &mut Schemas, asked: Asked<'_>) -> Vec<Success> {
     match asked.operation.answer {
         Answer::Collection(of) => {
             let is_paged = of == configurations::TYPE || of == assignments::TYPE;
-            let own: &[_] = if is_paged { &[APPLIED] } else { &[] };
+            let own: &[_] = match of {
+                assignments::TYPE => &[APPLIED, ETAG],
+                _ if is_paged => &[APPLIED],
+                _ => &[],
+            };
             let content = json(collection(schemas, of, at, is_paged));
             ok(at.name(&format!("{of}.collection")), "The collection, or a page of it.", own, content)
         }
-        Answer::Entity(of) => ok(at.name(&format!("{of}.read")), "The instance.", &[], json(alone(schemas, of, at))),
+        Answer::Entity(of) => {
+            let own: &[_] = if asked.is_tagged { &[ANY_ETAG] } else { &[] };
+            ok(at.name(&format!("{of}.read")), "The instance.", own, json(alone(schemas, of, at)))
+        }
         Answer::Changed(of) => {
             let content = json(alone(schemas, of, at));
-            let mut all = ok(at.name(&format!("{of}.changed")), "The instance as it is now.", &[APPLIED], content);
-            all.push(unwanted("changed", &[APPLIED], head));
+            let own: &[_] = if asked.is_tagged { &[APPLIED, ETAG] } else { &[APPLIED] };
+            let mut all = ok(at.name(&format!("{of}.changed")), "The instance as it is now.", own, content);
+            let name = if asked.is_tagged { "changed.tagged" } else { "changed" };
+            all.push(unwanted(name, own, head));
             all
         }
         Answer::Created(of) => {
-            let created = created(schemas, of, at, &[LOCATION, APPLIED], head);
-            vec![created, unwanted("created", &[APPLIED, LOCATION, ("OData-EntityId", "OData-EntityId")], head)]
+            let created = created(schemas, of, at, &[LOCATION, APPLIED, ANY_ETAG], head);
+            let own = [APPLIED, LOCATION, ("OData-EntityId", "OData-EntityId"), ANY_ETAG];
+            vec![created, unwanted("created", &own, head)]
         }
         Answer::CreatedAlways(of) => vec![created(schemas, of, at, &[LOCATION], head)],
-        Answer::Deleted => vec![("204", "deleted".to_owned(), response("It is gone.", &[], Value::Null, head))],
+        Answer::Deleted => vec![("204", "deleted".to_owned(), response("It is gone.", &[ANY_ETAG], Value::Null, head))],
         Answer::Assigned => {
             let content = json(collection(schemas, assignments::TYPE, at, false));
-            ok(at.name("assigned"), "The whole set.", &[], content)
+            ok(at.name("assigned"), "The whole set.", &[ETAG], content)
         }
         other => {
             let (name, description, content) = of_service(other);
@@ -214,6 +233,8 @@ fn successes(schemas: &mut Schemas, asked: Asked<'_>) -> Vec<Success> {
 
 const APPLIED: (&str, &str) = ("Preference-Applied", "Preference-Applied");
 const LOCATION: (&str, &str) = ("Location", "Location");
+const ETAG: (&str, &str) = ("ETag", "ETag");
+const ANY_ETAG: (&str, &str) = ("ETag", "ETag.optional");
 
 fn created(schemas: &mut Schemas, of: &str, at: At, own: &[(&str, &str)], head: bool) -> Success {
     let schema = if of == assignments::TYPE { instance(schemas, of, at) } else { alone(schemas, of, at) };

@@ -154,7 +154,7 @@ impl Writer<'_> {
         let id = [prefix.as_str(), &said.id, if is_head { "head" } else { "" }];
         let id: Vec<_> = id.into_iter().filter(|part| !part.is_empty()).collect();
         let access = if self.gate.asks(entry.access) { entry.access } else { Access::Open };
-        let asked = Asked { operation: said, access, version, is_head };
+        let asked = Asked { operation: said, access, version, is_tagged: entry.is_tagged, is_head };
         let mut operation = json!({
             "operationId": id.join("."),
             "tags": [tag(mount, said.group)],
@@ -216,7 +216,8 @@ fn parameters_of(entry: &Entry) -> Value {
     let template = parameters::template(entry.path);
     let in_path = parameters::in_path(&template).map(str::to_owned);
     let options = entry.options.iter().map(|name| parameters::option_component(name));
-    let headers = parameters::HEADERS.into_iter().map(str::to_owned);
+    let conditions = entry.is_tagged.then_some(parameters::CONDITIONS).into_iter().flatten();
+    let headers = parameters::HEADERS.into_iter().chain(conditions).map(str::to_owned);
     let all = in_path.chain(options).chain(headers);
     all.map(|name| json!({"$ref": format!("#/components/parameters/{name}")})).collect()
 }

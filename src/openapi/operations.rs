@@ -167,6 +167,7 @@ fn service() -> Vec<Operation> {
         own("/", "getWelcome", "Learn what this is, and where to go; for people, the console.", Answer::Welcome),
         own("/health/live", "getLiveness", "Ask whether the process is up.", Answer::Status("live")),
         own("/health/ready", "getReadiness", "Ask whether the service is ready for requests.", Answer::Status("ready")),
+        own("/metrics", "getMetrics", "Read what Prometheus is to know.", Answer::File("application/openmetrics-text")),
         own("/openapi.json", "getOpenApi", "Read this document.", Answer::File("application/json")),
         own("/docs", "getDocs", "Read this document as a page, and try it.", Answer::File("text/html")),
         own("/docs/page.js", "getDocsScript", "What starts the page.", Answer::File("text/javascript")),

@@ -19,6 +19,9 @@ pub fn in_path(template: &str) -> impl Iterator<Item = &str> {
 /// The headers that every resource reads.
 pub const HEADERS: [&str; 4] = ["client-request-id", "OData-Version", "OData-MaxVersion", "Prefer"];
 
+/// The headers that are read where something has an ETag.
+pub const CONDITIONS: [&str; 2] = ["If-Match", "If-None-Match"];
+
 /// The component of a query option, which has a `$` that a name cannot have.
 pub fn option_component(name: &str) -> String {
     format!("query.{name}")
@@ -29,6 +32,7 @@ pub fn all() -> Value {
     let key = |name: &str, of: &str| json!({"name": name, "in": "path", "required": true, "description": of, "schema": {"type": "string", "format": "uuid"}});
     let header = |name: &str, description: &str, schema: Value| json!({"name": name, "in": "header", "description": description, "schema": schema});
     let option = |name: &str, description: &str, schema: Value| json!({"name": format!("${name}"), "in": "query", "description": description, "schema": schema});
+    let etags = || json!({"type": "string", "pattern": r#"^(?:\*|(?:W/)?"[A-Za-z0-9._-]*"(?:, *(?:W/)?"[A-Za-z0-9._-]*")*)$"#, "examples": ["W/\"1\""]});
     let whole = || json!({"type": "integer", "minimum": 0});
     let text = |example: &str| json!({"type": "string", "minLength": 1, "pattern": TEXT, "examples": [example]});
     json!({
@@ -44,6 +48,8 @@ pub fn all() -> Value {
         "OData-Version": header("OData-Version", "The version of OData that the request is of.", json!({"type": "string", "enum": ["4.0", "4.01"]})),
         "OData-MaxVersion": header("OData-MaxVersion", "The latest version of OData that the client reads: 4.0 or later.", json!({"type": "string", "pattern": r"^(?:[4-9]|[1-9][0-9]{1,8})(?:\..*)?$"})),
         "Prefer": header("Prefer", "`handling=strict`: what would be ignored is refused. `return=minimal` or `return=representation`: what a change is answered with. `odata.maxpagesize`: rows of a page at most.", json!({"type": "string"})),
+        "If-Match": header("If-Match", "`*`, or ETags with commas between: the request is only carried out while the resource has one of them.", etags()),
+        "If-None-Match": header("If-None-Match", "`*`, or ETags with commas between: the request is only carried out while the resource has none of them; a read is answered 304 instead.", etags()),
         "query.filter": option("filter", "Which rows.", text("id ne null")),
         "query.orderby": option("orderby", "Their order.", text("id desc")),
         "query.select": option("select", "Which of their properties, with commas between.", text("id")),

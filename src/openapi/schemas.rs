@@ -150,6 +150,9 @@ impl Schemas {
             if is_entity && !at.is_request() {
                 properties.insert("@odata.context".to_owned(), json!({"type": "string", "format": "uri"}));
             }
+            if is_configuration && !at.is_request() {
+                properties.insert("@odata.etag".to_owned(), json!({"type": "string"}));
+            }
             let is_open = at.version == Version::Beta && (is_configuration || !is_entity && !is_assigned(of));
             let mut object = closed(properties, required, is_open);
             if is_configuration {

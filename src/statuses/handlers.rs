@@ -65,8 +65,9 @@ pub async fn create(
     let row = Status::new(kind, id.0, &sent)?.row(configuration);
     let mut connection = connections.acquire().await?;
     let path = path(kind, configuration, id);
-    let inserted = sql::insert(&mut connection, kind, configuration, &row, caller.id()).await;
-    let row = match inserted.map_err(|error| ApiError::from_commit(error, &path))? {
+    let insert =
+        async |connection: &mut PgConnection| sql::insert(connection, kind, configuration, &row, caller.id()).await;
+    let row = match connection.writing(&path, insert).await? {
         Some(row) => row,
         None => {
             configurations::handlers::check(&mut connection, configuration).await?;
@@ -122,8 +123,7 @@ pub async fn update(
         sql::update(&mut transaction, kind, &row, caller.id()).await?;
         changed = Status::of_row(kind, &row)?;
     }
-    let path = path(kind, configuration, id);
-    transaction.commit().await.map_err(|error| ApiError::from_commit(error, path))?;
+    transaction.commit(path(kind, configuration, id)).await?;
     Ok(preferences.changed(changed.shown_alone(&links, configuration)))
 }
 
@@ -135,8 +135,8 @@ pub async fn delete(
     id: StatusId,
 ) -> Result<HttpResponse, ApiError> {
     let mut connection = connections.acquire().await?;
-    let deleted = sql::delete(&mut connection, kind, configuration, id).await;
-    match deleted.map_err(|error| ApiError::from_commit(error, path(kind, configuration, id)))? {
+    let delete = async |connection: &mut PgConnection| sql::delete(connection, kind, configuration, id).await;
+    match connection.writing(path(kind, configuration, id), delete).await? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(not_found(&mut connection, configuration, id).await),
     }

@@ -97,8 +97,10 @@ async fn write(connection: &mut PgConnection, vault: &Vault, seeded: &Seeded) ->
             secret.place
         );
     }
+    let sealed = store::seal(connection, vault, id, &seeded.new).await;
+    let (properties, secrets) = sealed.map_err(ApiError::into_error)?;
     let (mut change, written) =
-        match store::insert(connection, vault, id, &seeded.new, None).await.map_err(ApiError::into_error)? {
+        match configurations::sql::insert(connection, id, &seeded.new, &properties, &secrets, None).await? {
             Some(created) => (Change::Created, Some(created)),
             None => {
                 // Held like `assign` holds it: its assignments may be replaced.

@@ -1,6 +1,10 @@
 //! Who is let in, and who is not.
 
-use devicegraph::{auth::Access, config::Names, routes};
+use devicegraph::{
+    auth::{Access, Document},
+    config::Names,
+    routes,
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp, jwk::Jwk};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -12,7 +16,7 @@ use crate::{
 
 /// The table, as far as it says who may do what. A route that is not listed
 /// here fails the test, and one that is here is walked.
-const OWN: [&str; 18] = [
+const OWN: [&str; 19] = [
     "Open GET /",
     "Open GET /console/console.css",
     "Open GET /console/icon.svg",
@@ -26,6 +30,7 @@ const OWN: [&str; 18] = [
     "Open GET /console/dom.js",
     "Open GET /health/live",
     "Open GET /health/ready",
+    "Document(Metrics) GET /metrics",
     "Document(OpenApi) GET /openapi.json",
     "Document(Docs) GET /docs",
     "Document(Docs) GET /docs/page.js",
@@ -189,10 +194,13 @@ fn powerless(issuer: &Issuer) -> [Powerless; 8] {
         ("an ID token, whose roles are no permissions", issuer.with("nonce", "n"), any),
         ("read on a write", issuer.with("roles", json!([READ])), write),
         ("a user's read on a write", delegated(json!(format!("openid {READ}"))), write),
-        ("the consumer tenant", issuer.with("tid", "9188040d-6c67-4c5b-b112-36a304b66dad"), |access| {
-            !matches!(access, Access::Open | Access::Document(_))
-        }),
+        ("the consumer tenant", issuer.with("tid", "9188040d-6c67-4c5b-b112-36a304b66dad"), |access| !is_open(access)),
     ]
+}
+
+/// As the settings come, metrics are not for everyone.
+fn is_open(access: Access) -> bool {
+    matches!(access, Access::Open | Access::Document(Document::Metadata | Document::OpenApi | Document::Docs))
 }
 
 #[actix_web::test]
@@ -225,7 +233,7 @@ async fn every_route_refuses_whom_it_must() {
             let table_method = if method == Method::HEAD { Method::GET } else { method.clone() };
             let access =
                 entries.iter().find(|entry| entry.method.as_str() == table_method.as_str()).map(|entry| entry.access);
-            let is_open = entries.iter().any(|entry| matches!(entry.access, Access::Open | Access::Document(_)));
+            let is_open = entries.iter().any(|entry| is_open(entry.access));
             let send = async |authorization: Option<&String>| {
                 let request = app.anonymous(method.clone(), path).header("content-type", "application/json");
                 let request =
@@ -291,7 +299,7 @@ async fn what_describes_the_service_is_open_unless_the_settings_close_it() {
             .collect();
     assert!(documents.contains(&"/beta/$metadata".to_owned()), "{documents:?}");
     for (open, expected) in
-        [(vec!["none"], StatusCode::UNAUTHORIZED), (vec!["metadata", "openapi", "docs"], StatusCode::OK)]
+        [(vec!["none"], StatusCode::UNAUTHORIZED), (vec!["metadata", "openapi", "docs", "metrics"], StatusCode::OK)]
     {
         let app = App::start_on(database(true).await, |settings| {
             settings.auth.open = Names(open.iter().map(|&name| name.to_owned()).collect());

@@ -78,7 +78,11 @@ async fn what_the_sdks_send_is_answered_as_they_read_it() {
     assert_eq!(answers[0]["body"]["value"].as_array().map(Vec::len), Some(1));
     assert_eq!(
         answers[3]["body"]["value"],
-        json!([{"@odata.type": "#microsoft.graph.windows10CustomConfiguration", "displayName": name}])
+        json!([{
+            "@odata.type": "#microsoft.graph.windows10CustomConfiguration",
+            "@odata.etag": answers[2]["headers"]["ETag"],
+            "displayName": name,
+        }])
     );
     for (place, media_type) in [(0, "application/json"), (4, "text/plain"), (7, "application/xml")] {
         let told = answers[place]["headers"]["Content-Type"].as_str().expect("Content-Type, spelled so");

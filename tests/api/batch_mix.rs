@@ -90,6 +90,8 @@ fn step() -> impl Strategy<Value = Value> {
         1 => Just(json!({"Content-Type": "application/json; charset=utf-8", "Prefer": "return=minimal, handling=strict"})),
         1 => Just(json!({"Content-Type": "application/json", "Accept": "application/json;odata.metadata=none"})),
         1 => Just(json!({"Content-Type": "application/json", "OData-MaxVersion": "3.0"})),
+        1 => Just(json!({"Content-Type": "application/json", "If-Match": "W/\"none\""})),
+        1 => Just(json!({"Content-Type": "application/json", "If-None-Match": "*"})),
     ];
     let prefix = prop::sample::select(vec![
         "",
@@ -116,8 +118,16 @@ fn comparable(
     header: impl Fn(&str) -> Option<String>,
     body: String,
 ) -> (u64, Vec<Option<String>>, String) {
-    let names =
-        ["Allow", "Content-Type", "Location", "OData-Version", "Preference-Applied", "Retry-After", "WWW-Authenticate"];
+    let names = [
+        "Allow",
+        "Content-Type",
+        "ETag",
+        "Location",
+        "OData-Version",
+        "Preference-Applied",
+        "Retry-After",
+        "WWW-Authenticate",
+    ];
     let plain = |text: String| redact(&text.replace(&app.origin, "[origin]"));
     let body = plain(body);
     let date = body.find(r#""date":""#).map_or(body.clone(), |at| format!("{}{}", &body[..at + 8], &body[at + 27..]));

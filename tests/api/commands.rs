@@ -248,7 +248,7 @@ fn what_is_wrong_with_the_settings_of_an_issuer_is_named() {
         (vec![issuer, audience, ("UNKNOWN_KEY_SECONDS", "0")], "auth.unknown_key_seconds is 0"),
         (
             vec![issuer, audience, ("OPEN", "docs,health")],
-            "auth.open: 'health' is none of metadata, openapi, docs; write some of these, or none",
+            "auth.open: 'health' is none of metadata, openapi, docs, metrics; write some of these, or none",
         ),
         (vec![issuer, audience, ("LEEWAY_SECONDS", "301")], "auth.leeway_seconds is 301"),
         (

@@ -26,6 +26,7 @@ fn the_table_of_codes() {
             "406 NotAcceptable",
             "408 RequestTimeout",
             "409 Conflict",
+            "412 PreconditionFailed",
             "424 FailedDependency",
             "413 RequestEntityTooLarge",
             "415 RequestBodyRead",

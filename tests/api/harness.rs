@@ -16,7 +16,7 @@ use devicegraph::{
     app,
     config::{self, Settings},
     database,
-    database::embedded,
+    database::{embedded, pool::Pools},
 };
 use reqwest::{
     Client, Method, RequestBuilder, StatusCode,
@@ -172,13 +172,13 @@ impl App {
         tokens::trust(&mut settings);
         settings.server.shutdown_seconds = 1;
         change(&mut settings);
-        let pools = PgPoolOptions::new().max_connections(8).acquire_timeout(std::time::Duration::from_millis(900));
-        let pools = move || pools.clone().connect_lazy_with(options.clone());
-        let pool = pools();
+        let pools = Pools::new(options.clone(), &settings.database, 2);
+        let pool = PgPoolOptions::new().max_connections(8).connect_lazy_with(options);
         let service = app::Service::new(&settings).expect("the settings are right");
         let listener = app::listen(&config::Server { port: 0, ..settings.server.clone() }).expect("a free port");
         let address = listener.local_addr().expect("an address");
-        actix_web::rt::spawn(service.server(listener, 2, pools).expect("a server"));
+        actix_web::rt::spawn(service.server(listener, 2, pools.clone()).expect("a server"));
+        actix_web::rt::spawn(async move { pools.watch().await });
         actix_web::rt::spawn(async move { service.keep().await });
         Self::at(format!("{}://{address}", settings.server.scheme()), Some(pool))
     }
@@ -328,7 +328,8 @@ impl Answer {
     }
 }
 
-/// Replaces every GUID by `[guid]` and every UTC time by `[time]`.
+/// Replaces every GUID by `[guid]`, every UTC time, that in an ETag too, by
+/// `[time]`, and the digest of a set by `[digest]`.
 pub(crate) fn redact(text: &str) -> String {
     let mut redacted = String::new();
     let mut rest = text;
@@ -340,12 +341,29 @@ pub(crate) fn redact(text: &str) -> String {
         } else if let Some(time) = time {
             redacted.push_str("[time]");
             rest = &rest[time.len()..];
+        } else if let Some((before, what, after)) = etag(rest) {
+            redacted.push_str(before);
+            redacted.push_str(what);
+            rest = after;
         } else {
             redacted.push(first);
             rest = &rest[first.len_utf8()..];
         }
     }
     redacted
+}
+
+/// An ETag, in quotes as a header or as JSON has them: what stands before the
+/// part that is different each time, what that is, and what follows.
+fn etag(text: &str) -> Option<(&str, &'static str, &str)> {
+    const DIGEST: usize = 20;
+    let tag = text.strip_prefix("W/")?.trim_start_matches(['\\', '"']);
+    if let Some(time) = tag.trim_start_matches(|letter: char| letter.is_ascii_digit()).strip_prefix('.') {
+        let after = time.trim_start_matches(|letter: char| letter.is_ascii_hexdigit());
+        return Some((&text[..text.len() - time.len()], "[time]", after));
+    }
+    let is_digest = tag.get(DIGEST..)?.starts_with(['\\', '"']);
+    is_digest.then(|| (&text[..text.len() - tag.len()], "[digest]", &tag[DIGEST..]))
 }
 
 fn is_time(text: &str) -> bool {
@@ -366,6 +384,6 @@ pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
 
 #[test]
 fn redaction_takes_guids_and_times_and_nothing_else() {
-    let text = r#"a 7e159a72-9a72-7e15-729a-157e729a157e "2026-11-24T10:46:26.641242Z" 2026-11-24T10:46:26Z 2026-11-24T10:46:26.640Z ü"#;
-    assert_eq!(redact(text), r#"a [guid] "[time]" [time] 2026-11-24T10:46:26.640Z ü"#);
+    let text = r#"a 7e159a72-9a72-7e15-729a-157e729a157e "2026-11-24T10:46:26.641242Z" 2026-11-24T10:46:26Z 2026-11-24T10:46:26.640Z ü W/"7.64f" W/\"7.64f\" W/x"#;
+    assert_eq!(redact(text), r#"a [guid] "[time]" [time] 2026-11-24T10:46:26.640Z ü W/"7.[time]" W/\"7.[time]\" W/x"#);
 }

@@ -40,7 +40,7 @@ async fn store(app: &App) -> BTreeMap<String, Value> {
 
 fn without_times(mut store: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
     for configuration in store.values_mut() {
-        for name in ["createdDateTime", "lastModifiedDateTime", "version"] {
+        for name in ["@odata.etag", "createdDateTime", "lastModifiedDateTime", "version"] {
             configuration.as_object_mut().expect("an object").remove(name);
         }
     }

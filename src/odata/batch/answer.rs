@@ -102,9 +102,10 @@ async fn whole(body: BoxBody) -> anyhow::Result<Bytes> {
 /// A header's name as it is documented; there are clients that look for no
 /// other letter case.
 fn spelled(name: &str) -> &str {
-    const DOCUMENTED: [&str; 9] = [
+    const DOCUMENTED: [&str; 10] = [
         "Allow",
         "Content-Type",
+        "ETag",
         "Location",
         "OData-EntityId",
         "OData-Version",

@@ -22,10 +22,9 @@ use actix_web::{
     HttpRequest, HttpResponse,
     body::{MessageBody, SizedStream},
     http::{Method, Uri, header::HeaderMap},
-    web::{Bytes, Data},
+    web::{Bytes, Data, ReqData},
 };
 use futures_util::{StreamExt, stream};
-use sqlx::PgPool;
 
 use self::{
     answer::Answer,
@@ -34,9 +33,9 @@ use self::{
 };
 use super::{links::Version, negotiate};
 use crate::{
-    database::connections::Group,
+    database::{connections::Group, pool::Pool},
     error::{ApiError, excerpt},
-    telemetry,
+    telemetry::{self, Started},
 };
 
 pub mod answer;
@@ -62,7 +61,8 @@ const MOST_MIB: usize = 64;
 pub async fn post(
     request: HttpRequest,
     dispatcher: Option<Data<Dispatcher>>,
-    pool: Data<PgPool>,
+    pool: Data<Pool>,
+    started: ReqData<Started>,
     Batch(steps): Batch,
 ) -> Result<HttpResponse, ApiError> {
     // The application that carries out steps has none.
@@ -72,6 +72,7 @@ pub async fn post(
         outer: &request,
         dispatcher: &dispatcher,
         pool: &pool,
+        started: *started,
         steps: &steps,
         answers: Vec::new(),
         bytes: Cell::default(),
@@ -101,7 +102,8 @@ fn written(steps: &[Step], answers: Vec<Answer>) -> HttpResponse {
 struct Run<'a> {
     outer: &'a HttpRequest,
     dispatcher: &'a Dispatcher,
-    pool: &'a PgPool,
+    pool: &'a Pool,
+    started: Started,
     steps: &'a [Step],
     /// Those of the first steps; also of a group that may still be taken back.
     answers: Vec<Answer>,
@@ -138,7 +140,7 @@ impl Run<'_> {
     /// Carries out the steps of an atomicity group: all of them, or none.
     async fn group(&mut self, places: Range<usize>) {
         let first = places.start;
-        let group = match Group::begin(self.pool).await {
+        let group = match Group::begin(self.pool, self.started).await {
             Ok(group) => group,
             Err(error) => {
                 let answer = self.refuse(first, error.into());
@@ -153,8 +155,7 @@ impl Run<'_> {
             }
             self.answers.push(answer);
         }
-        let Err(error) = group.commit().await else { return };
-        let error = ApiError::from_commit(error, &self.answers[first].path);
+        let Err(error) = group.commit(&self.answers[first].path).await else { return };
         if error.is_outcome_unknown() {
             return self.unknown(places, error);
         }

@@ -15,17 +15,24 @@ use actix_web::{
 };
 use futures_util::{future::join_all, stream::iter};
 use serde_json::{Value, json};
-use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use super::*;
-use crate::odata::body::Limit;
+use crate::{
+    config::{self, Settings},
+    database::pool::Pools,
+    odata::body::Limit,
+};
 
 /// Requests under way, and the most there were.
 #[derive(Default)]
 struct UnderWay(AtomicUsize, AtomicUsize);
 
-fn nowhere() -> PgPool {
-    PgPoolOptions::new().acquire_timeout(Duration::from_millis(1)).connect_lazy("postgres://nowhere").expect("a URL")
+fn nowhere() -> Pool {
+    let defaults = ::config::File::from_str(include_str!("../../default.toml"), ::config::FileFormat::Toml);
+    let settings = ::config::Config::builder().add_source(defaults).build();
+    let settings: Settings = settings.and_then(::config::Config::try_deserialize).expect("the defaults are settings");
+    let database = config::Database { acquire_timeout_ms: 1, ..settings.database };
+    Pools::new("postgres://nowhere".parse().expect("a URL"), &database, 1).pool()
 }
 
 /// What the batches are answered, all sent at once, and how many of their
@@ -64,7 +71,8 @@ async fn batches<const N: usize>(requests: [Value; N]) -> ([Vec<Value>; N], usiz
         .app_data(Data::new(nowhere()))
         .app_data(Data::new(Dispatcher::new(8, application)))
         .app_data(Limit { bytes: 1 << 20, time: Duration::from_secs(5) })
-        .route("/v1.0/$batch", to_post().to(post));
+        .route("/v1.0/$batch", to_post().to(post))
+        .wrap(from_fn(telemetry::request));
     let outer = init_service(outer).await;
     let answers = requests.map(|requests| {
         let request = TestRequest::post().uri("/v1.0/$batch").set_json(json!({ "requests": requests }));

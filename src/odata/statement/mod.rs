@@ -54,6 +54,8 @@ pub struct Table {
     pub properties: Option<&'static str>,
     /// The column that says of which derived type a row is.
     pub odata_type: Option<&'static str>,
+    /// What the rows of one parent say together, as the rows of the parent `%`.
+    pub digest: Option<&'static str>,
 }
 
 impl Table {

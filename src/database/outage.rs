@@ -1,0 +1,127 @@
+//! Whether the database answers: asked all the time, on a connection of its own.
+//!
+//! A connection can die without a word, and whatever waits on it then waits for
+//! ever. So a request gives up when it has waited long enough *and* the database
+//! does not answer anybody: a slow statement alone is no outage.
+
+use std::{future::pending, time::Duration};
+
+use anyhow::anyhow;
+use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use crate::{error::ApiError, metrics};
+
+/// How often the database is asked, and how long it may take to answer.
+const INTERVAL: Duration = Duration::from_millis(150);
+const ANSWER: Duration = Duration::from_millis(500);
+/// How long a request waits while the database does not answer: with what it
+/// takes to notice, less than the second in which a client is answered.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+#[derive(Clone, Copy, Default)]
+struct State {
+    since: Option<Instant>,
+    ended: Option<Instant>,
+}
+
+/// Asks the database.
+pub struct Watch {
+    options: PgConnectOptions,
+    state: watch::Sender<State>,
+    metrics: metrics::Database,
+}
+
+/// What is known of it.
+#[derive(Clone)]
+pub struct Outage(watch::Receiver<State>);
+
+impl Watch {
+    /// Of the database of these options, which has just answered.
+    pub fn new(options: PgConnectOptions, metrics: metrics::Database) -> Self {
+        metrics.up.set(1);
+        Self { options: options.application_name("devicegraph watch"), state: watch::Sender::default(), metrics }
+    }
+
+    /// What it finds out, for everyone who asks.
+    pub fn outage(&self) -> Outage {
+        Outage(self.state.subscribe())
+    }
+
+    /// Asks, and never ends.
+    pub async fn keep(&self) {
+        let mut connection = None;
+        loop {
+            let failure = match timeout(ANSWER, self.ask(&mut connection)).await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some(format!("no answer in {} ms", ANSWER.as_millis())),
+            };
+            if self.state.send_if_modified(|state| state.learn(failure.as_deref())) {
+                self.metrics.up.set(failure.is_none().into());
+                self.metrics.outages.inc_by(failure.is_some().into());
+            }
+            sleep(INTERVAL).await;
+        }
+    }
+
+    /// One that breaks says nothing of the database yet: somebody may have ended it.
+    async fn ask(&self, kept: &mut Option<PgConnection>) -> sqlx::Result<()> {
+        if let Some(mut connection) = kept.take()
+            && connection.ping().await.is_ok()
+        {
+            *kept = Some(connection);
+            return Ok(());
+        }
+        *kept = Some(self.options.connect().await?);
+        Ok(())
+    }
+}
+
+impl State {
+    /// Whether that is news.
+    fn learn(&mut self, failure: Option<&str>) -> bool {
+        match (self.since, failure) {
+            (None, Some(failure)) => {
+                tracing::error!("the database does not answer, requests that need it are refused: {failure}");
+                self.since = Some(Instant::now());
+            }
+            (Some(since), None) => {
+                tracing::info!(after_ms = since.elapsed().as_millis() as u64, "the database answers again");
+                *self = Self { since: None, ended: Some(Instant::now()) };
+            }
+            _ => return false,
+        }
+        true
+    }
+}
+
+impl Outage {
+    /// Whether there is one.
+    pub fn is_on(&self) -> bool {
+        self.0.borrow().since.is_some()
+    }
+
+    /// Whether a connection of this age has lived through one: nobody knows
+    /// whether it still leads anywhere.
+    pub fn is_survivor(&self, age: Duration) -> bool {
+        let state = *self.0.borrow();
+        state.since.is_some() || state.ended.is_some_and(|ended| ended.elapsed() <= age)
+    }
+
+    /// Ends when a request that came at `start` is to give up.
+    pub async fn is_over_patience(&self, start: Instant) {
+        sleep_until(start + PATIENCE).await;
+        if self.0.clone().wait_for(|state| state.since.is_some()).await.is_err() {
+            pending().await
+        }
+    }
+}
+
+/// The refusal of a request that gave up.
+pub fn refusal() -> ApiError {
+    ApiError::unavailable(anyhow!("the database does not answer"))
+}

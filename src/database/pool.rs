@@ -1,0 +1,218 @@
+//! The connections of a worker, and how many of them one kind of work may have.
+//!
+//! sqlx keeps the connections. What is added: one that has lived through an
+//! outage is not used again, one that does not answer is replaced before anybody
+//! notices, one that a request left in the middle of a statement is closed, and
+//! the server then ends the statement.
+
+use std::{ops::Deref, ops::DerefMut, sync::Arc, time::Duration};
+
+use log::LevelFilter;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Executor, PgConnection, PgPool, Postgres,
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
+};
+
+use super::outage::{Outage, Watch};
+use crate::{config, error::is_connection_lost, metrics};
+
+/// What a request does with its connection.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub enum Work {
+    /// Reads what a key leads to.
+    Read,
+    /// Searches a collection, for as long as that takes.
+    Query,
+    /// Writes, and may wait for others that do.
+    Write,
+}
+
+/// Makes the pools of the workers.
+#[derive(Clone)]
+pub struct Pools {
+    options: PgConnectOptions,
+    size: u32,
+    acquire_timeout: Duration,
+    watch: Arc<Watch>,
+    metrics: metrics::Database,
+}
+
+/// The connections of a worker.
+#[derive(Clone)]
+pub struct Pool {
+    connections: PgPool,
+    outage: Outage,
+    queries: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
+    acquire_timeout: Duration,
+    metrics: metrics::Database,
+}
+
+/// How long a connection may take to be fit for the next request.
+const RETURN: Duration = Duration::from_millis(500);
+/// How often a server looks whether the client of a running statement is there.
+const CLIENT_CHECK_MS: u32 = 500;
+
+impl Pools {
+    /// Pools of `workers` for requests to the database of these options.
+    pub fn new(options: PgConnectOptions, settings: &config::Database, workers: usize) -> Self {
+        let metrics = metrics::Database::default();
+        let watch = Arc::new(Watch::new(options.clone(), metrics.clone()));
+        // What waits longer than its client does only keeps others from a connection.
+        let options = options.options([
+            ("lock_timeout", settings.lock_timeout_ms),
+            ("statement_timeout", settings.statement_timeout_ms),
+            ("client_connection_check_interval", CLIENT_CHECK_MS),
+        ]);
+        let slow = Duration::from_millis(settings.slow_statement_ms);
+        let options = options.log_slow_statements(LevelFilter::Warn, slow);
+        let size = (settings.max_connections / workers as u32).max(1);
+        Self { options, size, acquire_timeout: Duration::from_millis(settings.acquire_timeout_ms), watch, metrics }
+    }
+
+    /// The pool of a worker.
+    pub fn pool(&self) -> Pool {
+        let (outage, size) = (self.watch.outage(), self.size as usize);
+        let known = outage.clone();
+        let connections = PgPoolOptions::new()
+            .max_connections(self.size)
+            .acquire_timeout(self.acquire_timeout)
+            .test_before_acquire(false)
+            .before_acquire(move |_, connection| {
+                let is_fit = !known.is_survivor(connection.age);
+                Box::pin(async move { Ok(is_fit) })
+            })
+            .connect_lazy_with(self.options.clone());
+        self.metrics.watch(&connections);
+        // Together less than all of them: whatever the others do, a read by key finds one.
+        let bound = |share: usize| Arc::new(Semaphore::new(share.max(1)));
+        Pool {
+            connections,
+            outage,
+            queries: bound(size * 3 / 8),
+            writes: bound(size / 2),
+            acquire_timeout: self.acquire_timeout,
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    /// What is counted of the database.
+    pub fn metrics(&self) -> &metrics::Database {
+        &self.metrics
+    }
+
+    /// Watches the database, and never ends.
+    pub async fn watch(&self) {
+        self.watch.keep().await;
+    }
+}
+
+impl Pool {
+    /// A connection after `first`, its first statement.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub async fn acquire(&self, work: Work, first: String) -> sqlx::Result<Lent> {
+        if self.outage.is_on() {
+            return Err(sqlx::Error::PoolTimedOut);
+        }
+        let started = Instant::now();
+        let acquired = timeout(self.acquire_timeout, async {
+            let permit = match work {
+                Work::Read => None,
+                Work::Query => self.queries.clone().acquire_owned().await.ok(),
+                Work::Write => self.writes.clone().acquire_owned().await.ok(),
+            };
+            loop {
+                let mut connection = self.connections.acquire().await?;
+                match timeout(self.acquire_timeout / 2, connection.execute(AssertSqlSafe(first.as_str()))).await {
+                    Ok(Ok(_)) => return Ok(Lent { connection: Some(connection), is_open: false, permit }),
+                    Ok(Err(error)) if !is_connection_lost(&error) => return Err(error),
+                    // It was dead: the next one, or a new one, is not.
+                    _ => {
+                        drop(connection.detach());
+                        self.metrics.retried("connection");
+                    }
+                }
+            }
+        });
+        let acquired = acquired.await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        self.metrics.waited(work, started.elapsed());
+        acquired
+    }
+
+    /// What is known of the database.
+    pub fn outage(&self) -> &Outage {
+        &self.outage
+    }
+
+    /// What is counted of the database.
+    pub fn metrics(&self) -> &metrics::Database {
+        &self.metrics
+    }
+
+    /// How many connections there may be.
+    pub fn size(&self) -> u32 {
+        self.connections.options().get_max_connections()
+    }
+}
+
+/// A connection on loan. Dropped, it goes back, without what is not committed.
+pub struct Lent {
+    connection: Option<PoolConnection<Postgres>>,
+    /// Whether a transaction is.
+    pub is_open: bool,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        let mut ending = Ending(Some(connection));
+        let (is_open, permit) = (self.is_open, self.permit.take());
+        actix_web::rt::spawn(async move {
+            let _ = timeout(RETURN, ending.goes_back(is_open)).await;
+            drop(permit);
+        });
+    }
+}
+
+/// A connection on its way back. Dropped before it is there, in the middle of a
+/// statement or dead, it is closed, and the server notices.
+struct Ending(Option<PoolConnection<Postgres>>);
+
+impl Ending {
+    async fn goes_back(&mut self, is_open: bool) {
+        let Some(connection) = &mut self.0 else { return };
+        if !is_open || connection.execute("ROLLBACK").await.is_ok() {
+            let returning = connection.return_to_pool();
+            self.0 = None;
+            returning.await;
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        drop(self.0.take().map(PoolConnection::detach));
+    }
+}
+
+impl Deref for Lent {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        self.connection.as_deref().expect("it is there until it is dropped")
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.connection.as_deref_mut().expect("it is there until it is dropped")
+    }
+}
