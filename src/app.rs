@@ -19,6 +19,7 @@ use sqlx::PgPool;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
+    assignments::writer,
     auth::{self, Gate},
     browsers::Browsers,
     config::{self, Settings},
@@ -214,11 +215,15 @@ impl Service {
         let pages = PageSizes { default: settings.default_page_size, most: settings.max_page_size };
         let limit = body::Limit { bytes: settings.max_body_bytes, time };
         let metrics = Data::new(Metrics::new(pools.metrics().clone()));
+        let (writer, groups) = writer::writer(&pools);
+        // It ends when the last worker has: nothing that was handed in is left behind.
+        actix_web::rt::spawn(groups.run());
+        let writer = Data::new(writer);
         let server = HttpServer::new(move || {
             let pool = Data::new(pools.pool());
             let connections = pool.size();
             let (gate, vault, seeded, stopping) = (gate.clone(), vault.clone(), seeded.clone(), stopping.clone());
-            let (document, metrics) = (document.clone(), metrics.clone());
+            let (document, metrics, writer) = (document.clone(), metrics.clone(), writer.clone());
             let application = move || {
                 App::new()
                     .app_data(pool.clone())
@@ -228,6 +233,7 @@ impl Service {
                     .app_data(stopping.clone())
                     .app_data(document.clone())
                     .app_data(metrics.clone())
+                    .app_data(writer.clone())
                     .app_data(limit)
                     .app_data(forwarded)
                     .app_data(pages)

@@ -313,16 +313,21 @@ impl ApiError {
 impl From<sqlx::Error> for ApiError {
     /// For a statement after which nothing is written yet, or nothing at all.
     fn from(error: sqlx::Error) -> Self {
-        let transient = match &error {
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
-            // 40: rolled back to end a deadlock; 53, 55P03 and 57014: no room, no lock or no time;
-            // 42P01: no table, since nobody has migrated the database yet.
-            sqlx::Error::Database(database) => database.code().is_some_and(|code| {
-                code.starts_with("40") || code.starts_with("53") || ["55P03", "57014", "42P01"].contains(&&*code)
-            }),
-            _ => false,
-        };
-        if transient || is_connection_lost(&error) { Self::unavailable(error) } else { Self::internal(error) }
+        let may_pass = is_transient(&error) || is_connection_lost(&error);
+        if may_pass { Self::unavailable(error) } else { Self::internal(error) }
+    }
+}
+
+/// Whether the same may be done in a moment, and nothing is done yet.
+pub fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+        // 40: rolled back to end a deadlock; 53, 55P03 and 57014: no room, no lock or no time;
+        // 42P01: no table, since nobody has migrated the database yet.
+        sqlx::Error::Database(database) => database.code().is_some_and(|code| {
+            code.starts_with("40") || code.starts_with("53") || ["55P03", "57014", "42P01"].contains(&&*code)
+        }),
+        _ => false,
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Database {
     pub outages: Counter,
     retries: Family<Retry, Counter>,
     errors: Family<Failure, Counter>,
+    groups: Counter,
+    grouped: Counter,
     waits: Durations<Waited>,
     connections: Family<Connections, Gauge>,
     most: Gauge,
@@ -183,6 +185,8 @@ impl Default for Database {
             outages: Counter::default(),
             retries: Family::default(),
             errors: Family::default(),
+            groups: Counter::default(),
+            grouped: Counter::default(),
             waits: durations(),
             connections: Family::default(),
             most: Gauge::default(),
@@ -198,6 +202,8 @@ impl Database {
         registry.register("outages", "How often the database stopped to answer", self.outages.clone());
         registry.register("errors", "Failures that the database caused, by SQLSTATE", self.errors.clone());
         registry.register("retries", "Statements sent again before anybody noticed", self.retries.clone());
+        registry.register("groups", "Commits that held creates of assignments", self.groups.clone());
+        registry.register("grouped_creates", "Creates of assignments in them", self.grouped.clone());
         let wait = "How long a request waited for a connection, by what it does with it";
         registry.register_with_unit("acquire", wait, Unit::Seconds, self.waits.clone());
         registry.register("connections", "Open connections", self.connections.clone());
@@ -214,6 +220,12 @@ impl Database {
     /// a `conflict` was over.
     pub fn retried(&self, reason: &'static str) {
         self.retries.get_or_create(&Retry { reason }).inc();
+    }
+
+    /// Counts a commit that held so many creates.
+    pub fn grouped(&self, creates: usize) {
+        self.groups.inc();
+        self.grouped.inc_by(creates as u64);
     }
 
     /// Counts a wait for a connection.

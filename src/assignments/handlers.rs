@@ -1,18 +1,20 @@
 //! What the routes of an assignment do.
 
-use actix_web::HttpResponse;
+use actix_web::{HttpResponse, web::Data};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
+    create::Create,
     model::{Assignment, AssignmentId, AssignmentPatch, AssignmentSet, NewAssignment, TYPE},
     sql,
     target::Target,
+    writer::Writer,
 };
 use crate::{
     auth::Caller,
     configurations::{self, model::ConfigurationId},
-    database::connections::{Connection, Connections},
+    database::connections::Connections,
     error::ApiError,
     odata::{
         body::Body,
@@ -127,83 +129,37 @@ pub fn of(configuration: ConfigurationId) -> Within<'static> {
 pub async fn create(
     connections: Connections,
     caller: Caller,
+    writer: Data<Writer>,
     links: Links,
-    configuration: ConfigurationId,
-    conditions: Conditions,
+    (configuration, conditions): (ConfigurationId, Conditions),
     preferences: Preferences,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let new = NewAssignment::parse(body.members(TYPE))?;
+    let create = Create::new(&new, configuration, &caller, links.version);
     let created = |stored: &Assignment| {
         let location = links.to(path(configuration, AssignmentId(stored.id)));
         preferences.created(location, stored.shown(links.version))
     };
     if conditions.is_empty() {
-        let mut connection = connections.acquire().await?;
-        return Ok(created(&insert(&mut connection, configuration, &new, &caller, links.version).await?));
+        return Ok(created(&create.carry_out(&connections, &writer).await?));
     }
     let mut transaction = connections.begin().await?;
     if let Some(now) = hold(&mut transaction, configuration, &conditions).await? {
         // Sent again it would depend on what it has changed itself.
-        if let Some(stored) = find_made(&mut transaction, configuration, &new, links.version).await? {
+        if let Some(stored) = create.find_made(&mut transaction).await? {
             return Ok(now.on(created(&stored)));
         }
         conditions.check(&now)?;
     }
-    let stored = insert(&mut transaction, configuration, &new, &caller, links.version).await?;
+    let stored = create.insert(&mut transaction).await?;
     let etag = of_set(&mut transaction, configuration).await?;
     transaction.commit(path(configuration, AssignmentId(stored.id))).await?;
     Ok(etag.on(created(&stored)))
 }
 
-/// The assignment that this create has made already.
-async fn find_made(
-    connection: &mut PgConnection,
-    configuration: ConfigurationId,
-    new: &NewAssignment,
-    version: Version,
-) -> Result<Option<Assignment>, ApiError> {
-    let Some(id) = new.id.map(AssignmentId) else { return Ok(None) };
-    let stored = sql::find(connection, configuration, id).await?;
-    Ok(stored.filter(|stored| stored.shows_as(&new.row(configuration, id), version)))
-}
-
-/// How often a create is tried whose place was taken, and free again when it
-/// asked by whom: somebody else creates and deletes the same target all the time.
-const TRIES: u8 = 10;
-
-async fn insert(
-    connection: &mut Connection,
-    configuration: ConfigurationId,
-    new: &NewAssignment,
-    caller: &Caller,
-    version: Version,
-) -> Result<Assignment, ApiError> {
-    let id = AssignmentId(new.id.unwrap_or_else(Uuid::now_v7));
-    let (row, target_key) = (new.row(configuration, id), new.target.key());
-    for _ in 0..TRIES {
-        let insert = async |connection: &mut PgConnection| sql::insert(connection, &row, caller.id()).await;
-        if let Some(stored) = connection.writing(path(configuration, id), insert).await? {
-            return Ok(stored);
-        }
-        configurations::handlers::check(connection, configuration).await?;
-        match sql::find_anywhere(connection, id).await? {
-            Some(stored) if stored.shows_as(&row, version) => return Ok(stored),
-            Some(_) => {
-                return Err(ApiError::conflict(format!(
-                    "Another assignment has the id '{id}'. Send another id, or none."
-                )));
-            }
-            None => {}
-        }
-        if let Some(other) = sql::find_by_target(connection, configuration, target_key.as_deref()).await? {
-            return Err(target_taken(&new.target, other));
-        }
-    }
-    Err(ApiError::unavailable(anyhow::anyhow!("the place of assignment {id} was taken and free again {TRIES} times")))
-}
-
-fn target_taken(target: &Target, by: AssignmentId) -> ApiError {
+/// The 409 of a target that an assignment has.
+pub(super) fn target_taken(target: &Target, by: AssignmentId) -> ApiError {
     ApiError::conflict(format!(
         "The configuration is already assigned to {}, included or excluded, by the assignment '{by}'. Change or delete that one.",
         target.description(),
@@ -357,7 +313,7 @@ fn set_path(configuration: ConfigurationId) -> String {
     format!("deviceManagement/deviceConfigurations/{configuration}/assignments")
 }
 
-fn path(configuration: ConfigurationId, id: AssignmentId) -> String {
+pub(super) fn path(configuration: ConfigurationId, id: AssignmentId) -> String {
     format!("{}/{id}", set_path(configuration))
 }
 

@@ -4,7 +4,9 @@
 //!
 //! <https://learn.microsoft.com/graph/api/resources/intune-deviceconfig-deviceconfigurationassignment>
 
+pub mod create;
 pub mod handlers;
 pub mod model;
 pub mod sql;
 pub mod target;
+pub mod writer;

@@ -171,6 +171,50 @@ pub async fn insert(
     .await
 }
 
+/// Inserts the rows in whose way nothing is, each in the name of its `by`; their ids.
+///
+/// Left out are those of a configuration that is not there or that somebody
+/// holds, and those whose place, by id or by target, is taken. They lock and are
+/// inserted in the order in which they are given.
+pub async fn insert_group(
+    connection: &mut PgConnection,
+    rows: &[&Assignment],
+    by: &[Option<&str>],
+) -> sqlx::Result<Vec<Uuid>> {
+    fn column<'a, T>(rows: &[&'a Assignment], of: impl Fn(&'a Assignment) -> T) -> Vec<T> {
+        rows.iter().map(|row| of(row)).collect()
+    }
+    sqlx::query_scalar!(
+        "INSERT INTO device_configuration_assignments
+             (id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent,
+              source, source_id, created_by, last_modified_by)
+         SELECT new.id, c.id, new.target_type, new.group_id, new.collection_id, new.filter_id, new.filter_type,
+                new.intent, new.source, new.source_id, new.author, new.author
+         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                     $9::text[], $10::text[], $11::text[]) WITH ORDINALITY
+              AS new (id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type,
+                      intent, source, source_id, author, place)
+         JOIN device_configurations AS c ON c.id = new.device_configuration_id
+         ORDER BY new.place
+         FOR KEY SHARE OF c SKIP LOCKED
+         ON CONFLICT DO NOTHING
+         RETURNING id",
+        &column(rows, |row| row.id),
+        &column(rows, |row| row.device_configuration_id),
+        &column(rows, |row| row.target_type.as_str()) as &[&str],
+        &column(rows, |row| row.group_id.as_deref()) as &[Option<&str>],
+        &column(rows, |row| row.collection_id.as_deref()) as &[Option<&str>],
+        &column(rows, |row| row.filter_id.as_deref()) as &[Option<&str>],
+        &column(rows, |row| row.filter_type.as_str()) as &[&str],
+        &column(rows, |row| row.intent.as_str()) as &[&str],
+        &column(rows, |row| row.source.as_str()) as &[&str],
+        &column(rows, |row| row.source_id.as_deref()) as &[Option<&str>],
+        by as &[Option<&str>],
+    )
+    .fetch_all(connection)
+    .await
+}
+
 /// The assignment of this id, whatever its configuration.
 pub async fn find_anywhere(connection: &mut PgConnection, id: AssignmentId) -> sqlx::Result<Option<Assignment>> {
     sqlx::query_as!(

@@ -75,6 +75,15 @@ impl Connections {
         self.lend(true).await
     }
 
+    /// Ends when the request is to be answered whatever became of its writing;
+    /// none for a step of an atomicity group, whose group is one.
+    pub fn gives_up(&self) -> Option<impl Future<Output = ()>> {
+        match &self.of {
+            Of::Pool(pool) => Some(pool.outage().is_over_patience(self.started.at)),
+            Of::Group(_) => None,
+        }
+    }
+
     async fn lend(&self, begins: bool) -> sqlx::Result<Connection> {
         let (of, outage) = match &self.of {
             Of::Pool(pool) => (Borrowed::Pool(open(pool, self.work, self.started, begins).await?), pool.outage()),

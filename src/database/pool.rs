@@ -101,6 +101,16 @@ impl Pools {
         }
     }
 
+    /// How a connection for requests is opened.
+    pub fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// What is known of the database.
+    pub fn outage(&self) -> Outage {
+        self.watch.outage()
+    }
+
     /// What is counted of the database.
     pub fn metrics(&self) -> &metrics::Database {
         &self.metrics

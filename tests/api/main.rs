@@ -41,3 +41,4 @@ mod service;
 mod statuses;
 mod tokens;
 mod transfer;
+mod writer;

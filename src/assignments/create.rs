@@ -1,0 +1,110 @@
+//! A create: with others where nothing is in its way, and alone where something
+//! is, which it then names.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{
+    handlers::{path, target_taken},
+    model::{Assignment, AssignmentId, NewAssignment},
+    sql,
+    writer::{Outcome, Writer},
+};
+use crate::{
+    auth::Caller,
+    configurations::{self, model::ConfigurationId},
+    database::connections::{Connection, Connections},
+    error::ApiError,
+    odata::links::Version,
+};
+
+/// A create on its way.
+pub struct Create<'a> {
+    configuration: ConfigurationId,
+    id: AssignmentId,
+    new: &'a NewAssignment,
+    row: Assignment,
+    target_key: Option<String>,
+    caller: &'a Caller,
+    version: Version,
+}
+
+/// How often a create is tried whose place was taken, and free again when it
+/// asked by whom: somebody else creates and deletes the same target all the time.
+const TRIES: u8 = 10;
+
+impl<'a> Create<'a> {
+    /// With the client's id, else one of the service's.
+    pub fn new(new: &'a NewAssignment, configuration: ConfigurationId, caller: &'a Caller, version: Version) -> Self {
+        let id = AssignmentId(new.id.unwrap_or_else(Uuid::now_v7));
+        let (row, target_key) = (new.row(configuration, id), new.target.key());
+        Self { configuration, id, new, row, target_key, caller, version }
+    }
+
+    /// Through the writer. A step of an atomicity group is its group's alone.
+    ///
+    /// # Errors
+    /// Those of [`Create::insert`].
+    pub async fn carry_out(self, connections: &Connections, writer: &Writer) -> Result<Assignment, ApiError> {
+        let outcome = match connections.gives_up() {
+            Some(gives_up) => writer.write(&self.row, self.target_key.as_deref(), self.caller.id(), gives_up).await?,
+            _ => Outcome::Alone,
+        };
+        match outcome {
+            Outcome::Written => Ok(self.row),
+            Outcome::Alone => self.insert(&mut connections.acquire().await?).await,
+            // With the same id it is found, or written now.
+            Outcome::Unknown => match connections.acquire().await {
+                Ok(mut connection) => self.insert(&mut connection).await.map_err(|error| self.unless_told(error)),
+                Err(error) => Err(self.unless_told(error.into())),
+            },
+        }
+    }
+
+    fn unless_told(&self, error: ApiError) -> ApiError {
+        if error.is_of_client() { error } else { ApiError::outcome_unknown(path(self.configuration, self.id)) }
+    }
+
+    /// On a connection of its own; the row is there afterwards.
+    ///
+    /// # Errors
+    /// 404 without the configuration; 409 when the id or the target is taken.
+    pub async fn insert(&self, connection: &mut Connection) -> Result<Assignment, ApiError> {
+        let Self { configuration, id, new, row, .. } = self;
+        for _ in 0..TRIES {
+            let insert = async |connection: &mut PgConnection| sql::insert(connection, row, self.caller.id()).await;
+            if let Some(stored) = connection.writing(path(*configuration, *id), insert).await? {
+                return Ok(stored);
+            }
+            configurations::handlers::check(connection, *configuration).await?;
+            match sql::find_anywhere(connection, *id).await? {
+                Some(stored) if stored.shows_as(row, self.version) => return Ok(stored),
+                Some(_) => {
+                    return Err(ApiError::conflict(format!(
+                        "Another assignment has the id '{id}'. Send another id, or none."
+                    )));
+                }
+                None => {}
+            }
+            let other = sql::find_by_target(connection, *configuration, self.target_key.as_deref()).await?;
+            if let Some(other) = other {
+                return Err(target_taken(&new.target, other));
+            }
+        }
+        Err(ApiError::unavailable(anyhow::anyhow!(
+            "the place of assignment {id} was taken and free again {TRIES} times"
+        )))
+    }
+
+    /// What this create has made already, when it is sent again.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn find_made(&self, connection: &mut PgConnection) -> Result<Option<Assignment>, ApiError> {
+        if self.new.id.is_none() {
+            return Ok(None);
+        }
+        let stored = sql::find(connection, self.configuration, self.id).await?;
+        Ok(stored.filter(|stored| stored.shows_as(&self.row, self.version)))
+    }
+}
