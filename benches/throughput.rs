@@ -9,7 +9,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -262,10 +262,9 @@ impl Bench {
             .env("DEVICEGRAPH__DATABASE__DATA_DIR", data_dir);
         let child = command.spawn().expect("the binary runs");
         let service = Service { child, address: format!("127.0.0.1:{port}") };
-        while TcpStream::connect(&service.address).is_err() {
-            thread::sleep(Duration::from_millis(5));
+        while !service.is_ready() {
+            thread::sleep(Duration::from_millis(20));
         }
-        thread::sleep(Duration::from_millis(300));
         service
     }
 }
@@ -285,6 +284,13 @@ struct Service {
 }
 
 impl Service {
+    fn is_ready(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(&self.address) else { return false };
+        let mut answer = String::new();
+        let asked = stream.write_all(b"GET /health/ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 200")
+    }
+
     fn cpu(&self) -> f64 {
         stat(self.child.id()).expect("it runs")[11..13].iter().sum::<u64>() as f64 / TICKS
     }

@@ -151,8 +151,9 @@ async fn the_overview_has_the_columns_that_readme_lists() {
     if is_remote() {
         return;
     }
-    let (_, list) =
-        include_str!("../../README.md").split_once("The overview has these columns, in this order: ").expect("the list");
+    let (_, list) = include_str!("../../README.md")
+        .split_once("The overview has these columns, in this order: ")
+        .expect("the list");
     let list: Vec<_> = list.lines().next().expect("a line").split('`').skip(1).step_by(2).collect();
     let columns = "SELECT column_name::text FROM information_schema.columns
                    WHERE table_name = 'device_configuration_assignment_overview' ORDER BY ordinal_position";
