@@ -1,0 +1,158 @@
+#!/usr/bin/env bash
+# A deploy without a failed request: two processes of the service on one database
+# behind HAProxy, restarted in turn under load, and first starts at the same moment.
+# Needs PostgreSQL, haproxy and python3; leaves nothing.
+#
+#     tests/deploy.sh [BINARY]
+#
+# DRAIN_SECONDS=0 or SHUTDOWN_SECONDS=0 take out what it relies on, and it must fail.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+binary=$(realpath "${1:-target/debug/devicegraph}")
+here=$PWD/tests
+rounds=3
+migrations=$(find migrations -name '*.sql' | wc -l)
+
+say() { printf 'deploy: %s\n' "$*"; }
+fail() { printf 'deploy: FAILED: %s\n' "$*" >&2; exit 1; }
+
+scratch=$(mktemp -d)
+# PostgreSQL runs as another account when this is root.
+chmod 755 "$scratch"
+. "$here/postgres.sh"
+declare -A service=() port=()
+haproxy= load=
+cleanup() {
+    status=$?
+    trap - EXIT
+    for process in $load $haproxy "${service[@]}"; do kill -KILL "$process" 2>/dev/null && wait "$process" 2>/dev/null || true; done
+    stop_clusters
+    if ((status)); then tail -n 15 "$scratch"/{a,b,haproxy,load}.log 2>/dev/null || true; fi
+    rm -rf "$scratch"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+cd "$scratch"
+
+start() { # name, database
+    env DATABASE_URL="$(url_of postgres "$2")" \
+        DEVICEGRAPH__SERVER__PORT="${port[$1]}" DEVICEGRAPH__AUTH__MODE=disabled \
+        DEVICEGRAPH__LOG__FILTER=warn,devicegraph::app=info \
+        DEVICEGRAPH__SERVER__DRAIN_SECONDS="${DRAIN_SECONDS:-1}" \
+        DEVICEGRAPH__SERVER__SHUTDOWN_SECONDS="${SHUTDOWN_SECONDS:-30}" \
+        "$binary" >>"$scratch/$1.log" 2>&1 &
+    service[$1]=$!
+}
+stop() { # names
+    local name code
+    for name in "$@"; do kill "${service[$name]}"; done
+    for name in "$@"; do
+        code=0
+        wait "${service[$name]}" || code=$?
+        unset "service[$name]"
+        ((code == 0)) || fail "$name ends with $code"
+    done
+}
+until_ready() { # name
+    for _ in $(seq 300); do
+        curl -sf -o /dev/null "http://127.0.0.1:${port[$1]}/health/ready" && return
+        kill -0 "${service[$1]}" 2>/dev/null || fail "$1 ended"
+        sleep 0.1
+    done
+    fail "$1 is not ready after 30 s"
+}
+until_proxied() { # name
+    for _ in $(seq 300); do
+        python3 - "$scratch/haproxy.sock" "$1" <<'PYTHON' && return
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(b"show stat\n")
+rows = [row.split(",") for row in b"".join(iter(lambda: s.recv(65536), b"")).decode().splitlines() if row]
+status = rows[0].index("status")
+sys.exit(not any(row[:2] == ["devicegraph", sys.argv[2]] and row[status] == "UP" for row in rows[1:]))
+PYTHON
+        sleep 0.1
+    done
+    fail "HAProxy does not have $1 up after 30 s"
+}
+
+make_cluster postgres
+read -r port[a] port[b] port[haproxy] < <(free_ports 3)
+
+say 'first starts at the same moment migrate once'
+for n in 1 2 3; do
+    sql postgres postgres "CREATE DATABASE first$n"
+    for name in a b; do start $name "first$n"; done
+    for name in a b; do until_ready $name; done
+    stop a b
+    applied=$(sql postgres "first$n" 'SELECT count(*), count(DISTINCT version), bool_and(success) FROM _sqlx_migrations')
+    [ "$applied" = "$migrations|$migrations|t" ] || fail "of $migrations migrations: $applied"
+done
+
+# README, Operating it, has this with less to force the reads apart. `retries 0` is
+# stricter than it: not even a connection that was refused is tried elsewhere. Without
+# `timeout check` a check has the 100 ms between two of them, and a busy machine is down.
+cat >haproxy.cfg <<CONFIG
+global
+    stats socket $scratch/haproxy.sock
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 60s
+    timeout server 60s
+    timeout check 2s
+    retries 0
+frontend all
+    bind 127.0.0.1:${port[haproxy]}
+    default_backend devicegraph
+backend devicegraph
+    balance roundrobin
+    option httpchk
+    http-check send meth GET uri /health/ready
+    use-server a if { req.hdr(x-to) a }
+    use-server b if { req.hdr(x-to) b }
+    http-response set-header X-From %s
+    default-server check inter 100ms fall 1 rise 1
+    server a 127.0.0.1:${port[a]}
+    server b 127.0.0.1:${port[b]}
+CONFIG
+for name in a b; do start $name first1; done
+for name in a b; do until_ready $name; done
+haproxy -f haproxy.cfg -db >haproxy.log 2>&1 &
+haproxy=$!
+for _ in $(seq 100); do [ -S haproxy.sock ] && break; sleep 0.1; done
+for name in a b; do until_proxied $name; done
+
+say "restarts in turn, $rounds of each, under load"
+python3 "$here/deploys/load.py" "${port[haproxy]}" 16 "$scratch" >figures 2>load.log &
+load=$!
+sleep 1
+began=$SECONDS
+for _ in $(seq $rounds); do
+    for name in a b; do
+        stop $name
+        start $name first1
+        until_proxied $name
+        # For a while one reads what the other wrote.
+        sleep 1
+    done
+done
+took=$((SECONDS - began))
+touch stop
+code=0
+wait $load || code=$?
+load=
+((code == 0)) || { cat figures; fail 'not every request was answered as it should be'; }
+
+say 'what was acknowledged is there once, and nothing else'
+sql postgres first1 'SELECT id, group_id FROM device_configuration_assignments ORDER BY id' | tr '|' ',' >stored
+LC_ALL=C sort kept >expected
+LC_ALL=C sort -o stored stored
+diff expected stored >difference || { head -5 difference; fail 'the rows are not what was acknowledged'; }
+twice=$(sql postgres first1 'SELECT count(*) FROM (SELECT FROM device_configuration_assignments GROUP BY device_configuration_id, group_id HAVING count(*) > 1) AS twice')
+[ "$twice" = 0 ] || fail "$twice targets are there twice"
+
+stop a b
+say "passed: $((2 * rounds)) restarts in $took s, $(wc -l <stored) assignments there and $(wc -l <gone) gone, none twice; $(cat figures)"

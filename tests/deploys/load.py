@@ -1,0 +1,171 @@
+"""Clients that create, read, change and delete assignments until the file `stop` is there.
+
+    load.py PORT CLIENTS FOLDER
+
+Each has one connection that it keeps, and asks for everything once. A read asks for
+the process that did not answer the write before it. One in four clients is slow: it
+sends the head of a create and, later, its body, so that a stop always meets a request
+in flight. FOLDER gets `kept`, the ids and groups of what must be there in the end,
+and `gone`, the ids of what must not. Prints figures; ends with 1 when a request failed or none was of a kind.
+"""
+
+import http.client
+import json
+import socket
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+port, clients, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+ROOT = "/v1.0/deviceManagement/deviceConfigurations"
+SLOW = 2.5  # seconds; longer than the drain
+stop = folder / "stop"
+lock = threading.Lock()
+failures: list[str] = []
+kept: dict[str, str] = {}
+gone: list[str] = []
+times: list[float] = []
+figures = {"requests": 0, "creates": 0, "slow": 0, "reads": 0, "across": 0, "closed": 0}
+
+
+def count(**more: int) -> None:
+    with lock:
+        for name, by in more.items():
+            figures[name] += by
+
+
+class Client:
+    def __init__(self) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        self.connected = False
+
+    def connect(self) -> None:
+        # What the proxy has closed is opened again; nothing is sent twice.
+        if self.connection.sock is None:
+            if self.connected:
+                count(closed=1)
+            self.connection.connect()
+            self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.connected = True
+
+    def send(self, method: str, path: str, body: object = None, to: str = "", slowly: bool = False):
+        """The answer's body and who gave it."""
+        text = b"" if body is None else json.dumps(body).encode()
+        headers = {"Content-Length": str(len(text))} | ({"Content-Type": "application/json"} if text else {})
+        if to:
+            headers["X-To"] = to
+        self.connect()
+        started = time.monotonic()
+        self.connection.putrequest(method, path)
+        for name, value in headers.items():
+            self.connection.putheader(name, value)
+        self.connection.endheaders()
+        if slowly:
+            self.connection.send(text[:10])
+            time.sleep(SLOW)
+            self.connection.send(text[10:])
+        elif text:
+            self.connection.send(text)
+        answer = self.connection.getresponse()
+        content = answer.read()
+        count(requests=1)
+        if not slowly:
+            with lock:
+                times.append(time.monotonic() - started)
+        return answer.status, content, answer.headers.get("X-From", "")
+
+    def ask(self, expected: int, method: str, path: str, body: object = None, **how):
+        try:
+            status, content, by = self.send(method, path, body, **how)
+        except Exception as error:
+            # A connection that failed is not used again; what becomes of the rest is still of interest.
+            self.connection.close()
+            raise Failed(f"{method}: {error!r}") from error
+        if status != expected:
+            raise Failed(f"{method}: {status} by {by or 'the proxy'}: {content[:200]!r}")
+        return (json.loads(content) if content else None), by
+
+
+class Failed(Exception):
+    pass
+
+
+def other(name: str) -> str:
+    return {"a": "b", "b": "a"}[name]
+
+
+def group(name: str) -> dict:
+    return {"target": {"@odata.type": "#microsoft.graph.groupAssignmentTarget", "groupId": name}}
+
+
+def read_back(client: Client, path: str, expected: str, by: str) -> None:
+    stored, reader = client.ask(200, "GET", path, to=other(by))
+    count(reads=1, across=reader != by)
+    if stored["target"]["groupId"] != expected:
+        raise Failed(f"GET: reads {stored['target']['groupId']}, and {expected} was acknowledged")
+
+
+def once(client: Client, assignments: str, slowly: bool, turn: int) -> None:
+    id, name = str(uuid.uuid4()), str(uuid.uuid4())
+    created, by = client.ask(201, "POST", assignments, {"id": id} | group(name), slowly=slowly)
+    count(creates=1, slow=slowly)
+    if created["id"] != id:
+        raise Failed(f"POST: answers {created['id']} for {id}")
+    with lock:
+        kept[id] = name
+    path = f"{assignments}/{id}"
+    read_back(client, path, name, by)
+    changed = str(uuid.uuid4())
+    _, by = client.ask(200, "PATCH", path, group(changed))
+    with lock:
+        kept[id] = changed
+    read_back(client, path, changed, by)
+    if turn % 2:
+        _, by = client.ask(204, "DELETE", path)
+        with lock:
+            del kept[id]
+            gone.append(id)
+        client.ask(404, "GET", path, to=other(by))
+        count(reads=1)
+
+
+def work(number: int) -> None:
+    client, turn = Client(), 0
+    assignments = ""
+    while not stop.exists():
+        try:
+            if not assignments:
+                body = {"@odata.type": "#microsoft.graph.iosUpdateConfiguration", "displayName": f"client {number}"}
+                created, _ = client.ask(201, "POST", ROOT, body)
+                assignments = f"{ROOT}/{created['id']}/assignments"
+            turn += 1
+            once(client, assignments, slowly=number % 4 == 0, turn=turn)
+        except Failed as failure:
+            with lock:
+                failures.append(str(failure))
+        except Exception as error:
+            with lock:
+                failures.append(f"the load itself: {error!r}")
+            return
+
+
+threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+(folder / "kept").write_text("".join(f"{id},{name}\n" for id, name in kept.items()))
+(folder / "gone").write_text("".join(f"{id}\n" for id in gone))
+for failure in failures[:10]:
+    print(f"failed: {failure}", file=sys.stderr)
+times.sort()
+print(
+    f"{figures['requests']} requests of {clients} clients, {len(failures)} failed; "
+    f"{figures['creates']} creates, {figures['slow']} of them with a slow body; "
+    f"{figures['across']} of {figures['reads']} reads by the other process; "
+    f"median {times[len(times) // 2] * 1000:.0f} ms, slowest {times[-1] * 1000:.0f} ms; "
+    f"{figures['closed']} connections closed by the proxy"
+)
+sys.exit(bool(failures) or not all(figures[name] for name in ("creates", "slow", "across")))
