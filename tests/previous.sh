@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# This release and the one before it side by side on one database, as they are for the
+# length of a deploy. The one before is the commit before the last change of migrations/;
+# it is built below target/ci-previous, from the dependencies that were built for BINARY
+# where it can. Needs PostgreSQL, git, cargo and python3; leaves nothing else.
+#
+#     tests/previous.sh [BINARY]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+binary=$(realpath "${1:-target/debug/devicegraph}")
+here=$PWD/tests
+
+say() { printf 'previous: %s\n' "$*"; }
+fail() { printf 'previous: FAILED: %s\n' "$*" >&2; exit 1; }
+
+# The folder may belong to another account than the one that tests.
+git() { command git -c safe.directory='*' "$@"; }
+changed=$(git log -1 --format=%H -- migrations 2>/dev/null || true)
+before=$(git rev-parse --verify --quiet "${changed:-none}^" || true)
+if [ -z "$before" ] || [ -z "$(git ls-tree --name-only "$before" migrations/)" ]; then
+    say 'the history does not reach back to an earlier set of migrations: not tested'
+    exit 0
+fi
+
+scratch=$(mktemp -d)
+# PostgreSQL runs as another account when this is root.
+chmod 755 "$scratch"
+. "$here/postgres.sh"
+declare -A service=() port=() program=()
+cleanup() {
+    status=$?
+    trap - EXIT
+    for process in "${service[@]}"; do kill -KILL "$process" 2>/dev/null && wait "$process" 2>/dev/null || true; done
+    stop_clusters
+    if ((status)); then tail -n 15 "$scratch"/*.log || true; fi
+    rm -rf "$scratch"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+previous=$PWD/target/ci-previous
+say "build $(git log -1 --format='%h (%s)' "$before")"
+if [ "$(cat "$previous/built" 2>/dev/null)" != "$before" ]; then
+    rm -rf "$previous/source" "$previous/built"
+    mkdir -p "$previous/source" "$previous/target/debug"
+    git archive "$before" | tar -xC "$previous/source"
+    built=$(dirname "$binary")
+    if [ -d "$built/.fingerprint" ] && [ ! -d "$previous/target/debug/.fingerprint" ]; then
+        # Without this crate's own, most of it tests.
+        names=$(find benches tests -maxdepth 1 -mindepth 1 -printf '--exclude=*/%f-* ' | sed 's/\.rs-/-/g')
+        # shellcheck disable=SC2086
+        tar -cC "$built" --exclude='*/devicegraph-*' --exclude='*/libdevicegraph-*' $names deps build .fingerprint |
+            tar -xC "$previous/target/debug"
+    fi
+    # The settings of cargo are those of that commit, and none of the variables of this build.
+    (cd "$previous/source" && CARGO_TARGET_DIR=$previous/target cargo build --locked --quiet --bin devicegraph)
+    echo "$before" >"$previous/built"
+fi
+program=([previous]=$previous/target/debug/devicegraph [new]=$binary)
+cd "$scratch"
+read -r port[previous] port[new] < <(free_ports 2)
+make_cluster postgres
+sql postgres postgres 'CREATE DATABASE devicegraph'
+
+start() { # name
+    local from
+    from=$(wc -c 2>/dev/null <"$scratch/$1.log" || echo 0)
+    env DATABASE_URL="$(url_of postgres devicegraph)" DEVICEGRAPH__SERVER__PORT="${port[$1]}" \
+        DEVICEGRAPH__AUTH__MODE=disabled DEVICEGRAPH__LOG__FILTER=warn,devicegraph::app=info,devicegraph::database=info \
+        "${program[$1]}" >>"$scratch/$1.log" 2>&1 &
+    service[$1]=$!
+    for _ in $(seq 300); do
+        curl -sf -o /dev/null "http://127.0.0.1:${port[$1]}/health/ready" && break
+        kill -0 "${service[$1]}" 2>/dev/null || fail "the $1 release does not start"
+        sleep 0.1
+    done
+    curl -sf -o /dev/null "http://127.0.0.1:${port[$1]}/health/ready" || fail "the $1 release is not ready after 30 s"
+    tail -c +$((from + 1)) "$scratch/$1.log" >"$scratch/$1.start"
+}
+stop() { # name
+    local process=${service[$1]} code=0
+    unset "service[$1]"
+    kill "$process"
+    wait "$process" || code=$?
+    ((code == 0)) || fail "the $1 release ends with $code"
+}
+migrations() { sql postgres devicegraph 'SELECT count(*) FROM _sqlx_migrations WHERE success'; }
+both() { python3 "$here/deploys/both.py" "http://127.0.0.1:${port[previous]}" "http://127.0.0.1:${port[new]}"; }
+
+say 'the previous release makes the database, the new one migrates it under it'
+start previous
+old=$(migrations)
+python3 "$here/deploys/both.py" "http://127.0.0.1:${port[previous]}" >/dev/null
+start new
+new=$(migrations)
+((old < new)) || fail "the database has $new migrations, and had $old"
+[ "$(find "$previous/source/migrations" -name '*.sql' | wc -l)" = "$old" ] || fail "the previous release made $old migrations"
+first=$(both)
+
+say 'the previous release starts again on the newer database'
+stop previous
+start previous
+[ "$(migrations)" = "$new" ] || fail 'it took migrations away'
+said=$(grep -c 'holds a migration of a later release, which only adds' previous.start || true)
+[ "$said" = $((new - old)) ] || { cat previous.start; fail "it names $said of $((new - old)) migrations"; }
+second=$(both)
+
+stop new
+stop previous
+! grep -E '\b(ERROR|panicked)\b' new.log previous.log || fail 'these are in the logs'
+say "passed: $old migrations, then $new; $first, then $second"
