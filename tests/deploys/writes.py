@@ -1,0 +1,64 @@
+"""Writes through the service that a restore is held to.
+
+    writes.py make URL FILE      makes and changes some; adds to FILE what was acknowledged
+    writes.py check URL FILE     reads all of it again: bodies, ETags, secrets, and nothing else
+
+Links name the host that was asked, so that URL is the same both times.
+"""
+
+import json
+import sys
+import urllib.request
+import uuid
+from pathlib import Path
+
+what, url, file = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+ROOT = f"{url}/beta/deviceManagement/deviceConfigurations"
+
+
+def ask(method, address, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.headers.get("ETag"), answer.read().decode()
+
+
+def assignments(*groups):
+    kind = "#microsoft.graph.groupAssignmentTarget"
+    return {"assignments": [{"target": {"@odata.type": kind, "groupId": name}} for name in groups]}
+
+
+def seen(id):
+    """Everything that the service says of a configuration."""
+    one = f"{ROOT}/{id}"
+    secret = json.loads(ask("GET", one)[1])["omaSettings"][0]["secretReferenceValueId"]
+    addresses = (one, f"{one}/assignments", f"{one}/deviceStatuses", f"{one}/getOmaSettingPlainTextValue(secretReferenceValueId='{secret}')")
+    return {address: ask("GET", address) for address in addresses}
+
+
+known = json.loads(file.read_text()) if file.exists() else {}
+if what == "make":
+    for number in range(25):
+        body = {"@odata.type": "#microsoft.graph.windows10CustomConfiguration", "displayName": f"made {number}", "omaSettings": [
+            {"@odata.type": "#microsoft.graph.omaSettingString", "displayName": "s", "omaUri": "./a",
+             "value": str(uuid.uuid4()), "isEncrypted": True}]}
+        id = json.loads(ask("POST", ROOT, body)[1])["id"]
+        ask("POST", f"{ROOT}/{id}/assign", assignments(*(str(uuid.uuid4()) for _ in range(4))))
+        ask("POST", f"{ROOT}/{id}/deviceStatuses", {"deviceDisplayName": "d", "status": "compliant"})
+        known[id] = None
+    # What was there before is changed too, so that an older state is told from a newer one.
+    for id in list(known)[:10]:
+        ask("PATCH", f"{ROOT}/{id}", {"description": str(uuid.uuid4())})
+        ask("POST", f"{ROOT}/{id}/assign", assignments(str(uuid.uuid4())))
+    known = {id: seen(id) for id in known}
+    file.write_text(json.dumps(known))
+else:
+    count = int(ask("GET", f"{ROOT}/$count")[1].lstrip("\ufeff"))
+    assert count == len(known), f"{count} configurations, {len(known)} were acknowledged"
+    for id, expected in known.items():
+        for address, answer in expected.items():
+            now = list(ask("GET", address))
+            assert now == answer, f"{address}: was {answer}, and is {now}"
+    with_tags = sum(answer[0] is not None for one in known.values() for answer in one.values())
+    assert with_tags >= 2 * len(known), with_tags
+    print(f"{len(known)} configurations with {with_tags} ETags as acknowledged")
