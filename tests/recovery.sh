@@ -56,11 +56,12 @@ command_of() { # cluster, database, arguments
     at=$(url_of "$1" "$2")
     DATABASE_URL=$at "$binary" "${@:3}" >>"$scratch/command.log" 2>&1 || { tail "$scratch/command.log"; fail "${*:3}"; }
 }
-writes() { python3 "$here/deploys/writes.py" "$1" "$url" "$scratch/acknowledged"; }
+writes() { python3 "$here/deploys/writes.py" "$1" "$url" "$scratch/${2:-acknowledged}"; }
 
 say 'a base backup, with writes before it and after it'
 own_folder "$scratch/wal"
-make_cluster lost 'archive_mode = on' "archive_command = 'test ! -f $scratch/wal/%f && cp %p $scratch/wal/%f.new && mv $scratch/wal/%f.new $scratch/wal/%f'"
+make_cluster lost 'archive_mode = on' "archive_command = 'test ! -f $scratch/wal/%f && cp %p $scratch/wal/%f.new && mv $scratch/wal/%f.new $scratch/wal/%f'" \
+    'archive_timeout = 60'
 sql lost postgres 'CREATE DATABASE devicegraph'
 start lost devicegraph
 writes make
@@ -74,7 +75,8 @@ say 'a disaster'
 sleep 0.1
 cp acknowledged before
 writes make
-cp before acknowledged
+mv acknowledged lost-writes
+mv before acknowledged
 command_of lost devicegraph reset --yes
 [ "$(curl -sf "$url/v1.0/deviceManagement/deviceConfigurations/\$count" | tr -cd '0-9')" = 0 ] || fail 'it destroys nothing'
 stop
@@ -102,9 +104,10 @@ grep -q 'recovery stopping before' "$scratch/restored.log" || fail 'the recovery
 start restored devicegraph
 back=$((SECONDS - disaster))
 said=$(writes check)
-# And it goes on from there.
+# And it goes on from there: the same versions, which are others.
 writes make
 writes check >/dev/null
+writes lost lost-writes
 
 say 'a dump, into an empty database'
 command_of restored devicegraph export "$scratch/first"

@@ -321,11 +321,11 @@ impl Configuration {
         Shown { configuration: self, context: None, version, select: None, assignments: None }
     }
 
-    /// What it is at this version. Of another configuration that has its id
-    /// later it is told by when that was created.
+    /// What it is at this version, and when it became that: a version comes
+    /// again where another configuration has the id later, and after a restore.
     pub fn etag(&self) -> ETag {
-        let created = self.created_date_time.unix_timestamp_nanos() / 1000;
-        ETag::new(format_args!("{}.{created:x}", self.version))
+        let since = self.last_modified_date_time.unix_timestamp_nanos() / 1000;
+        ETag::new(format_args!("{}.{since:x}", self.version))
     }
 
     /// As the whole answer.

@@ -2,6 +2,7 @@
 
     writes.py make URL FILE      makes and changes some; adds to FILE what was acknowledged
     writes.py check URL FILE     reads all of it again: bodies, ETags, secrets, and nothing else
+    writes.py lost URL FILE      of what a restore took away, no ETag means anything now
 
 Links name the host that was asked, so that URL is the same both times.
 """
@@ -52,6 +53,13 @@ if what == "make":
         ask("POST", f"{ROOT}/{id}/assign", assignments(str(uuid.uuid4())))
     known = {id: seen(id) for id in known}
     file.write_text(json.dumps(known))
+elif what == "lost":
+    ids = {one["id"]: one["@odata.etag"] for one in json.loads(ask("GET", ROOT)[1])["value"]}
+    changed = [id for id in known if id in ids and known[id][f"{ROOT}/{id}"] != list(ask("GET", f"{ROOT}/{id}"))]
+    assert changed, "nothing was changed in both"
+    for id in changed:
+        for address, (tag, _) in known[id].items():
+            assert tag is None or tag != ask("GET", address)[0], f"{address}: {tag} names two states"
 else:
     count = int(ask("GET", f"{ROOT}/$count")[1].lstrip("\ufeff"))
     assert count == len(known), f"{count} configurations, {len(known)} were acknowledged"
