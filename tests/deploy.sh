@@ -91,33 +91,16 @@ for n in 1 2 3; do
     [ "$applied" = "$migrations|$migrations|t" ] || fail "of $migrations migrations: $applied"
 done
 
-# README, Operating it, has this with less to force the reads apart. `retries 0` is
-# stricter than it: not even a connection that was refused is tried elsewhere. Without
-# `timeout check` a check has the 100 ms between two of them, and a busy machine is down.
-cat >haproxy.cfg <<CONFIG
-global
-    stats socket $scratch/haproxy.sock
-defaults
-    mode http
-    timeout connect 2s
-    timeout client 60s
-    timeout server 60s
-    timeout check 2s
-    retries 0
-frontend all
-    bind 127.0.0.1:${port[haproxy]}
-    default_backend devicegraph
-backend devicegraph
-    balance roundrobin
-    option httpchk
-    http-check send meth GET uri /health/ready
-    use-server a if { req.hdr(x-to) a }
-    use-server b if { req.hdr(x-to) b }
-    http-response set-header X-From %s
-    default-server check inter 100ms fall 1 rise 1
-    server a 127.0.0.1:${port[a]}
-    server b 127.0.0.1:${port[b]}
-CONFIG
+# As README has it, with names for the processes that a client can ask for. `retries 0`
+# is stricter than there: not even a connection that was refused is tried elsewhere.
+{
+    printf 'global\n    stats socket %s/haproxy.sock\n\n' "$scratch"
+    sed -n '/^```haproxy$/,/^```$/{/^```/!p}' "$here/../README.md" | sed \
+        -e "s/bind :8080$/bind 127.0.0.1:${port[haproxy]}/" \
+        -e "s/127.0.0.1:8081$/127.0.0.1:${port[a]}/" -e "s/127.0.0.1:8082$/127.0.0.1:${port[b]}/" \
+        -e 's/^    mode http$/&\n    retries 0/' \
+        -e 's/^    balance roundrobin$/&\n    use-server a if { req.hdr(x-to) a }\n    use-server b if { req.hdr(x-to) b }\n    http-response set-header X-From %s/'
+} >haproxy.cfg
 for name in a b; do start $name first1; done
 for name in a b; do until_ready $name; done
 haproxy -f haproxy.cfg -db >haproxy.log 2>&1 &

@@ -15,8 +15,8 @@ fail() { printf 'previous: FAILED: %s\n' "$*" >&2; exit 1; }
 
 # The folder may belong to another account than the one that tests.
 git() { command git -c safe.directory='*' "$@"; }
-changed=$(git log -1 --format=%H -- migrations 2>/dev/null || true)
-before=$(git rev-parse --verify --quiet "${changed:-none}^" || true)
+added=$(git log -1 --diff-filter=A --format=%H -- migrations 2>/dev/null || true)
+before=$(git rev-parse --verify --quiet "${added:-none}^" 2>/dev/null || true)
 if [ -z "$before" ] || [ -z "$(git ls-tree --name-only "$before" migrations/)" ]; then
     say 'the history does not reach back to an earlier set of migrations: not tested'
     exit 0
