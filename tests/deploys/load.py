@@ -3,9 +3,10 @@
     load.py PORT CLIENTS FOLDER
 
 Each has one connection that it keeps, and asks for everything once. A read asks for
-the process that did not answer the write before it. One in four clients is slow: it
-sends the head of a create and, later, its body, so that a stop always meets a request
-in flight. FOLDER gets `kept`, the ids and groups of what must be there in the end,
+the process that did not answer the write before it. Every other client is slow: it
+sends the head of a create and, later, its body, so that a stop meets requests in
+flight that take longer than the drain. No two of them take equally long, lest they
+fall into step with the restarts. FOLDER gets `kept`, the ids and groups of what must be there in the end,
 and `gone`, the ids of what must not. Prints figures; ends with 1 when a request failed or none was of a kind.
 """
 
@@ -20,7 +21,6 @@ from pathlib import Path
 
 port, clients, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 ROOT = "/v1.0/deviceManagement/deviceConfigurations"
-SLOW = 2.5  # seconds; longer than the drain
 stop = folder / "stop"
 lock = threading.Lock()
 failures: list[str] = []
@@ -50,7 +50,7 @@ class Client:
             self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connected = True
 
-    def send(self, method: str, path: str, body: object = None, to: str = "", slowly: bool = False):
+    def send(self, method: str, path: str, body: object = None, to: str = "", slowly: float = 0):
         """The answer's body and who gave it."""
         text = b"" if body is None else json.dumps(body).encode()
         headers = {"Content-Length": str(len(text))} | ({"Content-Type": "application/json"} if text else {})
@@ -64,7 +64,7 @@ class Client:
         self.connection.endheaders()
         if slowly:
             self.connection.send(text[:10])
-            time.sleep(SLOW)
+            time.sleep(slowly)
             self.connection.send(text[10:])
         elif text:
             self.connection.send(text)
@@ -107,10 +107,10 @@ def read_back(client: Client, path: str, expected: str, by: str) -> None:
         raise Failed(f"GET: reads {stored['target']['groupId']}, and {expected} was acknowledged")
 
 
-def once(client: Client, assignments: str, slowly: bool, turn: int) -> None:
+def once(client: Client, assignments: str, slowly: float, turn: int) -> None:
     id, name = str(uuid.uuid4()), str(uuid.uuid4())
     created, by = client.ask(201, "POST", assignments, {"id": id} | group(name), slowly=slowly)
-    count(creates=1, slow=slowly)
+    count(creates=1, slow=slowly > 0)
     if created["id"] != id:
         raise Failed(f"POST: answers {created['id']} for {id}")
     with lock:
@@ -141,7 +141,7 @@ def work(number: int) -> None:
                 created, _ = client.ask(201, "POST", ROOT, body)
                 assignments = f"{ROOT}/{created['id']}/assignments"
             turn += 1
-            once(client, assignments, slowly=number % 4 == 0, turn=turn)
+            once(client, assignments, slowly=0 if number % 2 else 1.5 + 0.15 * number, turn=turn)
         except Failed as failure:
             with lock:
                 failures.append(str(failure))
