@@ -265,6 +265,12 @@ impl ApiError {
         }
     }
 
+    /// 503 of a service that is about to stop: nothing that a log needs each time.
+    pub fn stopping() -> Self {
+        let header = Some((RETRY_AFTER, HeaderValue::from_static("1")));
+        Self { header, ..Self::new(Code::ServiceUnavailable, FAILED) }
+    }
+
     /// 500: a defect, told to the log alone.
     pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
         Self { cause: Some(cause.into()), ..Self::new(Code::InternalServerError, FAILED) }

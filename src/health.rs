@@ -64,7 +64,7 @@ pub async fn ready(
     stopping: Data<Stopping>,
 ) -> Result<HttpResponse, ApiError> {
     if stopping.0.load(Ordering::Acquire) {
-        return Err(ApiError::unavailable(anyhow::anyhow!("the service is about to stop")));
+        return Err(ApiError::stopping());
     }
     if !gate.has_keys() {
         return Err(ApiError::unavailable(anyhow::anyhow!("the keys of no issuer are there yet")));

@@ -129,17 +129,18 @@ const BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 impl Metrics {
     /// Nothing counted yet.
     pub fn new(database: Database) -> Self {
-        let mut registry = Registry::with_prefix("devicegraph");
+        let mut all = Registry::default();
+        let registry = all.sub_registry_with_prefix("devicegraph");
         let (requests, in_flight) = (Family::default(), Gauge::default());
         let durations = durations();
         registry.register("http_requests", "Requests answered", Family::clone(&requests));
         let of_requests = "How long they took, without the body on its way";
         registry.register_with_unit("http_request_duration", of_requests, Unit::Seconds, Family::clone(&durations));
         registry.register("http_requests_in_flight", "Requests not answered yet", Gauge::clone(&in_flight));
-        database.register(&mut registry);
+        database.register(registry);
         let process = Process::default();
-        process.register(&mut registry);
-        Self { registry, requests, durations, in_flight, database, process }
+        process.register(&mut all);
+        Self { registry: all, requests, durations, in_flight, database, process }
     }
 
     /// Counts a request as not answered yet, until what this gives is dropped.
@@ -248,7 +249,7 @@ impl Database {
 struct Process {
     memory: Gauge<i64, AtomicI64>,
     files: Gauge<i64, AtomicI64>,
-    processor: Gauge<f64, AtomicU64>,
+    processor: Counter<f64, AtomicU64>,
 }
 
 impl Process {
@@ -274,7 +275,7 @@ impl Process {
         }
         if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
             let time = usage.user_time() + usage.system_time();
-            self.processor.set(time.num_microseconds() as f64 / 1e6);
+            self.processor.inc_by((time.num_microseconds() as f64 / 1e6 - self.processor.get()).max(0.0));
         }
     }
 }

@@ -58,6 +58,9 @@ async fn requests_are_counted_by_route_and_status() {
     for (line, expected) in counted {
         assert_eq!(value(&app, line).await, expected, "{line} in\n{}", app.get("/metrics").await.text);
     }
+    for process in ["process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds_total"] {
+        assert!(value(&app, process).await > 0.0, "{process}");
+    }
     let text = app.get("/metrics").await.text;
     assert!(text.ends_with("# EOF\n"));
     let id = configuration.rsplit('/').next().expect("an id");
