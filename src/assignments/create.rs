@@ -5,7 +5,6 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    handlers::{path, target_taken},
     model::{Assignment, AssignmentId, NewAssignment},
     sql,
     writer::{Outcome, Writer},
@@ -62,7 +61,7 @@ impl<'a> Create<'a> {
     }
 
     fn unless_told(&self, error: ApiError) -> ApiError {
-        if error.is_of_client() { error } else { ApiError::outcome_unknown(path(self.configuration, self.id)) }
+        if error.is_of_client() { error } else { ApiError::outcome_unknown(self.id.path(self.configuration)) }
     }
 
     /// On a connection of its own; the row is there afterwards.
@@ -73,7 +72,7 @@ impl<'a> Create<'a> {
         let Self { configuration, id, new, row, .. } = self;
         for _ in 0..TRIES {
             let insert = async |connection: &mut PgConnection| sql::insert(connection, row, self.caller.id()).await;
-            if let Some(stored) = connection.writing(path(*configuration, *id), insert).await? {
+            if let Some(stored) = connection.writing(id.path(*configuration), insert).await? {
                 return Ok(stored);
             }
             configurations::handlers::check(connection, *configuration).await?;
@@ -88,7 +87,7 @@ impl<'a> Create<'a> {
             }
             let other = sql::find_by_target(connection, *configuration, self.target_key.as_deref()).await?;
             if let Some(other) = other {
-                return Err(target_taken(&new.target, other));
+                return Err(new.target.taken(other));
             }
         }
         Err(ApiError::unavailable(anyhow::anyhow!(

@@ -138,7 +138,7 @@ pub async fn create(
     let new = NewAssignment::parse(body.members(TYPE))?;
     let create = Create::new(&new, configuration, &caller, links.version);
     let created = |stored: &Assignment| {
-        let location = links.to(path(configuration, AssignmentId(stored.id)));
+        let location = links.to(AssignmentId(stored.id).path(configuration));
         preferences.created(location, stored.shown(links.version))
     };
     if conditions.is_empty() {
@@ -154,16 +154,8 @@ pub async fn create(
     }
     let stored = create.insert(&mut transaction).await?;
     let etag = of_set(&mut transaction, configuration).await?;
-    transaction.commit(path(configuration, AssignmentId(stored.id))).await?;
+    transaction.commit(AssignmentId(stored.id).path(configuration)).await?;
     Ok(etag.on(created(&stored)))
-}
-
-/// The 409 of a target that an assignment has.
-pub(super) fn target_taken(target: &Target, by: AssignmentId) -> ApiError {
-    ApiError::conflict(format!(
-        "The configuration is already assigned to {}, included or excluded, by the assignment '{by}'. Change or delete that one.",
-        target.description(),
-    ))
 }
 
 /// `GET …/assignments/{id}`
@@ -222,7 +214,7 @@ pub async fn update(
         }
     }
     let etag = of_set(&mut transaction, configuration).await?;
-    transaction.commit(path(configuration, id)).await?;
+    transaction.commit(id.path(configuration)).await?;
     Ok(etag.on(preferences.changed(changed.shown_alone(&links, None))))
 }
 
@@ -237,7 +229,7 @@ async fn target_taken_by_whom(
     let other = sql::find_by_target(connection, configuration, target.key().as_deref()).await?;
     Ok(other.map_or_else(
         || ApiError::unavailable(anyhow::anyhow!("who has the target is gone")),
-        |other| target_taken(&target, other),
+        |other| target.taken(other),
     ))
 }
 
@@ -256,7 +248,7 @@ pub async fn delete(
     if conditions.is_empty() {
         let mut connection = connections.acquire().await?;
         let delete = async |connection: &mut PgConnection| sql::delete(connection, configuration, id).await;
-        return match connection.writing(path(configuration, id), delete).await? {
+        return match connection.writing(id.path(configuration), delete).await? {
             true => Ok(HttpResponse::NoContent().finish()),
             false => Err(not_found(&mut connection, configuration, id).await),
         };
@@ -268,7 +260,7 @@ pub async fn delete(
     }
     now.map_or(Ok(()), |now| conditions.check(&now))?;
     let etag = of_set(&mut transaction, configuration).await?;
-    transaction.commit(path(configuration, id)).await?;
+    transaction.commit(id.path(configuration)).await?;
     Ok(etag.on(HttpResponse::NoContent().finish()))
 }
 
@@ -310,11 +302,7 @@ fn collection(stored: &[Assignment], links: &Links, context: String) -> HttpResp
 }
 
 fn set_path(configuration: ConfigurationId) -> String {
-    format!("deviceManagement/deviceConfigurations/{configuration}/assignments")
-}
-
-pub(super) fn path(configuration: ConfigurationId, id: AssignmentId) -> String {
-    format!("{}/{id}", set_path(configuration))
+    format!("{}/assignments", configuration.path())
 }
 
 /// The 404 of a configuration that is not there, else of its assignment.

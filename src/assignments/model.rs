@@ -36,6 +36,11 @@ const GROUP_ASSIGNMENT_TYPE: &str = "deviceConfigurationGroupAssignment";
 pub struct AssignmentId(pub Uuid);
 
 impl AssignmentId {
+    /// Its path below a version.
+    pub fn path(self, configuration: ConfigurationId) -> String {
+        format!("{}/assignments/{self}", configuration.path())
+    }
+
     /// The 404 of an assignment that the configuration does not have.
     pub fn not_found(key: impl fmt::Display) -> ApiError {
         ApiError::not_found(format!(

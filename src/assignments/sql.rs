@@ -181,9 +181,7 @@ pub async fn insert_group(
     rows: &[&Assignment],
     by: &[Option<&str>],
 ) -> sqlx::Result<Vec<Uuid>> {
-    fn column<'a, T>(rows: &[&'a Assignment], of: impl Fn(&'a Assignment) -> T) -> Vec<T> {
-        rows.iter().map(|row| of(row)).collect()
-    }
+    let rows = || rows.iter().copied();
     sqlx::query_scalar!(
         "INSERT INTO device_configuration_assignments
              (id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent,
@@ -199,16 +197,16 @@ pub async fn insert_group(
          FOR KEY SHARE OF c SKIP LOCKED
          ON CONFLICT DO NOTHING
          RETURNING id",
-        &column(rows, |row| row.id),
-        &column(rows, |row| row.device_configuration_id),
-        &column(rows, |row| row.target_type.as_str()) as &[&str],
-        &column(rows, |row| row.group_id.as_deref()) as &[Option<&str>],
-        &column(rows, |row| row.collection_id.as_deref()) as &[Option<&str>],
-        &column(rows, |row| row.filter_id.as_deref()) as &[Option<&str>],
-        &column(rows, |row| row.filter_type.as_str()) as &[&str],
-        &column(rows, |row| row.intent.as_str()) as &[&str],
-        &column(rows, |row| row.source.as_str()) as &[&str],
-        &column(rows, |row| row.source_id.as_deref()) as &[Option<&str>],
+        &column(rows(), |row| row.id),
+        &column(rows(), |row| row.device_configuration_id),
+        &column(rows(), |row| row.target_type.as_str()) as &[&str],
+        &column(rows(), |row| row.group_id.as_deref()) as &[Option<&str>],
+        &column(rows(), |row| row.collection_id.as_deref()) as &[Option<&str>],
+        &column(rows(), |row| row.filter_id.as_deref()) as &[Option<&str>],
+        &column(rows(), |row| row.filter_type.as_str()) as &[&str],
+        &column(rows(), |row| row.intent.as_str()) as &[&str],
+        &column(rows(), |row| row.source.as_str()) as &[&str],
+        &column(rows(), |row| row.source_id.as_deref()) as &[Option<&str>],
         by as &[Option<&str>],
     )
     .fetch_all(connection)
@@ -477,8 +475,8 @@ async fn insert_missing(
 }
 
 /// One column of some rows, as `unnest` takes it.
-fn column<'a, T>(rows: &'a [Assignment], of: impl Fn(&'a Assignment) -> T) -> Vec<T> {
-    rows.iter().map(of).collect()
+fn column<'a, T>(rows: impl IntoIterator<Item = &'a Assignment>, of: impl Fn(&'a Assignment) -> T) -> Vec<T> {
+    rows.into_iter().map(of).collect()
 }
 
 /// The assignments of several configurations, in the order of their ids.

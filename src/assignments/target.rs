@@ -4,6 +4,8 @@
 //!
 //! <https://learn.microsoft.com/graph/api/resources/intune-shared-deviceandappmanagementassignmenttarget>
 
+use std::fmt;
+
 use crate::{
     catalogue,
     error::{ApiError, excerpt},
@@ -107,6 +109,14 @@ impl Target {
             Self::Group(id) | Self::ExclusionGroup(id) => format!("the group '{}'", excerpt(id.as_str())),
             Self::ConfigurationManagerCollection(id) => format!("the collection '{}'", excerpt(id.as_str())),
         }
+    }
+
+    /// The 409 of a target that an assignment of the configuration has.
+    pub fn taken(&self, by: impl fmt::Display) -> ApiError {
+        ApiError::conflict(format!(
+            "The configuration is already assigned to {}, included or excluded, by the assignment '{by}'. Change or delete that one.",
+            self.description(),
+        ))
     }
 }
 
