@@ -1,6 +1,8 @@
 //! A create: with others where nothing is in its way, and alone where something
 //! is, which it then names.
 
+use std::future::pending;
+
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -46,22 +48,34 @@ impl<'a> Create<'a> {
     /// Those of [`Create::insert`].
     pub async fn carry_out(self, connections: &Connections, writer: &Writer) -> Result<Assignment, ApiError> {
         let outcome = match connections.gives_up() {
-            Some(gives_up) => writer.write(&self.row, self.target_key.as_deref(), self.caller.id(), gives_up).await?,
+            Some(gives_up) if !cfg!(feature = "alone") => {
+                writer.write(&self.row, self.target_key.as_deref(), self.caller.id(), gives_up).await?
+            }
             _ => Outcome::Alone,
         };
         match outcome {
             Outcome::Written => Ok(self.row),
             Outcome::Alone => self.insert(&mut connections.acquire().await?).await,
-            // With the same id it is found, or written now.
-            Outcome::Unknown => match connections.acquire().await {
-                Ok(mut connection) => self.insert(&mut connection).await.map_err(|error| self.unless_told(error)),
-                Err(error) => Err(self.unless_told(error.into())),
-            },
+            Outcome::Unknown => self.insert_again(connections).await,
         }
     }
 
-    fn unless_told(&self, error: ApiError) -> ApiError {
-        if error.is_of_client() { error } else { ApiError::outcome_unknown(self.id.path(self.configuration)) }
+    /// With the same id the row is found, or written now. Whatever fails, it may
+    /// have been written before.
+    async fn insert_again(&self, connections: &Connections) -> Result<Assignment, ApiError> {
+        let unknown = || ApiError::outcome_unknown(self.id.path(self.configuration));
+        let again = async { self.insert(&mut connections.acquire().await?).await };
+        let gives_up = async {
+            match connections.gives_up() {
+                Some(gives_up) => gives_up.await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            done = again => done.map_err(|error| if error.is_of_client() { error } else { unknown() }),
+            () = gives_up => Err(unknown()),
+        }
     }
 
     /// On a connection of its own; the row is there afterwards.

@@ -122,33 +122,37 @@ async fn what_is_on_its_way_when_the_network_falls_silent_is_answered() {
     if is_remote() {
         return;
     }
-    let (app, network) = app_behind_a_network().await;
+    let options = database(true).await;
+    let network = Network::before(&options);
+    let app = App::start_on(network.options(&options), |_| ()).await;
+    let direct = PgPool::connect_with(options).await.expect("the database, past the network");
     let configuration = app.configuration().await;
-    // A second on its way: a commit that takes its time, and a read that waits for a lock.
-    app.pool()
-        .execute(
-            "CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END $$;
-             CREATE CONSTRAINT TRIGGER take_time AFTER INSERT ON device_configuration_assignments
-                 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION take_time()",
-        )
-        .await
-        .expect("a trigger");
+    let path = format!("{configuration}/assignments");
+    assert_eq!(app.post(&path, &group("before")).await.status, StatusCode::CREATED);
+    let slow_commit = "CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$;
+         CREATE CONSTRAINT TRIGGER take_time AFTER INSERT ON device_configuration_assignments
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION take_time()";
+    direct.execute(slow_commit).await.expect("a trigger");
     let body = group("a");
     let create = async {
-        let started = Instant::now();
-        (app.post(&format!("{configuration}/assignments"), &body).await, started.elapsed())
+        let answer = app.post(&path, &body).await;
+        (answer, Instant::now())
     };
     let cut = async {
-        sleep(Duration::from_millis(150)).await;
+        let commits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database())";
+        while !sqlx::query_scalar::<_, bool>(commits).fetch_one(&direct).await.expect("an answer") {
+            sleep(Duration::from_millis(5)).await;
+        }
         network.becomes(Line::Silent);
+        Instant::now()
     };
-    let ((answer, took), ()) = tokio::join!(create, cut);
-    assert!(took < ANSWER + Duration::from_millis(150), "it took {took:?}");
+    let ((answer, answered), cut) = tokio::join!(create, cut);
+    assert!(answered - cut < ANSWER, "it took {:?}", answered - cut);
     let refusal = answer.refusal();
     let expected = "500 OutcomeUnknown: The connection to the database was lost while this change was being written. Read deviceManagement/deviceConfigurations/[guid]/assignments/[guid]";
     assert!(refusal.starts_with(expected), "{refusal}");
     network.becomes(Line::Up);
-    app.pool().execute("DROP TRIGGER take_time ON device_configuration_assignments").await.expect("it goes");
+    direct.execute("DROP TRIGGER take_time ON device_configuration_assignments").await.expect("it goes");
     assert_recovers(&app, &configuration).await;
 }
 
