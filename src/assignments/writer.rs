@@ -16,13 +16,17 @@ use std::{
         Arc,
         atomic::{AtomicU8, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::anyhow;
-use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
+    time::{Instant, timeout},
 };
 use uuid::Uuid;
 
@@ -40,8 +44,14 @@ use crate::{
 const QUEUE: usize = 4096;
 /// Creates in a group at most: as many as there may be clients by default.
 const GROUP: usize = 1024;
-/// Milliseconds that a group waits for somebody else's row.
-const LOCK_TIMEOUT_MS: u32 = 200;
+/// Milliseconds that a group waits for somebody else's row; then it is halved.
+const LOCK_TIMEOUT_MS: u32 = 30;
+/// How long a group may take, told to the server and, some more, held here.
+const STATEMENT: Duration = Duration::from_secs(5);
+/// How long a connection may take to come about, or to show that it lives.
+const CONNECTION: Duration = Duration::from_millis(450);
+/// After what time without use it must show that.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// What became of a create.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,15 +68,23 @@ pub enum Outcome {
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Waiting>,
+    longest: Duration,
 }
 
 /// What writes them.
 pub struct Groups {
     queue: mpsc::Receiver<Waiting>,
     options: PgConnectOptions,
-    connection: Option<PgConnection>,
+    connection: Option<Kept>,
     outage: Outage,
     metrics: metrics::Database,
+}
+
+/// A connection between two groups.
+struct Kept {
+    connection: PgConnection,
+    opened: Instant,
+    used: Instant,
 }
 
 struct Waiting {
@@ -86,9 +104,11 @@ const GIVEN_UP: u8 = 2;
 pub fn writer(pools: &Pools) -> (Writer, Groups) {
     let (sender, queue) = mpsc::channel(QUEUE);
     let options = pools.options().clone().application_name("devicegraph writer");
-    let options = options.options([("lock_timeout", LOCK_TIMEOUT_MS)]);
+    let statement = u32::try_from(STATEMENT.as_millis()).unwrap_or(u32::MAX);
+    let options = options.options([("lock_timeout", LOCK_TIMEOUT_MS), ("statement_timeout", statement)]);
     let (outage, metrics) = (pools.outage(), pools.metrics().clone());
-    (Writer { queue: sender }, Groups { queue, options, connection: None, outage, metrics })
+    let writer = Writer { queue: sender, longest: pools.acquire_timeout() };
+    (writer, Groups { queue, options, connection: None, outage, metrics })
 }
 
 impl Writer {
@@ -104,16 +124,33 @@ impl Writer {
         by: Option<&str>,
         gives_up: impl Future<Output = ()>,
     ) -> Result<Outcome, ApiError> {
-        let (outcome, told) = oneshot::channel();
+        let (outcome, mut told) = oneshot::channel();
         let state = Arc::new(AtomicU8::new(WAITS));
         let (target_key, by) = (target_key.map(str::to_owned), by.map(str::to_owned));
         let create = Waiting { row: row.clone(), target_key, by, state: state.clone(), outcome };
-        let full = |_| ApiError::unavailable(anyhow!("{QUEUE} creates wait already"));
-        self.queue.try_send(create).map_err(full)?;
+        match self.queue.try_send(create) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                return Err(ApiError::unavailable(anyhow!("{QUEUE} creates wait already")));
+            }
+            Err(TrySendError::Closed(_)) => return Ok(Outcome::Alone),
+        }
         let was_taken = || state.swap(GIVEN_UP, Ordering::AcqRel) == TAKEN;
+        let answer = async {
+            match timeout(self.longest, &mut told).await {
+                Ok(told) => Ok(told),
+                Err(_) if state.compare_exchange(WAITS, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_ok() => {
+                    Err(ApiError::unavailable(anyhow!("no group has taken the create in {:?}", self.longest)))
+                }
+                // One has it, and tells.
+                Err(_) => Ok((&mut told).await),
+            }
+        };
         tokio::select! {
             biased;
-            told = told => Ok(told.unwrap_or_else(|_| if was_taken() { Outcome::Unknown } else { Outcome::Alone })),
+            told = answer => {
+                Ok(told?.unwrap_or_else(|_| if was_taken() { Outcome::Unknown } else { Outcome::Alone }))
+            }
             () = gives_up => if was_taken() { Ok(Outcome::Unknown) } else { Err(outage::refusal()) },
         }
     }
@@ -139,29 +176,25 @@ impl Groups {
     }
 
     async fn write(&mut self, group: &[Waiting]) -> Written {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => match self.connect().await {
-                Some(connection) => connection,
-                None => return Written::Rows(HashSet::new()),
-            },
-        };
+        let Some(mut kept) = self.live().await else { return Written::Rows(HashSet::new()) };
         let rows: Vec<_> = group.iter().map(|create| &create.row).collect();
         let by: Vec<_> = group.iter().map(|create| create.by.as_deref()).collect();
         let written = tokio::select! {
             biased;
-            written = sql::insert_group(&mut connection, &rows, &by) => written,
+            written = timeout(STATEMENT + IDLE, sql::insert_group(&mut kept.connection, &rows, &by)) => written,
             () = self.outage.is_over_patience(Instant::now()) => return Written::Unknown,
         };
+        let Ok(written) = written else { return Written::Unknown };
         if written.as_ref().is_err_and(is_connection_lost) {
             return Written::Unknown;
         }
-        self.connection = Some(connection);
+        self.connection = Some(Kept { used: Instant::now(), ..kept });
         match written {
             Ok(ids) => {
                 self.metrics.grouped(ids.len());
                 Written::Rows(ids.into_iter().collect())
             }
+            Err(error) if is_locked(&error) => Written::Refused,
             Err(error) if is_transient(&error) => Written::Rows(HashSet::new()),
             Err(error) => {
                 tracing::warn!("a group of {} creates was refused: {error}", group.len());
@@ -170,15 +203,27 @@ impl Groups {
         }
     }
 
-    async fn connect(&self) -> Option<PgConnection> {
+    /// The connection, if it lives, else a new one.
+    async fn live(&mut self) -> Option<Kept> {
+        if let Some(mut kept) = self.connection.take().filter(|kept| !self.outage.is_survivor(kept.opened.elapsed())) {
+            let is_live =
+                kept.used.elapsed() < IDLE || matches!(timeout(CONNECTION, kept.connection.ping()).await, Ok(Ok(())));
+            if is_live {
+                return Some(kept);
+            }
+        }
         if self.outage.is_on() {
             return None;
         }
-        tokio::select! {
-            connected = self.options.connect() => connected.ok(),
-            () = self.outage.is_over_patience(Instant::now()) => None,
-        }
+        let connection = timeout(CONNECTION, self.options.connect()).await.ok()?.ok()?;
+        Some(Kept { connection, opened: Instant::now(), used: Instant::now() })
     }
+}
+
+/// Whether somebody else's row was in the way, or a circle.
+fn is_locked(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == "55P03" || code.starts_with("40"))
 }
 
 /// What became of a group.
@@ -202,7 +247,9 @@ fn gather(creates: &mut Vec<Waiting>) -> Vec<Waiting> {
         let is_first = !ids.contains(&create.row.id) && place.as_ref().is_none_or(|place| !places.contains(place));
         let taken = create.state.compare_exchange(WAITS, TAKEN, Ordering::AcqRel, Ordering::Acquire);
         match (taken, is_first) {
+            // Given up, or its client is gone.
             (Err(_), _) => {}
+            _ if create.outcome.is_closed() => {}
             (Ok(_), false) => drop(create.outcome.send(Outcome::Alone)),
             (Ok(_), true) => {
                 ids.insert(create.row.id);

@@ -98,9 +98,7 @@ impl Connections {
 async fn open(pool: &Pool, work: Work, started: Started, begins: bool) -> sqlx::Result<Lent> {
     let begin = if begins { "; BEGIN" } else { "" };
     let named = format!("SET application_name = 'devicegraph {}'{begin}", started.request_id);
-    let mut lent = pool.acquire(work, named).await?;
-    lent.is_open = begins;
-    Ok(lent)
+    pool.acquire(work, named, begins).await
 }
 
 impl FromRequest for Connections {

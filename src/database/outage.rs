@@ -13,11 +13,16 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use crate::{error::ApiError, metrics};
+use crate::{
+    error::{ApiError, is_connection_lost},
+    metrics,
+};
 
 /// How often the database is asked, and how long it may take to answer.
 const INTERVAL: Duration = Duration::from_millis(150);
 const ANSWER: Duration = Duration::from_millis(500);
+/// The same once it has not: a connection over a slow network must come about.
+const RETURN: Duration = Duration::from_secs(1);
 /// How long a request waits while the database does not answer: with what it
 /// takes to notice, less than the second in which a client is answered.
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -55,10 +60,11 @@ impl Watch {
     pub async fn keep(&self) {
         let mut connection = None;
         loop {
-            let failure = match timeout(ANSWER, self.ask(&mut connection)).await {
+            let limit = if self.state.borrow().since.is_some() { RETURN } else { ANSWER };
+            let failure = match timeout(limit, self.ask(&mut connection)).await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some(format!("no answer in {} ms", ANSWER.as_millis())),
+                Err(_) => Some(format!("no answer in {} ms", limit.as_millis())),
             };
             if self.state.send_if_modified(|state| state.learn(failure.as_deref())) {
                 self.metrics.up.set(failure.is_none().into());
@@ -76,7 +82,12 @@ impl Watch {
             *kept = Some(connection);
             return Ok(());
         }
-        *kept = Some(self.options.connect().await?);
+        match self.options.connect().await {
+            Ok(connection) => *kept = Some(connection),
+            // No more connections, another password: it answers, if not to us.
+            Err(error) if error.as_database_error().is_some() && !is_connection_lost(&error) => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 }

@@ -106,6 +106,11 @@ impl Pools {
         &self.options
     }
 
+    /// How long a request waits for a connection.
+    pub fn acquire_timeout(&self) -> Duration {
+        self.acquire_timeout
+    }
+
     /// What is known of the database.
     pub fn outage(&self) -> Outage {
         self.watch.outage()
@@ -123,11 +128,12 @@ impl Pools {
 }
 
 impl Pool {
-    /// A connection after `first`, its first statement.
+    /// A connection after `first`, its first statement, which `begins` a
+    /// transaction or not.
     ///
     /// # Errors
     /// When there is none in time.
-    pub async fn acquire(&self, work: Work, first: String) -> sqlx::Result<Lent> {
+    pub async fn acquire(&self, work: Work, first: String, begins: bool) -> sqlx::Result<Lent> {
         if self.outage.is_on() {
             return Err(sqlx::Error::PoolTimedOut);
         }
@@ -139,13 +145,18 @@ impl Pool {
                 Work::Write => self.writes.clone().acquire_owned().await.ok(),
             };
             loop {
-                let mut connection = self.connections.acquire().await?;
-                match timeout(self.acquire_timeout / 2, connection.execute(AssertSqlSafe(first.as_str()))).await {
-                    Ok(Ok(_)) => return Ok(Lent { connection: Some(connection), is_open: false, permit }),
+                // On loan before the statement: given up in the middle of it, a transaction is still rolled back.
+                let connection = Some(self.connections.acquire().await?);
+                let mut lent = Lent { connection, is_open: begins, permit: None };
+                match timeout(self.acquire_timeout / 2, lent.execute(AssertSqlSafe(first.as_str()))).await {
+                    Ok(Ok(_)) => {
+                        lent.permit = permit;
+                        return Ok(lent);
+                    }
                     Ok(Err(error)) if !is_connection_lost(&error) => return Err(error),
                     // It was dead: the next one, or a new one, is not.
                     _ => {
-                        drop(connection.detach());
+                        drop(lent.connection.take().map(PoolConnection::detach));
                         self.metrics.retried("connection");
                     }
                 }

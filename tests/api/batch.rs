@@ -292,7 +292,7 @@ async fn reads_wait_side_by_side_and_writes_do_not() {
             for _ in 0..10 {
                 actix_web::rt::time::sleep(Duration::from_millis(30)).await;
                 let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-                let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut *dba).await.expect("a count");
+                let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(app.pool()).await.expect("a count");
                 most = most.max(waiting);
             }
             dba.rollback().await.expect("no lock");

@@ -338,3 +338,32 @@ async fn a_session_is_named_after_its_request() {
         assert_eq!(named.bind(name).fetch_one(app.pool()).await.expect("a number"), 1);
     }
 }
+
+#[actix_web::test]
+async fn who_gives_up_waiting_leaves_no_transaction_open() {
+    if is_remote() {
+        return;
+    }
+    let options = database(true).await;
+    let configuration = App::start_on(options.clone(), |_| ()).await.configuration().await;
+    let app = App::start_on(options, |settings| settings.database.acquire_timeout_ms = 15).await;
+    for round in 0..6 {
+        let body = json!({"displayName": format!("round {round}")});
+        join_all((0..150).map(|_| app.patch(&configuration, &body))).await;
+    }
+    sleep(Duration::from_millis(700)).await;
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = current_database()";
+    assert_eq!(sqlx::query_scalar::<_, i64>(open).fetch_one(app.pool()).await.expect("a number"), 0);
+    // What is acknowledged is committed, and seen by whoever comes past the service.
+    for _ in 0..40 {
+        let created = loop {
+            let body = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "a"});
+            let created = app.post(CONFIGURATIONS, &body).await;
+            if created.status == StatusCode::CREATED {
+                break created.id();
+            }
+        };
+        let there = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM device_configurations WHERE id = $1::uuid");
+        assert_eq!(there.bind(created).fetch_one(app.pool()).await.expect("a number"), 1);
+    }
+}

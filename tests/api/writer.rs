@@ -3,6 +3,10 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor};
@@ -165,4 +169,24 @@ async fn the_groups_of_two_services_do_not_wait_for_each_other_in_circles() {
     let all: Vec<_> = first.iter().chain(&second).map(StatusCode::as_u16).collect();
     assert_eq!(all.iter().filter(|status| **status == 201).count(), 120, "{all:?}");
     assert_eq!(all.iter().filter(|status| **status == 409).count(), 120, "{all:?}");
+}
+
+#[actix_web::test]
+async fn a_connection_that_fell_silent_while_nobody_created_stops_nobody() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    assert_eq!(create(&app, &configuration, &group("a")).await, StatusCode::CREATED);
+    let writer = "SELECT pid FROM pg_stat_activity WHERE application_name = 'devicegraph writer' AND datname = current_database()";
+    let pid: i32 = sqlx::query_scalar(writer).fetch_one(app.pool()).await.expect("the writer");
+    let signal = |signal| kill(Pid::from_raw(pid), signal).expect("it is there");
+    sleep(Duration::from_millis(1100)).await;
+    signal(Signal::SIGSTOP);
+    let started = Instant::now();
+    let status = create(&app, &configuration, &group("b")).await;
+    signal(Signal::SIGCONT);
+    assert_eq!(status, StatusCode::CREATED);
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }
