@@ -147,7 +147,8 @@ async fn what_is_on_its_way_when_the_network_falls_silent_is_answered() {
         Instant::now()
     };
     let ((answer, answered), cut) = tokio::join!(create, cut);
-    assert!(answered - cut < ANSWER, "it took {:?}", answered - cut);
+    // From the cut on, which the request was under way before; with room for a busy machine.
+    assert!(answered - cut < ANSWER * 2, "it took {:?}", answered - cut);
     let refusal = answer.refusal();
     let expected = "500 OutcomeUnknown: The connection to the database was lost while this change was being written. Read deviceManagement/deviceConfigurations/[guid]/assignments/[guid]";
     assert!(refusal.starts_with(expected), "{refusal}");
