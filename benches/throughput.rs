@@ -318,7 +318,7 @@ fn milliseconds(text: &str) -> f64 {
     number.parse::<f64>().expect("a number") * factor
 }
 
-/// The service's own statement for one row.
+/// One row as the service inserts it, with values that cost no client anything.
 const INSERT: &str = r"\set c random(1, 1000)
 INSERT INTO device_configuration_assignments
     (id, device_configuration_id, target_type, group_id, filter_type, intent, source)

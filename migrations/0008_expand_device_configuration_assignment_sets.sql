@@ -5,10 +5,11 @@ CREATE VIEW device_configuration_assignment_sets AS
 SELECT
     device_configuration_id,
     count(*) AS assignments,
-    -- 120 bits, in letters that may stand in a header. JSON keeps neighbouring columns apart.
-    translate(encode(substr(sha256(convert_to(string_agg(
+    -- 120 bits, in letters that may stand in a header. JSON keeps neighbouring columns
+    -- apart; each row is hashed by itself, since a set has no size that a text could hold.
+    translate(encode(substr(sha256(string_agg(sha256(convert_to(
         jsonb_build_array(id, target_type, group_id, collection_id, filter_id, filter_type, intent, source, source_id)::text,
-        ',' ORDER BY id), 'UTF8')), 1, 15), 'base64'), '+/', '-_') AS digest
+        'UTF8')), ''::bytea ORDER BY id)), 1, 15), 'base64'), '+/', '-_') AS digest
 FROM device_configuration_assignments
 GROUP BY device_configuration_id;
 

@@ -51,7 +51,7 @@ pub struct Database {
     pub up: Gauge,
     /// How often it has stopped to.
     pub outages: Counter,
-    retries: Family<Retry, Counter>,
+    retries: Counter,
     errors: Family<Failure, Counter>,
     groups: Counter,
     grouped: Counter,
@@ -83,11 +83,6 @@ struct Answered {
     version: &'static str,
     route: &'static str,
     status: u16,
-}
-
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Retry {
-    reason: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -184,7 +179,7 @@ impl Default for Database {
         Self {
             up: Gauge::default(),
             outages: Counter::default(),
-            retries: Family::default(),
+            retries: Counter::default(),
             errors: Family::default(),
             groups: Counter::default(),
             grouped: Counter::default(),
@@ -202,7 +197,11 @@ impl Database {
         registry.register("up", "1 while the database answers", self.up.clone());
         registry.register("outages", "How often the database stopped to answer", self.outages.clone());
         registry.register("errors", "Failures that the database caused, by SQLSTATE", self.errors.clone());
-        registry.register("retries", "Statements sent again before anybody noticed", self.retries.clone());
+        registry.register(
+            "retries",
+            "Connections that had died and were replaced before a request noticed",
+            self.retries.clone(),
+        );
         registry.register("groups", "Commits that held creates of assignments", self.groups.clone());
         registry.register("grouped_creates", "Creates of assignments in them", self.grouped.clone());
         let wait = "How long a request waited for a connection, by what it does with it";
@@ -217,10 +216,9 @@ impl Database {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool.clone());
     }
 
-    /// Counts a statement that was sent again, since its `connection` had died or
-    /// a `conflict` was over.
-    pub fn retried(&self, reason: &'static str) {
-        self.retries.get_or_create(&Retry { reason }).inc();
+    /// Counts a connection that had died and was replaced.
+    pub fn retried(&self) {
+        self.retries.inc();
     }
 
     /// Counts a commit that held so many creates.

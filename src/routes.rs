@@ -171,13 +171,9 @@ impl Entry {
         }
     }
 
-    fn routed(&self, version: Option<Version>) -> Routed {
-        let method = [Method::POST, Method::PATCH, Method::DELETE].into_iter().position(|method| method == self.method);
-        Routed {
-            method: method.map_or("GET", |place| ["POST", "PATCH", "DELETE"][place]),
-            version: version.map_or("none", Version::segment),
-            route: self.path,
-        }
+    fn routed(&'static self, version: Option<Version>) -> Routed {
+        let version = version.map_or("none", Version::segment);
+        Routed { method: self.method.as_str(), version, route: self.path }
     }
 
     const fn tagged(mut self) -> Self {

@@ -157,7 +157,7 @@ impl Pool {
                     // It was dead: the next one, or a new one, is not.
                     _ => {
                         drop(lent.connection.take().map(PoolConnection::detach));
-                        self.metrics.retried("connection");
+                        self.metrics.retried();
                     }
                 }
             }

@@ -269,8 +269,17 @@ async fn a_client_that_goes_away_frees_what_it_held() {
     let impatient =
         reqwest::Client::builder().no_proxy().timeout(Duration::from_millis(300)).build().expect("a client");
     let token = crate::tokens::issuer().map(|issuer| issuer.bearer(&issuer.claims())).expect("tokens");
-    let gone = (0..40).map(|_| {
-        let request = impatient.get(format!("{}{configuration}", app.origin)).header("authorization", &token);
+    let step = json!({"id": "1", "method": "GET", "url": configuration.trim_start_matches("/v1.0")});
+    let batch = json!({ "requests": [step] }).to_string();
+    let gone = (0..40).map(|number| {
+        let request = match number % 2 {
+            0 => impatient.get(format!("{}{configuration}", app.origin)),
+            _ => {
+                let request = impatient.post(format!("{}/v1.0/$batch", app.origin)).body(batch.clone());
+                request.header("content-type", "application/json")
+            }
+        };
+        let request = request.header("authorization", &token);
         async move { request.send().await.expect_err("nobody answers in time") }
     });
     join_all(gone).await;

@@ -190,3 +190,32 @@ async fn a_connection_that_fell_silent_while_nobody_created_stops_nobody() {
     assert_eq!(status, StatusCode::CREATED);
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }
+
+#[actix_web::test]
+async fn a_target_that_somebody_is_about_to_write_stalls_no_other() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    assert_eq!(create(&app, &configuration, &group("before")).await, StatusCode::CREATED);
+    let mut holder = app.pool().begin().await.expect("a session");
+    let insert = format!(
+        "INSERT INTO device_configuration_assignments (id, device_configuration_id, target_type, group_id)
+         VALUES (gen_random_uuid(), '{}', 'groupAssignmentTarget', 'held')",
+        configuration.rsplit('/').next().expect("an id")
+    );
+    holder.execute(AssertSqlSafe(insert)).await.expect("a row that is not committed");
+    let held = group("held");
+    let waits = create(&app, &configuration, &held);
+    let others = async {
+        let bodies: Vec<_> = (0..60).map(|number| group(&format!("g{number}"))).collect();
+        let started = Instant::now();
+        let answers = join_all(bodies.iter().map(|body| create(&app, &configuration, body))).await;
+        assert!(answers.iter().all(|status| *status == StatusCode::CREATED), "{answers:?}");
+        assert!(started.elapsed() < Duration::from_millis(800), "{:?}", started.elapsed());
+        holder.rollback().await.expect("the end of it");
+    };
+    let (waited, ()) = tokio::join!(waits, others);
+    assert_eq!(waited, StatusCode::CREATED, "as soon as it is free");
+}

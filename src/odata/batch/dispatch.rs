@@ -22,7 +22,7 @@ use futures_util::stream::once;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::answer::Answer;
-use crate::{database::connections::Group, error::ApiError, telemetry::CLIENT_REQUEST_ID};
+use crate::{database::connections::Group, error::ApiError, patience::Client, telemetry::CLIENT_REQUEST_ID};
 
 type Application = BoxService<Request, ServiceResponse<BoxBody>, Error>;
 type Making = Pin<Box<dyn Future<Output = Result<Application, ()>>>>;
@@ -113,6 +113,9 @@ impl Dispatcher {
         let mut request = Request::with_payload(payload);
         if let Some(group) = group {
             request.extensions_mut().insert(group);
+        }
+        if let Some(client) = Client::of(outer) {
+            request.extensions_mut().insert(client);
         }
         let (is_head, path) = (method == Method::HEAD, uri.path().to_owned());
         let head = request.head_mut();
