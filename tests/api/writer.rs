@@ -196,9 +196,10 @@ async fn a_target_that_somebody_is_about_to_write_stalls_no_other() {
     if is_remote() {
         return;
     }
-    let app = App::start().await;
+    let app = App::start_on(database(true).await, |settings| settings.database.lock_timeout_ms = 10_000).await;
     let configuration = app.configuration().await;
     assert_eq!(create(&app, &configuration, &group("before")).await, StatusCode::CREATED);
+    slow_down(&app).await;
     let mut holder = app.pool().begin().await.expect("a session");
     let insert = format!(
         "INSERT INTO device_configuration_assignments (id, device_configuration_id, target_type, group_id)
@@ -206,16 +207,25 @@ async fn a_target_that_somebody_is_about_to_write_stalls_no_other() {
         configuration.rsplit('/').next().expect("an id")
     );
     holder.execute(AssertSqlSafe(insert)).await.expect("a row that is not committed");
-    let held = group("held");
-    let waits = create(&app, &configuration, &held);
+    // While the first one commits the others gather, the one that must wait among them.
+    let (first, held) = (group("first"), group("held"));
+    let first = create(&app, &configuration, &first);
+    let waits = async {
+        sleep(Duration::from_millis(50)).await;
+        create(&app, &configuration, &held).await
+    };
     let others = async {
+        sleep(Duration::from_millis(50)).await;
         let bodies: Vec<_> = (0..60).map(|number| group(&format!("g{number}"))).collect();
         let started = Instant::now();
         let answers = join_all(bodies.iter().map(|body| create(&app, &configuration, body))).await;
         assert!(answers.iter().all(|status| *status == StatusCode::CREATED), "{answers:?}");
-        assert!(started.elapsed() < Duration::from_millis(800), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
+        // The two before and these, and none of them alone.
+        assert_eq!(counted(&app, "devicegraph_database_grouped_creates_total").await, 62);
         holder.rollback().await.expect("the end of it");
     };
-    let (waited, ()) = tokio::join!(waits, others);
+    let (first, waited, ()) = tokio::join!(first, waits, others);
+    assert_eq!(first, StatusCode::CREATED);
     assert_eq!(waited, StatusCode::CREATED, "as soon as it is free");
 }
