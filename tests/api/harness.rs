@@ -69,7 +69,8 @@ impl Cluster {
         let folder = reachable_folder();
         let server = embedded::Server::start(&folder).await.expect("PostgreSQL is installed");
         let options = server.options();
-        stop_with_this_process(&folder, options.get_socket().expect("a socket"));
+        let stop = r#"kill -QUIT "$(head -n 1 "$0/data/postmaster.pid")"; sleep 0.5; rm -rf "$1""#;
+        after_this_process(stop, &[&folder, options.get_socket().expect("a socket")]);
         // A role whose password is asked for, to have it wrong.
         let hba = folder.join("data/pg_hba.conf");
         let trusting = fs::read_to_string(&hba).expect("pg_hba.conf");
@@ -102,20 +103,26 @@ impl Cluster {
     }
 }
 
-/// A folder that PostgreSQL's account can reach.
+/// A folder that PostgreSQL's account can reach. It ends with this process.
 pub(crate) fn reachable_folder() -> PathBuf {
-    let folder =
-        tempfile::Builder::new().prefix("devicegraph-test-").permissions(fs::Permissions::from_mode(0o755)).tempdir();
-    folder.expect("a folder").keep()
+    static ALL: OnceLock<PathBuf> = OnceLock::new();
+    let everyone = || fs::Permissions::from_mode(0o755);
+    let all = ALL.get_or_init(|| {
+        let all = tempfile::Builder::new().prefix("devicegraph-test-").permissions(everyone()).tempdir();
+        let all = all.expect("a folder").keep();
+        // After the server that may run in it has ended.
+        after_this_process(r#"sleep 1; rm -rf "$0""#, &[&all]);
+        all
+    });
+    tempfile::Builder::new().permissions(everyone()).tempdir_in(all).expect("a folder").keep()
 }
 
 /// Leaves a shell behind that waits for the end of this process, whatever it
-/// is, and then ends the server and takes the folder away.
+/// is, and then runs a script.
 #[expect(clippy::zombie_processes, reason = "it outlives this process")]
-fn stop_with_this_process(folder: &std::path::Path, socket: &std::path::Path) {
-    let script = r#"cat >/dev/null; kill -QUIT "$(head -n 1 "$0/data/postmaster.pid")"; sleep 0.5; rm -rf "$0" "$1""#;
+fn after_this_process(script: &str, arguments: &[&std::path::Path]) {
     let mut watch = Command::new("sh");
-    watch.args(["-c", script]).arg(folder).arg(socket).process_group(0);
+    watch.args(["-c", &format!("cat >/dev/null; {script}")]).args(arguments).process_group(0);
     let watch = watch.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a shell");
     // Closed by the kernel when this process is gone.
     std::mem::forget(watch.stdin);
