@@ -19,12 +19,12 @@ use sqlx::PgPool;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    assignments::writer,
+    assignments::{self, reader::SetReader, writer::Writer},
     auth::{self, Gate},
     browsers::Browsers,
     config::{self, Settings},
-    configurations::vault::Vault,
-    database::{self, Database, pool::Pools},
+    configurations::{self, vault::Vault},
+    database::{self, Database, pool::Pools, session::Session},
     health::{self, Seeded, Stopping},
     metrics::Metrics,
     odata::{address, batch::dispatch::Dispatcher, body, links::Forwarded, negotiate, paging::PageSizes, url},
@@ -215,13 +215,15 @@ impl Service {
         let pages = PageSizes { default: settings.default_page_size, most: settings.max_page_size };
         let limit = body::Limit { bytes: settings.max_body_bytes, time };
         let metrics = Data::new(Metrics::new(pools.metrics().clone()));
-        let (writer, groups) = writer::writer(&pools);
-        // It ends when the last worker has: nothing that was handed in is left behind.
-        actix_web::rt::spawn(groups.run());
-        let writer = Data::new(writer);
+        // One for all workers: what counts is how few commits there are.
+        let writer = Data::new(Writer::start(&pools, Session::new(&pools, "devicegraph writer")));
         let server = HttpServer::new(move || {
             let pool = Data::new(pools.pool());
             let connections = pool.size();
+            let reading = Session::new(&pools, "devicegraph reader");
+            let configurations = Data::new(configurations::reader::Reader::start(&pools, reading.clone()));
+            let assignments = Data::new(assignments::reader::Reader::start(&pools, reading.clone()));
+            let sets = Data::new(SetReader::start(&pools, reading));
             let (gate, vault, seeded, stopping) = (gate.clone(), vault.clone(), seeded.clone(), stopping.clone());
             let (document, metrics, writer) = (document.clone(), metrics.clone(), writer.clone());
             let application = move || {
@@ -234,6 +236,9 @@ impl Service {
                     .app_data(document.clone())
                     .app_data(metrics.clone())
                     .app_data(writer.clone())
+                    .app_data(configurations.clone())
+                    .app_data(assignments.clone())
+                    .app_data(sets.clone())
                     .app_data(limit)
                     .app_data(forwarded)
                     .app_data(pages)

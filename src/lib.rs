@@ -30,7 +30,9 @@
 //!
 //! A resource is a folder with `model.rs` (Graph JSON to a valid value and
 //! back), `sql.rs` (every statement) and `handlers.rs` (what a route does). A
-//! request goes `routes.rs` → extractors → `handlers.rs` → `sql.rs` → answer.
+//! request goes `routes.rs` → extractors → `handlers.rs` → `sql.rs` → answer; what
+//! `writer.rs` and `reader.rs` stand for goes through `database/groups.rs`, with
+//! others of its kind.
 
 pub mod app;
 pub mod assignments;

@@ -53,8 +53,8 @@ pub struct Database {
     pub outages: Counter,
     retries: Counter,
     errors: Family<Failure, Counter>,
-    groups: Counter,
-    grouped: Counter,
+    groups: Family<Grouped, Counter>,
+    grouped: Family<Grouped, Counter>,
     waits: Durations<Waited>,
     connections: Family<Connections, Gauge>,
     most: Gauge,
@@ -89,6 +89,11 @@ struct Answered {
 struct Failure {
     /// PostgreSQL's code, or what kept it from giving one.
     sqlstate: String,
+}
+
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Grouped {
+    of: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -181,8 +186,8 @@ impl Default for Database {
             outages: Counter::default(),
             retries: Counter::default(),
             errors: Family::default(),
-            groups: Counter::default(),
-            grouped: Counter::default(),
+            groups: Family::default(),
+            grouped: Family::default(),
             waits: durations(),
             connections: Family::default(),
             most: Gauge::default(),
@@ -202,8 +207,8 @@ impl Database {
             "Connections that had died and were replaced before a request noticed",
             self.retries.clone(),
         );
-        registry.register("groups", "Commits that held creates of assignments", self.groups.clone());
-        registry.register("grouped_creates", "Creates of assignments in them", self.grouped.clone());
+        registry.register("groups", "Statements that answered several requests", self.groups.clone());
+        registry.register("grouped", "Requests that they answered", self.grouped.clone());
         let wait = "How long a request waited for a connection, by what it does with it";
         registry.register_with_unit("acquire", wait, Unit::Seconds, self.waits.clone());
         registry.register("connections", "Open connections", self.connections.clone());
@@ -221,10 +226,11 @@ impl Database {
         self.retries.inc();
     }
 
-    /// Counts a commit that held so many creates.
-    pub fn grouped(&self, creates: usize) {
-        self.groups.inc();
-        self.grouped.inc_by(creates as u64);
+    /// Counts a statement that answered so many requests of a kind.
+    pub fn grouped(&self, of: &'static str, requests: usize) {
+        let of = Grouped { of };
+        self.groups.get_or_create(&of).inc();
+        self.grouped.get_or_create(&of).inc_by(requests as u64);
     }
 
     /// Counts a wait for a connection.

@@ -5,7 +5,7 @@
 //! other path is 404.
 
 use actix_web::{
-    HttpMessage, HttpRequest, HttpResponse, Resource, Route, Scope,
+    HttpMessage, HttpRequest, HttpResponse, Resource, Route,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     guard,
@@ -184,12 +184,20 @@ impl Entry {
 
 /// Adds every route to an application.
 pub fn configure(service: &mut ServiceConfig) {
-    for resource in resources(OWN) {
-        service.service(resource);
+    for entries in by_path(OWN) {
+        service.service(at(entries[0].path, entries));
     }
     for (mount, version) in MOUNTS {
-        let mounted = resources(GRAPH).fold(scope(mount).app_data(version), Scope::service);
-        service.service(mounted);
+        let below = |entry: &Entry| entry.path.strip_prefix(CONFIGURATION).filter(|rest| !rest.is_empty());
+        // The key of a configuration is found once, and what stands behind it is compared.
+        let (mut mounted, mut configuration) = (scope(mount).app_data(version), scope(CONFIGURATION));
+        for entries in by_path(GRAPH) {
+            match below(&entries[0]) {
+                Some(rest) => configuration = configuration.service(at(rest, entries)),
+                None => mounted = mounted.service(at(entries[0].path, entries)),
+            }
+        }
+        service.service(mounted.service(configuration));
     }
     service.default_service(to(unknown));
 }
@@ -201,14 +209,14 @@ pub fn is_at(path: &str, access: impl Fn(Access) -> bool) -> bool {
     OWN.iter().filter(such).any(|entry| entry.path == path) || GRAPH.iter().filter(such).any(is_below)
 }
 
-fn resources(entries: &'static [Entry]) -> impl Iterator<Item = Resource> {
-    entries.chunk_by(|one, next| one.path == next.path).map(at)
+fn by_path(entries: &'static [Entry]) -> impl Iterator<Item = &'static [Entry]> {
+    entries.chunk_by(|one, next| one.path == next.path)
 }
 
 /// One path with its methods. What answers GET answers HEAD.
-fn at(entries: &'static [Entry]) -> Resource {
+fn at(path: &str, entries: &'static [Entry]) -> Resource {
     let mut allowed = Vec::new();
-    let mut resource = resource(entries[0].path);
+    let mut resource = resource(path);
     for entry in entries {
         let method = entry.method.clone();
         allowed.push(method.clone());

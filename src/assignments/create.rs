@@ -9,12 +9,15 @@ use uuid::Uuid;
 use super::{
     model::{Assignment, AssignmentId, NewAssignment},
     sql,
-    writer::{Outcome, Writer},
+    writer::{NewRow, Writer},
 };
 use crate::{
     auth::Caller,
     configurations::{self, model::ConfigurationId},
-    database::connections::{Connection, Connections},
+    database::{
+        connections::{Connection, Connections},
+        groups::Outcome,
+    },
     error::ApiError,
     odata::links::Version,
 };
@@ -42,19 +45,15 @@ impl<'a> Create<'a> {
         Self { configuration, id, new, row, target_key, caller, version }
     }
 
-    /// Through the writer. A step of an atomicity group is its group's alone.
+    /// With others, if it can be.
     ///
     /// # Errors
     /// Those of [`Create::insert`].
     pub async fn carry_out(self, connections: &Connections, writer: &Writer) -> Result<Assignment, ApiError> {
-        let outcome = match connections.gives_up() {
-            Some(gives_up) if !cfg!(feature = "alone") => {
-                writer.write(&self.row, self.target_key.as_deref(), self.caller.id(), gives_up).await?
-            }
-            _ => Outcome::Alone,
-        };
-        match outcome {
-            Outcome::Written => Ok(self.row),
+        let (row, target_key) = (self.row.clone(), self.target_key.clone());
+        let new = NewRow { row, target_key, by: self.caller.id().map(str::to_owned) };
+        match writer.ask(new, connections).await? {
+            Outcome::Done(()) => Ok(self.row),
             Outcome::Alone => self.insert(&mut connections.acquire().await?).await,
             Outcome::Unknown => self.insert_again(connections).await,
         }

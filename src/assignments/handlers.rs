@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     create::Create,
     model::{Assignment, AssignmentId, AssignmentPatch, AssignmentSet, NewAssignment, TYPE},
+    reader::{Key, Reader, SetOf, SetReader},
     sql,
     target::Target,
     writer::Writer,
@@ -32,14 +33,27 @@ use crate::{
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-list>
 pub async fn list(
     connections: Connections,
+    reader: Data<SetReader>,
     links: Links,
     configuration: ConfigurationId,
-    paging: Paging,
-    conditions: Conditions,
+    (paging, conditions): (Paging, Conditions),
     options: Options,
 ) -> Result<HttpResponse, ApiError> {
     let mut query = Query::parse(options, &sql::TABLE, &of(configuration), links.version)?;
     query.limit(&paging);
+    let path = format_args!("deviceManagement/deviceConfigurations('{configuration}')/assignments{}", query.fragment());
+    let context = links.context(path);
+    let shown = |row| Assignment::selected(row, links.version, query.select.as_ref());
+    if let Some(size) = query.of_whole()
+        && let Some(set) = reader.ask(SetOf { configuration, size }, &connections).await?.done()
+    {
+        let etag = sql::etag(set.digest);
+        if let Some(unchanged) = conditions.unchanged(&etag)? {
+            return Ok(unchanged);
+        }
+        let value = set.rows.iter().map(shown).collect();
+        return Ok(etag.on(paging.answer(Collection { context, count: None, next: None, value })));
+    }
     let within = of(configuration);
     let mut connection = connections.acquire().await?;
     let mut found = sql::select(&mut connection, &query, &within).await?;
@@ -59,10 +73,7 @@ pub async fn list(
     let count = query.count_rows(&mut connection, &within, counted).await?;
     let last = query.cut(&mut found).map(|last| &last.position);
     let next = last.map(|last| format!("{}?{}", links.to(set_path(configuration)), query.next(&within, last)));
-    let selected = query.fragment();
-    let context =
-        links.context(format_args!("deviceManagement/deviceConfigurations('{configuration}')/assignments{selected}"));
-    let value = found.iter().map(|found| found.assignment.selected(links.version, query.select.as_ref())).collect();
+    let value = found.iter().map(|found| shown(&found.assignment)).collect();
     Ok(etag.on(paging.answer(Collection { context, count, next, value })))
 }
 
@@ -161,13 +172,19 @@ pub async fn create(
 /// `GET …/assignments/{id}`
 pub async fn get(
     connections: Connections,
+    reader: Data<Reader>,
     links: Links,
-    configuration: ConfigurationId,
-    id: AssignmentId,
+    (configuration, id): (ConfigurationId, AssignmentId),
     conditions: Conditions,
     options: Options,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::parse(options, &sql::TABLE, &of(configuration), links.version)?;
+    let answer = |stored: &Assignment| HttpResponse::Ok().json(stored.shown_alone(&links, query.select.as_ref()));
+    if conditions.is_empty()
+        && let Some(stored) = reader.ask(Key { configuration, id }, &connections).await?.done()
+    {
+        return Ok(answer(&stored));
+    }
     let mut connection = connections.acquire().await?;
     // Before the assignment, which may then be younger and not older. Whoever does not ask is spared it.
     let etag = match conditions.is_empty() {
@@ -177,10 +194,9 @@ pub async fn get(
     let Some(stored) = sql::find(&mut connection, configuration, id).await? else {
         return Err(not_found(&mut connection, configuration, id).await);
     };
-    let answer = || HttpResponse::Ok().json(stored.shown_alone(&links, query.select.as_ref()));
     match etag {
-        Some(etag) => Ok(conditions.unchanged(&etag)?.unwrap_or_else(|| etag.on(answer()))),
-        None => Ok(answer()),
+        Some(etag) => Ok(conditions.unchanged(&etag)?.unwrap_or_else(|| etag.on(answer(&stored)))),
+        None => Ok(answer(&stored)),
     }
 }
 
@@ -288,7 +304,7 @@ pub async fn assign(
     let now = hold(&mut transaction, configuration, &conditions).await?;
     now.map_or(Ok(()), |now| conditions.check(&now))?;
     let beta = links.version == Version::Beta;
-    sql::replace(&mut transaction, configuration, &rows, &keys, beta, caller.id()).await?;
+    sql::sets::replace(&mut transaction, configuration, &rows, &keys, beta, caller.id()).await?;
     let stored = sql::list(&mut transaction, configuration).await?;
     let etag = of_set(&mut transaction, configuration).await?;
     transaction.commit(set_path(configuration)).await?;

@@ -7,6 +7,7 @@
 pub mod create;
 pub mod handlers;
 pub mod model;
+pub mod reader;
 pub mod sql;
 pub mod target;
 pub mod writer;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{
     model::{self, ConfigurationId, ConfigurationPatch, Expanded, NewConfiguration, Shown, TYPE},
+    reader::{Key, Reader},
     sql, store,
     vault::Vault,
 };
@@ -137,6 +138,7 @@ pub async fn create(
 /// `GET /deviceManagement/deviceConfigurations/{id}`
 pub async fn get(
     connections: Connections,
+    reader: Data<Reader>,
     links: Links,
     id: ConfigurationId,
     conditions: Conditions,
@@ -144,7 +146,15 @@ pub async fn get(
 ) -> Result<HttpResponse, ApiError> {
     let within = Within { parent: Some(("c.id", id.0)), ..Within::all() };
     let query = Query::parse(options, &sql::TABLE, &within, links.version)?;
-    let found = sql::select(&mut *connections.acquire().await?, &query, &within).await?.pop();
+    let key = Key { id, with_properties: query.needs_properties() };
+    let read = match query.expand {
+        None => reader.ask(key, &connections).await?.done(),
+        Some(_) => None,
+    };
+    let found = match read {
+        Some(configuration) => Some(sql::Found::alone(configuration)),
+        None => sql::select(&mut *connections.acquire().await?, &query, &within).await?.pop(),
+    };
     let mut found = found.ok_or_else(|| ConfigurationId::not_found(id))?;
     let context = links.context(format_args!("deviceManagement/deviceConfigurations{}/$entity", query.fragment()));
     let etag = found.configuration.etag();

@@ -9,6 +9,7 @@
 
 pub mod handlers;
 pub mod model;
+pub mod reader;
 pub mod secrets;
 pub mod sql;
 pub mod store;

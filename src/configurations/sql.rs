@@ -58,6 +58,14 @@ pub struct Found {
     pub total: Option<i64>,
 }
 
+impl Found {
+    /// One that was asked for by its id.
+    pub fn alone(configuration: Configuration) -> Self {
+        let position = Position(Vec::new(), configuration.id);
+        Self { configuration, position, assignments: None, assignments_count: None, total: None }
+    }
+}
+
 /// The rows of a page.
 pub async fn select(connection: &mut PgConnection, query: &Query, within: &Within<'_>) -> Result<Vec<Found>, ApiError> {
     let rows = query.rows(within)?.fetch_all(connection).await?;
@@ -194,6 +202,43 @@ pub async fn find(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::R
     )
     .fetch_optional(connection)
     .await
+}
+
+/// The configurations of these ids, each at the place of its id, without
+/// properties where that is enough.
+pub async fn find_group(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+    with_properties: &[bool],
+) -> sqlx::Result<Vec<Option<Configuration>>> {
+    let rows = sqlx::query!(
+        r#"SELECT
+                asked.place AS "place!", c.id, c.odata_type, c.display_name, c.description, c.version,
+                c.created_date_time, c.last_modified_date_time,
+                CASE WHEN asked.with_properties THEN c.properties ELSE '{}' END
+                    AS "properties!: Json<Map<String, Value>>"
+           FROM unnest($1::uuid[], $2::boolean[]) WITH ORDINALITY AS asked (id, with_properties, place)
+           JOIN device_configurations AS c ON c.id = asked.id"#,
+        ids,
+        with_properties,
+    );
+    let mut found: Vec<Option<Configuration>> = ids.iter().map(|_| None).collect();
+    for row in rows.fetch_all(connection).await? {
+        let place = usize::try_from(row.place - 1).ok();
+        if let Some(found) = place.and_then(|place| found.get_mut(place)) {
+            *found = Some(Configuration {
+                id: row.id,
+                odata_type: row.odata_type,
+                display_name: row.display_name,
+                description: row.description,
+                version: row.version,
+                created_date_time: row.created_date_time,
+                last_modified_date_time: row.last_modified_date_time,
+                properties: row.properties,
+            });
+        }
+    }
+    Ok(found)
 }
 
 /// One configuration, held against other changes until the transaction ends.

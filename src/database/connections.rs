@@ -86,7 +86,11 @@ impl Connections {
 
     async fn lend(&self, begins: bool) -> sqlx::Result<Connection> {
         let (of, outage) = match &self.of {
-            Of::Pool(pool) => (Borrowed::Pool(open(pool, self.work, self.started, begins).await?), pool.outage()),
+            Of::Pool(pool) => {
+                // In a box: it is large, and would be moved about with every request, also of those that do without.
+                let lent = Box::pin(open(pool, self.work, self.started, begins));
+                (Borrowed::Pool(lent.await?), pool.outage())
+            }
             Of::Group(group) => (group.lend().await?, &group.outage),
         };
         Ok(Connection { of, outage: outage.clone(), started: self.started })

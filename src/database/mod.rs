@@ -16,10 +16,12 @@ use crate::config;
 
 pub mod connections;
 pub mod embedded;
+pub mod groups;
 mod installation;
 pub mod outage;
 pub mod pool;
 mod postmaster;
+pub mod session;
 
 /// The schema. What a later release added to the tables is not an error here;
 /// [`Database::check_unknown`] is stricter and says more.

@@ -88,6 +88,18 @@ impl Query {
         self.size = Some(paging.size(self.size));
     }
 
+    /// Whether a member that is shown stands in the `jsonb` column.
+    pub fn needs_properties(&self) -> bool {
+        self.select.as_ref().is_none_or(|select| select.needs_properties(self.table))
+    }
+
+    /// How many rows a page has, where all rows are asked for in the order of
+    /// their ids, and no count.
+    pub fn of_whole(&self) -> Option<u32> {
+        let is_whole = self.filter.is_none() && self.after.is_none() && self.skip == 0;
+        self.size.filter(|_| is_whole && self.order.is_empty() && !self.count)
+    }
+
     /// Takes the row off that a page has too many: the last one that stays is
     /// where the next page begins.
     pub fn cut<'a, T>(&self, rows: &'a mut Vec<T>) -> Option<&'a T> {
@@ -214,8 +226,7 @@ impl Query {
             let after = Position::read(token, &self.identity(within))?;
             condition = format!("{condition} AND {}", keys.after(&after, scope.parameters)?);
         }
-        let needs_properties = self.select.as_ref().is_none_or(|select| select.needs_properties(self.table));
-        let row = if needs_properties { self.table.row } else { self.table.row_without_properties };
+        let row = if self.needs_properties() { self.table.row } else { self.table.row_without_properties };
         let mut text = format!(
             "SELECT {row}, {} AS position FROM {} WHERE {condition} ORDER BY {}",
             keys.position(),

@@ -180,7 +180,7 @@ async fn assign(
     }
     let is_kept = |stored: &&Assignment| rows.iter().any(|row| row.id == stored.id && stored.has_target_of(row));
     let kept: Vec<Uuid> = before.iter().filter(is_kept).map(|stored| stored.id).collect();
-    assignments::sql::replace_by_id(connection, id, &rows, &keys, &kept).await?;
+    assignments::sql::sets::replace_by_id(connection, id, &rows, &keys, &kept).await?;
     let after = assignments::sql::list(connection, id).await?;
     if let Some(index) = rows.iter().position(|row| !after.contains(row)) {
         bail!("assignments[{index}].id belongs to an assignment of another configuration; leave it out");

@@ -35,6 +35,7 @@ mod plans;
 mod private_server;
 mod process;
 mod races;
+mod reader;
 mod schema;
 mod secrets;
 mod service;

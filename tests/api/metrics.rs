@@ -78,7 +78,7 @@ async fn what_the_database_did_is_counted() {
                WHERE application_name LIKE 'devicegraph %' AND datname = current_database() AND pid <> pg_backend_pid()";
     app.pool().execute(end).await.expect("their end");
     for _ in 0..8 {
-        assert_eq!(app.get(&configuration).await.status, StatusCode::OK);
+        assert_eq!(app.get(&format!("{configuration}?$expand=assignments")).await.status, StatusCode::OK);
     }
     assert!(value(&app, r#"devicegraph_database_retries_total"#).await >= 1.0);
     let slow = "CREATE OR REPLACE FUNCTION graph_tolower(value text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE

@@ -341,8 +341,11 @@ async fn a_session_is_named_after_its_request() {
     }
     let app = App::start().await;
     let configuration = app.configuration().await;
-    for (method, body) in [(Method::GET, None), (Method::PATCH, Some(json!({"displayName": "b"})))] {
-        let (answer, _) = send(&app, &(method, configuration.clone(), body)).await;
+    // What is answered together with others has a session of the groups.
+    let alone = format!("{configuration}?$expand=assignments");
+    let changed = Some(json!({"displayName": "b"}));
+    for (method, path, body) in [(Method::GET, alone, None), (Method::PATCH, configuration, changed)] {
+        let (answer, _) = send(&app, &(method, path, body)).await;
         let name = format!("devicegraph {}", answer.header("request-id"));
         let named = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1");
         assert_eq!(named.bind(name).fetch_one(app.pool()).await.expect("a number"), 1);

@@ -46,8 +46,8 @@ async fn creates_that_come_together_are_committed_together() {
     let answers = join_all(all.map(|(configuration, body)| create(&app, configuration, body))).await;
     assert!(answers.iter().all(|status| *status == StatusCode::CREATED), "{answers:?}");
     let (groups, creates) = (
-        counted(&app, "devicegraph_database_groups_total").await,
-        counted(&app, "devicegraph_database_grouped_creates_total").await,
+        counted(&app, "devicegraph_database_groups_total{of=\"creates\"}").await,
+        counted(&app, "devicegraph_database_grouped_total{of=\"creates\"}").await,
     );
     assert_eq!(creates, 200, "each of them in a group");
     assert!(groups <= 20, "{groups} commits");
@@ -222,7 +222,7 @@ async fn a_target_that_somebody_is_about_to_write_stalls_no_other() {
         assert!(answers.iter().all(|status| *status == StatusCode::CREATED), "{answers:?}");
         assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
         // The two before and these, and none of them alone.
-        assert_eq!(counted(&app, "devicegraph_database_grouped_creates_total").await, 62);
+        assert_eq!(counted(&app, "devicegraph_database_grouped_total{of=\"creates\"}").await, 62);
         holder.rollback().await.expect("the end of it");
     };
     let (first, waited, ()) = tokio::join!(first, waits, others);

@@ -3,9 +3,9 @@
 //!
 //! Everything runs on this machine, the load too, in turn and in rounds, so that
 //! what counts are the ratios. PostgreSQL is as it comes: every commit is on disk
-//! before it is answered. `ROWS` loads so many assignments first and measures once
-//! more. `ALONE` names a service built with `--features alone`, which writes one
-//! create in one statement.
+//! before it is answered. `ALONE` names a service built with `--features alone`,
+//! where each request has a statement of its own, and measures beside it. `ROWS`
+//! measures creates with no assignment there, and again with so many.
 
 use std::{
     fs,
@@ -26,7 +26,6 @@ use nix::{
 const ROUNDS: usize = 3;
 const SECONDS: u64 = 5;
 const CONNECTIONS: [u32; 4] = [1, 16, 64, 256];
-const CONFIGURATIONS: u32 = 1000;
 
 fn main() {
     // As `cargo test --benches` calls it: nothing to check.
@@ -38,20 +37,29 @@ fn main() {
     let folder = folder.expect("a folder");
     let bench = Bench::new(folder.path(), PathBuf::from(env!("CARGO_BIN_EXE_devicegraph")));
     bench.prepare();
-    bench.all();
-    if let Some(rows) = std::env::var("ROWS").ok().and_then(|rows| rows.parse::<u64>().ok()) {
-        let empty = bench.creates(64);
-        bench.load(rows);
-        let full = bench.creates(64);
-        report(&format!("creates with {rows} rows / with few"), &mut [full.rate / empty.rate]);
+    bench.all_creates();
+    for (what, load, beside) in READS {
+        bench.beside_pgbench(what, load, beside);
     }
     if let Some(alone) = std::env::var_os("ALONE") {
-        let alone = Bench { binary: alone.into(), ..bench };
-        let (together, alone) = (Bench { binary: env!("CARGO_BIN_EXE_devicegraph").into(), ..alone.clone() }, alone);
-        let mut ratios: Vec<_> = (0..ROUNDS).map(|_| together.creates(64).rate / alone.creates(64).rate).collect();
-        report("creates at 64 / one statement a request", &mut ratios);
+        bench.beside_alone(&Bench { binary: alone.into(), ..bench.clone() });
+    }
+    if let Some(rows) = std::env::var("ROWS").ok().and_then(|rows| rows.parse().ok()) {
+        bench.growth(rows);
     }
 }
+
+/// What is read at 64 connections, and the scripts of pgbench beside it, with their weights.
+const READS: [(&str, &str, &[(&str, u32)]); 4] = [
+    ("configurations by id at 64", "configuration", &[("configuration", 1)]),
+    ("assignments by id at 64", "assignment", &[("assignment", 1)]),
+    ("assignments of a configuration at 64", "list", &[("list", 1)]),
+    (
+        "8 reads by id, 1 create, 1 list at 64",
+        "mixed",
+        &[("configuration", 4), ("assignment", 4), ("create", 1), ("list", 1)],
+    ),
+];
 
 /// A store, and a service on it for each measurement.
 #[derive(Clone)]
@@ -64,6 +72,7 @@ struct Bench {
 /// What was measured.
 #[derive(Clone, Copy, Default)]
 struct Measured {
+    requests: u64,
     rate: f64,
     p50: f64,
     p99: f64,
@@ -80,73 +89,96 @@ impl Bench {
         Self { folder: folder.to_owned(), binary, token }
     }
 
+    /// Configurations to create below, as many to read, and ten assignments of each of those.
     fn prepare(&self) {
         let service = self.start();
-        let script = format!(
+        self.psql(
             "ALTER SYSTEM SET max_connections = 400;
              INSERT INTO device_configurations (id, odata_type, display_name)
              SELECT ('01900000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'iosCustomConfiguration', 'c ' || n
-             FROM generate_series(1, {CONFIGURATIONS}) AS n;"
+             FROM generate_series(1, 2000) AS n;
+             INSERT INTO device_configuration_assignments (id, device_configuration_id, target_type, group_id)
+             SELECT ('01900000-0000-7000-9000-' || lpad(n::text, 11, '0') || k)::uuid,
+                    ('01900000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'groupAssignmentTarget', gen_random_uuid()::text
+             FROM generate_series(1001, 2000) AS n, generate_series(0, 9) AS k;
+             VACUUM ANALYZE;",
         );
-        self.psql(&script);
         service.stop();
     }
 
-    fn all(&self) {
-        let mut best = Vec::new();
+    fn all_creates(&self) {
+        let mut rounds = Vec::new();
         for round in 0..ROUNDS {
             for connections in CONNECTIONS {
-                best.push((round, connections, self.pgbench(INSERT, connections), self.creates(connections)));
+                let theirs = self.pgbench(&[("create", 1)], connections);
+                rounds.push((round, connections, theirs, self.creates(connections)));
             }
         }
         // One row in one transaction, at the number of clients that suits it best.
-        let of_round = |round| best.iter().filter(move |(of, ..)| *of == round).map(|(_, _, theirs, _)| theirs.rate);
-        let best_of_round: Vec<_> = (0..ROUNDS).map(|round| of_round(round).fold(0.0, f64::max)).collect();
+        let of_round = |round| rounds.iter().filter(move |(of, ..)| *of == round).map(|(_, _, theirs, _)| theirs.rate);
+        let best: Vec<_> = (0..ROUNDS).map(|round| of_round(round).fold(0.0, f64::max)).collect();
         for connections in CONNECTIONS {
-            let of_these = || best.iter().filter(move |(_, of, ..)| *of == connections);
-            let ours: Vec<_> = of_these().map(|(.., ours)| *ours).collect();
-            report_all(&format!("creates at {connections}"), &ours);
-            let mut theirs: Vec<_> = of_these().map(|(.., theirs, _)| theirs.rate).collect();
-            report(&format!("pgbench, one row a transaction, at {connections}: a second"), &mut theirs);
-            let mut ratios: Vec<_> = of_these().map(|(round, _, _, ours)| ours.rate / best_of_round[*round]).collect();
-            report(&format!("creates at {connections} / pgbench at its best"), &mut ratios);
-            let mut latency: Vec<_> = of_these().map(|(_, _, theirs, ours)| ours.p50 / theirs.p50).collect();
-            report(&format!("creates at {connections}: p50 / pgbench's mean"), &mut latency);
+            let these: Vec<_> = rounds.iter().filter(|(_, of, ..)| *of == connections).collect();
+            let each = |of: &dyn Fn(usize, Measured, Measured) -> f64| -> Vec<f64> {
+                these.iter().map(|(round, _, theirs, ours)| of(*round, *theirs, *ours)).collect()
+            };
+            let what = format!("creates at {connections}");
+            report_all(&what, &these.iter().map(|(.., ours)| *ours).collect::<Vec<_>>());
+            report(&format!("{what}: pgbench, one row a transaction, a second"), &each(&|_, theirs, _| theirs.rate));
+            report(&format!("{what} / pgbench at its best"), &each(&|round, _, ours| ours.rate / best[round]));
+            report(&format!("{what}: p50 / pgbench's mean"), &each(&|_, theirs, ours| ours.p50 / theirs.p50));
         }
-        let rounds: Vec<_> = (0..ROUNDS).map(|_| (self.pgbench(SELECT, 64), self.reads(64))).collect();
-        report_all("reads by id at 64", &rounds.iter().map(|(_, ours)| *ours).collect::<Vec<_>>());
-        report(
-            "pgbench, reads by id at 64: a second",
-            &mut rounds.iter().map(|(theirs, _)| theirs.rate).collect::<Vec<_>>(),
-        );
-        let mut ratios: Vec<_> = rounds.iter().map(|(theirs, ours)| ours.rate / theirs.rate).collect();
-        report("reads by id at 64 / pgbench", &mut ratios);
     }
 
-    /// Creates, each of which must be a row afterwards.
+    fn beside_pgbench(&self, what: &str, load: &str, scripts: &[(&str, u32)]) {
+        let rounds: Vec<_> = (0..ROUNDS).map(|_| (self.pgbench(scripts, 64), self.wrk(load, 64))).collect();
+        report_all(what, &rounds.iter().map(|(_, ours)| *ours).collect::<Vec<_>>());
+        let theirs: Vec<_> = rounds.iter().map(|(theirs, _)| theirs.rate).collect();
+        report(&format!("{what}: pgbench, a second"), &theirs);
+        let ratios: Vec<_> = rounds.iter().map(|(theirs, ours)| ours.rate / theirs.rate).collect();
+        report(&format!("{what} / pgbench"), &ratios);
+    }
+
+    fn beside_alone(&self, alone: &Self) {
+        let ratios: Vec<_> = (0..ROUNDS).map(|_| self.creates(64).rate / alone.creates(64).rate).collect();
+        report("creates at 64 / one statement a request", &ratios);
+    }
+
+    /// Each create with so many rows there, and with none.
+    fn growth(&self, rows: u64) {
+        self.psql_of_service("TRUNCATE device_configuration_assignments;");
+        let empty: Vec<_> = (0..ROUNDS).map(|_| self.creates(64).rate).collect();
+        self.load(rows);
+        let full: Vec<_> = (0..ROUNDS).map(|_| self.creates(64).rate).collect();
+        report("creates at 64 with an empty table: a second", &empty);
+        report(&format!("creates at 64 with {rows} rows: a second"), &full);
+        let ratios: Vec<_> = full.iter().zip(&empty).map(|(full, empty)| full / empty).collect();
+        report(&format!("creates at 64 with {rows} rows / with an empty table"), &ratios);
+    }
+
+    /// Creates, each of which must be a row afterwards; at the end some are on their way.
     fn creates(&self, connections: u32) -> Measured {
         let before = self.count();
-        let measured = self.wrk(CREATES, connections);
-        let (rows, answered) = (self.count() - before, (measured.rate * SECONDS as f64) as u64);
-        assert!(rows >= answered * 99 / 100, "{answered} were acknowledged, and {rows} are there");
+        let measured = self.wrk("create", connections);
+        let rows = self.count() - before;
+        let most = measured.requests + u64::from(connections);
+        assert!((measured.requests..=most).contains(&rows), "{} acknowledged, {rows} rows", measured.requests);
         measured
     }
 
-    fn reads(&self, connections: u32) -> Measured {
-        self.wrk(READS, connections)
-    }
-
-    fn wrk(&self, script: &str, connections: u32) -> Measured {
+    fn wrk(&self, kind: &str, connections: u32) -> Measured {
         let service = self.start();
-        let path = self.folder.join("load.lua");
-        fs::write(&path, script).expect("a file");
         let cpu = (service.cpu(), self.database_cpu());
         let output = Command::new("wrk")
             .args(["--latency", "-t", if connections == 1 { "1" } else { "2" }, "-c", &connections.to_string()])
-            .args(["-d", &format!("{SECONDS}s"), "-s"])
-            .arg(&path)
+            .args([
+                "-d",
+                &format!("{SECONDS}s"),
+                "-s",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/benches/throughput/load.lua"),
+            ])
             .arg(format!("http://{}", service.address))
-            .env("TOKEN", &self.token)
+            .envs([("TOKEN", self.token.as_str()), ("KIND", kind)])
             .output()
             .expect("wrk is installed");
         let text = String::from_utf8(output.stdout).expect("UTF-8");
@@ -155,27 +187,27 @@ impl Bench {
             let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
             line.unwrap_or_else(|| panic!("{name} in {text}")).trim().to_owned()
         };
-        let rate: f64 = field("Requests/sec:").parse().expect("a rate");
-        let per_10000 = 10_000.0 / (rate * SECONDS as f64);
+        let requests = text.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok());
+        let requests: u64 = requests.unwrap_or_else(|| panic!("{text}"));
         let measured = Measured {
-            rate,
+            requests,
+            rate: field("Requests/sec:").parse().expect("a rate"),
             p50: milliseconds(&field("50%")),
             p99: milliseconds(&field("99%")),
-            service_cpu: (service.cpu() - cpu.0) * per_10000,
-            database_cpu: (self.database_cpu() - cpu.1) * per_10000,
+            service_cpu: (service.cpu() - cpu.0) * 10_000.0 / requests as f64,
+            database_cpu: (self.database_cpu() - cpu.1) * 10_000.0 / requests as f64,
             memory: service.peak_mib(),
         };
         service.stop();
         measured
     }
 
-    fn pgbench(&self, script: &str, clients: u32) -> Measured {
+    fn pgbench(&self, scripts: &[(&str, u32)], clients: u32) -> Measured {
         let service = self.start();
-        let path = self.folder.join("pgbench.sql");
-        fs::write(&path, script).expect("a file");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/throughput");
         let output = Command::new("pgbench")
-            .args(["-n", "-M", "prepared", "-j", "2", "-c", &clients.to_string(), "-T", &SECONDS.to_string(), "-f"])
-            .arg(&path)
+            .args(["-n", "-M", "prepared", "-j", "2", "-c", &clients.to_string(), "-T", &SECONDS.to_string()])
+            .args(scripts.iter().flat_map(|(name, weight)| ["-f".to_owned(), format!("{folder}/{name}.sql@{weight}")]))
             .arg(self.url())
             .output()
             .expect("pgbench is installed");
@@ -183,11 +215,8 @@ impl Bench {
         let text = String::from_utf8(output.stdout).expect("UTF-8");
         let field = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{text}"));
-            line.trim_start_matches([' ', '='])
-                .split(' ')
-                .next()
-                .and_then(|value| value.parse().ok())
-                .expect("a number")
+            let number = line.trim_start_matches([' ', '=']).split(' ').next().and_then(|value| value.parse().ok());
+            number.expect("a number")
         };
         Measured { rate: field("tps ="), p50: field("latency average ="), ..Measured::default() }
     }
@@ -195,7 +224,7 @@ impl Bench {
     fn load(&self, rows: u64) {
         self.psql_of_service(&format!(
             "INSERT INTO device_configuration_assignments (id, device_configuration_id, target_type, group_id)
-             SELECT gen_random_uuid(), ('01900000-0000-7000-8000-' || lpad((1 + n % {CONFIGURATIONS})::text, 12, '0'))::uuid,
+             SELECT gen_random_uuid(), ('01900000-0000-7000-8000-' || lpad((1 + n % 1000)::text, 12, '0'))::uuid,
                     'groupAssignmentTarget', gen_random_uuid()::text
              FROM generate_series(1, {rows}) AS n;
              VACUUM ANALYZE;"
@@ -318,58 +347,21 @@ fn milliseconds(text: &str) -> f64 {
     number.parse::<f64>().expect("a number") * factor
 }
 
-/// One row as the service inserts it, with values that cost no client anything.
-const INSERT: &str = r"\set c random(1, 1000)
-INSERT INTO device_configuration_assignments
-    (id, device_configuration_id, target_type, group_id, filter_type, intent, source)
-SELECT gen_random_uuid(), c.id, 'groupAssignmentTarget', gen_random_uuid()::text, 'none', 'apply', 'direct'
-FROM device_configurations AS c
-WHERE c.id = ('01900000-0000-7000-8000-' || lpad((:c)::text, 12, '0'))::uuid
-FOR KEY SHARE
-ON CONFLICT DO NOTHING
-RETURNING id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent, source, source_id;
-";
-
-const SELECT: &str = r"\set c random(1, 1000)
-SELECT id, odata_type, display_name, description, version, created_date_time, last_modified_date_time, properties
-FROM device_configurations
-WHERE id = ('01900000-0000-7000-8000-' || lpad((:c)::text, 12, '0'))::uuid;
-";
-
-/// Distinct targets on a spread of configurations, in a body as an SDK sends it.
-const CREATES: &str = r##"
-local number = 0
-function setup(thread) number = number + 1; thread:set("seed", number) end
-function init() math.randomseed(os.time() * 1000 + seed * 7919 + math.floor(os.clock() * 1000000)) end
-local headers = {["Content-Type"] = "application/json", ["Authorization"] = "Bearer " .. os.getenv("TOKEN"), ["Accept"] = "application/json"}
-local random = math.random
-function request()
-  local id = string.format("%08x-%04x-4%03x-8%03x-%06x%06x", random(0, 0xffffffff), random(0, 0xffff), random(0, 0xfff), random(0, 0xfff), random(0, 0xffffff), random(0, 0xffffff))
-  local path = string.format("/v1.0/deviceManagement/deviceConfigurations/01900000-0000-7000-8000-%012d/assignments", random(1, 1000))
-  return wrk.format("POST", path, headers, '{"@odata.type": "#microsoft.graph.deviceConfigurationAssignment", "target": {"@odata.type": "#microsoft.graph.groupAssignmentTarget", "groupId": "' .. id .. '"}}')
-end
-"##;
-
-const READS: &str = r#"
-local headers = {["Authorization"] = "Bearer " .. os.getenv("TOKEN"), ["Accept"] = "application/json"}
-local random = math.random
-function request()
-  return wrk.format("GET", string.format("/v1.0/deviceManagement/deviceConfigurations/01900000-0000-7000-8000-%012d", random(1, 1000)), headers)
-end
-"#;
-
 fn report_all(what: &str, measured: &[Measured]) {
-    let column = |of: fn(&Measured) -> f64| measured.iter().map(of).collect::<Vec<_>>();
-    report(&format!("{what}: a second"), &mut column(|measured| measured.rate));
-    report(&format!("{what}: p50 (ms)"), &mut column(|measured| measured.p50));
-    report(&format!("{what}: p99 / p50"), &mut column(|measured| measured.p99 / measured.p50));
-    report(&format!("{what}: CPU seconds of the service for 10,000"), &mut column(|measured| measured.service_cpu));
-    report(&format!("{what}: CPU seconds of the database for 10,000"), &mut column(|measured| measured.database_cpu));
-    report(&format!("{what}: peak memory (MiB)"), &mut column(|measured| measured.memory));
+    let column = |name: &str, of: fn(&Measured) -> f64| {
+        report(&format!("{what}: {name}"), &measured.iter().map(of).collect::<Vec<_>>());
+    };
+    column("a second", |measured| measured.rate);
+    column("p50 (ms)", |measured| measured.p50);
+    column("p99 / p50", |measured| measured.p99 / measured.p50);
+    column("CPU seconds of the service for 10,000", |measured| measured.service_cpu);
+    column("CPU seconds of the database for 10,000", |measured| measured.database_cpu);
+    column("peak memory (MiB)", |measured| measured.memory);
 }
 
 #[expect(clippy::print_stdout, reason = "what a benchmark is for")]
-fn report(what: &str, values: &mut [f64]) {
+fn report(what: &str, values: &[f64]) {
+    let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let (least, most) = (values[0], values[values.len() - 1]);
     println!("{what}: median {:.2}, {least:.2} to {most:.2}, of {}", values[values.len() / 2], values.len());

@@ -1,0 +1,63 @@
+-- Requests as an SDK sends them, of the kind that KIND names. What can be put
+-- together before the first one is: the load is to take as little as it can.
+
+local random, format = math.random, string.format
+local base = "/v1.0/deviceManagement/deviceConfigurations/01900000-0000-7000-8000-"
+local headers = { ["Authorization"] = "Bearer " .. os.getenv("TOKEN"), ["Accept"] = "application/json" }
+
+local threads = 0
+function setup(thread)
+  threads = threads + 1
+  thread:set("number", threads)
+end
+
+local kinds = {}
+
+-- Distinct targets on a spread of configurations.
+function kinds.create()
+  local front = format("%08x-%04x-4000-8%03x-", random(0, 0x7fffffff), random(0, 0xffff), random(0, 0xfff))
+  local last = random(0, 0xffffff) * 0x1000000
+  local body = '{"@odata.type": "#microsoft.graph.deviceConfigurationAssignment", "target": {'
+    .. '"@odata.type": "#microsoft.graph.groupAssignmentTarget", "groupId": "' .. front .. '000000000000"}}'
+  headers["Content-Type"] = "application/json"
+  local starts = {}
+  for n = 1, 1000 do
+    starts[n] = wrk.format("POST", format("%s%012d/assignments", base, n), headers, body):sub(1, -16)
+  end
+  headers["Content-Type"] = nil
+  return function()
+    last = last + 1
+    return starts[random(1000)] .. format('%012x"}}', last)
+  end
+end
+
+local function gets(path)
+  local requests = {}
+  for n = 1001, 2000 do
+    requests[n - 1000] = wrk.format("GET", path(n), headers)
+  end
+  return function() return requests[random(1000)] end
+end
+
+function kinds.configuration()
+  return gets(function(n) return format("%s%012d", base, n) end)
+end
+
+function kinds.assignment()
+  return gets(function(n) return format("%s%012d/assignments/01900000-0000-7000-9000-%011d5", base, n, n) end)
+end
+
+function kinds.list()
+  return gets(function(n) return format("%s%012d/assignments", base, n) end)
+end
+
+function kinds.mixed()
+  local create, configuration, assignment, list = kinds.create(), kinds.configuration(), kinds.assignment(), kinds.list()
+  local ten = { create, list, configuration, configuration, configuration, configuration, assignment, assignment, assignment, assignment }
+  return function() return ten[random(10)]() end
+end
+
+function init()
+  math.randomseed(os.time() + number * 7919 + math.floor(os.clock() * 1000000))
+  request = kinds[os.getenv("KIND")]()
+end

@@ -1,0 +1,254 @@
+//! Requests that the database answers together, one statement for many.
+//!
+//! What comes while one group is on its way is gathered, and is the next. Nobody
+//! waits for a group to fill: a lone request goes at once.
+//!
+//! A group answers what nothing is in the way of, and no more. Whoever is not
+//! answered asks alone, on a connection of its own, and finds out why there; no
+//! neighbour suffers from it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::anyhow;
+use sqlx::PgConnection;
+use tokio::{
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
+    time::{Instant, timeout},
+};
+
+use super::{
+    connections::Connections,
+    outage::{self, Outage},
+    pool::Pools,
+    session::{self, STATEMENT},
+};
+use crate::{
+    error::{ApiError, is_connection_lost, is_transient},
+    metrics,
+};
+
+/// What can be asked of the database together with others of its kind.
+pub trait Member: Sized + Send + 'static {
+    /// What the database answers to one.
+    type Answer: Send + 'static;
+    /// What `/metrics` calls them.
+    const NAME: &'static str;
+    /// How many a group has at most.
+    const MOST: usize;
+
+    /// Puts a group in order; who cannot be in it with the others is told to ask
+    /// alone.
+    fn arrange(group: Vec<Waiting<Self>>) -> Vec<Waiting<Self>> {
+        group
+    }
+
+    /// Asks for all of them in one statement. Each has an answer at its place, or
+    /// none and is to ask alone; when it fails, nothing is written.
+    fn ask(
+        connection: &mut PgConnection,
+        group: &[&Self],
+    ) -> impl Future<Output = sqlx::Result<Vec<Option<Self::Answer>>>>;
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Outcome<T> {
+    /// The database answered, and committed what was to be written.
+    Done(T),
+    /// Nothing of it is written, and it is to be tried alone.
+    Alone,
+    /// The database did not say.
+    Unknown,
+}
+
+impl<T> Outcome<T> {
+    /// What the database answered. Who only reads may ask again.
+    pub fn done(self) -> Option<T> {
+        match self {
+            Self::Done(answer) => Some(answer),
+            Self::Alone | Self::Unknown => None,
+        }
+    }
+}
+
+/// Where handlers hand in their requests.
+pub struct Groups<M: Member> {
+    queue: mpsc::Sender<Waiting<M>>,
+    longest: Duration,
+}
+
+/// What carries them out.
+struct Runner<M: Member> {
+    queue: mpsc::Receiver<Waiting<M>>,
+    session: session::Shared,
+    outage: Outage,
+    metrics: metrics::Database,
+}
+
+/// A request in the queue, or in a group.
+pub struct Waiting<M: Member> {
+    /// What is asked.
+    pub member: M,
+    state: Arc<AtomicU8>,
+    outcome: oneshot::Sender<Outcome<M::Answer>>,
+}
+
+/// Requests that may wait; more are refused before the database is asked.
+const QUEUE: usize = 4096;
+/// How long refusals of a group and its halves may take together, to see who is to
+/// blame; then whoever is left asks alone.
+const HALVING: Duration = Duration::from_millis(500);
+
+/// A request waits, until either a group takes it or it is given up.
+const WAITS: u8 = 0;
+const TAKEN: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+impl<M: Member> Groups<M> {
+    /// Groups that are carried out in a session, on the runtime of this thread. They
+    /// end when nobody is left who could hand in: nothing that was is left behind.
+    pub fn start(pools: &Pools, session: session::Shared) -> Self {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let runner = Runner { queue, session, outage: pools.outage(), metrics: pools.metrics().clone() };
+        actix_web::rt::spawn(runner.run());
+        Self { queue: sender, longest: pools.acquire_timeout() }
+    }
+
+    /// Asks together with others, if the request is not a step of an atomicity
+    /// group: that has a transaction, and asks in it.
+    ///
+    /// # Errors
+    /// 503 when too many wait, or the database answers nobody: nothing is written.
+    pub async fn ask(&self, member: M, connections: &Connections) -> Result<Outcome<M::Answer>, ApiError> {
+        let Some(gives_up) = connections.gives_up().filter(|_| !cfg!(feature = "alone")) else {
+            return Ok(Outcome::Alone);
+        };
+        let (outcome, mut told) = oneshot::channel();
+        let state = Arc::new(AtomicU8::new(WAITS));
+        match self.queue.try_send(Waiting { member, state: state.clone(), outcome }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                return Err(ApiError::unavailable(anyhow!("{QUEUE} {} wait already", M::NAME)));
+            }
+            Err(TrySendError::Closed(_)) => return Ok(Outcome::Alone),
+        }
+        let was_taken = || state.swap(GIVEN_UP, Ordering::AcqRel) == TAKEN;
+        let answer = async {
+            match timeout(self.longest, &mut told).await {
+                Ok(told) => Ok(told),
+                Err(_) if state.compare_exchange(WAITS, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_ok() => {
+                    Err(ApiError::unavailable(anyhow!("no group has taken the request in {:?}", self.longest)))
+                }
+                // One has it, and tells.
+                Err(_) => Ok((&mut told).await),
+            }
+        };
+        tokio::select! {
+            biased;
+            told = answer => {
+                Ok(told?.unwrap_or_else(|_| if was_taken() { Outcome::Unknown } else { Outcome::Alone }))
+            }
+            () = gives_up => if was_taken() { Ok(Outcome::Unknown) } else { Err(outage::refusal()) },
+        }
+    }
+}
+
+impl<M: Member> Runner<M> {
+    /// Carries out what comes, until nobody can hand in any more.
+    async fn run(mut self) {
+        let mut waiting = Vec::new();
+        while self.queue.recv_many(&mut waiting, M::MOST).await > 0 {
+            let group = M::arrange(waiting.drain(..).filter_map(Waiting::taken).collect());
+            self.carry_out(group).await;
+        }
+    }
+
+    async fn carry_out(&self, group: Vec<Waiting<M>>) {
+        let (mut groups, mut refusing) = (vec![group], Duration::ZERO);
+        while let Some(mut group) = groups.pop().filter(|group| !group.is_empty()) {
+            let started = Instant::now();
+            match self.ask(&group).await {
+                Asked::Refused if group.len() > 1 && refusing < HALVING => {
+                    refusing += started.elapsed();
+                    let half = group.split_off(group.len() / 2);
+                    groups.extend([half, group]);
+                }
+                Asked::Refused => group.into_iter().for_each(|waiting| waiting.tell(Outcome::Alone)),
+                Asked::Unknown => group.into_iter().for_each(|waiting| waiting.tell(Outcome::Unknown)),
+                Asked::Answered(answers) => {
+                    for (waiting, answer) in group.into_iter().zip(answers) {
+                        waiting.tell(answer.map_or(Outcome::Alone, Outcome::Done));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn ask(&self, group: &[Waiting<M>]) -> Asked<M::Answer> {
+        let alone = || Asked::Answered(group.iter().map(|_| None).collect());
+        let mut session = self.session.lock().await;
+        let Some(mut open) = session.open().await else { return alone() };
+        let members: Vec<_> = group.iter().map(|waiting| &waiting.member).collect();
+        let answered = tokio::select! {
+            biased;
+            answered = timeout(STATEMENT + GRACE, M::ask(&mut open.connection, &members)) => answered,
+            () = self.outage.is_over_patience(Instant::now()) => return Asked::Unknown,
+        };
+        let Ok(answered) = answered else { return Asked::Unknown };
+        if answered.as_ref().is_err_and(is_connection_lost) {
+            self.metrics.retried();
+            return Asked::Unknown;
+        }
+        session.keep(open);
+        match answered {
+            Ok(answers) => {
+                self.metrics.grouped(M::NAME, answers.iter().flatten().count());
+                Asked::Answered(answers)
+            }
+            Err(error) if is_locked(&error) => Asked::Refused,
+            Err(error) if is_transient(&error) => alone(),
+            Err(error) => {
+                tracing::warn!("a group of {} {} was refused: {error}", group.len(), M::NAME);
+                Asked::Refused
+            }
+        }
+    }
+}
+
+/// What the database said to a group.
+enum Asked<T> {
+    Answered(Vec<Option<T>>),
+    Refused,
+    Unknown,
+}
+
+/// How much longer than the server is told to a statement may take.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Whether somebody else's row was in the way, or a circle.
+fn is_locked(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == "55P03" || code.starts_with("40"))
+}
+
+impl<M: Member> Waiting<M> {
+    /// If nobody has given it up, and its client is there.
+    fn taken(self) -> Option<Self> {
+        let taken = self.state.compare_exchange(WAITS, TAKEN, Ordering::AcqRel, Ordering::Acquire);
+        (taken.is_ok() && !self.outcome.is_closed()).then_some(self)
+    }
+
+    /// Whoever has given up has answered already.
+    pub fn tell(self, outcome: Outcome<M::Answer>) {
+        let _ = self.outcome.send(outcome);
+    }
+}

@@ -1,0 +1,71 @@
+//! The session of a group after the other: a connection outside the pools, opened
+//! when it is needed and kept as long as it answers.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
+
+use super::{outage::Outage, pool::Pools};
+
+/// One group has it at a time, of whatever kind.
+pub type Shared = Arc<Mutex<Session>>;
+
+/// A session, or what it takes to open one.
+pub struct Session {
+    options: PgConnectOptions,
+    outage: Outage,
+    kept: Option<Open>,
+}
+
+/// A connection that answers. Dropped, it is closed.
+pub struct Open {
+    /// Where statements are carried out.
+    pub connection: PgConnection,
+    since: Instant,
+    used: Instant,
+}
+
+/// Milliseconds that a group waits for what somebody else holds.
+const LOCK_TIMEOUT_MS: u32 = 30;
+/// How long a statement may take, told to the server.
+pub const STATEMENT: Duration = Duration::from_secs(5);
+/// How long a connection may take to come about, or to show that it lives.
+const CONNECTION: Duration = Duration::from_millis(450);
+/// After what time without use it must show that.
+const IDLE: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// With the database of these pools, shown there as `name`.
+    pub fn new(pools: &Pools, name: &str) -> Shared {
+        let statement = u32::try_from(STATEMENT.as_millis()).unwrap_or(u32::MAX);
+        let options = pools.options().clone().application_name(name);
+        let options = options.options([("lock_timeout", LOCK_TIMEOUT_MS), ("statement_timeout", statement)]);
+        Arc::new(Mutex::new(Self { options, outage: pools.outage(), kept: None }))
+    }
+
+    /// The connection, if it lives, else a new one; none while the database does
+    /// not answer.
+    pub async fn open(&mut self) -> Option<Open> {
+        if let Some(mut open) = self.kept.take().filter(|open| !self.outage.is_survivor(open.since.elapsed())) {
+            let lives =
+                open.used.elapsed() < IDLE || matches!(timeout(CONNECTION, open.connection.ping()).await, Ok(Ok(())));
+            if lives {
+                return Some(open);
+            }
+        }
+        if self.outage.is_on() {
+            return None;
+        }
+        let connection = timeout(CONNECTION, self.options.connect()).await.ok()?.ok()?;
+        Some(Open { connection, since: Instant::now(), used: Instant::now() })
+    }
+
+    /// Keeps a connection that has answered for the next group.
+    pub fn keep(&mut self, open: Open) {
+        self.kept = Some(Open { used: Instant::now(), ..open });
+    }
+}

@@ -1,0 +1,165 @@
+//! Reads that are answered in groups.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Executor};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::harness::{App, CONFIGURATIONS, database, group, is_remote};
+
+async fn counted(app: &App, name: &str, of: &str) -> u64 {
+    let line = format!("devicegraph_database_{name}_total{{of=\"{of}\"}} ");
+    let text = app.get("/metrics").await.text;
+    text.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok()).unwrap_or(0)
+}
+
+#[actix_web::test]
+async fn reads_that_come_together_are_answered_together_and_each_with_its_own() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let (one, other, empty) = (app.configuration().await, app.configuration().await, app.configuration().await);
+    let mut ids = Vec::new();
+    for name in ["a", "b", "c"] {
+        ids.push(app.post(&format!("{one}/assignments"), &group(name)).await.id());
+    }
+    let nowhere = format!("{CONFIGURATIONS}/{}", Uuid::new_v4());
+    let mut asked = vec![
+        (nowhere.clone(), 404, json!(null)),
+        (format!("{nowhere}/assignments"), 404, json!(null)),
+        (format!("{nowhere}/assignments/{}", ids[0]), 404, json!(null)),
+        (format!("{other}/assignments/{}", ids[0]), 404, json!(null)),
+        (format!("{one}/assignments/{}", Uuid::new_v4()), 404, json!(null)),
+        (format!("{empty}/assignments"), 200, json!([])),
+        (format!("{one}/assignments?$top=2"), 200, json!([ids[0], ids[1]])),
+        (format!("{one}/assignments?$top=3"), 200, json!([ids[0], ids[1], ids[2]])),
+        (format!("{one}/assignments?$select=id"), 200, json!([ids[0], ids[1], ids[2]])),
+        (format!("{one}/assignments?$skip=1"), 200, json!([ids[1], ids[2]])),
+        (format!("{one}/assignments?$orderby=id desc"), 200, json!([ids[2], ids[1], ids[0]])),
+    ];
+    for _ in 0..40 {
+        asked.push((one.clone(), 200, json!(one.rsplit('/').next())));
+        asked.push((format!("{other}?$select=displayName"), 200, json!(null)));
+        asked.extend(ids.iter().map(|id| (format!("{one}/assignments/{id}"), 200, json!(id))));
+        asked.push((format!("{one}/assignments"), 200, json!(ids)));
+    }
+    let answers = join_all(asked.iter().map(|(path, ..)| app.get(path))).await;
+    for ((path, status, expected), answer) in asked.iter().zip(&answers) {
+        assert_eq!(answer.status.as_u16(), *status, "{path}: {}", answer.text);
+        if *status == 200 {
+            let body = answer.json();
+            let found = match body.get("value").and_then(|value| value.as_array()) {
+                Some(value) => value.iter().map(|row| row["id"].clone()).collect(),
+                None => body["id"].clone(),
+            };
+            assert_eq!(found, *expected, "{path}");
+            assert_eq!(body.get("@odata.nextLink").is_some(), path.ends_with("$top=2"), "{path}");
+        }
+    }
+    for (kind, most) in [("configurations", 80), ("assignments", 120), ("assignment sets", 43)] {
+        let (groups, answered) = (counted(&app, "groups", kind).await, counted(&app, "grouped", kind).await);
+        assert_eq!(answered, most, "{kind}");
+        assert!(groups < answered, "{answered} {kind} in {groups} groups");
+    }
+}
+
+#[actix_web::test]
+async fn a_set_has_one_etag_whoever_reads_it() {
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    let path = format!("{configuration}/assignments");
+    for rows in 0..3 {
+        let whole = app.get(&path).await;
+        // A page that is not the whole set is read alone.
+        let page = app.get(&format!("{path}?$count=true")).await;
+        assert_eq!(whole.header("etag"), page.header("etag"), "{rows} rows");
+        assert!(!whole.header("etag").is_empty());
+        app.post(&path, &group(&format!("g{rows}"))).await;
+        assert_ne!(whole.header("etag"), app.get(&path).await.header("etag"));
+    }
+}
+
+#[actix_web::test]
+async fn what_another_process_wrote_is_read_at_once() {
+    if is_remote() {
+        return;
+    }
+    let options = database(true).await;
+    let (one, other) = (App::start_on(options.clone(), |_| ()).await, App::start_on(options, |_| ()).await);
+    let configuration = one.configuration().await;
+    let path = format!("{configuration}/assignments");
+    let noise = async {
+        for _ in 0..20 {
+            join_all((0..10).map(|_| other.get(&configuration))).await;
+        }
+    };
+    let writes = async {
+        for number in 0..30 {
+            let name = format!("name {number}");
+            one.patch(&configuration, &json!({"displayName": name})).await;
+            assert_eq!(other.get(&configuration).await.json()["displayName"], name);
+            let id = one.post(&path, &group(&format!("g{number}"))).await.id();
+            assert_eq!(other.get(&format!("{path}/{id}")).await.id(), id);
+            assert_eq!(other.assignments(&configuration).await.len(), number + 1);
+        }
+    };
+    tokio::join!(noise, writes);
+}
+
+#[actix_web::test]
+async fn a_reader_whose_session_ends_is_replaced_before_anybody_notices() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    let reads = async {
+        for _ in 0..40 {
+            let answers = join_all((0..10).map(|_| app.get(&configuration))).await;
+            assert!(
+                answers.iter().all(|answer| answer.status == 200),
+                "{:?}",
+                answers.iter().map(|answer| answer.status)
+            );
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let ends = async {
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                   WHERE application_name = 'devicegraph reader' AND datname = current_database()";
+        let mut ended = 0;
+        for _ in 0..10 {
+            sleep(Duration::from_millis(20)).await;
+            ended += sqlx::query_scalar::<_, i64>(end).fetch_one(app.pool()).await.expect("their end");
+        }
+        assert!(ended > 0);
+    };
+    tokio::join!(reads, ends);
+}
+
+#[actix_web::test]
+async fn a_table_that_is_locked_for_a_moment_is_waited_for() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    let id = app.post(&format!("{configuration}/assignments"), &group("a")).await.id();
+    let mut holder = app.pool().begin().await.expect("a session");
+    let lock = "LOCK TABLE device_configuration_assignments IN ACCESS EXCLUSIVE MODE";
+    holder.execute(AssertSqlSafe(lock)).await.expect("the lock");
+    let paths = [format!("{configuration}/assignments/{id}"), format!("{configuration}/assignments")];
+    let reads = join_all(paths.iter().cycle().take(8).map(|path| app.get(path)));
+    let free = async {
+        // The other table is not, and its readers wait for nobody.
+        assert_eq!(app.get(&configuration).await.status, 200);
+        sleep(Duration::from_millis(300)).await;
+        holder.rollback().await.expect("the end of it");
+    };
+    let (answers, ()) = tokio::join!(reads, free);
+    assert!(answers.iter().all(|answer| answer.status == 200), "{:?}", answers.iter().map(|answer| answer.status));
+}
