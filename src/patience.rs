@@ -68,6 +68,8 @@ impl Client {
 
 /// Ends when the request is to be given up, with what is answered then.
 pub async fn ends(request: HttpRequest) -> HttpResponse {
+    // Most are answered by then: one timer, and nothing else is made for them.
+    sleep(INTERVAL).await;
     let started = request.extensions().get::<Started>().copied();
     let outage = request.app_data::<Data<Pool>>().map(|pool| pool.outage().clone());
     tokio::select! {
@@ -91,10 +93,7 @@ async fn has_outage(outage: Option<Outage>, started: Option<Started>) {
 
 async fn has_left(client: Option<Client>) {
     let Some(client) = client else { return pending().await };
-    loop {
+    while !client.is_gone() {
         sleep(INTERVAL).await;
-        if client.is_gone() {
-            return;
-        }
     }
 }

@@ -5,12 +5,6 @@ local random, format = math.random, string.format
 local base = "/v1.0/deviceManagement/deviceConfigurations/01900000-0000-7000-8000-"
 local headers = { ["Authorization"] = "Bearer " .. os.getenv("TOKEN"), ["Accept"] = "application/json" }
 
-local threads = 0
-function setup(thread)
-  threads = threads + 1
-  thread:set("number", threads)
-end
-
 local kinds = {}
 
 -- Distinct targets on a spread of configurations.
@@ -58,6 +52,10 @@ function kinds.mixed()
 end
 
 function init()
-  math.randomseed(os.time() + number * 7919 + math.floor(os.clock() * 1000000))
+  -- No two runs write the same targets.
+  local seed = io.open("/dev/urandom", "rb")
+  local a, b, c, d = seed:read(4):byte(1, 4)
+  seed:close()
+  math.randomseed(((a * 256 + b) * 256 + c) * 256 + d)
   request = kinds[os.getenv("KIND")]()
 end

@@ -221,12 +221,13 @@ impl Bench {
         Measured { rate: field("tps ="), p50: field("latency average ="), ..Measured::default() }
     }
 
+    /// With ids in the order in which they were given out, as those of the service are.
     fn load(&self, rows: u64) {
         self.psql_of_service(&format!(
             "INSERT INTO device_configuration_assignments (id, device_configuration_id, target_type, group_id)
-             SELECT gen_random_uuid(), ('01900000-0000-7000-8000-' || lpad((1 + n % 1000)::text, 12, '0'))::uuid,
-                    'groupAssignmentTarget', gen_random_uuid()::text
-             FROM generate_series(1, {rows}) AS n;
+             SELECT ('01910000-0000-7000-' || lpad(to_hex(32768 + c), 4, '0') || '-' || lpad(to_hex(n), 12, '0'))::uuid,
+                    ('01900000-0000-7000-8000-' || lpad(c::text, 12, '0'))::uuid, 'groupAssignmentTarget', gen_random_uuid()::text
+             FROM generate_series(1, 1000) AS c, generate_series(1, {rows} / 1000) AS n;
              VACUUM ANALYZE;"
         ));
     }
@@ -283,7 +284,6 @@ impl Bench {
         command.current_dir(&self.folder).env_remove("DATABASE_URL").stdin(Stdio::null()).stderr(Stdio::null());
         command
             .env("DEVICEGRAPH__SERVER__PORT", port.to_string())
-            .env("DEVICEGRAPH__LOG__FILTER", "warn")
             .env("DEVICEGRAPH__AUTH__MODE", "jwt")
             .env("DEVICEGRAPH__AUTH__ISSUER", "https://devicegraph.localhost")
             .env("DEVICEGRAPH__AUTH__AUDIENCE", "https://devicegraph.localhost")

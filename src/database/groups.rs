@@ -20,7 +20,7 @@ use sqlx::PgConnection;
 use tokio::{
     sync::{
         mpsc::{self, error::TrySendError},
-        oneshot,
+        oneshot::{self, error::RecvError},
     },
     time::{Instant, timeout},
 };
@@ -108,6 +108,9 @@ const QUEUE: usize = 4096;
 /// blame; then whoever is left asks alone.
 const HALVING: Duration = Duration::from_millis(500);
 
+/// When a request is usually answered.
+const SOON: Duration = Duration::from_millis(100);
+
 /// A request waits, until either a group takes it or it is given up.
 const WAITS: u8 = 0;
 const TAKEN: u8 = 1;
@@ -142,21 +145,27 @@ impl<M: Member> Groups<M> {
             Err(TrySendError::Closed(_)) => return Ok(Outcome::Alone),
         }
         let was_taken = || state.swap(GIVEN_UP, Ordering::AcqRel) == TAKEN;
+        let outcome = |told: Result<_, RecvError>| {
+            told.unwrap_or_else(|_| if was_taken() { Outcome::Unknown } else { Outcome::Alone })
+        };
+        // Most are answered by then: one timer, and nothing else is made for them.
+        let soon = SOON.min(self.longest);
+        if let Ok(told) = timeout(soon, &mut told).await {
+            return Ok(outcome(told));
+        }
         let answer = async {
-            match timeout(self.longest, &mut told).await {
-                Ok(told) => Ok(told),
+            match timeout(self.longest - soon, &mut told).await {
+                Ok(told) => Ok(outcome(told)),
                 Err(_) if state.compare_exchange(WAITS, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_ok() => {
                     Err(ApiError::unavailable(anyhow!("no group has taken the request in {:?}", self.longest)))
                 }
                 // One has it, and tells.
-                Err(_) => Ok((&mut told).await),
+                Err(_) => Ok(outcome((&mut told).await)),
             }
         };
         tokio::select! {
             biased;
-            told = answer => {
-                Ok(told?.unwrap_or_else(|_| if was_taken() { Outcome::Unknown } else { Outcome::Alone }))
-            }
+            answer = answer => answer,
             () = gives_up => if was_taken() { Ok(Outcome::Unknown) } else { Err(outage::refusal()) },
         }
     }

@@ -33,6 +33,14 @@ pub struct Open {
 const LOCK_TIMEOUT_MS: u32 = 30;
 /// How long a statement may take, told to the server.
 pub const STATEMENT: Duration = Duration::from_secs(5);
+/// A group asks by keys alone. Left to itself PostgreSQL takes a table of some thousand
+/// rows for small enough to read all of it, and plans anew for each size of a group.
+const BY_KEY: [(&str, &str); 4] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+];
 /// How long a connection may take to come about, or to show that it lives.
 const CONNECTION: Duration = Duration::from_millis(450);
 /// After what time without use it must show that.
@@ -44,6 +52,7 @@ impl Session {
         let statement = u32::try_from(STATEMENT.as_millis()).unwrap_or(u32::MAX);
         let options = pools.options().clone().application_name(name);
         let options = options.options([("lock_timeout", LOCK_TIMEOUT_MS), ("statement_timeout", statement)]);
+        let options = options.options(BY_KEY);
         Arc::new(Mutex::new(Self { options, outage: pools.outage(), kept: None }))
     }
 

@@ -7,6 +7,7 @@
 //! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_URLComponents>
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     future::{Ready, ready},
     sync::LazyLock,
@@ -87,7 +88,7 @@ const CONFIGURATIONS: &str = "deviceConfigurations";
 
 fn canonical(path: &str) -> (String, Casts) {
     let mut casts = Casts::default();
-    let mut segments: Vec<String> = Vec::new();
+    let mut segments: Vec<Cow<str>> = Vec::new();
     for raw in path.split('/').filter(|segment| !segment.is_empty()) {
         let Ok(segment) = percent_decode_str(raw).decode_utf8() else { return (path.to_owned(), Casts::default()) };
         let (name, arguments) = match segment.split_once('(') {
@@ -96,18 +97,18 @@ fn canonical(path: &str) -> (String, Casts) {
         };
         let known = SEGMENTS.get(&name.to_ascii_lowercase());
         match (known, arguments) {
-            (Some(known), None) => segments.push((*known).to_owned()),
+            (Some(known), None) => segments.push(Cow::Borrowed(known)),
             (Some(known), Some(arguments)) => match key(arguments).filter(|_| !FUNCTIONS.contains(known)) {
-                Some(key) => segments.extend([(*known).to_owned(), encoded(&key)]),
+                Some(key) => segments.extend([Cow::Borrowed(*known), encoded(&key).into()]),
                 // A function: what stands in the parentheses is its own.
-                None => segments.push(format!("{known}({}", inside(raw))),
+                None => segments.push(format!("{known}({}", inside(raw)).into()),
             },
             (None, None) if is_qualified(name) => match segments.as_slice() {
                 [.., last] if last == CONFIGURATIONS => casts.of_collection.push(name.to_owned()),
                 [.., before, key] if before == CONFIGURATIONS && !SEGMENTS.contains_key(&key.to_ascii_lowercase()) => {
                     casts.of_entity.push(name.to_owned());
                 }
-                _ => segments.push(raw.to_owned()),
+                _ => segments.push(raw.into()),
             },
             (None, Some(arguments))
                 if is_qualified(name) && segments.last().is_some_and(|last| last == CONFIGURATIONS) =>
@@ -115,12 +116,12 @@ fn canonical(path: &str) -> (String, Casts) {
                 match key(arguments) {
                     Some(key) => {
                         casts.of_collection.push(name.to_owned());
-                        segments.push(encoded(&key));
+                        segments.push(encoded(&key).into());
                     }
-                    None => segments.push(raw.to_owned()),
+                    None => segments.push(raw.into()),
                 }
             }
-            _ => segments.push(raw.to_owned()),
+            _ => segments.push(raw.into()),
         }
     }
     (format!("/{}", segments.join("/")), casts)

@@ -10,7 +10,7 @@ use actix_web::{
     body::{BoxBody, MessageBody, to_bytes},
     dev::{ServiceRequest, ServiceResponse},
     http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
-    middleware::{DefaultHeaders, Next},
+    middleware::Next,
 };
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -41,14 +41,12 @@ pub async fn negotiate(
     Ok(response)
 }
 
-/// Says it of the answers, too, that come from outside of [`negotiate`].
-pub fn version() -> DefaultHeaders {
-    DefaultHeaders::new().add((VERSION, "4.0"))
-}
+/// The header that says it, also of the answers that come from outside of [`negotiate`].
+pub const SAID: (HeaderName, &str) = (VERSION, "4.0");
 
 /// Says which version of OData an answer is of.
 pub fn say_version(headers: &mut HeaderMap) {
-    headers.insert(VERSION, HeaderValue::from_static("4.0"));
+    headers.insert(SAID.0, HeaderValue::from_static(SAID.1));
 }
 
 fn versions(headers: &HeaderMap) -> Result<(), ApiError> {

@@ -90,6 +90,11 @@ impl Options {
         Ok(())
     }
 
+    /// Whether there is no system query option.
+    pub fn is_empty(&self) -> bool {
+        self.system.is_empty()
+    }
+
     /// The value of a system query option.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.system.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())

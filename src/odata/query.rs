@@ -79,7 +79,9 @@ impl Query {
             return Err(ApiError::bad_request("The query options '$skip' and '$skiptoken' exclude each other."));
         }
         // What is refused is refused before the database is asked.
-        query.statement(within)?;
+        if !query.options.is_empty() || !within.casts.is_empty() {
+            query.statement(within)?;
+        }
         Ok(query)
     }
 

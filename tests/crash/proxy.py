@@ -1,0 +1,85 @@
+"""Stands between the service and PostgreSQL, and cuts a connection in the middle of a commit."""
+
+import socket
+import struct
+import threading
+
+# How a connection that writes in groups says its name when it begins.
+WRITER = b"devicegraph writer"
+
+
+class Proxy:
+    def __init__(self, to: str) -> None:
+        self.to = to
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        self.lock = threading.Lock()
+        self.armed: str | None = None
+        self.has_cut = threading.Event()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def cut(self, when: str) -> None:
+        """Cuts the connection of the next commit, `before` it is passed on or `after`."""
+        self.has_cut.clear()
+        with self.lock:
+            self.armed = when
+
+    def accept(self) -> None:
+        while True:
+            client, _ = self.listener.accept()
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client: socket.socket) -> None:
+        server = socket.socket(socket.AF_UNIX)
+        try:
+            server.connect(self.to)
+        except OSError:
+            reset(client)
+            return
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=pass_on, args=(server, client), daemon=True).start()
+        is_writer = is_first = None
+        try:
+            while data := client.recv(65536):
+                if is_first is None:
+                    is_first, is_writer = False, WRITER in data
+                # An execution by the writer commits by itself.
+                elif b"COMMIT" in data or is_writer and b"E\x00\x00\x00\x09" in data:
+                    with self.lock:
+                        when, self.armed = self.armed, None
+                    if when:
+                        if when == "after":
+                            server.sendall(data)
+                        break
+                server.sendall(data)
+            else:
+                when = None
+        except OSError:
+            when = None
+        if when:
+            reset(client)
+            self.has_cut.set()
+        # What is on its way is carried out; then the server notices.
+        end(server)
+
+
+def pass_on(server: socket.socket, client: socket.socket) -> None:
+    try:
+        while data := server.recv(65536):
+            client.sendall(data)
+    except OSError:
+        pass
+    end(client)
+
+
+def end(it: socket.socket) -> None:
+    try:
+        it.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    it.close()
+
+
+def reset(it: socket.socket) -> None:
+    it.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    end(it)

@@ -1,0 +1,170 @@
+"""Has clients write while something is broken again and again, and holds what is stored to what was acknowledged."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Callable
+
+from clients import ROOT, ROUNDS, Client, Gate, Progress
+from model import Model, State
+
+CLIENTS = 24
+# How long everything may take to work again.
+RECOVERY = 30
+
+
+class Target:
+    def __init__(self, folder: Path, binary: str, port: int, database: str) -> None:
+        """`database` is the URL that the service is told."""
+        self.folder, self.binary, self.port, self.database = folder, binary, port, database
+        self.random = random.Random(0)
+        self.service = None
+        # When the last process was, whose sessions may outlive it.
+        self.killed = 0.0
+
+    def psql(self) -> list[str]:
+        raise NotImplementedError
+
+    def sql(self, statement: str) -> str:
+        done = subprocess.run([*self.psql(), "-c", statement], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return done.stdout
+
+    def start(self) -> None:
+        settings = {
+            "DATABASE_URL": self.database,
+            "DEVICEGRAPH__SERVER__PORT": str(self.port),
+            "DEVICEGRAPH__AUTH__MODE": "disabled",
+            "DEVICEGRAPH__LOG__FILTER": "warn",
+        }
+        with open(self.folder / "service.log", "ab") as log:
+            self.service = subprocess.Popen([self.binary], env=os.environ | settings, stdout=log, stderr=log)
+
+    def stop(self) -> None:
+        self.service.terminate()
+        assert self.service.wait(60) == 0, "the service does not end as it should"
+
+    def at_rest(self) -> None:
+        """Waits until nothing is on its way any more, not even for a process or a connection that is gone."""
+        sessions = "FROM pg_stat_activity WHERE application_name LIKE 'devicegraph%' AND application_name <> 'devicegraph watch'"
+        busy = f"SELECT count(*) {sessions} AND (state <> 'idle' OR backend_start < to_timestamp({self.killed}))"
+        until, quiet = time.monotonic() + RECOVERY, 0
+        while quiet < 2:
+            quiet = quiet + 1 if self.sql(busy).strip() == "0" else 0
+            assert time.monotonic() < until, "something is on its way all the time"
+            time.sleep(0.01)
+
+    def stored(self) -> dict[str, State]:
+        found = {}
+        rows = self.sql(
+            "COPY (SELECT c.id, c.display_name, c.version, a.group_id, a.id FROM device_configurations AS c"
+            " LEFT JOIN device_configuration_assignments AS a ON a.device_configuration_id = c.id"
+            " UNION ALL SELECT a.device_configuration_id, NULL, NULL, a.group_id, a.id"
+            " FROM device_configuration_assignments AS a WHERE NOT EXISTS"
+            " (SELECT FROM device_configurations AS c WHERE c.id = a.device_configuration_id)) TO STDOUT"
+        )
+        for row in rows.splitlines():
+            id, name, version, target, assignment = row.split("\t")
+            assert name != r"\N", f"assignment {assignment} has no configuration"
+            state = found.setdefault(id, State(name, int(version), {}))
+            if assignment != r"\N":
+                assert target not in state.assignments, f"{id} is assigned to {target} twice"
+                state.assignments[target] = assignment
+        return found
+
+
+def record(target: Target, faults: dict[str, tuple[str, Callable[[], None]]], plan: list[str]) -> int:
+    """Injects the faults of the plan one after the other, prints what became of the writes, and is 1 when
+    one is lost, or is there and was never sent."""
+    target.random.shuffle(plan)
+    target.start()
+
+    gate, progress = Gate(CLIENTS), Progress()
+    shared = [str(uuid.uuid4()) for _ in range(3)]
+    until = time.monotonic() + RECOVERY
+    while subprocess.run(["curl", "-sf", "-o", os.devnull, f"http://127.0.0.1:{target.port}/health/ready"]).returncode:
+        assert time.monotonic() < until, "the service does not start"
+        time.sleep(0.05)
+    first = Client(-1, target.port, target.folder, shared, gate, progress)
+    for id in shared:
+        body = {"@odata.type": "#microsoft.graph.iosUpdateConfiguration", "id": id, "displayName": "shared"}
+        assert first.send("POST", ROOT, body)[0] == 201
+
+    clients = [Client(number, target.port, target.folder, shared, gate, progress) for number in range(CLIENTS)]
+    model, figures = Model(shared), {fault: [0, 0, 0, 0, 0, 0.0] for fault in faults}
+    logs = [open(client.log.name, "rb") for client in clients]
+    for client in clients:
+        client.start()
+    began, violations = time.monotonic(), []
+    for number, fault in enumerate(plan, 1):
+        known = (sum(model.acknowledged.values()), model.unknown)
+        progress.begin()
+        gate.open()
+        time.sleep(target.random.uniform(0.1, 0.4))
+        at = time.monotonic()
+        faults[fault][1]()
+        pause = progress.wait(at, CLIENTS, RECOVERY)
+        gate.close()
+        assert all(client.failure is None for client in clients), "a client failed"
+        target.at_rest()
+        stored = target.stored()
+        for log in logs:
+            model.read(log.read().splitlines())
+        wrong = model.compare(stored)
+        of = figures[fault]
+        of[0] += 1
+        of[1] += sum(model.acknowledged.values()) - known[0]
+        of[2] += sum(kind == "lost" for kind, _ in wrong)
+        of[3] += sum(kind == "unsent" for kind, _ in wrong)
+        of[4] += model.unknown - known[1]
+        of[5] = max(of[5], pause)
+        violations += [f"{fault} {number}: {text}" for _, text in wrong]
+        violations += [f"{fault} {number}: {text}" for text in model.unexpected]
+        if violations:
+            break
+        model.settle(stored)
+        if number % 20 == 0:
+            print(f"crash: {number} of {len(plan)}", file=sys.stderr, flush=True)
+    took = time.monotonic() - began
+    gate.close(ends=True)
+    for client in clients:
+        client.join()
+
+    print("| fault | injected | acknowledged writes | lost | duplicated or never sent | unknown | longest pause |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for fault, (injected, acknowledged, lost, unsent, unknown, pause) in figures.items():
+        print(f"| {faults[fault][0]} | {injected} | {acknowledged:,} | {lost} | {unsent} | {unknown} | {pause:.2f} s |")
+    print(f"crash: in {took:.0f} s; {model.refused} writes refused; acknowledged: {dict(sorted(model.acknowledged.items()))}")
+    for text in violations[:10]:
+        print(f"crash: {text}", file=sys.stderr)
+    if violations:
+        return 1
+    target.stop()
+    assert len(model.acknowledged) == 7 or len(plan) < 2 * ROUNDS, f"some write was never acknowledged: {model.acknowledged}"
+    assert model.unknown, "every outcome was known: nothing was hit"
+    see_what_is_wrong(target, model)
+    return 0
+
+
+def see_what_is_wrong(target: Target, model: Model) -> None:
+    """The comparison finds what it is there for."""
+    whole = "SELECT device_configuration_id FROM device_configuration_assignments GROUP BY 1 HAVING count(*) > 2"
+    harm = {
+        "a lost assignment": f"DELETE FROM device_configuration_assignments WHERE id = (SELECT id FROM device_configuration_assignments WHERE device_configuration_id = '{next(iter(model.shared))}' LIMIT 1)",
+        "half of a set": f"DELETE FROM device_configuration_assignments WHERE id IN (SELECT id FROM device_configuration_assignments WHERE device_configuration_id = ({whole} LIMIT 1) LIMIT 2)",
+        "an assignment that nobody sent": f"INSERT INTO device_configuration_assignments (id, device_configuration_id, target_type, group_id) SELECT gen_random_uuid(), device_configuration_id, 'groupAssignmentTarget', 'nobody' FROM ({whole}) AS whole OFFSET 1 LIMIT 1",
+        "a gap in the versions": f"UPDATE device_configurations SET version = version + 1 WHERE id = ({whole} OFFSET 2 LIMIT 1)",
+        "a lost configuration": "DELETE FROM device_configurations WHERE id = (SELECT id FROM device_configurations WHERE display_name <> 'shared' AND version > 1 LIMIT 1)",
+    }
+    before = len(model.compare(target.stored()))
+    assert before == 0, model.compare(target.stored())
+    for what, statement in harm.items():
+        target.sql(statement)
+        now = len(model.compare(target.stored()))
+        assert now > before, f"{what} is not noticed"
+        before = now

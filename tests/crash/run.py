@@ -1,0 +1,66 @@
+"""Kills the service and its database, under load.
+
+    run.py FOLDER BINARY FAULT=TIMES...
+
+FOLDER has a cluster `postgres`, started, with a database `devicegraph`; PG_CTL and PSQL
+are the commands for it, PORT is for the service.
+"""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from proxy import Proxy
+from record import RECOVERY, Target, record
+
+
+class Server(Target):
+    def __init__(self, folder: Path, binary: str) -> None:
+        self.pg_ctl = shlex.split(os.environ["PG_CTL"])
+        self.proxy = Proxy(str(folder / "postgres" / ".s.PGSQL.5432"))
+        database = f"postgres://devicegraph@127.0.0.1:{self.proxy.port}/devicegraph?sslmode=disable"
+        super().__init__(folder, binary, int(os.environ["PORT"]), database)
+
+    def psql(self) -> list[str]:
+        return shlex.split(os.environ["PSQL"])
+
+    def kill_service(self) -> None:
+        self.service.kill()
+        self.service.wait()
+        self.killed = time.time()
+        self.start()
+
+    def kill_postmaster(self) -> None:
+        pid = (self.folder / "postgres/data/postmaster.pid").read_text().split()[0]
+        os.kill(int(pid), signal.SIGKILL)
+        # Its processes notice, and until the last one is gone nobody may start in their place.
+        until = time.monotonic() + RECOVERY
+        while subprocess.run([*self.pg_ctl, "start"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+            assert time.monotonic() < until, "PostgreSQL does not start again"
+
+    def terminate_backend(self) -> None:
+        which = self.random.choice(["application_name = 'devicegraph writer'", "random() < 0.3", "true"])
+        self.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            f" WHERE application_name LIKE 'devicegraph%' AND {which}"
+        )
+
+    def cut_connection(self) -> None:
+        self.proxy.cut(self.random.choice(["before", "after"]))
+        assert self.proxy.has_cut.wait(RECOVERY), "no commit came by"
+
+
+server = Server(Path(sys.argv[1]), sys.argv[2])
+faults = {
+    "service": ("the service killed (SIGKILL)", server.kill_service),
+    "postmaster": ("PostgreSQL killed (SIGKILL to the postmaster)", server.kill_postmaster),
+    "backend": ("sessions ended (`pg_terminate_backend`)", server.terminate_backend),
+    "connection": ("the connection cut in mid-commit", server.cut_connection),
+}
+times = dict(argument.split("=") for argument in sys.argv[3:])
+plan = [fault for fault, many in times.items() for _ in range(int(many))]
+sys.exit(record(server, {fault: faults[fault] for fault in times}, plan))

@@ -1,0 +1,70 @@
+-- What clients do all day, as fast as it is answered: assignments come and go,
+-- sets are replaced, configurations renamed and read. As much goes as comes.
+
+local random, format = math.random, string.format
+local base = "/v1.0/deviceManagement/deviceConfigurations/01900000-0000-7000-8000-"
+local json = { ["Content-Type"] = "application/json" }
+-- Requests between a create and the delete of it: by then it has been answered.
+local KEPT = 10000
+
+local prefix, last, kept, first = nil, 0, {}, 1
+
+local function guid()
+  last = last + 1
+  return prefix .. format("%012x", last)
+end
+
+local function group(target)
+  return '{"@odata.type": "#microsoft.graph.groupAssignmentTarget", "groupId": "' .. target .. '"}'
+end
+
+local function create()
+  local path, id = format("%s%012d/assignments", base, random(1, 1000)), guid()
+  kept[#kept + 1] = path .. "/" .. id
+  return wrk.format("POST", path, json, format('{"id": "%s", "target": %s}', id, group(guid())))
+end
+
+local function delete()
+  if #kept - first < KEPT then return create() end
+  local path = kept[first]
+  kept[first], first = false, first + 1
+  if first > 4 * KEPT then
+    kept, first = { unpack(kept, first) }, 1
+  end
+  return wrk.format("DELETE", path)
+end
+
+local function assign()
+  local set = {}
+  for n = 1, 5 do
+    set[n] = '{"target": ' .. group(guid()) .. "}"
+  end
+  return wrk.format("POST", format("%s%012d/assign", base, random(1001, 1500)), json, '{"assignments": [' .. table.concat(set, ",") .. "]}")
+end
+
+local function rename()
+  return wrk.format("PATCH", format("%s%012d", base, random(1501, 2000)), json, format('{"displayName": "%s"}', guid()))
+end
+
+local function read()
+  return wrk.format("GET", format("%s%012d", base, random(1, 2000)))
+end
+
+local function list()
+  return wrk.format("GET", format("%s%012d/assignments", base, random(1, 2000)))
+end
+
+local ten = { create, create, create, delete, delete, delete, assign, rename, read, list }
+
+function init()
+  -- No two threads write the same ids.
+  local seed = io.open("/dev/urandom", "rb")
+  local a, b, c, d = seed:read(4):byte(1, 4)
+  seed:close()
+  math.randomseed(((a * 256 + b) * 256 + c) * 256 + d)
+  prefix = format("%08x-%04x-4000-8000-", random(0, 0x7fffffff), random(0, 0xffff))
+end
+
+function request()
+  return ten[random(10)]()
+end
