@@ -6,7 +6,8 @@
 #     tests/crash.sh [TIMES [BINARY]]
 #
 # TIMES is how often each of the faults is injected: 20 unless told.
-# EARLY=1 has the database answer before a commit is on the disk, and it must fail.
+# Ends with 3 when a write is lost, or is there and was never sent. EARLY=1 has the database
+# answer before a commit is on the disk, which must be noticed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 times=${1:-20}

@@ -5,7 +5,8 @@
 #
 #     tests/failover.sh [TIMES [BINARY]]
 #
-# ASYNCHRONOUS=1 has the primary not wait for its standby, and it must fail.
+# Ends with 3 when a write is lost, or is there and was never sent. ASYNCHRONOUS=1 has the
+# primary not wait for its standby, which must be noticed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 times=${1:-5}

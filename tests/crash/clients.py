@@ -66,17 +66,19 @@ class Progress:
         with self.condition:
             self.times.clear()
 
-    def wait(self, since: float, writes: int, timeout: float) -> float:
-        """Seconds from `since` to the first answer to what was sent later, when there are so many."""
+    def wait(self, fault: float, writes: int, timeout: float) -> float:
+        """Waits until so many writes are answered that are sent from now on; the longest time without an
+        answer since the fault, in seconds."""
+        now = time.monotonic()
 
-        def later() -> list[float]:
-            return [answered for sent, answered in self.times if sent > since]
+        def later() -> int:
+            return sum(sent > now for sent, _ in self.times)
 
         with self.condition:
-            assert self.condition.wait_for(lambda: len(later()) >= writes, timeout), (
-                f"{len(later())} writes in {timeout} s after the fault"
-            )
-            return min(later()) - since
+            done = self.condition.wait_for(lambda: later() >= writes, timeout)
+            assert done, f"{later()} writes are answered in {timeout} s after the fault"
+            answered = sorted(answered for _, answered in self.times if answered > fault)
+        return max(after - before for before, after in zip([fault, *answered], answered))
 
 
 class Client(threading.Thread):

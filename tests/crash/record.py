@@ -79,7 +79,7 @@ class Target:
 
 
 def record(target: Target, faults: dict[str, tuple[str, Callable[[], None]]], plan: list[str]) -> int:
-    """Injects the faults of the plan one after the other, prints what became of the writes, and is 1 when
+    """Injects the faults of the plan one after the other, prints what became of the writes, and is 3 when
     one is lost, or is there and was never sent."""
     target.random.shuffle(plan)
     target.start()
@@ -143,7 +143,7 @@ def record(target: Target, faults: dict[str, tuple[str, Callable[[], None]]], pl
     for text in violations[:10]:
         print(f"crash: {text}", file=sys.stderr)
     if violations:
-        return 1
+        return 3
     target.stop()
     assert len(model.acknowledged) == 7 or len(plan) < 2 * ROUNDS, f"some write was never acknowledged: {model.acknowledged}"
     assert model.unknown, "every outcome was known: nothing was hit"
