@@ -37,14 +37,19 @@ fn main() {
     let folder = folder.expect("a folder");
     let bench = Bench::new(folder.path(), PathBuf::from(env!("CARGO_BIN_EXE_devicegraph")));
     bench.prepare();
-    bench.all_creates();
-    for (what, load, beside) in READS {
+    // `-- growth` measures that alone, as with every benchmark.
+    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let is_wanted = |part: &str| wanted.as_deref().is_none_or(|wanted| part.contains(wanted));
+    if is_wanted("creates") {
+        bench.all_creates();
+    }
+    for (what, load, beside) in READS.into_iter().filter(|(_, load, _)| is_wanted(load)) {
         bench.beside_pgbench(what, load, beside);
     }
-    if let Some(alone) = std::env::var_os("ALONE") {
+    if let Some(alone) = std::env::var_os("ALONE").filter(|_| is_wanted("alone")) {
         bench.beside_alone(&Bench { binary: alone.into(), ..bench.clone() });
     }
-    if let Some(rows) = std::env::var("ROWS").ok().and_then(|rows| rows.parse().ok()) {
+    if let Some(rows) = std::env::var("ROWS").ok().and_then(|rows| rows.parse().ok()).filter(|_| is_wanted("growth")) {
         bench.growth(rows);
     }
 }
@@ -144,15 +149,26 @@ impl Bench {
         report("creates at 64 / one statement a request", &ratios);
     }
 
-    /// Each create with so many rows there, and with none.
+    /// Creates with so many rows there, in a store of their own, beside creates with few.
     fn growth(&self, rows: u64) {
-        self.psql_of_service("TRUNCATE device_configuration_assignments;");
-        let empty: Vec<_> = (0..ROUNDS).map(|_| self.creates(64).rate).collect();
-        self.load(rows);
-        let full: Vec<_> = (0..ROUNDS).map(|_| self.creates(64).rate).collect();
-        report("creates at 64 with an empty table: a second", &empty);
-        report(&format!("creates at 64 with {rows} rows: a second"), &full);
-        let ratios: Vec<_> = full.iter().zip(&empty).map(|(full, empty)| full / empty).collect();
+        let folder = self.folder.join("grown");
+        fs::create_dir(&folder).expect("a folder");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("permissions");
+        let grown = Self::new(&folder, self.binary.clone());
+        grown.prepare();
+        grown.load(rows);
+        let rounds: Vec<_> = (0..ROUNDS)
+            .map(|_| {
+                self.psql_of_service("TRUNCATE device_configuration_assignments;");
+                (self.creates(64).rate, grown.creates(64).rate)
+            })
+            .collect();
+        report("creates at 64 with an empty table: a second", &rounds.iter().map(|round| round.0).collect::<Vec<_>>());
+        report(
+            &format!("creates at 64 with {rows} rows: a second"),
+            &rounds.iter().map(|round| round.1).collect::<Vec<_>>(),
+        );
+        let ratios: Vec<_> = rounds.iter().map(|(empty, full)| full / empty).collect();
         report(&format!("creates at 64 with {rows} rows / with an empty table"), &ratios);
     }
 
@@ -224,7 +240,8 @@ impl Bench {
     /// With ids in the order in which they were given out, as those of the service are.
     fn load(&self, rows: u64) {
         self.psql_of_service(&format!(
-            "INSERT INTO device_configuration_assignments (id, device_configuration_id, target_type, group_id)
+            "SET session_replication_role = replica;
+             INSERT INTO device_configuration_assignments (id, device_configuration_id, target_type, group_id)
              SELECT ('01910000-0000-7000-' || lpad(to_hex(32768 + c), 4, '0') || '-' || lpad(to_hex(n), 12, '0'))::uuid,
                     ('01900000-0000-7000-8000-' || lpad(c::text, 12, '0'))::uuid, 'groupAssignmentTarget', gen_random_uuid()::text
              FROM generate_series(1, 1000) AS c, generate_series(1, {rows} / 1000) AS n;

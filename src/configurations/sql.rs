@@ -204,8 +204,12 @@ pub async fn find(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::R
     .await
 }
 
+/// Bytes of properties, as they are stored, for which nobody waits but who asks for them.
+const LARGE: i32 = 16 << 10;
+
 /// The configurations of these ids, each at the place of its id, without
-/// properties where that is enough.
+/// properties where that is enough; none where they are so large that the others
+/// would wait for them.
 pub async fn find_group(
     connection: &mut PgConnection,
     ids: &[Uuid],
@@ -218,9 +222,11 @@ pub async fn find_group(
                 CASE WHEN asked.with_properties THEN c.properties ELSE '{}' END
                     AS "properties!: Json<Map<String, Value>>"
            FROM unnest($1::uuid[], $2::boolean[]) WITH ORDINALITY AS asked (id, with_properties, place)
-           JOIN device_configurations AS c ON c.id = asked.id"#,
+           JOIN device_configurations AS c
+             ON c.id = asked.id AND (NOT asked.with_properties OR pg_column_size(c.properties) <= $3)"#,
         ids,
         with_properties,
+        LARGE,
     );
     let mut found: Vec<Option<Configuration>> = ids.iter().map(|_| None).collect();
     for row in rows.fetch_all(connection).await? {

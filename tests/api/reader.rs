@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
@@ -65,6 +66,23 @@ async fn reads_that_come_together_are_answered_together_and_each_with_its_own() 
         assert_eq!(answered, most, "{kind}");
         assert!(groups < answered, "{answered} {kind} in {groups} groups");
     }
+}
+
+#[actix_web::test]
+async fn nobody_waits_for_a_configuration_that_is_large() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let noise: Vec<u8> = (0..40_000).map(|_| Uuid::new_v4().into_bytes()[0]).collect();
+    let payload = BASE64_STANDARD.encode(noise);
+    let body =
+        json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "large", "payload": payload});
+    let large = format!("{CONFIGURATIONS}/{}", app.post(CONFIGURATIONS, &body).await.id());
+    assert_eq!(app.get(&large).await.json()["payload"], payload);
+    assert_eq!(counted(&app, "grouped", "configurations").await, 0, "it was asked alone");
+    assert_eq!(app.get(&format!("{large}?$select=displayName")).await.json()["displayName"], "large");
+    assert_eq!(counted(&app, "grouped", "configurations").await, 1, "without its properties it is not large");
 }
 
 #[actix_web::test]
