@@ -7,7 +7,7 @@ local json = { ["Content-Type"] = "application/json" }
 -- Requests between a create and the delete of it: by then it has been answered.
 local KEPT = 10000
 
-local prefix, last, kept, first = nil, 0, {}, 1
+local prefix, last, kept, first, next = nil, 0, {}, 1, 1
 
 local function guid()
   last = last + 1
@@ -20,17 +20,14 @@ end
 
 local function create()
   local path, id = format("%s%012d/assignments", base, random(1, 1000)), guid()
-  kept[#kept + 1] = path .. "/" .. id
+  kept[next], next = path .. "/" .. id, next + 1
   return wrk.format("POST", path, json, format('{"id": "%s", "target": %s}', id, group(guid())))
 end
 
 local function delete()
-  if #kept - first < KEPT then return create() end
+  if next - first < KEPT then return create() end
   local path = kept[first]
-  kept[first], first = false, first + 1
-  if first > 4 * KEPT then
-    kept, first = { unpack(kept, first) }, 1
-  end
+  kept[first], first = nil, first + 1
   return wrk.format("DELETE", path)
 end
 
@@ -65,6 +62,19 @@ function init()
   prefix = format("%08x-%04x-4000-8000-", random(0, 0x7fffffff), random(0, 0xffff))
 end
 
+-- The first one wrk only looks at, and does not send.
+local is_sent = false
+
 function request()
+  if not is_sent then
+    is_sent = true
+    return read()
+  end
   return ten[random(10)]()
+end
+
+function response(status, headers, body)
+  if status >= 300 then
+    io.stderr:write(format("soak: %d: %s\n", status, body))
+  end
 end
