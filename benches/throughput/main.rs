@@ -54,8 +54,11 @@ fn main() {
     }
 }
 
-/// What is read at 64 connections, and the scripts of pgbench beside it, with their weights.
-const READS: [(&str, &str, &[(&str, u32)]); 4] = [
+/// Scripts of pgbench, with their weights.
+type Scripts<'a> = &'a [(&'a str, u32)];
+
+/// What is read at 64 connections, the load, and what pgbench does beside it.
+const READS: [(&str, &str, Scripts); 4] = [
     ("configurations by id at 64", "configuration", &[("configuration", 1)]),
     ("assignments by id at 64", "assignment", &[("assignment", 1)]),
     ("assignments of a configuration at 64", "list", &[("list", 1)]),
@@ -135,7 +138,7 @@ impl Bench {
         }
     }
 
-    fn beside_pgbench(&self, what: &str, load: &str, scripts: &[(&str, u32)]) {
+    fn beside_pgbench(&self, what: &str, load: &str, scripts: Scripts) {
         let rounds: Vec<_> = (0..ROUNDS).map(|_| (self.pgbench(scripts, 64), self.wrk(load, 64))).collect();
         report_all(what, &rounds.iter().map(|(_, ours)| *ours).collect::<Vec<_>>());
         let theirs: Vec<_> = rounds.iter().map(|(theirs, _)| theirs.rate).collect();
@@ -218,7 +221,7 @@ impl Bench {
         measured
     }
 
-    fn pgbench(&self, scripts: &[(&str, u32)], clients: u32) -> Measured {
+    fn pgbench(&self, scripts: Scripts, clients: u32) -> Measured {
         let service = self.start();
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/throughput");
         let output = Command::new("pgbench")
