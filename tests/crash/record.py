@@ -152,14 +152,18 @@ def record(target: Target, faults: dict[str, tuple[str, Callable[[], None]]], pl
 
 
 def see_what_is_wrong(target: Target, model: Model) -> None:
-    """The comparison finds what it is there for."""
-    whole = "SELECT device_configuration_id FROM device_configuration_assignments GROUP BY 1 HAVING count(*) > 2"
+    """The comparison finds what it is there for, each in a configuration that is as it should be until then."""
+    rows = "device_configuration_assignments"
+    shared = next(iter(model.shared))
+    of_some = f"SELECT device_configuration_id FROM {rows} GROUP BY 1 HAVING count(*) > 2"
+    half, more, gap = [id for id in target.sql(of_some).split() if id not in model.shared][:3]
+    empty = f"SELECT id FROM device_configurations AS c WHERE NOT EXISTS (SELECT FROM {rows} AS a WHERE a.device_configuration_id = c.id)"
     harm = {
-        "a lost assignment": f"DELETE FROM device_configuration_assignments WHERE id = (SELECT id FROM device_configuration_assignments WHERE device_configuration_id = '{next(iter(model.shared))}' LIMIT 1)",
-        "half of a set": f"DELETE FROM device_configuration_assignments WHERE id IN (SELECT id FROM device_configuration_assignments WHERE device_configuration_id = ({whole} LIMIT 1) LIMIT 2)",
-        "an assignment that nobody sent": f"INSERT INTO device_configuration_assignments (id, device_configuration_id, target_type, group_id) SELECT gen_random_uuid(), device_configuration_id, 'groupAssignmentTarget', 'nobody' FROM ({whole}) AS whole OFFSET 1 LIMIT 1",
-        "a gap in the versions": f"UPDATE device_configurations SET version = version + 1 WHERE id = ({whole} OFFSET 2 LIMIT 1)",
-        "a lost configuration": "DELETE FROM device_configurations WHERE id = (SELECT id FROM device_configurations WHERE display_name <> 'shared' AND version > 1 LIMIT 1)",
+        "a lost assignment": f"DELETE FROM {rows} WHERE id = (SELECT id FROM {rows} WHERE device_configuration_id = '{shared}' LIMIT 1)",
+        "half of a set": f"DELETE FROM {rows} WHERE id IN (SELECT id FROM {rows} WHERE device_configuration_id = '{half}' LIMIT 2)",
+        "an assignment that nobody sent": f"INSERT INTO {rows} (id, device_configuration_id, target_type, group_id) VALUES (gen_random_uuid(), '{more}', 'groupAssignmentTarget', 'nobody')",
+        "a gap in the versions": f"UPDATE device_configurations SET version = version + 1 WHERE id = '{gap}'",
+        "a lost configuration": f"DELETE FROM device_configurations WHERE id = ({empty} LIMIT 1)",
     }
     before = len(model.compare(target.stored()))
     assert before == 0, model.compare(target.stored())
