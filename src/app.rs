@@ -253,7 +253,7 @@ impl Service {
             application()
                 .app_data(Data::new(dispatcher))
                 .wrap(browsers.cors())
-                .wrap(browsers.headers().add(negotiate::SAID))
+                .wrap(browsers.headers().add(negotiate::VERSION_HEADER))
                 .wrap(from_fn(telemetry::request))
                 .wrap(from_fn(health::last_answers))
                 .wrap(from_fn(unread::hold))

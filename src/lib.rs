@@ -29,7 +29,7 @@
 //! | [`telemetry`] | logs, and the ids of a request |
 //!
 //! A resource is a folder with `model.rs` (Graph JSON to a valid value and
-//! back), `sql.rs` (every statement) and `handlers.rs` (what a route does). A
+//! back), `sql.rs` or `sql/` (every statement) and `handlers.rs` (what a route does). A
 //! request goes `routes.rs` → extractors → `handlers.rs` → `sql.rs` → answer; what
 //! `writer.rs` and `reader.rs` stand for goes through `database/groups.rs`, with
 //! others of its kind.

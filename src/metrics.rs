@@ -207,7 +207,11 @@ impl Database {
             "Connections that had died and were replaced before a request noticed",
             self.retries.clone(),
         );
-        registry.register("groups", "Statements that answered several requests", self.groups.clone());
+        registry.register(
+            "groups",
+            "Statements for all requests of a kind that had come together",
+            self.groups.clone(),
+        );
         registry.register("grouped", "Requests that they answered", self.grouped.clone());
         let wait = "How long a request waited for a connection, by what it does with it";
         registry.register_with_unit("acquire", wait, Unit::Seconds, self.waits.clone());

@@ -43,7 +43,6 @@ as=
 PORT=$(free_ports 1) \
     PSQL="$bin/psql -XAtq -v ON_ERROR_STOP=1 -h $scratch/postgres -U devicegraph -d devicegraph" \
     PG_CTL="$as $bin/pg_ctl -w -s -D $scratch/postgres/data -l $scratch/postgres/postgres.log" \
-    python3 "$here/crash/run.py" "$scratch" "$scratch/devicegraph" \
-    "service=$times" "postmaster=$times" "backend=$times" "connection=$times" &
+    python3 -B "$here/crash/run.py" "$scratch" "$scratch/devicegraph" "$times" &
 run=$!
 wait "$run"

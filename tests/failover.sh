@@ -13,8 +13,6 @@ times=${1:-5}
 binary=$(realpath "${2:-target/debug/devicegraph}")
 here=$PWD/tests
 
-say() { printf 'failover: %s\n' "$*"; }
-
 scratch=$(mktemp -d)
 # PostgreSQL runs as another account when this is root.
 chmod 755 "$scratch"
@@ -56,6 +54,6 @@ sed -n '/^```haproxy-postgres$/,/^```$/{/^```/!p}' "$here/../README.md" | sed \
     -e "s#a.example:5432#unix@$scratch/a/.s.PGSQL.5432#" -e "s#b.example:5432#unix@$scratch/b/.s.PGSQL.5432#" >"$scratch/haproxy.cfg"
 haproxy -f "$scratch/haproxy.cfg" -db >"$scratch/haproxy.log" 2>&1 &
 haproxy=$!
-python3 "$here/crash/failover.py" "$scratch" "$scratch/devicegraph" "$times" &
+python3 -B "$here/crash/failover.py" "$scratch" "$scratch/devicegraph" "$times" &
 run=$!
 wait "$run"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Writes and reads at full rate for a while, as much deleted as created: memory, file
-# handles and tables are not to grow. Needs PostgreSQL, wrk and python3; leaves nothing.
+# handles and tables are not to grow. Needs PostgreSQL, wrk, curl and python3; leaves
+# nothing.
 #
 #     tests/soak.sh [SECONDS [BINARY]]
 set -euo pipefail

@@ -41,12 +41,12 @@ pub async fn negotiate(
     Ok(response)
 }
 
-/// The header that says it, also of the answers that come from outside of [`negotiate`].
-pub const SAID: (HeaderName, &str) = (VERSION, "4.0");
+/// What says which version an answer is of, also of the answers that come from outside of [`negotiate`].
+pub const VERSION_HEADER: (HeaderName, &str) = (VERSION, "4.0");
 
 /// Says which version of OData an answer is of.
 pub fn say_version(headers: &mut HeaderMap) {
-    headers.insert(SAID.0, HeaderValue::from_static(SAID.1));
+    headers.insert(VERSION_HEADER.0, HeaderValue::from_static(VERSION_HEADER.1));
 }
 
 fn versions(headers: &HeaderMap) -> Result<(), ApiError> {

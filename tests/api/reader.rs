@@ -159,6 +159,45 @@ async fn a_reader_whose_session_ends_is_replaced_before_anybody_notices() {
     tokio::join!(reads, ends);
 }
 
+/// Of a table this small PostgreSQL would read all for a group.
+#[actix_web::test]
+async fn groups_read_no_table_from_end_to_end() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let configuration = app.configuration().await;
+    let many = "INSERT INTO device_configurations (id, odata_type, display_name)
+                SELECT gen_random_uuid(), 'iosUpdateConfiguration', n::text FROM generate_series(1, 2000) AS n";
+    app.pool().execute(many).await.expect("configurations");
+    app.pool().execute("ANALYZE").await.expect("what is known of them");
+    let read = async |column: &str| {
+        let sum = format!(
+            "SELECT sum({column})::bigint FROM pg_stat_user_tables WHERE relname LIKE 'device_configuration%s'"
+        );
+        sqlx::query_scalar::<_, i64>(AssertSqlSafe(sum)).fetch_one(app.pool()).await.expect("a number")
+    };
+    let (whole, by_key) = (read("seq_scan").await, read("idx_scan").await);
+    let assignments = format!("{configuration}/assignments");
+    let work = async || {
+        let bodies: Vec<_> = (0..20).map(|_| group(&Uuid::new_v4().to_string())).collect();
+        let ids = join_all(bodies.iter().map(|body| app.post(&assignments, body))).await;
+        let paths: Vec<_> = ids.iter().map(|made| format!("{assignments}/{}", made.id())).collect();
+        join_all(paths.iter().chain([&configuration, &assignments]).map(|path| app.get(path))).await;
+    };
+    work().await;
+    // What was counted is told when a session works again, a second later.
+    for _ in 0..20 {
+        sleep(Duration::from_millis(1100)).await;
+        work().await;
+        if read("idx_scan").await >= by_key + 60 {
+            break;
+        }
+    }
+    assert!(read("idx_scan").await >= by_key + 60, "nothing is counted");
+    assert_eq!(read("seq_scan").await, whole);
+}
+
 #[actix_web::test]
 async fn a_table_that_is_locked_for_a_moment_is_waited_for() {
     if is_remote() {

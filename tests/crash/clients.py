@@ -120,7 +120,7 @@ class Client(threading.Thread):
         id, name = str(uuid.uuid4()), f"name {self.random.random()}"
         body = {"@odata.type": "#microsoft.graph.iosUpdateConfiguration", "id": id, "displayName": name}
         write = {"write": "create configuration", "configuration": id, "name": name}
-        outcome, _ = self.write(write, "POST", ROOT, 201, body)
+        outcome = self.write(write, "POST", ROOT, 201, body)
         return {"id": id, "assignments": {}} if outcome == "acknowledged" else None
 
     def on_own(self) -> None:
@@ -133,11 +133,11 @@ class Client(threading.Thread):
         choice = self.random.random()
         if choice < 0.25:
             write = {"write": "rename", "configuration": own["id"], "name": f"name {self.random.random()}"}
-            outcome, _ = self.write(write, "PATCH", path, 200, {"displayName": write["name"]})
+            outcome = self.write(write, "PATCH", path, 200, {"displayName": write["name"]})
         elif choice < 0.6 or not assignments:
             id, target = str(uuid.uuid4()), str(uuid.uuid4())
             write = {"write": "create", "configuration": own["id"], "id": id, "target": target}
-            outcome, _ = self.write(write, "POST", f"{path}/assignments", 201, {"id": id} | group(target))
+            outcome = self.write(write, "POST", f"{path}/assignments", 201, {"id": id} | group(target))
             if outcome == "acknowledged":
                 assignments[id] = target
         else:
@@ -145,15 +145,17 @@ class Client(threading.Thread):
             if choice < 0.8:
                 target = str(uuid.uuid4())
                 write = {"write": "retarget", "configuration": own["id"], "id": id, "before": before, "target": target}
-                outcome, _ = self.write(write, "PATCH", f"{path}/assignments/{id}", 200, group(target))
+                outcome = self.write(write, "PATCH", f"{path}/assignments/{id}", 200, group(target))
                 if outcome == "acknowledged":
                     assignments[id] = target
             else:
                 write = {"write": "delete", "configuration": own["id"], "id": id, "target": before}
-                outcome, _ = self.write(write, "DELETE", f"{path}/assignments/{id}", 204)
+                outcome = self.write(write, "DELETE", f"{path}/assignments/{id}", 204)
                 if outcome == "acknowledged":
                     del assignments[id]
-        self.own = own if outcome in ("acknowledged", "refused") else self.forget(own)
+        if outcome not in ("acknowledged", "refused"):
+            self.forget(own)
+            self.own = None
 
     def on_set(self) -> None:
         """A configuration whose assignments are replaced as one, some of which stay."""
@@ -164,11 +166,12 @@ class Client(threading.Thread):
         targets = kept + [str(uuid.uuid4()) for _ in range(self.random.randint(1, 8))]
         body = {"assignments": [group(target) for target in targets]}
         write = {"write": "assign", "configuration": self.set["id"], "targets": targets}
-        outcome, _ = self.write(write, "POST", f"{ROOT}/{self.set['id']}/assign", 200, body)
+        outcome = self.write(write, "POST", f"{ROOT}/{self.set['id']}/assign", 200, body)
         if outcome == "acknowledged":
             self.set["assignments"] = dict.fromkeys(targets)
         elif outcome != "refused":
-            self.set = self.forget(self.set)
+            self.forget(self.set)
+            self.set = None
 
     def on_shared(self) -> None:
         """An assignment of a configuration that everybody has some of."""
@@ -182,7 +185,7 @@ class Client(threading.Thread):
         body = {"id": id} | group(target)
         # As SDKs do, and it must not be there twice.
         for _ in range(self.random.randint(1, 5)):
-            outcome, _ = self.write(write, "POST", f"{ROOT}/{configuration}/assignments", 201, body)
+            outcome = self.write(write, "POST", f"{ROOT}/{configuration}/assignments", 201, body)
             if outcome == "acknowledged":
                 self.of_shared.append((configuration, id, target))
             if outcome != "unknown":
@@ -192,7 +195,7 @@ class Client(threading.Thread):
         """Nobody knows what it holds; that it is there is known, so that it can be deleted one day."""
         self.old.append((self.round, configuration["id"]))
 
-    def write(self, write: dict, method: str, path: str, expected: int, body: dict | None = None) -> tuple[str, dict]:
+    def write(self, write: dict, method: str, path: str, expected: int, body: dict | None = None) -> str:
         self.number += 1
         self.append({"number": self.number} | write)
         sent = time.monotonic()
@@ -218,7 +221,7 @@ class Client(threading.Thread):
             time.sleep(0.02)
         if outcome["outcome"] == "acknowledged":
             self.progress.note(sent)
-        return outcome["outcome"], outcome
+        return outcome["outcome"]
 
     def send(self, method: str, path: str, body: dict | None) -> tuple[int, dict]:
         if self.connection is None:

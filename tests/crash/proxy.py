@@ -38,29 +38,30 @@ class Proxy:
             return
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         threading.Thread(target=pass_on, args=(server, client), daemon=True).start()
-        is_writer = is_first = None
         try:
-            while data := client.recv(65536):
-                if is_first is None:
-                    is_first, is_writer = False, WRITER in data
-                # An execution by the writer commits by itself.
-                elif b"COMMIT" in data or is_writer and b"E\x00\x00\x00\x09" in data:
-                    with self.lock:
-                        when, self.armed = self.armed, None
-                    if when:
-                        if when == "after":
-                            server.sendall(data)
-                        break
-                server.sendall(data)
-            else:
-                when = None
+            if self.pass_until_cut(client, server):
+                reset(client)
+                self.has_cut.set()
         except OSError:
-            when = None
-        if when:
-            reset(client)
-            self.has_cut.set()
+            pass
         # What is on its way is carried out; then the server notices.
         end(server)
+
+    def pass_until_cut(self, client: socket.socket, server: socket.socket) -> bool:
+        """Passes on what the service sends, until it ends, or a commit comes for which a cut is due."""
+        greeting = client.recv(65536)
+        server.sendall(greeting)
+        while data := client.recv(65536):
+            # An execution by the writer commits by itself.
+            if b"COMMIT" in data or WRITER in greeting and b"E\x00\x00\x00\x09" in data:
+                with self.lock:
+                    when, self.armed = self.armed, None
+                if when == "after":
+                    server.sendall(data)
+                if when:
+                    return True
+            server.sendall(data)
+        return False
 
 
 def pass_on(server: socket.socket, client: socket.socket) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
@@ -78,6 +79,16 @@ class Target:
         return found
 
 
+@dataclass
+class Figures:
+    injected: int = 0
+    acknowledged: int = 0
+    lost: int = 0
+    unsent: int = 0
+    unknown: int = 0
+    pause: float = 0.0
+
+
 def record(target: Target, faults: dict[str, tuple[str, Callable[[], None]]], plan: list[str]) -> int:
     """Injects the faults of the plan one after the other, prints what became of the writes, and is 3 when
     one is lost, or is there and was never sent."""
@@ -87,16 +98,16 @@ def record(target: Target, faults: dict[str, tuple[str, Callable[[], None]]], pl
     gate, progress = Gate(CLIENTS), Progress()
     shared = [str(uuid.uuid4()) for _ in range(3)]
     until = time.monotonic() + RECOVERY
-    while subprocess.run(["curl", "-sf", "-o", os.devnull, f"http://127.0.0.1:{target.port}/health/ready"]).returncode:
+    first = Client(-1, target.port, target.folder, shared, gate, progress)
+    while not is_ready(first):
         assert time.monotonic() < until, "the service does not start"
         time.sleep(0.05)
-    first = Client(-1, target.port, target.folder, shared, gate, progress)
     for id in shared:
         body = {"@odata.type": "#microsoft.graph.iosUpdateConfiguration", "id": id, "displayName": "shared"}
         assert first.send("POST", ROOT, body)[0] == 201
 
     clients = [Client(number, target.port, target.folder, shared, gate, progress) for number in range(CLIENTS)]
-    model, figures = Model(shared), {fault: [0, 0, 0, 0, 0, 0.0] for fault in faults}
+    model, figures = Model(shared), {fault: Figures() for fault in faults}
     logs = [open(client.log.name, "rb") for client in clients]
     for client in clients:
         client.start()
@@ -117,12 +128,12 @@ def record(target: Target, faults: dict[str, tuple[str, Callable[[], None]]], pl
             model.read(log.read().splitlines())
         wrong = model.compare(stored)
         of = figures[fault]
-        of[0] += 1
-        of[1] += sum(model.acknowledged.values()) - known[0]
-        of[2] += sum(kind == "lost" for kind, _ in wrong)
-        of[3] += sum(kind == "unsent" for kind, _ in wrong)
-        of[4] += model.unknown - known[1]
-        of[5] = max(of[5], pause)
+        of.injected += 1
+        of.acknowledged += sum(model.acknowledged.values()) - known[0]
+        of.lost += sum(kind == "lost" for kind, _ in wrong)
+        of.unsent += sum(kind == "unsent" for kind, _ in wrong)
+        of.unknown += model.unknown - known[1]
+        of.pause = max(of.pause, pause)
         violations += [f"{fault} {number}: {text}" for _, text in wrong]
         violations += [f"{fault} {number}: {text}" for text in model.unexpected]
         if violations:
@@ -137,8 +148,9 @@ def record(target: Target, faults: dict[str, tuple[str, Callable[[], None]]], pl
 
     print("| fault | injected | acknowledged writes | lost | duplicated or never sent | unknown | longest pause |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for fault, (injected, acknowledged, lost, unsent, unknown, pause) in figures.items():
-        print(f"| {faults[fault][0]} | {injected} | {acknowledged:,} | {lost} | {unsent} | {unknown} | {pause:.2f} s |")
+    for fault, of in figures.items():
+        counts = f"{of.injected} | {of.acknowledged:,} | {of.lost} | {of.unsent} | {of.unknown:,}"
+        print(f"| {faults[fault][0]} | {counts} | {of.pause:.2f} s |")
     print(f"crash: in {took:.0f} s; {model.refused} writes refused; acknowledged: {dict(sorted(model.acknowledged.items()))}")
     for text in violations[:10]:
         print(f"crash: {text}", file=sys.stderr)
@@ -149,6 +161,13 @@ def record(target: Target, faults: dict[str, tuple[str, Callable[[], None]]], pl
     assert model.unknown, "every outcome was known: nothing was hit"
     see_what_is_wrong(target, model)
     return 0
+
+
+def is_ready(client: Client) -> bool:
+    try:
+        return client.send("GET", "/health/ready", None)[0] == 200
+    except OSError:
+        return False
 
 
 def see_what_is_wrong(target: Target, model: Model) -> None:

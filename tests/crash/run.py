@@ -1,6 +1,6 @@
 """Kills the service and its database, under load.
 
-    run.py FOLDER BINARY FAULT=TIMES...
+    run.py FOLDER BINARY TIMES
 
 FOLDER has a cluster `postgres`, started, with a database `devicegraph`; PG_CTL and PSQL
 are the commands for it, PORT is for the service.
@@ -61,6 +61,4 @@ faults = {
     "backend": ("sessions ended (`pg_terminate_backend`)", server.terminate_backend),
     "connection": ("the connection cut in mid-commit", server.cut_connection),
 }
-times = dict(argument.split("=") for argument in sys.argv[3:])
-plan = [fault for fault, many in times.items() for _ in range(int(many))]
-sys.exit(record(server, {fault: faults[fault] for fault in times}, plan))
+sys.exit(record(server, faults, list(faults) * int(sys.argv[3])))

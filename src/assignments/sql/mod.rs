@@ -1,4 +1,6 @@
-//! Every statement on `device_configuration_assignments`.
+//! Every statement on `device_configuration_assignments`: here those for one
+//! request, in `groups.rs` those for many at once, in `sets.rs` those that make
+//! some rows the assignments of a configuration.
 //!
 //! A function borrows a connection; whoever opened a transaction commits it.
 //!
