@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
@@ -217,7 +218,6 @@ async fn a_signal_ends_a_start_that_waits() {
 }
 
 /// Whichever worker has the request, and whichever opened the connections.
-
 #[actix_web::test]
 async fn a_stop_waits_for_the_database() {
     let folder = Folder::new();
@@ -247,9 +247,10 @@ fn a_stop_under_load_answers_what_it_took_and_loses_nothing() {
     let folder = Folder::new();
     for _ in 0..2 {
         let service = Service::start(&mut folder.command());
+        let (answered, is_told) = (AtomicUsize::new(0), AtomicBool::new(false));
         let acknowledged: Vec<String> = thread::scope(|scope| {
             let client = |worker: usize| {
-                let address = &service.address;
+                let (address, answered, is_told) = (&service.address, &answered, &is_told);
                 move || {
                     let mut created = Vec::new();
                     for n in 0.. {
@@ -258,23 +259,28 @@ fn a_stop_under_load_answers_what_it_took_and_loses_nothing() {
                             r##"{{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"{name}"}}"##
                         );
                         match request(address, "POST", "/v1.0/deviceManagement/deviceConfigurations", &body) {
-                            // Not taken any more: the service has stopped.
-                            Err(_) => break,
                             Ok((201, text)) => {
-                                created.push(text.split(r#""id":""#).nth(1).expect("an id")[..36].to_owned())
+                                created.push(text.split(r#""id":""#).nth(1).expect("an id")[..36].to_owned());
+                                answered.fetch_add(1, Relaxed);
                             }
                             Ok((status, text)) => panic!("{status} {text}"),
+                            // Not taken any more: the service has stopped.
+                            Err(_) if is_told.load(Relaxed) => break,
+                            Err(error) => panic!("{error}"),
                         }
                     }
                     created
                 }
             };
             let clients: Vec<_> = (0..8).map(|worker| scope.spawn(client(worker))).collect();
-            thread::sleep(Duration::from_millis(400));
+            while answered.load(Relaxed) < 50 && !clients.iter().any(|client| client.is_finished()) {
+                thread::sleep(Duration::from_millis(10));
+            }
+            is_told.store(true, Relaxed);
             service.signal(Signal::SIGTERM);
             clients.into_iter().flat_map(|client| client.join().expect("every answer is 201")).collect()
         });
-        assert!(acknowledged.len() > 20, "{}", acknowledged.len());
+        assert!(acknowledged.len() >= 50, "{}", acknowledged.len());
         let mut service = service;
         assert!(service.child.wait().expect("it ends").success());
         let service = Service::start(&mut folder.command());
