@@ -5,9 +5,11 @@
 //!
 //! A group answers what nothing is in the way of, and no more. Whoever is not
 //! answered asks alone, on a connection of its own, and finds out why there; no
-//! neighbour suffers from it.
+//! neighbour suffers from it. So when the database refuses a group, it is asked
+//! again for one after the other, in one transaction.
 
 use std::{
+    slice,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -16,7 +18,7 @@ use std::{
 };
 
 use anyhow::anyhow;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use tokio::{
     sync::{
         mpsc::{self, error::TrySendError},
@@ -52,7 +54,7 @@ pub trait Member: Sized + Send + 'static {
     }
 
     /// Asks for all of them in one statement. Each has an answer at its place, or
-    /// none and is to ask alone; when it fails, nothing is written.
+    /// none and is to ask alone; when it fails, it has written nothing.
     fn ask(
         connection: &mut PgConnection,
         group: &[&Self],
@@ -104,10 +106,9 @@ pub struct Waiting<M: Member> {
 
 /// Requests that may wait; more are refused before the database is asked.
 const QUEUE: usize = 4096;
-/// How long refusals of a group and its halves may take together, to see who is to
-/// blame; then whoever is left asks alone.
-const HALVING: Duration = Duration::from_millis(500);
-
+/// How long a refused group may take, one after the other; then whoever is left
+/// asks alone.
+const ONE_BY_ONE: Duration = Duration::from_millis(500);
 /// When a request is usually answered.
 const SOON: Duration = Duration::from_millis(100);
 
@@ -177,67 +178,101 @@ impl<M: Member> Runner<M> {
         let mut waiting = Vec::new();
         while self.queue.recv_many(&mut waiting, M::MOST).await > 0 {
             let group = M::arrange(waiting.drain(..).filter_map(Waiting::taken).collect());
-            self.carry_out(group).await;
+            if !group.is_empty() {
+                self.carry_out(group).await;
+            }
         }
     }
 
     async fn carry_out(&self, group: Vec<Waiting<M>>) {
-        let (mut groups, mut refusing) = (vec![group], Duration::ZERO);
-        while let Some(mut group) = groups.pop().filter(|group| !group.is_empty()) {
-            let started = Instant::now();
-            match self.ask(&group).await {
-                Asked::Refused if group.len() > 1 && refusing < HALVING => {
-                    refusing += started.elapsed();
-                    let half = group.split_off(group.len() / 2);
-                    groups.extend([half, group]);
-                }
-                Asked::Refused => group.into_iter().for_each(|waiting| waiting.tell(Outcome::Alone)),
-                Asked::Unknown => group.into_iter().for_each(|waiting| waiting.tell(Outcome::Unknown)),
-                Asked::Answered(answers) => {
-                    for (waiting, answer) in group.into_iter().zip(answers) {
-                        waiting.tell(answer.map_or(Outcome::Alone, Outcome::Done));
-                    }
+        let members: Vec<_> = group.iter().map(|waiting| &waiting.member).collect();
+        match self.ask(&members).await {
+            Asked::Answered(answers) => {
+                for (waiting, answer) in group.into_iter().zip(answers) {
+                    waiting.tell(answer.map_or(Outcome::Alone, Outcome::Done));
                 }
             }
+            Asked::Nothing => group.into_iter().for_each(|waiting| waiting.tell(Outcome::Alone)),
+            Asked::Unknown => group.into_iter().for_each(|waiting| waiting.tell(Outcome::Unknown)),
         }
     }
 
-    async fn ask(&self, group: &[Waiting<M>]) -> Asked<M::Answer> {
-        let alone = || Asked::Answered(group.iter().map(|_| None).collect());
+    async fn ask(&self, group: &[&M]) -> Asked<M::Answer> {
         let mut session = self.session.lock().await;
-        let Some(mut open) = session.open().await else { return alone() };
-        let members: Vec<_> = group.iter().map(|waiting| &waiting.member).collect();
+        let Some(mut open) = session.open().await else { return Asked::Nothing };
         let answered = tokio::select! {
             biased;
-            answered = timeout(STATEMENT + GRACE, M::ask(&mut open.connection, &members)) => answered,
+            answered = timeout(STATEMENT + GRACE, ask(&mut open.connection, group)) => answered,
             () = self.outage.is_over_patience(Instant::now()) => return Asked::Unknown,
         };
         let Ok(answered) = answered else { return Asked::Unknown };
-        if answered.as_ref().is_err_and(is_connection_lost) {
-            self.metrics.retried();
-            return Asked::Unknown;
-        }
-        session.keep(open);
-        match answered {
-            Ok(answers) => {
+        match &answered {
+            Asked::Unknown => self.metrics.retried(),
+            Asked::Nothing => session.keep(open),
+            Asked::Answered(answers) => {
+                session.keep(open);
                 self.metrics.grouped(M::NAME, answers.iter().flatten().count());
-                Asked::Answered(answers)
-            }
-            Err(error) if is_locked(&error) => Asked::Refused,
-            Err(error) if is_transient(&error) => alone(),
-            Err(error) => {
-                tracing::warn!("a group of {} {} was refused: {error}", group.len(), M::NAME);
-                Asked::Refused
             }
         }
+        answered
     }
 }
 
 /// What the database said to a group.
 enum Asked<T> {
     Answered(Vec<Option<T>>),
-    Refused,
+    /// Nothing is written.
+    Nothing,
     Unknown,
+}
+
+async fn ask<M: Member>(connection: &mut PgConnection, group: &[&M]) -> Asked<M::Answer> {
+    let error = match M::ask(connection, group).await {
+        Ok(answers) => return Asked::Answered(answers),
+        Err(error) => error,
+    };
+    if is_connection_lost(&error) {
+        return Asked::Unknown;
+    }
+    if !is_locked(&error) {
+        if is_transient(&error) {
+            return Asked::Nothing;
+        }
+        tracing::warn!("a group of {} {} was refused: {error}", group.len(), M::NAME);
+    }
+    if group.len() == 1 {
+        return Asked::Nothing;
+    }
+    // In what state a transaction is that failed itself nobody knows.
+    one_by_one(connection, group).await.map_or(Asked::Unknown, Asked::Answered)
+}
+
+/// Each under a savepoint, in one transaction.
+async fn one_by_one<M: Member>(connection: &mut PgConnection, group: &[&M]) -> sqlx::Result<Vec<Option<M::Answer>>> {
+    let started = Instant::now();
+    let mut transaction = connection.begin().await?;
+    session::hurry(&mut transaction).await?;
+    let mut answers = Vec::with_capacity(group.len());
+    for member in group {
+        if started.elapsed() > ONE_BY_ONE {
+            answers.push(None);
+            continue;
+        }
+        let mut savepoint = transaction.begin().await?;
+        answers.push(match M::ask(&mut savepoint, slice::from_ref(member)).await {
+            Ok(mut answers) => {
+                savepoint.commit().await?;
+                answers.pop().flatten()
+            }
+            Err(error) if is_connection_lost(&error) => return Err(error),
+            Err(_) => {
+                savepoint.rollback().await?;
+                None
+            }
+        });
+    }
+    transaction.commit().await?;
+    Ok(answers)
 }
 
 /// How much longer than the server is told to a statement may take.

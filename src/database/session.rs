@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -31,6 +31,8 @@ pub struct Open {
 
 /// Milliseconds that a group waits for what somebody else holds.
 const LOCK_TIMEOUT_MS: u32 = 30;
+/// Milliseconds that one waits when others of a group wait for it.
+const HURRIED_LOCK_TIMEOUT_MS: u32 = 3;
 /// How long a statement may take, told to the server.
 pub const STATEMENT: Duration = Duration::from_secs(5);
 /// A group asks by keys alone. Left to itself PostgreSQL takes a table of some thousand
@@ -77,4 +79,11 @@ impl Session {
     pub fn keep(&mut self, open: Open) {
         self.kept = Some(Open { used: Instant::now(), ..open });
     }
+}
+
+/// Has what follows in this transaction wait for next to nothing that somebody else
+/// holds.
+pub async fn hurry(transaction: &mut PgConnection) -> sqlx::Result<()> {
+    let set = format!("SET LOCAL lock_timeout = {HURRIED_LOCK_TIMEOUT_MS}");
+    transaction.execute(AssertSqlSafe(set)).await.map(drop)
 }
