@@ -62,8 +62,10 @@ function addForm(add) {
     event.preventDefault();
     const { type, member } = chosen();
     const target = { '@odata.type': `#microsoft.graph.${type}` };
-    if (member) target[member] = value.value.trim();
-    if (await add(target)) value.value = '';
+    const entered = value.value;
+    if (member) target[member] = entered.trim();
+    // Unless the next one is being typed by now.
+    if (await add(target) && value.value === entered) value.value = '';
   };
   return element('form', { class: 'add', 'aria-label': 'Add an assignment', onsubmit: submit },
     field('Assign to', kind), labelled,

@@ -12,6 +12,14 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
+/** The children of `parent` from now on. One that is among them already is not moved: what somebody types there goes on. */
+export function replace(parent, children) {
+  for (const child of [...parent.children]) if (!children.includes(child)) child.remove();
+  children.forEach((child, index) => {
+    if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
+  });
+}
+
 /** A labelled control. */
 export function field(label, control) {
   return element('p', { class: 'field' }, element('label', { for: control.id }, label), control);

@@ -6,7 +6,7 @@ import { choice, element, field, table, time } from './dom.js';
 import { summary } from './assignments.js';
 
 const PAGE = 50;
-const MATCHES = [['contains', 'contains'], ['startswith', 'begins with, same case']];
+const MATCHES = [['', 'contains'], ['startswith', 'begins with, same case']];
 
 /** The condition for what the form asks, or null. */
 function filter({ name, match, type, group }) {
@@ -28,26 +28,33 @@ const hash = (wanted, page) => {
   return parameters.size ? `#/configurations?${parameters}` : '#/configurations';
 };
 
-function searchForm(wanted, types) {
-  const unknown = wanted.type && !types.includes(wanted.type) ? [wanted.type] : [];
+/** The form, one for all pages: the address fills it in and no answer does, so that what is typed until one comes stays. */
+let form = null;
+
+function searchForm(types) {
   const inputs = {
-    name: element('input', { id: 'name', type: 'search', value: wanted.name, autocomplete: 'off' }),
-    match: choice({ id: 'match' }, MATCHES, wanted.match),
-    type: choice({ id: 'type' }, [['', 'any'], ...[...unknown, ...types].map((type) => [type, type])], wanted.type),
-    group: element('input', { id: 'group', value: wanted.group, autocomplete: 'off', spellcheck: 'false' }),
+    name: element('input', { id: 'name', type: 'search', autocomplete: 'off' }),
+    match: choice({ id: 'match' }, MATCHES),
+    type: choice({ id: 'type' }, [['', 'any'], ...types.map((type) => [type, type])]),
+    group: element('input', { id: 'group', autocomplete: 'off', spellcheck: 'false' }),
+  };
+  const fill = (wanted) => {
+    // An address may ask for a type that there is not.
+    if (![...inputs.type.options].some(({ value }) => value === wanted.type)) inputs.type.add(new Option(wanted.type));
+    for (const [key, input] of Object.entries(inputs)) input.value = wanted[key];
   };
   const submit = (event) => {
     event.preventDefault();
     const asked = Object.fromEntries(Object.entries(inputs).map(([key, { value }]) => [key, value.trim()]));
-    if (!asked.name || asked.match === 'contains') asked.match = '';
-    const next = hash(asked);
-    // The same again is a wish to see it anew.
-    if (next === location.hash) dispatchEvent(new HashChangeEvent('hashchange'));
-    else location.hash = next;
+    if (!asked.name) asked.match = '';
+    // The same again is a wish to see it anew. At once: the event of the browser's own comes later.
+    if (hash(asked) !== location.hash) history.pushState(null, '', hash(asked));
+    dispatchEvent(new HashChangeEvent('hashchange'));
   };
-  return element('form', { class: 'search', role: 'search', 'aria-label': 'Configurations', onsubmit: submit },
+  const shown = element('form', { class: 'search', role: 'search', 'aria-label': 'Configurations', onsubmit: submit },
     field('Name', inputs.name), field('Match', inputs.match), field('Type', inputs.type), field('Assigned to group (id)', inputs.group),
     element('p', { class: 'field' }, element('button', { id: 'search', class: 'primary' }, 'Search')));
+  return { shown, fill };
 }
 
 function row({ id, displayName, '@odata.type': type, assignments, lastModifiedDateTime }) {
@@ -78,6 +85,8 @@ function pages(wanted, page, link) {
 /** The view for the parameters of the address. */
 export async function list(parameters, signal) {
   const wanted = Object.fromEntries(['name', 'match', 'type', 'group'].map((key) => [key, parameters.get(key) ?? '']));
+  if (wanted.match !== 'startswith') wanted.match = '';
+  form?.fill(wanted);
   const page = parameters.get('page');
   const first = {
     $filter: filter(wanted), $orderby: 'displayName', $top: PAGE, $count: true,
@@ -87,6 +96,11 @@ export async function list(parameters, signal) {
     configurationTypes(signal),
     call('GET', page ? `${COLLECTION}?${page}` : address(COLLECTION, first), { signal }),
   ]);
+  signal.throwIfAborted();
+  if (!form) {
+    form = searchForm(types);
+    form.fill(wanted);
+  }
   const count = counted(found['@odata.count'] ?? found.value.length);
   const title = page ? `${count}, continued` : count;
   return {
@@ -94,7 +108,7 @@ export async function list(parameters, signal) {
     status: `${title}; ${found.value.length} on this page.`,
     content: [
       element('h1', { tabindex: '-1' }, 'Configurations'),
-      searchForm(wanted, types),
+      form.shown,
       element('h2', { id: 'results', class: 'count' }, title),
       results(found.value, first.$filter !== null),
       pages(wanted, page, found['@odata.nextLink']),

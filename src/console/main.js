@@ -2,7 +2,7 @@
 
 import { hasToken, setToken } from './api.js';
 import { configuration } from './configuration.js';
-import { element, refusal, say } from './dom.js';
+import { element, refusal, replace, say } from './dom.js';
 import { list } from './list.js';
 import { showRequests } from './requests.js';
 import { tokenForm } from './token.js';
@@ -51,7 +51,7 @@ async function navigate() {
   if (signal.aborted) return;
   const isFirst = !main.hasAttribute('data-shown');
   const held = document.activeElement?.id;
-  main.replaceChildren(...content.flat().filter(Boolean));
+  replace(main, content.flat().filter(Boolean));
   main.removeAttribute('aria-busy');
   main.setAttribute('data-shown', '');
   document.title = title === 'devicegraph' ? title : `${title} – devicegraph`;

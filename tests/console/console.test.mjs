@@ -93,6 +93,54 @@ test('search, type, pages and back', () => onPage(browser, service, {}, async (p
   assert.equal(await page.getByLabel('Name').inputValue(), 'iOS ring 0');
 }));
 
+test('what is typed while an answer is on its way stays', () => onPage(browser, service, {}, async (page) => {
+  /** Does `steps` while the next request of the method is held back. */
+  const meanwhile = async (method, begin, steps) => {
+    let release;
+    const released = new Promise((resolve) => { release = resolve; });
+    let reached;
+    const held = new Promise((resolve) => { reached = resolve; });
+    const hold = async (route) => {
+      if (route.request().method() === method) {
+        reached();
+        await released;
+      }
+      await route.fallback();
+    };
+    await page.route(/deviceConfigurations/, hold);
+    await begin();
+    await held;
+    await steps();
+    release();
+    await page.unroute(/deviceConfigurations/, hold);
+  };
+  await open(page);
+  await counted(page, `${MANY + 2} configurations`);
+  await meanwhile('GET', () => search(page, 'RING 0'), async () => {
+    await page.getByLabel('Type').selectOption('windows10CustomConfiguration');
+    await page.getByLabel('Name').fill('');
+    await page.keyboard.type('base');
+  });
+  await counted(page, '9 configurations');
+  await page.keyboard.type('line');
+  assert.equal(await page.getByLabel('Name').inputValue(), 'baseline');
+  await page.keyboard.press('Enter');
+  await counted(page, '1 configuration');
+  // What is typed and not asked for does not stand over rows that it is not of.
+  await page.getByLabel('Name').fill('something else');
+  await page.goBack();
+  await counted(page, '9 configurations');
+  assert.equal(await page.getByLabel('Name').inputValue(), 'RING 0');
+  assert.equal(await page.getByLabel('Type').inputValue(), '');
+
+  const assignments = await openNew(page, 'iosUpdateConfiguration', 'Typed ahead');
+  await page.getByLabel('Group id').fill(GROUP);
+  await meanwhile('POST', () => page.getByRole('button', { name: 'Add' }).click(), () => page.getByLabel('Group id').fill('the next one'));
+  await status(page, `Assigned to: Group ${GROUP}`);
+  assert.equal(await page.getByLabel('Group id').inputValue(), 'the next one');
+  await service.call('DELETE', assignments.replace('/assignments', ''));
+}));
+
 test('what is odd in a name stays text, and the command for it runs', () => onPage(browser, service, {}, async (page) => {
   await open(page);
   await counted(page, `${MANY + 2} configurations`);
