@@ -24,6 +24,9 @@ pub struct Client(Rc<OwnedFd>);
 /// How long a request takes before anybody looks whether its client waits, and
 /// how often then.
 const INTERVAL: Duration = Duration::from_millis(250);
+/// How long a request has to give itself up. Who writes hears of the outage at the
+/// same time, and alone knows whether anything may have been written.
+const OWN: Duration = Duration::from_millis(100);
 
 impl Client {
     /// Remembers a new connection, for its requests.
@@ -86,7 +89,10 @@ pub async fn ends(request: HttpRequest) -> HttpResponse {
 
 async fn has_outage(outage: Option<Outage>, started: Option<Started>) {
     match outage.zip(started) {
-        Some((outage, started)) => outage.is_over_patience(started.at).await,
+        Some((outage, started)) => {
+            outage.is_over_patience(started.at).await;
+            sleep(OWN).await;
+        }
         None => pending().await,
     }
 }

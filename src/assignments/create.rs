@@ -91,6 +91,8 @@ impl<'a> Create<'a> {
             configurations::handlers::check(connection, *configuration).await?;
             match sql::find_anywhere(connection, *id).await? {
                 Some(stored) if stored.shows_as(row, self.version) => return Ok(stored),
+                // Nobody else has an id of the service's: it was written, and changed since.
+                Some(_) if new.id.is_none() => return Err(ApiError::outcome_unknown(id.path(*configuration))),
                 Some(_) => {
                     return Err(ApiError::conflict(format!(
                         "Another assignment has the id '{id}'. Send another id, or none."

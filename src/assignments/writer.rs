@@ -55,6 +55,11 @@ impl Member for NewRow {
         arranged
     }
 
+    /// Its configuration: whoever assigns holds many targets of one.
+    fn parent(&self) -> Uuid {
+        self.row.device_configuration_id
+    }
+
     async fn ask(connection: &mut PgConnection, group: &[&Self]) -> sqlx::Result<Vec<Option<()>>> {
         let rows: Vec<_> = group.iter().map(|new| &new.row).collect();
         let by: Vec<_> = group.iter().map(|new| new.by.as_deref()).collect();

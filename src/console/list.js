@@ -38,9 +38,12 @@ function searchForm(types) {
     type: choice({ id: 'type' }, [['', 'any'], ...types.map((type) => [type, type])]),
     group: element('input', { id: 'group', autocomplete: 'off', spellcheck: 'false' }),
   };
+  const unknown = new Option();
   const fill = (wanted) => {
     // An address may ask for a type that there is not.
-    if (![...inputs.type.options].some(({ value }) => value === wanted.type)) inputs.type.add(new Option(wanted.type));
+    unknown.remove();
+    unknown.text = unknown.value = wanted.type;
+    if (wanted.type && !types.includes(wanted.type)) inputs.type.add(unknown);
     for (const [key, input] of Object.entries(inputs)) input.value = wanted[key];
   };
   const submit = (event) => {

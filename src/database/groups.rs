@@ -9,6 +9,7 @@
 //! again for one after the other, in one transaction.
 
 use std::{
+    collections::HashSet,
     slice,
     sync::{
         Arc,
@@ -26,6 +27,7 @@ use tokio::{
     },
     time::{Instant, timeout},
 };
+use uuid::Uuid;
 
 use super::{
     connections::Connections,
@@ -51,6 +53,11 @@ pub trait Member: Sized + Send + 'static {
     /// alone.
     fn arrange(group: Vec<Waiting<Self>>) -> Vec<Waiting<Self>> {
         group
+    }
+
+    /// Of whose other members the same may be in the way.
+    fn parent(&self) -> Uuid {
+        Uuid::nil()
     }
 
     /// Asks for all of them in one statement. Each has an answer at its place, or
@@ -247,32 +254,37 @@ async fn ask<M: Member>(connection: &mut PgConnection, group: &[&M]) -> Asked<M:
     one_by_one(connection, group).await.map_or(Asked::Unknown, Asked::Answered)
 }
 
-/// Each under a savepoint, in one transaction.
+/// Each under a savepoint, in one transaction. Those of a parent of whom one was
+/// refused come last: there can be many, and they are not to take the time of all.
 async fn one_by_one<M: Member>(connection: &mut PgConnection, group: &[&M]) -> sqlx::Result<Vec<Option<M::Answer>>> {
     let started = Instant::now();
     let mut transaction = connection.begin().await?;
     session::hurry(&mut transaction).await?;
-    let mut answers = Vec::with_capacity(group.len());
-    for member in group {
-        if started.elapsed() > ONE_BY_ONE {
-            answers.push(None);
-            continue;
+    let mut answers: Vec<_> = group.iter().map(|_| None).collect();
+    let mut refused = HashSet::new();
+    for is_last in [false, true] {
+        for (member, answer) in group.iter().zip(&mut answers) {
+            let is_next = answer.is_none() && (is_last || !refused.contains(&member.parent()));
+            if !is_next || started.elapsed() > ONE_BY_ONE {
+                continue;
+            }
+            let mut savepoint = transaction.begin().await?;
+            *answer = Some(match M::ask(&mut savepoint, slice::from_ref(member)).await {
+                Ok(mut answers) => {
+                    savepoint.commit().await?;
+                    answers.pop().flatten()
+                }
+                Err(error) if is_connection_lost(&error) => return Err(error),
+                Err(_) => {
+                    savepoint.rollback().await?;
+                    refused.insert(member.parent());
+                    None
+                }
+            });
         }
-        let mut savepoint = transaction.begin().await?;
-        answers.push(match M::ask(&mut savepoint, slice::from_ref(member)).await {
-            Ok(mut answers) => {
-                savepoint.commit().await?;
-                answers.pop().flatten()
-            }
-            Err(error) if is_connection_lost(&error) => return Err(error),
-            Err(_) => {
-                savepoint.rollback().await?;
-                None
-            }
-        });
     }
     transaction.commit().await?;
-    Ok(answers)
+    Ok(answers.into_iter().map(Option::flatten).collect())
 }
 
 /// How much longer than the server is told to a statement may take.

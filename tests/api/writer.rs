@@ -9,7 +9,7 @@ use nix::{
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Executor};
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -245,12 +245,7 @@ async fn however_many_somebody_is_in_the_way_of_who_comes_later_does_not_wait_fo
     let app = App::start_on(database(true).await, |settings| settings.database.lock_timeout_ms = 10_000).await;
     let (configuration, other) = (app.configuration().await, app.configuration().await);
     let mut holder = app.pool().begin().await.expect("a session");
-    let insert = format!(
-        "INSERT INTO device_configuration_assignments (id, device_configuration_id, target_type, group_id)
-         SELECT gen_random_uuid(), '{}', 'groupAssignmentTarget', 'held' || n FROM generate_series(0, 59) AS n",
-        configuration.rsplit('/').next().expect("an id")
-    );
-    holder.execute(AssertSqlSafe(insert)).await.expect("rows that are not committed");
+    hold(&mut holder, &configuration, 60).await;
     let held: Vec<_> = (0..60).map(|number| group(&format!("held{number}"))).collect();
     let later = group("later");
     let others = join_all(held.iter().map(|body| create(&app, &configuration, body)));
@@ -263,4 +258,43 @@ async fn however_many_somebody_is_in_the_way_of_who_comes_later_does_not_wait_fo
     let (others, later) = tokio::join!(others, later);
     assert_eq!(later, StatusCode::CREATED);
     assert!(others.contains(&StatusCode::CREATED), "{others:?}");
+}
+
+/// Asked one after the other, there is no time for all of them.
+#[actix_web::test]
+async fn however_many_somebody_is_in_the_way_of_their_neighbours_in_the_group_are_written() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start_on(database(true).await, |settings| settings.database.lock_timeout_ms = 10_000).await;
+    // In this order in a group, too.
+    let [first, held, last] = [app.configuration().await, app.configuration().await, app.configuration().await];
+    slow_down(&app).await;
+    let mut holder = app.pool().begin().await.expect("a session");
+    hold(&mut holder, &held, 400).await;
+    let bodies: Vec<_> = (0..400).map(|number| group(&format!("held{number}"))).collect();
+    let neighbour = group("neighbour");
+    // While the first one is being written the others gather.
+    let others = async {
+        sleep(Duration::from_millis(50)).await;
+        join_all(bodies.iter().map(|body| create(&app, &held, body))).await
+    };
+    let neighbours = async {
+        sleep(Duration::from_millis(50)).await;
+        let statuses = join_all([&first, &last].map(|at| create(&app, at, &neighbour))).await;
+        holder.rollback().await.expect("the end of it");
+        statuses
+    };
+    let (_, _, neighbours) = tokio::join!(create(&app, &first, &bodies[0]), others, neighbours);
+    assert_eq!(neighbours, [StatusCode::CREATED; 2]);
+}
+
+/// Targets of a configuration, in a transaction that stays open.
+async fn hold(holder: &mut PgConnection, configuration: &str, targets: u32) {
+    let insert = format!(
+        "INSERT INTO device_configuration_assignments (id, device_configuration_id, target_type, group_id)
+         SELECT gen_random_uuid(), '{}', 'groupAssignmentTarget', 'held' || n FROM generate_series(0, {targets} - 1) AS n",
+        configuration.rsplit('/').next().expect("an id")
+    );
+    holder.execute(AssertSqlSafe(insert)).await.expect("rows that are not committed");
 }
