@@ -55,7 +55,7 @@ pub trait Member: Sized + Send + 'static {
         group
     }
 
-    /// Of whose other members the same may be in the way.
+    /// What it belongs to: what is in the way of one may be in the way of the others there.
     fn parent(&self) -> Uuid {
         Uuid::nil()
     }
