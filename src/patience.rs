@@ -25,7 +25,7 @@ pub struct Client(Rc<OwnedFd>);
 /// how often then.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How long a request has to give itself up. Who writes hears of the outage at the
-/// same time, and alone knows whether anything may have been written.
+/// same time, in no order, and alone knows whether anything may have been written.
 const OWN: Duration = Duration::from_millis(100);
 
 impl Client {

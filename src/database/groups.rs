@@ -55,7 +55,8 @@ pub trait Member: Sized + Send + 'static {
         group
     }
 
-    /// What it belongs to: what is in the way of one may be in the way of the others there.
+    /// What it belongs to: what is in the way of one may be in the way of the others
+    /// there. All are alike where nothing is said.
     fn parent(&self) -> Uuid {
         Uuid::nil()
     }

@@ -141,6 +141,25 @@ test('what is typed while an answer is on its way stays', () => onPage(browser, 
   await service.call('DELETE', assignments.replace('/assignments', ''));
 }));
 
+test('a type that there is not is a choice while the address asks for it', () => onPage(browser, service, {}, async (page) => {
+  const type = page.getByLabel('Type');
+  await open(page);
+  await counted(page, `${MANY + 2} configurations`);
+  const offered = await type.locator('option').count();
+  for (const name of ['noSuchType', 'another']) {
+    await open(page, service, `#/configurations?type=${name}`);
+    await type.locator('option:checked', { hasText: name }).waitFor({ state: 'attached' });
+    await counted(page, '0 configurations');
+    assert.equal(await type.locator('option').count(), offered + 1);
+  }
+  await search(page, 'x');
+  await page.waitForURL('**name=x**');
+  assert.match(page.url(), /type=another/);
+  await page.getByRole('link', { name: 'Show all' }).click();
+  await counted(page, `${MANY + 2} configurations`);
+  assert.equal(await type.locator('option').count(), offered);
+}));
+
 test('what is odd in a name stays text, and the command for it runs', () => onPage(browser, service, {}, async (page) => {
   await open(page);
   await counted(page, `${MANY + 2} configurations`);
