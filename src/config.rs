@@ -80,6 +80,8 @@ pub struct Database {
     pub migrate: bool,
     /// Connections held open at most.
     pub max_connections: u32,
+    /// Milliseconds in which the database must answer the service, or counts as out of reach.
+    pub answer_timeout_ms: u64,
     /// Milliseconds that a request waits for a connection.
     pub acquire_timeout_ms: u64,
     /// Milliseconds that a statement of a request waits for a lock.
@@ -237,6 +239,7 @@ impl Settings {
             ("server.max_page_size", server.max_page_size == 0),
             ("server.request_timeout_seconds", server.request_timeout_seconds == 0),
             ("database.max_connections", database.max_connections == 0),
+            ("database.answer_timeout_ms", database.answer_timeout_ms == 0),
             ("database.acquire_timeout_ms", database.acquire_timeout_ms == 0),
             ("auth.refresh_seconds", auth.refresh_seconds == 0),
             ("auth.unknown_key_seconds", auth.unknown_key_seconds == 0),

@@ -18,14 +18,14 @@ use crate::{
     metrics,
 };
 
-/// How often the database is asked, and how long it may take to answer.
+/// The pause between two questions to the database.
 const INTERVAL: Duration = Duration::from_millis(150);
-const ANSWER: Duration = Duration::from_millis(500);
-/// The same once it has not: a connection over a slow network must come about.
+/// How long the database may take to answer once it has not: a new connection over a
+/// slow network takes longer than an answer.
 const RETURN: Duration = Duration::from_secs(1);
-/// How long a request waits while the database does not answer: with what it
-/// takes to notice, less than the second in which a client is answered.
-const PATIENCE: Duration = Duration::from_millis(700);
+/// How much longer than the database a request waits while the database does not answer.
+/// With 500 ms for the database, a client is answered within a second.
+const GRACE: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy, Default)]
 struct State {
@@ -37,30 +37,37 @@ struct State {
 pub struct Watch {
     options: PgConnectOptions,
     state: watch::Sender<State>,
+    answer_timeout: Duration,
     metrics: metrics::Database,
 }
 
 /// What is known of it.
 #[derive(Clone)]
-pub struct Outage(watch::Receiver<State>);
+pub struct Outage {
+    state: watch::Receiver<State>,
+    answer_timeout: Duration,
+}
 
 impl Watch {
-    /// Of the database of these options, which has just answered.
-    pub fn new(options: PgConnectOptions, metrics: metrics::Database) -> Self {
+    /// Of the database of these options, which has just answered, and must answer within
+    /// `answer_timeout` from now on.
+    pub fn new(options: PgConnectOptions, answer_timeout: Duration, metrics: metrics::Database) -> Self {
         metrics.up.set(1);
-        Self { options: options.application_name("devicegraph watch"), state: watch::Sender::default(), metrics }
+        let options = options.application_name("devicegraph watch");
+        Self { options, state: watch::Sender::default(), answer_timeout, metrics }
     }
 
     /// What it finds out, for everyone who asks.
     pub fn outage(&self) -> Outage {
-        Outage(self.state.subscribe())
+        Outage { state: self.state.subscribe(), answer_timeout: self.answer_timeout }
     }
 
     /// Asks, and never ends.
     pub async fn keep(&self) {
         let mut connection = None;
         loop {
-            let limit = if self.state.borrow().since.is_some() { RETURN } else { ANSWER };
+            let is_out = self.state.borrow().since.is_some();
+            let limit = if is_out { self.answer_timeout.max(RETURN) } else { self.answer_timeout };
             let failure = match timeout(limit, self.ask(&mut connection)).await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
@@ -113,20 +120,20 @@ impl State {
 impl Outage {
     /// Whether there is one.
     pub fn is_on(&self) -> bool {
-        self.0.borrow().since.is_some()
+        self.state.borrow().since.is_some()
     }
 
     /// Whether a connection of this age has lived through one: nobody knows
     /// whether it still leads anywhere.
     pub fn is_survivor(&self, age: Duration) -> bool {
-        let state = *self.0.borrow();
+        let state = *self.state.borrow();
         state.since.is_some() || state.ended.is_some_and(|ended| ended.elapsed() <= age)
     }
 
     /// Ends when a request that came at `start` is to give up.
     pub async fn is_over_patience(&self, start: Instant) {
-        sleep_until(start + PATIENCE).await;
-        if self.0.clone().wait_for(|state| state.since.is_some()).await.is_err() {
+        sleep_until(start + self.answer_timeout + GRACE).await;
+        if self.state.clone().wait_for(|state| state.since.is_some()).await.is_err() {
             pending().await
         }
     }

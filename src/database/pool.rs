@@ -62,7 +62,8 @@ impl Pools {
     /// Pools of `workers` for requests to the database of these options.
     pub fn new(options: PgConnectOptions, settings: &config::Database, workers: usize) -> Self {
         let metrics = metrics::Database::default();
-        let watch = Arc::new(Watch::new(options.clone(), metrics.clone()));
+        let answer_timeout = Duration::from_millis(settings.answer_timeout_ms);
+        let watch = Arc::new(Watch::new(options.clone(), answer_timeout, metrics.clone()));
         // What waits longer than its client does only keeps others from a connection.
         let options = options.options([
             ("lock_timeout", settings.lock_timeout_ms),
