@@ -1,15 +1,13 @@
 //! `$batch`.
 
-use std::time::Duration;
-
 use futures_util::future::join;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Executor};
 use uuid::Uuid;
 
 use crate::{
-    harness::{App, CONFIGURATIONS, group, is_remote},
+    harness::{App, CONFIGURATIONS, group, is_remote, until, waiting_for_locks},
     tokens::{READ, issuer},
 };
 
@@ -282,31 +280,26 @@ async fn reads_wait_side_by_side_and_writes_do_not() {
     }
     let app = App::start().await;
     let configuration = app.configuration().await;
-    let waiting = async |step: &dyn Fn(usize) -> Value| {
+    let run = async |step: &dyn Fn(usize) -> Value, side_by_side: usize| {
         let mut dba = app.pool().begin().await.expect("a transaction");
         dba.execute("LOCK TABLE device_configurations").await.expect("a lock");
         let steps: Vec<_> = (0..4).map(step).collect();
-        let steps = json!(steps);
         let look = async {
-            let mut most = 0;
-            for _ in 0..10 {
-                actix_web::rt::time::sleep(Duration::from_millis(30)).await;
-                let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-                let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(app.pool()).await.expect("a count");
-                most = most.max(waiting);
-            }
+            let waiting = async || waiting_for_locks(app.pool(), "devicegraph %").await;
+            until("a statement of each step waits", async || waiting().await == side_by_side as i64).await;
+            // The batch itself and its steps under way: no other step has begun.
+            assert_eq!(app.in_flight().await, 1 + side_by_side);
             dba.rollback().await.expect("no lock");
-            most
         };
-        let (answers, most) = join(batch(&app, &steps), look).await;
+        let (answers, ()) = join(batch(&app, &json!(steps)), look).await;
         assert!(answers.iter().all(|answer| answer["status"].as_u64() < Some(300)), "{answers:?}");
-        most
     };
     // Without it they would be one statement.
     let alone = format!("{configuration}?$expand=assignments");
     let read = |id: usize| json!({"id": id, "method": "GET", "url": alone});
     let write = |id: usize| create(&id.to_string(), "a test");
-    assert_eq!((waiting(&read).await, waiting(&write).await), (4, 1));
+    run(&read, 4).await;
+    run(&write, 1).await;
 }
 
 #[actix_web::test]
@@ -330,7 +323,7 @@ async fn a_group_whose_connection_ends_is_not_written() {
         assign("after", &configuration, "b"),
     ]);
     let end = async {
-        end_who_waits(&mut dba).await;
+        end_waiting_session(&app).await;
         dba.rollback().await.expect("no lock");
     };
     let (answers, ()) = join(batch(&app, &requests), end).await;
@@ -364,7 +357,7 @@ async fn a_group_that_was_lost_in_its_commit_says_so_of_every_step() {
         with(assign("a", &configuration, "a"), "atomicityGroup", "g"),
         with(with(assign("b", "$it", "b"), "atomicityGroup", "g"), "dependsOn", json!(["it"])),
     ]);
-    let (answers, ()) = join(batch(&app, &requests), end_who_waits(&mut dba)).await;
+    let (answers, ()) = join(batch(&app, &requests), end_waiting_session(&app)).await;
     assert_eq!(statuses(&answers), [200, 500, 500], "{answers:?}");
     for answer in &answers[1..] {
         assert_eq!(answer["body"]["error"]["code"], "OutcomeUnknown");
@@ -373,16 +366,10 @@ async fn a_group_that_was_lost_in_its_commit_says_so_of_every_step() {
     dba.rollback().await.expect("no lock");
 }
 
-/// Ends the connection that waits for a lock.
-async fn end_who_waits(dba: &mut PgConnection) {
-    loop {
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        // In a transaction the list of connections stays what it was at first.
-        dba.execute("SELECT pg_stat_clear_snapshot()").await.expect("a new list");
-        let ended = sqlx::query_scalar::<_, bool>(end).fetch_all(&mut *dba).await.expect("an answer");
-        if !ended.is_empty() {
-            break;
-        }
-        actix_web::rt::time::sleep(Duration::from_millis(20)).await;
-    }
+/// Ends the session that waits for a lock, as soon as there is one.
+async fn end_waiting_session(app: &App) {
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let end = async || sqlx::query_scalar::<_, bool>(end).fetch_all(app.pool()).await.expect("an answer");
+    until("a session waits for a lock", async || !end().await.is_empty()).await;
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join;
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
+use sqlx::{AssertSqlSafe, Executor};
 
 use crate::{
     batch::{batch, statuses, with},
@@ -222,7 +224,8 @@ async fn any_mix_of_steps_is_answered_as_the_same_requests_one_by_one() {
                 failed.push(id(place).to_lowercase());
             }
         }
-        assert_eq!(state(&batched).await, state(&single).await);
+        let (batched, single) = join(state(&batched), state(&single)).await;
+        assert_eq!(batched, single);
     }
 }
 
@@ -235,18 +238,17 @@ async fn any_group_of_steps_is_written_as_one_by_one_or_not_at_all() {
     let batches = prop::collection::vec(step(), 1..=4);
     let (mut written, mut taken_back) = (0, 0);
     let begin = async |app: &App| {
-        for n in 0..3 {
-            app.delete(&format!("{CONFIGURATIONS}/{}", known(n))).await;
-        }
-        for n in 0..2 {
-            let body =
-                json!({"id": known(n), "@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "a"});
-            assert_eq!(app.post(CONFIGURATIONS, &body).await.status, StatusCode::CREATED);
-        }
+        let world = format!(
+            "DELETE FROM device_configurations;
+             INSERT INTO device_configurations (id, odata_type, display_name)
+             VALUES ('{}', 'iosCustomConfiguration', 'a'), ('{}', 'iosCustomConfiguration', 'a')",
+            known(0),
+            known(1)
+        );
+        app.pool().execute(AssertSqlSafe(world)).await.expect("two configurations");
     };
     let (batched, single) = (App::start().await, App::start().await);
-    begin(&batched).await;
-    begin(&single).await;
+    join(begin(&batched), begin(&single)).await;
     // At least so many; those that are right are rare.
     let mut rounds = 0;
     while rounds < 200 || written < 6 || taken_back < 6 {
@@ -259,16 +261,22 @@ async fn any_group_of_steps_is_written_as_one_by_one_or_not_at_all() {
         });
         let requests: Vec<_> = requests.collect();
         let before = state(&batched).await;
-        let answers = statuses(&batch(&batched, &json!(requests)).await);
-        let mut alone = Vec::new();
-        for step in &steps {
-            alone.push(u64::from(one_by_one(&single, step).await.status.as_u16()));
-        }
+        let alone = async {
+            let mut alone = Vec::new();
+            for step in &steps {
+                alone.push(u64::from(one_by_one(&single, step).await.status.as_u16()));
+            }
+            alone
+        };
+        let requests = json!(requests);
+        let (answers, alone) = join(batch(&batched, &requests), alone).await;
+        let answers = statuses(&answers);
         match alone.iter().position(|status| *status >= 400) {
             None => {
                 written += 1;
                 assert_eq!(answers, alone, "{steps:?}");
-                assert_eq!(state(&batched).await, state(&single).await, "{steps:?}");
+                let (batched, single) = join(state(&batched), state(&single)).await;
+                assert_eq!(batched, single, "{steps:?}");
             }
             Some(fails) => {
                 taken_back += 1;
@@ -277,8 +285,7 @@ async fn any_group_of_steps_is_written_as_one_by_one_or_not_at_all() {
                 assert_eq!(answers, expected, "{steps:?}");
                 assert_eq!(state(&batched).await, before, "{steps:?}");
                 // One by one some of it was written.
-                begin(&batched).await;
-                begin(&single).await;
+                join(begin(&batched), begin(&single)).await;
             }
         }
     }

@@ -1,21 +1,18 @@
 //! The commands that are not the service.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use sqlx::{ConnectOptions, Executor};
 
 use crate::{
-    harness::{database, is_remote, url},
-    service::{Folder, Service, devicegraph, refusal, success},
+    harness::{database, is_remote, until_blocking, url},
+    service::{Folder, Service, devicegraph, refusal, success, until_lock_waits},
 };
 
 #[test]
 fn commands_work_beside_the_service_and_without_it() {
-    let folder = Folder::new();
+    let folder = Folder::used();
     let export = folder.0.join("export");
     let command = |arguments: &[&str]| {
         let mut command = folder.command();
@@ -46,7 +43,7 @@ fn commands_work_beside_the_service_and_without_it() {
 
 #[test]
 fn a_seed_in_the_settings_fills_an_empty_database_once() {
-    let folder = Folder::new();
+    let folder = Folder::used();
     let file = folder.0.join("seed.json");
     std::fs::write(&file, r##"{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"seeded"}"##)
         .expect("a file");
@@ -55,20 +52,14 @@ fn a_seed_in_the_settings_fills_an_empty_database_once() {
         command.env("DEVICEGRAPH__DATABASE__SEED", &file);
         command
     };
-    let wait_until_ready = |service: &Service| {
-        let started = Instant::now();
-        while service.request("GET", "/health/ready", "").0 != 200 {
-            assert!(started.elapsed() < Duration::from_secs(10), "it becomes ready");
-        }
-    };
     let service = Service::start(&mut seeded());
-    wait_until_ready(&service);
+    service.until_ready();
     assert!(service.holds("seeded"), "ready means seeded");
     assert!(service.stop(Signal::SIGTERM).success());
     // It is not read again: a file that is wrong by now does not matter.
     std::fs::write(&file, "{").expect("a file");
     let service = Service::start(&mut seeded());
-    wait_until_ready(&service);
+    service.until_ready();
     assert!(service.stop(Signal::SIGTERM).success());
     success(folder.command().args(["reset", "--yes"]));
     let said = refusal(seeded().env("DEVICEGRAPH__LOG__FILTER", "error"));
@@ -76,9 +67,14 @@ fn a_seed_in_the_settings_fills_an_empty_database_once() {
     assert!(said.contains("seed.json: EOF while parsing"), "{said}");
 }
 
+/// Repeats a health check, which waits two seconds for the answer, until it succeeds.
+fn until_success(health: &mut Command) {
+    until_blocking("the health check succeeds", || health.output().expect("the binary runs").status.success());
+}
+
 #[test]
 fn the_binary_asks_for_its_own_health() {
-    let folder = Folder::new();
+    let folder = Folder::used();
     let service = Service::start(&mut folder.command());
     let port = service.address.rsplit(':').next().expect("a port").to_owned();
     let health = || {
@@ -87,7 +83,7 @@ fn the_binary_asks_for_its_own_health() {
         command
     };
     // What Docker puts into every container where one is configured.
-    success(health().env("HTTP_PROXY", "http://127.0.0.1:9"));
+    until_success(health().env("HTTP_PROXY", "http://127.0.0.1:9"));
     assert!(service.stop(Signal::SIGTERM).success());
     let said = refusal(&mut health());
     assert!(said.starts_with(&format!("http://127.0.0.1:{port}/health/ready is not ready: ")), "{said}");
@@ -109,7 +105,9 @@ fn help_and_completions_need_nothing_else() {
     assert!(output(&["--version"]).starts_with("devicegraph "));
 }
 
-/// A seed large enough that the second service comes while the first writes.
+/// The lock that a service holds while it fills an empty database.
+const SEEDING: &str = "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('devicegraph seed', 0))";
+
 #[actix_web::test]
 async fn of_two_services_that_start_at_once_one_seeds() {
     if is_remote() {
@@ -118,35 +116,33 @@ async fn of_two_services_that_start_at_once_one_seeds() {
     let folder = Folder::new();
     let options = database(true).await;
     let one = |n| format!(r##"{{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"n{n}"}}"##);
-    let all = (0..2000).map(one).collect::<Vec<_>>().join(",");
+    let all = (0..20).map(one).collect::<Vec<_>>().join(",");
     std::fs::write(folder.0.join("seed.json"), format!("[{all}]")).expect("a file");
-    let start = || {
-        let mut command = devicegraph(&folder.0);
-        Service::start(
-            command.env("DATABASE_URL", url(&options, "devicegraph")).env("DEVICEGRAPH__DATABASE__SEED", "seed.json"),
-        )
-    };
-    let services = [start(), start()];
+    let start = || Service::start(folder.command_on(&options).env("DEVICEGRAPH__DATABASE__SEED", "seed.json"));
+    // Everyone waits in a queue: the first service, a session of this test, and the second service.
     let mut connection = options.connect().await.expect("a database");
-    for (n, service) in services.iter().enumerate() {
-        let started = Instant::now();
-        while service.request("GET", "/health/ready", "").0 != 200 {
-            assert!(started.elapsed() < Duration::from_secs(30), "it becomes ready");
-            thread::sleep(Duration::from_millis(20));
-        }
-        if n == 0 {
-            // What is changed once one is ready is not put back by the other.
-            connection
-                .execute("DELETE FROM device_configurations WHERE display_name = 'n1999'")
-                .await
-                .expect("a delete");
-        }
-    }
+    let mut between = options.connect().await.expect("a database");
+    connection.execute(SEEDING).await.expect("the lock");
+    let first = start();
+    until_lock_waits(&options, 1).await;
+    let between = actix_web::rt::spawn(async move { between.execute(SEEDING).await.map(|_| between) });
+    until_lock_waits(&options, 2).await;
+    let second = start();
+    until_lock_waits(&options, 3).await;
+    assert!(!first.is_ready() && !second.is_ready(), "ready means seeded");
+    connection.execute("COMMIT").await.expect("the lock goes");
+    first.until_ready();
+    assert!(!second.is_ready(), "it still waits");
+    // What is changed once one is ready is not put back by the other.
+    connection.execute("DELETE FROM device_configurations WHERE display_name = 'n19'").await.expect("a delete");
+    let mut between = between.await.expect("a task").expect("the lock");
+    between.execute("COMMIT").await.expect("the lock goes");
+    second.until_ready();
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM device_configurations")
         .fetch_one(&mut connection)
         .await
         .expect("a count");
-    assert_eq!(count, 1999);
+    assert_eq!(count, 19);
 }
 
 #[actix_web::test]
@@ -171,7 +167,7 @@ async fn a_command_on_a_database_without_tables_says_who_makes_them() {
 
 #[test]
 fn a_token_of_ones_own_goes_the_whole_way() {
-    let folder = Folder::new();
+    let folder = Folder::used();
     let print = |arguments: &[&str]| {
         let output = folder.command().arg("token").args(arguments).output().expect("the binary runs");
         let said = String::from_utf8(output.stderr).expect("text");
@@ -195,6 +191,7 @@ fn a_token_of_ones_own_goes_the_whole_way() {
         command.env(format!("DEVICEGRAPH__AUTH__{}", name.to_uppercase()), setting(&format!("auth.{name}")));
     }
     // What is logged then is all that can be.
+    command.env("DEVICEGRAPH__AUTH__LEEWAY_SECONDS", "300");
     let service = Service::start(command.env("DEVICEGRAPH__LOG__FILTER", "trace"));
     let path = "/v1.0/deviceManagement/deviceConfigurations";
     let body = r##"{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"a secret of ours"}"##;
@@ -281,7 +278,7 @@ fn what_is_wrong_with_the_settings_of_an_issuer_is_named() {
 
 #[test]
 fn the_health_check_speaks_https_too() {
-    let folder = Folder::new();
+    let folder = Folder::used();
     let made = rcgen::generate_simple_self_signed(["elsewhere.example".to_owned()]).expect("a certificate");
     std::fs::write(folder.0.join("tls.crt"), made.cert.pem()).expect("a file");
     std::fs::write(folder.0.join("tls.key"), made.signing_key.serialize_pem()).expect("a file");
@@ -292,5 +289,5 @@ fn the_health_check_speaks_https_too() {
     };
     let service = Service::start(&mut command());
     let port = service.address.rsplit(':').next().expect("a port").to_owned();
-    success(command().arg("health").env("DEVICEGRAPH__SERVER__PORT", port));
+    until_success(command().arg("health").env("DEVICEGRAPH__SERVER__PORT", port));
 }

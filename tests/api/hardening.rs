@@ -1,29 +1,35 @@
-//! Clients that are slow, many, or browsers; and TLS.
+//! Clients that are slow, many, or browsers.
 
 use std::{
     io::{ErrorKind, Read, Write},
     net::TcpStream,
-    path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
-use devicegraph::{
-    config::{Names, Settings},
-    tls::Certificate,
-};
+use devicegraph::config::{Names, Settings};
 use reqwest::{Method, StatusCode};
-use ureq::tls::{RootCerts, TlsConfig};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::{
-    harness::{App, CONFIGURATIONS, database, is_remote, reachable_folder},
+    harness::{App, CONFIGURATIONS, LIMIT, database, is_remote, until, until_blocking},
     tokens,
 };
 
-/// The application with a second of patience.
+mod tls;
+
+/// Seconds that no test waits for.
+const FOREVER: u64 = 3600;
+
+/// The application, which waits a second for what a client must send, and for ever for its next request.
 async fn impatient(change: impl FnOnce(&mut Settings)) -> App {
-    App::start_on(database(true).await, |settings| {
+    impatient_on(database(true).await, change).await
+}
+
+async fn impatient_on(options: PgConnectOptions, change: impl FnOnce(&mut Settings)) -> App {
+    App::start_on(options, |settings| {
         settings.server.request_timeout_seconds = 1;
-        settings.server.keep_alive_seconds = 1;
+        settings.server.keep_alive_seconds = FOREVER;
         change(settings);
     })
     .await
@@ -31,8 +37,32 @@ async fn impatient(change: impl FnOnce(&mut Settings)) -> App {
 
 fn connect(app: &App) -> TcpStream {
     let stream = TcpStream::connect(app.origin.trim_start_matches("http://")).expect("the service listens");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+    stream.set_read_timeout(Some(LIMIT)).expect("a socket");
+    stream.set_write_timeout(Some(LIMIT)).expect("a socket");
     stream
+}
+
+/// A connection that has answered a request. The service limits the time for the head of the first request alone;
+/// that request is repeated, on a new connection, until its head has come in time.
+async fn used_connection(app: &App) -> TcpStream {
+    let live = r#"{"status":"live"}"#;
+    let mut used = None;
+    until("a first request is answered", async || {
+        let mut stream = connect(app);
+        let ask = move || {
+            let (mut text, mut buffer) = (String::new(), [0; 1000]);
+            stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").ok()?;
+            while !text.ends_with(live) {
+                let length = stream.read(&mut buffer).ok().filter(|length| *length > 0)?;
+                text.push_str(&String::from_utf8_lossy(&buffer[..length]));
+            }
+            Some(stream)
+        };
+        used = actix_web::rt::task::spawn_blocking(ask).await.expect("a thread");
+        used.is_some()
+    })
+    .await;
+    used.expect("it was answered")
 }
 
 fn authorization() -> String {
@@ -40,13 +70,15 @@ fn authorization() -> String {
     issuer.bearer(&issuer.claims())
 }
 
-/// What comes until the service closes the connection, and after what time it does.
-async fn until_closed(mut stream: TcpStream) -> (String, Duration) {
+/// What comes until the service closes the connection.
+async fn until_closed(mut stream: TcpStream) -> String {
     let read = move || {
-        let (mut text, begun) = (Vec::new(), Instant::now());
-        match stream.read_to_end(&mut text) {
-            Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}: it stays open"),
-            _ => (String::from_utf8_lossy(&text).into_owned(), begun.elapsed()),
+        let mut text = Vec::new();
+        let end = stream.read_to_end(&mut text);
+        let text = String::from_utf8_lossy(&text).into_owned();
+        match end {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}: it stays open after {text:?}"),
+            _ => text,
         }
     };
     actix_web::rt::task::spawn_blocking(read).await.expect("a thread")
@@ -117,20 +149,19 @@ async fn a_body_that_does_not_come_is_408() {
         return;
     }
     let app = impatient(|_| ()).await;
-    let mut stream = connect(&app);
+    let mut stream = used_connection(&app).await;
     let authorization = authorization();
     write!(
         stream,
         "POST {CONFIGURATIONS} HTTP/1.1\r\nhost: x\r\nauthorization: {authorization}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
     )
     .expect("sent");
-    let (answer, time) = until_closed(stream).await;
+    let answer = until_closed(stream).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(
         answer.contains(r#""code":"RequestTimeout","message":"The request body did not come within 1 seconds."#),
         "{answer}"
     );
-    assert!(time < Duration::from_secs(8), "{time:?}");
 }
 
 /// A body without a length that never ends, on its own and after an answer.
@@ -139,9 +170,10 @@ async fn a_body_without_end_ends_the_connection_whoever_sends_it() {
     if is_remote() {
         return;
     }
-    let app = impatient(|settings| settings.server.max_body_bytes = 10_000).await;
+    let options = database(true).await;
+    let one = App::start_on(options.clone(), |_| ()).await.configuration().await;
+    let app = impatient_on(options, |settings| settings.server.max_body_bytes = 10_000).await;
     let token = format!("authorization: {}\r\n", authorization());
-    let one = app.configuration().await;
     let mut streams = Vec::new();
     for (request, headers, body) in [
         (format!("POST {CONFIGURATIONS}"), "", ""),
@@ -154,49 +186,69 @@ async fn a_body_without_end_ends_the_connection_whoever_sends_it() {
         (format!("DELETE {one}"), &token, ""),
         (format!("POST {CONFIGURATIONS}"), &token, &format!("7d0\r\n{}\r\n", " ".repeat(2000)).repeat(6)),
     ] {
-        let mut stream = connect(&app);
+        let mut stream = used_connection(&app).await;
         let head = "host: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked";
         write!(stream, "{request} HTTP/1.1\r\n{headers}{head}\r\n\r\n{body}").expect("sent");
-        streams.push((request, stream));
+        streams.push(stream);
     }
-    let (requests, streams): (Vec<_>, Vec<_>) = streams.into_iter().unzip();
     let ends = futures_util::future::join_all(streams.into_iter().map(until_closed)).await;
-    let mut statuses = Vec::new();
-    for (request, (answer, time)) in requests.iter().zip(ends) {
-        assert!(time < Duration::from_secs(9), "{request}: {time:?}");
-        statuses.push(answer.get(9..12).unwrap_or("none").to_owned());
-    }
+    let statuses: Vec<_> = ends.iter().map(|answer| answer.get(9..12).unwrap_or("none")).collect();
     assert_eq!(statuses, ["401", "200", "200", "200", "404", "200", "408", "204", "413"]);
-    // One that goes on and on is not read for long.
-    let mut stream = connect(&app);
+    // One that goes on and on is not read for ever.
+    let mut stream = used_connection(&app).await;
     write!(stream, "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").expect("sent");
     let sent = actix_web::rt::task::spawn_blocking(move || {
         let (chunk, begun) = (format!("7d0\r\n{}\r\n", " ".repeat(2000)), Instant::now());
-        while begun.elapsed() < Duration::from_secs(9) && stream.write_all(chunk.as_bytes()).is_ok() {}
-        begun.elapsed()
+        loop {
+            match stream.write_all(chunk.as_bytes()) {
+                Ok(()) => assert!(begun.elapsed() < LIMIT, "it is read for as long as it comes"),
+                Err(error) => break error.kind(),
+            }
+        }
     });
-    assert!(sent.await.expect("a thread") < Duration::from_secs(9), "it is read for as long as it comes");
+    let end = sent.await.expect("a thread");
+    assert!(matches!(end, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{end}");
     assert_eq!(app.get("/health/live").await.status, StatusCode::OK);
 }
 
+/// The framework limits the time for the head of the first request of a connection alone: half a head that
+/// follows an answer is not tested.
 #[actix_web::test]
 async fn a_head_that_does_not_come_ends_the_connection_and_so_does_idling() {
     if is_remote() {
         return;
     }
-    let app = impatient(|_| ()).await;
-    let nothing = connect(&app);
-    let mut half = connect(&app);
-    half.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\nx-").expect("sent");
-    let mut idle = connect(&app);
-    idle.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
-    let mut second_half = connect(&app);
-    second_half.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\nGET /health").expect("sent");
-    let ends = futures_util::future::join_all([nothing, half, idle, second_half].map(until_closed)).await;
-    for (what, (answer, time)) in ["nothing", "half", "idle", "second half"].iter().zip(ends) {
-        assert!(time < Duration::from_secs(8), "{what}: {time:?}");
-        assert_eq!(answer.contains(r#"{"status":"live"}"#), ["idle", "second half"].contains(what), "{what}: {answer}");
-    }
+    let heads = impatient(|_| ()).await;
+    let pauses = impatient(|settings| {
+        settings.server.request_timeout_seconds = FOREVER;
+        settings.server.keep_alive_seconds = 1;
+    })
+    .await;
+    let ends = [
+        ("nothing", &heads, "", false),
+        ("half", &heads, "GET /health/live HTTP/1.1\r\nhost: x\r\nx-", false),
+        ("idle", &pauses, "GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n", true),
+    ]
+    .map(async |(what, app, sent, is_answered)| {
+        let mut stream = connect(app);
+        stream.write_all(sent.as_bytes()).expect("sent");
+        let answer = until_closed(stream).await;
+        assert_eq!(answer.contains(r#"{"status":"live"}"#), is_answered, "{what}: {answer}");
+    });
+    futures_util::future::join_all(ends).await;
+}
+
+/// Whether the kernel has this connection, seen from the side of the service.
+#[cfg(target_os = "linux")]
+fn is_open(client: &TcpStream) -> bool {
+    let hex = |address: std::io::Result<std::net::SocketAddr>| format!(":{:04X}", address.expect("an address").port());
+    let (service, client) = (hex(client.peer_addr()), hex(client.local_addr()));
+    let connections = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+    connections.lines().any(|line| {
+        let mut columns = line.split_whitespace().skip(1);
+        let mut ends_with = |port: &str| columns.next().is_some_and(|address| address.ends_with(port));
+        ends_with(&service) && ends_with(&client)
+    })
 }
 
 #[actix_web::test]
@@ -205,17 +257,20 @@ async fn an_answer_that_is_left_unread_ends_the_connection() {
     if is_remote() {
         return;
     }
-    let app = impatient(|_| ()).await;
+    let options = database(true).await;
+    let patient = App::start_on(options.clone(), |_| ()).await;
     let name = "x".repeat(500_000);
     let body = serde_json::json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": name});
     for _ in 0..20 {
-        assert_eq!(app.post(CONFIGURATIONS, &body).await.status, StatusCode::CREATED);
+        assert_eq!(patient.post(CONFIGURATIONS, &body).await.status, StatusCode::CREATED);
     }
-    let mut stream = connect(&app);
+    let app = App::start_on(options, |settings| settings.server.request_timeout_seconds = 1).await;
+    let mut stream = used_connection(&app).await;
     let authorization = authorization();
     write!(stream, "GET {CONFIGURATIONS} HTTP/1.1\r\nhost: x\r\nauthorization: {authorization}\r\n\r\n").expect("sent");
-    actix_web::rt::time::sleep(Duration::from_secs(5)).await;
-    let (answer, _) = until_closed(stream).await;
+    until("the service gives the connection up", async || !is_open(&stream)).await;
+    let answer = until_closed(stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{:?}", answer.get(..100));
     assert!(answer.len() < 10_000_000, "all of it came: {} bytes", answer.len());
     assert_eq!(app.get("/health/live").await.status, StatusCode::OK);
 }
@@ -233,7 +288,7 @@ async fn headers_have_a_limit() {
         let mut stream = connect(&app);
         // It may close the connection in the middle of it.
         let _ = write!(stream, "GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}\r\n");
-        let (answer, _) = until_closed(stream).await;
+        let answer = until_closed(stream).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
     let long_token = format!("Bearer {}", "x".repeat(60_000));
@@ -246,117 +301,31 @@ async fn connections_beyond_the_bound_wait() {
     if is_remote() {
         return;
     }
-    let app = App::start_on(database(true).await, |settings| settings.server.max_connections = 2).await;
-    let ask = |mut stream: TcpStream| {
-        stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
-        stream.set_read_timeout(Some(Duration::from_millis(700))).expect("a socket");
-        let mut answer = [0; 1000];
-        let length = stream.read(&mut answer).ok();
-        (stream, length)
-    };
-    let asked = actix_web::rt::task::spawn_blocking({
-        let streams: Vec<_> = (0..6).map(|_| connect(&app)).collect();
-        move || {
-            let (mut answered, waiting): (Vec<_>, Vec<_>) =
-                streams.into_iter().map(ask).partition(|(_, length)| length.is_some());
-            let held = answered.len();
-            answered.clear();
-            // Those that waited are served when there is room.
-            let mut waiting: Vec<_> = waiting.into_iter().map(|(stream, _)| stream).collect();
-            let mut stream = waiting.remove(0);
-            let length = stream.read(&mut [0; 1000]).ok();
-            (held, length)
-        }
-    });
-    let (held, after) = asked.await.expect("a thread");
-    assert!((2..=4).contains(&held), "{held} of 6 were served at once");
-    assert!(after.is_some_and(|length| length > 0), "who waited is served");
-}
-
-/// A certificate for `localhost` in two files of a folder; the certificate.
-fn certificate(folder: &std::path::Path) -> (PathBuf, PathBuf, ureq::tls::Certificate<'static>) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let (chain, key) = (folder.join("tls.crt"), folder.join("tls.key"));
-    std::fs::write(&chain, made.cert.pem()).expect("a file");
-    std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
-    (chain, key, ureq::tls::Certificate::from_der(made.cert.der()).to_owned())
-}
-
-#[actix_web::test]
-async fn with_a_certificate_it_speaks_https_and_nothing_else() {
-    if is_remote() {
-        return;
-    }
-    let folder = reachable_folder();
-    let (chain, key, trusted) = certificate(&folder);
     let app = impatient(|settings| {
-        settings.server.tls_certificate = Some(chain);
-        settings.server.tls_key = Some(key);
+        settings.server.max_connections = 2;
+        settings.server.request_timeout_seconds = FOREVER;
     })
     .await;
-    let address = app.origin.strip_prefix("https://127.0.0.1").expect("its origin is https").to_owned();
-    let origin = format!("https://localhost{address}");
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::new_with_certs(&[trusted]))
-        .unversioned_rustls_crypto_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()));
-    let agent = ureq::Agent::config_builder().tls_config(tls.build()).http_status_as_error(false).build().new_agent();
-    let authorization = authorization();
-    let body = r##"{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"a test"}"##;
-    let created = actix_web::rt::task::spawn_blocking(move || {
-        let url = format!("{origin}{CONFIGURATIONS}");
-        let create =
-            agent.post(&url).header("authorization", &authorization).header("content-type", "application/json");
-        let created = create.send(body).expect("an answer");
-        assert_eq!(created.status(), 201);
-        assert_eq!(created.headers()["strict-transport-security"], "max-age=31536000");
-        let location = created.headers()["location"].to_str().expect("text").to_owned();
-        assert!(location.starts_with(&origin), "{location}");
-        assert_eq!(agent.get(&url).call().expect("an answer").status(), 401);
+    let mut waiting: Vec<_> = (0..6).map(|_| connect(&app)).collect();
+    let asked = actix_web::rt::task::spawn_blocking(move || {
+        for stream in &mut waiting {
+            stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
+            stream.set_nonblocking(true).expect("a socket");
+        }
+        let is_answered = |stream: &TcpStream| stream.peek(&mut [0]).is_ok_and(|length| length > 0);
+        until_blocking("as many are served as may be open", || {
+            waiting.iter().filter(|stream| is_answered(stream)).count() >= 2
+        });
+        // Time for others to be served all the same. A slow machine may need more, and then the test passes.
+        thread::sleep(Duration::from_millis(300));
+        let served: Vec<_> = waiting.extract_if(.., |stream| is_answered(stream)).collect();
+        assert!((2..=4).contains(&served.len()), "{} of 6 were served at once", served.len());
+        drop(served);
+        // Each of those that waited is served when there is room.
+        until_blocking("who waited is served", || {
+            waiting.retain_mut(|stream| !is_answered(stream));
+            waiting.is_empty()
+        });
     });
-    created.await.expect("a thread");
-    // Plain HTTP gets no answer.
-    let mut plain = TcpStream::connect(format!("127.0.0.1{address}")).expect("the service listens");
-    plain.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
-    let (answer, _) = until_closed(plain).await;
-    assert!(!answer.contains("HTTP/"), "{answer}");
-    // And a client that does not begin to speak TLS is not waited for.
-    let silent = TcpStream::connect(format!("127.0.0.1{address}")).expect("the service listens");
-    silent.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
-    let (_, time) = until_closed(silent).await;
-    assert!(time < Duration::from_secs(8), "{time:?}");
-    std::fs::remove_dir_all(folder).expect("a folder");
-}
-
-#[test]
-fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
-    let folder = reachable_folder();
-    let mut settings = crate::harness::settings().server;
-    let files = certificate(&folder);
-    (settings.tls_certificate, settings.tls_key) = (Some(files.0.clone()), Some(files.1.clone()));
-    let loaded = Certificate::load(&settings).expect("it is right").expect("it is set");
-    let first = loaded.current().cert.clone();
-    assert!(!loaded.renew().expect("nothing is wrong"), "nothing has changed");
-    std::fs::write(&files.1, "no key").expect("a file");
-    let error = format!("{:#}", loaded.renew().expect_err("a broken key"));
-    assert!(error.starts_with("server.tls_key: ") && error.ends_with("tls.key holds no private key in PEM"), "{error}");
-    assert_eq!(loaded.current().cert, first);
-    certificate(&folder);
-    assert!(loaded.renew().expect("it is right"));
-    assert_ne!(loaded.current().cert, first);
-
-    // The key of another certificate.
-    let other = reachable_folder();
-    certificate(&other);
-    std::fs::copy(other.join("tls.key"), &files.1).expect("a file");
-    let error = format!("{:#}", Certificate::load(&settings).expect_err("they do not fit"));
-    assert!(error.contains("is not that of the certificate in"), "{error}");
-    std::fs::write(&files.0, "").expect("a file");
-    let error = format!("{:#}", Certificate::load(&settings).expect_err("an empty file"));
-    assert!(error.ends_with("holds no certificate in PEM"), "{error}");
-    settings.tls_key = None;
-    let error = format!("{:#}", Certificate::load(&settings).expect_err("half"));
-    assert_eq!(error, "server.tls_certificate is set and server.tls_key is not; set both");
-    for folder in [folder, other] {
-        std::fs::remove_dir_all(folder).expect("a folder");
-    }
+    asked.await.expect("a thread");
 }

@@ -4,12 +4,14 @@ use std::{
     fs,
     io::Write as _,
     os::unix::{fs::PermissionsExt, process::CommandExt},
+    panic::Location,
     path::PathBuf,
     process::{Command, Stdio},
     sync::{
-        OnceLock,
+        Once, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use devicegraph::{
@@ -18,6 +20,7 @@ use devicegraph::{
     database,
     database::{embedded, pool::Pools},
 };
+use nix::sys::statvfs::statvfs;
 use reqwest::{
     Client, Method, RequestBuilder, StatusCode,
     header::{AUTHORIZATION, HeaderMap},
@@ -27,6 +30,7 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Executor, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::tokens;
@@ -71,21 +75,24 @@ impl Cluster {
         let options = server.options();
         let stop = r#"kill -QUIT "$(head -n 1 "$0/data/postmaster.pid")"; sleep 0.5; rm -rf "$1""#;
         after_this_process(stop, &[&folder, options.get_socket().expect("a socket")]);
+        // The cluster is deleted after the run: nothing needs to survive a crash of the machine. Tests of what
+        // the product does with its own cluster start one each.
+        let settings = [
+            "ALTER SYSTEM SET fsync = off",
+            "ALTER SYSTEM SET full_page_writes = off",
+            "ALTER SYSTEM SET max_wal_size = '256MB'",
+            "ALTER SYSTEM SET max_connections = 1000",
+        ];
+        execute(&options, &settings).await;
+        // PostgreSQL reads max_connections only when it starts.
+        server.stop().await;
+        let server = embedded::Server::start(&folder).await.expect("PostgreSQL starts again");
         // A role whose password is asked for, to have it wrong.
         let hba = folder.join("data/pg_hba.conf");
         let trusting = fs::read_to_string(&hba).expect("pg_hba.conf");
         fs::write(&hba, format!("local all asked scram-sha-256\n{trusting}")).expect("pg_hba.conf");
-        let mut connection = options.connect().await.expect("the database answers");
-        // The cluster is thrown away with the run; whether the product keeps data is tested on clusters of its own.
-        for statement in [
-            "ALTER SYSTEM SET fsync = off",
-            "ALTER SYSTEM SET max_connections = 300",
-            "SELECT pg_reload_conf()",
-            "CREATE ROLE asked LOGIN PASSWORD 'right'",
-            "CREATE DATABASE template_devicegraph",
-        ] {
-            connection.execute(statement).await.expect(statement);
-        }
+        let role = "CREATE ROLE asked LOGIN PASSWORD 'right'";
+        execute(&options, &["SELECT pg_reload_conf()", role, "CREATE DATABASE template_devicegraph"]).await;
         let pool = PgPool::connect_with(options.clone().database("template_devicegraph")).await.expect("the template");
         database::migrate(&pool).await.expect("the migrations apply");
         pool.close().await;
@@ -103,18 +110,50 @@ impl Cluster {
     }
 }
 
+async fn execute(options: &PgConnectOptions, statements: &[&'static str]) {
+    let mut connection = options.connect().await.expect("the database answers");
+    for statement in statements {
+        connection.execute(*statement).await.expect(statement);
+    }
+    connection.close().await.expect("a clean end");
+}
+
 /// A folder that PostgreSQL's account can reach. It ends with this process.
 pub(crate) fn reachable_folder() -> PathBuf {
     static ALL: OnceLock<PathBuf> = OnceLock::new();
+    static END_AT_FIRST_FAILURE: Once = Once::new();
+    END_AT_FIRST_FAILURE.call_once(end_at_first_failure);
     let everyone = || fs::Permissions::from_mode(0o755);
     let all = ALL.get_or_init(|| {
-        let all = tempfile::Builder::new().prefix("devicegraph-test-").permissions(everyone()).tempdir();
-        let all = all.expect("a folder").keep();
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix("devicegraph-test-").permissions(everyone());
+        let all = builder.tempdir_in(parent_folder()).expect("a folder").keep();
         // After the server that may run in it has ended.
         after_this_process(r#"sleep 1; rm -rf "$0""#, &[&all]);
         all
     });
     tempfile::Builder::new().permissions(everyone()).tempdir_in(all).expect("a folder").keep()
+}
+
+/// The memory file system of Linux, where it has room: each test has a database of 300 files, and a
+/// disk would take a third of the time of a run to make them. Elsewhere the system's temporary folder.
+fn parent_folder() -> PathBuf {
+    const ROOM: u64 = 6 << 30;
+    let shared = PathBuf::from("/dev/shm");
+    let room = statvfs(&shared).map_or(0, |found| found.blocks_available() * found.fragment_size());
+    if room > ROOM { shared } else { std::env::temp_dir() }
+}
+
+/// With `DEVICEGRAPH_TEST_FAIL_FAST` the first failure ends the run, which libtest cannot do:
+/// a mutant is caught by one failure, and there are hundreds of mutants.
+fn end_at_first_failure() {
+    if std::env::var_os("DEVICEGRAPH_TEST_FAIL_FAST").is_some() {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            report(panic);
+            std::process::exit(101);
+        }));
+    }
 }
 
 /// Leaves a shell behind that waits for the end of this process, whatever it
@@ -156,6 +195,7 @@ pub(crate) struct App {
     /// Scheme, host and port.
     pub(crate) origin: String,
     pool: Option<PgPool>,
+    pools: Option<Pools>,
     client: Client,
     anonymous: Client,
 }
@@ -165,7 +205,7 @@ impl App {
     /// own, or the running stack.
     pub(crate) async fn start() -> Self {
         match std::env::var("DEVICEGRAPH_TEST_URL") {
-            Ok(url) => Self::at(url.trim_end_matches('/').to_owned(), None),
+            Ok(url) => Self::at(url.trim_end_matches('/').to_owned(), None, None),
             Err(_) => Self::start_on(database(true).await, |_| ()).await,
         }
     }
@@ -178,6 +218,10 @@ impl App {
         let mut settings = settings();
         tokens::trust(&mut settings);
         settings.server.shutdown_seconds = 1;
+        // Far longer than any wait takes: no test fails because the machine is busy.
+        settings.database.acquire_timeout_ms = 60_000;
+        settings.database.lock_timeout_ms = 60_000;
+        settings.database.statement_timeout_ms = 60_000;
         change(&mut settings);
         let pools = Pools::new(options.clone(), &settings.database, 2);
         let pool = PgPoolOptions::new().max_connections(8).connect_lazy_with(options);
@@ -185,16 +229,17 @@ impl App {
         let listener = app::listen(&config::Server { port: 0, ..settings.server.clone() }).expect("a free port");
         let address = listener.local_addr().expect("an address");
         actix_web::rt::spawn(service.server(listener, 2, pools.clone()).expect("a server"));
-        actix_web::rt::spawn(async move { pools.watch().await });
         actix_web::rt::spawn(async move { service.keep().await });
-        Self::at(format!("{}://{address}", settings.server.scheme()), Some(pool))
+        Self::at(format!("{}://{address}", settings.server.scheme()), Some(pool), Some(pools))
     }
 
-    fn at(origin: String, pool: Option<PgPool>) -> Self {
+    fn at(origin: String, pool: Option<PgPool>, pools: Option<Pools>) -> Self {
         let token = tokens::issuer().map(|issuer| issuer.bearer(&issuer.claims()));
         let everything = token.map(|token| (AUTHORIZATION, token.parse().expect("a header"))).into_iter().collect();
-        let client = |headers| Client::builder().no_proxy().default_headers(headers).build().expect("a client");
-        Self { origin, pool, client: client(everything), anonymous: client(HeaderMap::new()) }
+        // A request that is never answered fails its test instead of stopping the run.
+        let client =
+            |headers| Client::builder().no_proxy().timeout(LIMIT).default_headers(headers).build().expect("a client");
+        Self { origin, pool, pools, client: client(everything), anonymous: client(HeaderMap::new()) }
     }
 
     /// The database under the application; not with a running stack.
@@ -271,6 +316,36 @@ impl App {
     }
 }
 
+/// How long a test waits for an event that must happen. It is far longer than any
+/// event takes: only a test that fails ever waits so long.
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+
+/// The pause between two checks of a condition.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Waits until a condition holds. Panics with `what` when it does not hold within
+/// [`LIMIT`].
+#[track_caller]
+pub(crate) fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
+    let (started, caller) = (Instant::now(), Location::caller());
+    async move {
+        while !condition().await {
+            assert!(started.elapsed() < LIMIT, "{caller}: not within {LIMIT:?}: {what}");
+            sleep(POLL).await;
+        }
+    }
+}
+
+/// The same for a test that blocks its thread.
+#[track_caller]
+pub(crate) fn until_blocking(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+        std::thread::sleep(POLL);
+    }
+}
+
 /// A path of `/v1.0` on `/beta`.
 pub(crate) fn beta(path: &str) -> String {
     path.replacen("/v1.0", "/beta", 1)
@@ -338,10 +413,13 @@ impl Answer {
 /// Replaces every GUID by `[guid]`, every UTC time, that in an ETag too, by
 /// `[time]`, and the digest of a set by `[digest]`.
 pub(crate) fn redact(text: &str) -> String {
+    const LONGEST_TIME: usize = "0000-00-00T00:00:00.0000000Z".len();
     let mut redacted = String::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        let time = rest.find('Z').map(|end| &rest[..=end]).filter(|time| is_time(time));
+        // A longer search would make long texts slow.
+        let end = rest.bytes().take(LONGEST_TIME).position(|letter| letter == b'Z');
+        let time = end.map(|end| &rest[..=end]).filter(|time| is_time(time));
         if rest.get(..36).is_some_and(|guid| Uuid::try_parse(guid).is_ok()) {
             redacted.push_str("[guid]");
             rest = &rest[36..];
@@ -393,4 +471,48 @@ pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
 fn redaction_takes_guids_and_times_and_nothing_else() {
     let text = r#"a 7e159a72-9a72-7e15-729a-157e729a157e "2026-11-24T10:46:26.641242Z" 2026-11-24T10:46:26Z 2026-11-24T10:46:26.640Z ü W/"7.64f" W/\"7.64f\" W/x"#;
     assert_eq!(redact(text), r#"a [guid] "[time]" [time] 2026-11-24T10:46:26.640Z ü W/"7.[time]" W/\"7.[time]\" W/x"#);
+}
+
+impl App {
+    /// Has the service notice outages of its database from now on. It is left out
+    /// elsewhere: on a busy machine an answer can take longer than the 500 ms after
+    /// which the service refuses requests.
+    pub(crate) fn watch_database(&self) {
+        let pools = self.pools.clone().expect("the test leaves a running stack out");
+        actix_web::rt::spawn(async move { pools.watch().await });
+    }
+
+    /// The value of a line of `/metrics`, 0 while the line is missing.
+    pub(crate) async fn metric(&self, line: &str) -> f64 {
+        let text = self.get("/metrics").await.text;
+        let value = text.lines().find_map(|known| known.strip_prefix(line)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    /// The number of requests that the service has received and not answered yet,
+    /// steps of batches included.
+    pub(crate) async fn in_flight(&self) -> usize {
+        // Without the request for the metrics.
+        self.metric("devicegraph_http_requests_in_flight").await as usize - 1
+    }
+}
+
+/// The number of sessions with an application name like `name` that wait for a lock.
+pub(crate) async fn waiting_for_locks(pool: &PgPool, name: &str) -> i64 {
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name LIKE $1";
+    sqlx::query_scalar(waiting).bind(name).fetch_one(pool).await.expect("a number")
+}
+
+/// Ends the sessions with an application name like `name` and waits until they are
+/// gone. Returns how many there were.
+pub(crate) async fn end_sessions(pool: &PgPool, name: &str) -> usize {
+    let end = "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name LIKE $1 AND pid <> pg_backend_pid()";
+    let ended: Vec<(i32, bool)> = sqlx::query_as(end).bind(name).fetch_all(pool).await.expect("their end");
+    let ended: Vec<_> = ended.into_iter().map(|(pid, _)| pid).collect();
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY ($1)";
+    let left = async || sqlx::query_scalar::<_, i64>(left).bind(&ended).fetch_one(pool).await.expect("a number");
+    until("the sessions are gone", async || left().await == 0).await;
+    ended.len()
 }

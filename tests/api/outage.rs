@@ -1,31 +1,33 @@
 //! The database out of reach, slow, or busy with somebody else.
 
-use std::{
-    fs,
-    sync::atomic::{AtomicUsize, Ordering},
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, fs, time::Duration};
 
-use futures_util::future::join_all;
+use devicegraph::config::Settings;
+use futures_util::future::{join, join_all};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor, PgPool};
-use tokio::time::sleep;
 
 use crate::{
-    harness::{Answer, App, CONFIGURATIONS, database, group, is_remote},
+    harness::{Answer, App, CONFIGURATIONS, database, end_sessions, group, is_remote, until, waiting_for_locks},
     network::{Line, Network},
     service::{Folder, Service, devicegraph},
 };
 
-/// What a client is answered in, and what everything works again in.
-const ANSWER: Duration = Duration::from_secs(1);
-const RECOVERY: Duration = Duration::from_secs(2);
+/// Limits that are longer than any test: only what a test is about ends a request.
+fn without_limits(settings: &mut Settings) {
+    const LONG_MS: u32 = 600_000;
+    settings.database.acquire_timeout_ms = LONG_MS.into();
+    settings.database.lock_timeout_ms = LONG_MS;
+    settings.database.statement_timeout_ms = LONG_MS;
+}
 
-async fn app_behind_a_network() -> (App, Network) {
+/// The application behind a network, and its database without this network.
+async fn app_behind_a_network() -> (App, Network, PgPool) {
     let options = database(true).await;
     let network = Network::before(&options);
-    (App::start_on(network.options(&options), |_| ()).await, network)
+    let app = App::start_on(network.options(&options), without_limits).await;
+    (app, network, PgPool::connect_lazy_with(options))
 }
 
 /// A request of each kind on a configuration.
@@ -42,19 +44,16 @@ fn requests(configuration: &str) -> Vec<(Method, String, Option<Value>)> {
     ]
 }
 
-async fn send(app: &App, (method, path, body): &(Method, String, Option<Value>)) -> (Answer, Duration) {
-    let started = Instant::now();
-    let answer = match body {
+async fn send(app: &App, (method, path, body): &(Method, String, Option<Value>)) -> Answer {
+    match body {
         Some(body) => app.send_json(method.clone(), path, body).await,
         None => app.send(method.clone(), path).await,
-    };
-    (answer, started.elapsed())
+    }
 }
 
 /// Holds an answer to what is promised of an outage.
 #[track_caller]
-fn assert_refused((answer, took): &(Answer, Duration), method: &Method, may_be_unknown: bool) {
-    assert!(*took < ANSWER, "{method} took {took:?}: {}", answer.text);
+fn assert_refused(answer: &Answer, method: &Method, may_be_unknown: bool) {
     if method != Method::GET && may_be_unknown && answer.status == StatusCode::INTERNAL_SERVER_ERROR {
         assert!(answer.refusal().starts_with("500 OutcomeUnknown: "), "{}", answer.text);
     } else {
@@ -63,46 +62,59 @@ fn assert_refused((answer, took): &(Answer, Duration), method: &Method, may_be_u
     }
 }
 
-async fn assert_recovers(app: &App, configuration: &str) {
-    let back = Instant::now();
-    loop {
-        let answers =
-            join_all(requests(configuration).iter().map(|request| async { send(app, request).await.0 })).await;
-        if answers.iter().all(|answer| answer.status.is_success()) {
-            break;
-        }
-        assert!(back.elapsed() < RECOVERY, "it has not recovered: {answers:?}");
-        sleep(Duration::from_millis(20)).await;
+/// Sends a request of each kind, all of which must be refused.
+async fn assert_all_refused(app: &App, configuration: &str, may_be_unknown: bool) -> usize {
+    let all = requests(configuration);
+    let answers = join_all(all.iter().map(|request| send(app, request))).await;
+    for ((method, ..), answer) in all.iter().zip(&answers) {
+        assert_refused(answer, method, may_be_unknown);
     }
-    // From then on nothing is refused.
-    let all: Vec<_> = (0..8).flat_map(|_| requests(configuration)).collect();
-    for (answer, _) in join_all(all.iter().map(|request| send(app, request))).await {
-        assert!(answer.status.is_success(), "{}", answer.text);
-    }
+    answers.len()
 }
 
+/// Waits until all of these requests succeed in one round. A request may only fail
+/// while the service takes the database to be gone, which a busy machine can cause, too.
+async fn assert_succeed(app: &App, requests: &[(Method, String, Option<Value>)]) {
+    let outages = async || app.metric("devicegraph_database_outages_total").await;
+    let succeed = async || {
+        let is_on = app.metric("devicegraph_database_up").await == 0.0;
+        let before = outages().await;
+        let answers = join_all(requests.iter().map(|request| send(app, request))).await;
+        let failed = answers.iter().find(|answer| !answer.status.is_success());
+        assert!(failed.is_none() || is_on || outages().await > before, "{failed:?}");
+        failed.is_none()
+    };
+    until("every request succeeds", succeed).await;
+}
+
+async fn assert_recovers(app: &App, configuration: &str) {
+    let all: Vec<_> = (0..8).flat_map(|_| requests(configuration)).collect();
+    assert_succeed(app, &all).await;
+}
+
+/// Every request is answered although the network stays as it is.
 async fn assert_is_a_pause(line: Line) {
     if is_remote() {
         return;
     }
-    let (app, network) = app_behind_a_network().await;
+    let (app, network, _) = app_behind_a_network().await;
     let configuration = app.configuration().await;
     let warm: Vec<_> = (0..4).flat_map(|_| requests(&configuration)).collect();
     join_all(warm.iter().map(|request| send(&app, request))).await;
+    app.watch_database();
     network.becomes(line);
-    let cut = Instant::now();
-    // Those that meet it first find it out, the others are told.
-    for round in 0..4 {
-        let all = requests(&configuration);
-        let answers = join_all(all.iter().map(|request| send(&app, request))).await;
-        for ((method, ..), answer) in all.iter().zip(&answers) {
-            assert_refused(answer, method, round == 0);
-        }
-        let (live, took) = send(&app, &(Method::GET, "/health/live".to_owned(), None)).await;
-        assert!(live.status.is_success() && took < ANSWER / 2, "{took:?}: {}", live.text);
-        sleep(Duration::from_millis(100)).await;
-    }
-    assert!(cut.elapsed() < Duration::from_secs(3), "who is told is told at once: {:?}", cut.elapsed());
+    // The first requests meet the outage before the service knows of it.
+    assert_all_refused(&app, &configuration, true).await;
+    until("the service knows of the outage", async || app.metric("devicegraph_database_up").await == 0.0).await;
+    // Then it refuses requests at once, for want of a connection, and not after their patience is over.
+    let are_refused_at_once = async || {
+        let no_connection = r#"devicegraph_database_errors_total{sqlstate="none: no connection"}"#;
+        let before = app.metric(no_connection).await;
+        let refused = assert_all_refused(&app, &configuration, false).await;
+        app.metric(no_connection).await == before + refused as f64
+    };
+    until("requests are refused at once", are_refused_at_once).await;
+    assert_eq!(app.get("/health/live").await.status, StatusCode::OK);
     network.becomes(Line::Up);
     assert_recovers(&app, &configuration).await;
 }
@@ -122,39 +134,37 @@ async fn what_is_on_its_way_when_the_network_falls_silent_is_answered() {
     if is_remote() {
         return;
     }
-    let options = database(true).await;
-    let network = Network::before(&options);
-    let app = App::start_on(network.options(&options), |_| ()).await;
-    let direct = PgPool::connect_with(options).await.expect("the database, past the network");
-    let configuration = app.configuration().await;
-    let path = format!("{configuration}/assignments");
+    let (app, network, direct) = app_behind_a_network().await;
+    let (assigned, renamed) = (app.configuration().await, app.configuration().await);
+    let path = format!("{assigned}/assignments");
     assert_eq!(app.post(&path, &group("before")).await.status, StatusCode::CREATED);
-    let slow_commit = "CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$;
-         CREATE CONSTRAINT TRIGGER take_time AFTER INSERT ON device_configuration_assignments
-             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION take_time()";
-    direct.execute(slow_commit).await.expect("a trigger");
-    let body = group("a");
-    let create = async {
-        let answer = app.post(&path, &body).await;
-        (answer, Instant::now())
-    };
+    let wait = "CREATE FUNCTION wait_for_test() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS
+                    $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END $$;
+                CREATE CONSTRAINT TRIGGER wait_for_test AFTER INSERT ON device_configuration_assignments
+                    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_for_test();
+                CREATE CONSTRAINT TRIGGER wait_for_test AFTER UPDATE ON device_configurations
+                    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_for_test()";
+    direct.execute(wait).await.expect("triggers");
+    let mut commits = direct.begin().await.expect("a session");
+    commits.execute("SELECT pg_advisory_xact_lock(1)").await.expect("the lock");
+    let (created, patched) = (group("a"), json!({"displayName": "b"}));
+    let writes = join(app.post(&path, &created), app.patch(&renamed, &patched));
     let cut = async {
-        let commits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database())";
-        while !sqlx::query_scalar::<_, bool>(commits).fetch_one(&direct).await.expect("an answer") {
-            sleep(Duration::from_millis(5)).await;
-        }
+        until("both commit", async || waiting_for_locks(&direct, "devicegraph %").await == 2).await;
+        app.watch_database();
         network.becomes(Line::Silent);
-        Instant::now()
     };
-    let ((answer, answered), cut) = tokio::join!(create, cut);
-    // From the cut on, which the request was under way before; with room for a busy machine.
-    assert!(answered - cut < ANSWER * 2, "it took {:?}", answered - cut);
-    let refusal = answer.refusal();
-    let expected = "500 OutcomeUnknown: The connection to the database was lost while this change was being written. Read deviceManagement/deviceConfigurations/[guid]/assignments/[guid]";
-    assert!(refusal.starts_with(expected), "{refusal}");
+    // Both are answered while neither the network nor the database says anything.
+    let ((created, patched), ()) = join(writes, cut).await;
+    for (answer, resource) in [(created, "[guid]/assignments/[guid]"), (patched, "[guid]")] {
+        let expected = format!(
+            "500 OutcomeUnknown: The connection to the database was lost while this change was being written. Read deviceManagement/deviceConfigurations/{resource} to learn whether it was."
+        );
+        assert_eq!(answer.refusal(), expected);
+    }
+    commits.rollback().await.expect("the end of it");
     network.becomes(Line::Up);
-    direct.execute("DROP TRIGGER take_time ON device_configuration_assignments").await.expect("it goes");
-    assert_recovers(&app, &configuration).await;
+    assert_recovers(&app, &assigned).await;
 }
 
 #[actix_web::test]
@@ -162,14 +172,12 @@ async fn a_truncated_answer_is_an_error_and_no_more() {
     if is_remote() {
         return;
     }
-    let (app, network) = app_behind_a_network().await;
+    let (app, network, _) = app_behind_a_network().await;
     let configuration = app.configuration().await;
+    app.watch_database();
     for bytes in [0, 1, 7, 20] {
         network.becomes(Line::Truncated(bytes));
-        let all = requests(&configuration);
-        for ((method, ..), answer) in all.iter().zip(join_all(all.iter().map(|request| send(&app, request))).await) {
-            assert_refused(&answer, method, true);
-        }
+        assert_all_refused(&app, &configuration, true).await;
         network.becomes(Line::Up);
         assert_recovers(&app, &configuration).await;
     }
@@ -180,13 +188,11 @@ async fn a_slow_network_is_no_outage() {
     if is_remote() {
         return;
     }
-    let (app, network) = app_behind_a_network().await;
+    let (app, network, _) = app_behind_a_network().await;
     let configuration = app.configuration().await;
+    app.watch_database();
     network.becomes(Line::Slow(Duration::from_millis(15)));
-    for request in requests(&configuration) {
-        let (answer, _) = send(&app, &request).await;
-        assert!(answer.status.is_success(), "{}", answer.text);
-    }
+    assert_succeed(&app, &requests(&configuration)).await;
 }
 
 #[actix_web::test]
@@ -198,13 +204,26 @@ async fn a_connection_that_somebody_ends_is_replaced_before_anybody_notices() {
     let configuration = app.configuration().await;
     for _ in 0..3 {
         let all: Vec<_> = (0..4).flat_map(|_| requests(&configuration)).collect();
-        for (answer, _) in join_all(all.iter().map(|request| send(&app, request))).await {
+        for answer in join_all(all.iter().map(|request| send(&app, request))).await {
             assert!(answer.status.is_success(), "{}", answer.text);
         }
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                   WHERE application_name LIKE 'devicegraph%' AND datname = current_database() AND pid <> pg_backend_pid()";
-        app.pool().execute(end).await.expect("their end");
+        assert!(end_sessions(app.pool(), "devicegraph %").await > 0);
     }
+    app.watch_database();
+    let outages = async || app.metric("devicegraph_database_outages_total").await;
+    let watches = async || {
+        let watches = "SELECT EXISTS (SELECT FROM pg_stat_activity
+                       WHERE application_name = 'devicegraph watch' AND datname = current_database())";
+        sqlx::query_scalar::<_, bool>(watches).fetch_one(app.pool()).await.expect("an answer")
+    };
+    let is_no_outage = async || {
+        until("the service watches its database", watches).await;
+        let before = outages().await;
+        end_sessions(app.pool(), "devicegraph watch").await;
+        until("it watches its database again", watches).await;
+        outages().await == before
+    };
+    until("the end of this session is no outage", is_no_outage).await;
 }
 
 #[actix_web::test]
@@ -225,29 +244,36 @@ async fn memory_stays_flat_while_requests_are_refused() {
     };
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let path = format!("http://{}{CONFIGURATIONS}", service.address);
-    let body = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "a".repeat(10_000)})
+    let body = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "a".repeat(20_000)})
         .to_string();
-    let answered = AtomicUsize::new(0);
-    let load = |time: Duration| {
-        let (client, path, body, answered) = (&client, &path, &body, &answered);
-        let until = Instant::now() + time;
-        join_all((0..64).map(move |_| async move {
-            while Instant::now() < until {
-                let request = client.post(path).header("content-type", "application/json").body(body.clone());
-                let answer = request.send().await.expect("an answer");
-                answer.bytes().await.expect("its body");
-                answered.fetch_add(1, Ordering::Relaxed);
-            }
-        }))
+    let send = async || {
+        let request = client.post(&path).header("content-type", "application/json").body(body.clone());
+        let answer = request.send().await.expect("an answer");
+        let status = answer.status();
+        answer.bytes().await.expect("its body");
+        status
     };
-    load(Duration::from_millis(500)).await;
+    let load = async |requests: usize| {
+        let left = Cell::new(requests);
+        let clients = (0..64).map(async |_| {
+            let mut statuses = Vec::new();
+            while let Some(rest) = left.get().checked_sub(1) {
+                left.set(rest);
+                statuses.push(send().await);
+            }
+            statuses
+        });
+        join_all(clients).await.concat()
+    };
+    load(200).await;
     network.becomes(Line::Silent);
-    load(Duration::from_secs(2)).await;
-    let (before, at) = (resident(), answered.load(Ordering::Relaxed));
-    load(Duration::from_secs(4)).await;
-    let (after, served) = (resident(), answered.load(Ordering::Relaxed) - at);
-    assert!(served > 200, "{served} requests are no load");
-    assert!(after < before + 8 * 1024, "{before} kB became {after} kB over {served} requests");
+    load(300).await;
+    let before = resident();
+    let refused = load(1_000).await;
+    let after = resident();
+    assert!(refused.iter().all(|status| *status == StatusCode::SERVICE_UNAVAILABLE), "{refused:?}");
+    // The bodies of the refused requests together are more than twice as large.
+    assert!(after < before + 8 * 1024, "{before} kB became {after} kB over {} requests", refused.len());
 }
 
 /// Statements of the service that run or wait.
@@ -262,32 +288,27 @@ async fn a_client_that_goes_away_frees_what_it_held() {
     if is_remote() {
         return;
     }
-    let app = App::start_on(database(true).await, |settings| settings.database.lock_timeout_ms = 60_000).await;
+    let app = App::start_on(database(true).await, without_limits).await;
     let configuration = app.configuration().await;
     let mut holder = app.pool().begin().await.expect("a session");
     holder.execute("LOCK TABLE device_configurations IN ACCESS EXCLUSIVE MODE").await.expect("the lock");
-    let impatient =
-        reqwest::Client::builder().no_proxy().timeout(Duration::from_millis(300)).build().expect("a client");
-    let token = crate::tokens::issuer().map(|issuer| issuer.bearer(&issuer.claims())).expect("tokens");
     let step = json!({"id": "1", "method": "GET", "url": configuration.trim_start_matches("/v1.0")});
-    let batch = json!({ "requests": [step] }).to_string();
-    let gone = (0..40).map(|number| {
-        let request = match number % 2 {
-            0 => impatient.get(format!("{}{configuration}", app.origin)),
-            _ => {
-                let request = impatient.post(format!("{}/v1.0/$batch", app.origin)).body(batch.clone());
-                request.header("content-type", "application/json")
-            }
-        };
-        let request = request.header("authorization", &token);
-        async move { request.send().await.expect_err("nobody answers in time") }
-    });
-    join_all(gone).await;
-    let left = Instant::now();
-    while active(app.pool()).await > 0 {
-        assert!(left.elapsed() < Duration::from_secs(4), "{} still wait", active(app.pool()).await);
-        sleep(Duration::from_millis(50)).await;
+    let batch = json!({ "requests": [step] });
+    let leaving = join_all((0..40).map(async |number| match number % 2 {
+        0 => app.get(&configuration).await,
+        _ => app.post("/v1.0/$batch", &batch).await,
+    }));
+    let all_wait = async || {
+        // 40 requests and the steps of 20 batches.
+        app.in_flight().await == 60 && active(app.pool()).await >= 16
+    };
+    tokio::select! {
+        _ = leaving => panic!("the table is locked"),
+        () = until("all requests wait", all_wait) => {}
     }
+    // The clients are gone, and the table is still locked.
+    let is_free = async || app.in_flight().await == 0 && active(app.pool()).await == 0;
+    until("nothing waits any more", is_free).await;
     holder.rollback().await.expect("the end of it");
     assert_eq!(app.get(&configuration).await.status, StatusCode::OK);
 }
@@ -297,59 +318,39 @@ async fn slow_queries_and_waiting_writes_leave_room_for_the_others() {
     if is_remote() {
         return;
     }
-    let app = App::start_on(database(true).await, |settings| settings.database.lock_timeout_ms = 5_000).await;
+    let app = App::start_on(database(true).await, without_limits).await;
     let (configuration, locked) = (app.configuration().await, app.configuration().await);
-    let slow = "CREATE OR REPLACE FUNCTION graph_tolower(value text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
-                AS $$ BEGIN PERFORM pg_sleep(1); RETURN lower(value); END $$";
-    app.pool().execute(slow).await.expect("a slow function");
+    let slow = "CREATE OR REPLACE FUNCTION graph_tolower(value text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT
+                AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN lower(value); END $$";
+    app.pool().execute(slow).await.expect("a function that waits");
     let mut holder = app.pool().begin().await.expect("a session");
     let lock = format!(
-        "SELECT FROM device_configurations WHERE id = '{}' FOR UPDATE",
+        "SELECT pg_advisory_xact_lock(1) FROM device_configurations WHERE id = '{}' FOR UPDATE",
         locked.rsplit('/').next().expect("an id")
     );
-    holder.execute(AssertSqlSafe(lock)).await.expect("the lock");
+    holder.execute(AssertSqlSafe(lock)).await.expect("the locks");
     let body = group("a");
     let query = format!("{CONFIGURATIONS}?$filter=tolower(displayName) eq 'a test'");
-    let (waiting, assign) = (format!("{locked}/assignments"), format!("{configuration}/assignments"));
-    let others = async {
-        join_all((0..30).map(|_| app.get(&query))).await;
-    };
-    let writers = async {
-        join_all((0..30).map(|_| app.post(&waiting, &body))).await;
-    };
+    let waiting = format!("{locked}/assignments");
+    let queries = join_all((0..30).map(|_| app.get(&query)));
+    let writes = join_all((0..30).map(|_| app.post(&waiting, &body)));
     let reads = async {
-        sleep(Duration::from_millis(300)).await;
-        let mut slowest = Duration::ZERO;
+        // Of the 8 connections of each of two workers queries have 3, and writes 4.
+        let waiting = async || waiting_for_locks(app.pool(), "devicegraph %").await;
+        let all_wait = async || waiting().await == 14 && app.in_flight().await == 60;
+        until("queries and writes wait on all connections that they may have", all_wait).await;
         for _ in 0..20 {
-            let started = Instant::now();
             assert_eq!(app.get(&configuration).await.status, StatusCode::OK);
             assert_eq!(app.get("/health/ready").await.status, StatusCode::OK);
-            slowest = slowest.max(started.elapsed());
         }
+        assert_eq!(waiting().await, 14);
         holder.rollback().await.expect("the end of it");
-        slowest
     };
-    let (slowest, ..) = tokio::join!(reads, others, writers);
-    assert!(slowest < Duration::from_millis(500), "a read by key took {slowest:?}");
-    assert_eq!(app.post(&assign, &body).await.status, StatusCode::CREATED);
-}
-
-#[actix_web::test]
-async fn a_session_is_named_after_its_request() {
-    if is_remote() {
-        return;
-    }
-    let app = App::start().await;
-    let configuration = app.configuration().await;
-    // What is answered together with others has a session of the groups.
-    let alone = format!("{configuration}?$expand=assignments");
-    let changed = Some(json!({"displayName": "b"}));
-    for (method, path, body) in [(Method::GET, alone, None), (Method::PATCH, configuration, changed)] {
-        let (answer, _) = send(&app, &(method, path, body)).await;
-        let name = format!("devicegraph {}", answer.header("request-id"));
-        let named = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1");
-        assert_eq!(named.bind(name).fetch_one(app.pool()).await.expect("a number"), 1);
-    }
+    let ((), queries, writes) = tokio::join!(reads, queries, writes);
+    assert!(queries.iter().all(|answer| answer.status == StatusCode::OK), "once nothing is in their way");
+    let created = writes.iter().filter(|answer| answer.status == StatusCode::CREATED).count();
+    let taken = writes.iter().filter(|answer| answer.status == StatusCode::CONFLICT).count();
+    assert_eq!((created, taken), (1, 29));
 }
 
 #[actix_web::test]
@@ -359,24 +360,41 @@ async fn who_gives_up_waiting_leaves_no_transaction_open() {
     }
     let options = database(true).await;
     let configuration = App::start_on(options.clone(), |_| ()).await.configuration().await;
-    let app = App::start_on(options, |settings| settings.database.acquire_timeout_ms = 15).await;
-    for round in 0..6 {
-        let body = json!({"displayName": format!("round {round}")});
-        join_all((0..150).map(|_| app.patch(&configuration, &body))).await;
-    }
-    sleep(Duration::from_millis(700)).await;
-    let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = current_database()";
-    assert_eq!(sqlx::query_scalar::<_, i64>(open).fetch_one(app.pool()).await.expect("a number"), 0);
+    let network = Network::before(&options);
+    let app = App::start_on(network.options(&options), |settings| settings.database.acquire_timeout_ms = 800).await;
+    let direct = PgPool::connect_lazy_with(options);
+    let sessions = async |condition: &str| {
+        let count = format!(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name LIKE 'devicegraph ________-%' AND {condition}"
+        );
+        sqlx::query_scalar::<_, i64>(AssertSqlSafe(count)).fetch_one(&direct).await.expect("a number")
+    };
+    end_sessions(&direct, "devicegraph %").await;
+    // A request has a connection after 480 ms, and gives up while it begins its transaction, which takes as long.
+    let give_up = async || {
+        network.becomes(Line::Slow(Duration::from_millis(240)));
+        let body = json!({"displayName": "b"});
+        let answers = join_all((0..16).map(|_| app.patch(&configuration, &body))).await;
+        network.becomes(Line::Up);
+        let all_gave_up = answers.iter().all(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE);
+        all_gave_up && sessions("true").await > 0
+    };
+    until("the database has begun a transaction for a request", give_up).await;
+    until("no transaction is open", async || sessions("state <> 'idle'").await == 0).await;
     // What is acknowledged is committed, and seen by whoever comes past the service.
     for _ in 0..40 {
-        let created = loop {
+        let mut id = String::new();
+        let is_created = async || {
             let body = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "a"});
             let created = app.post(CONFIGURATIONS, &body).await;
             if created.status == StatusCode::CREATED {
-                break created.id();
+                id = created.id();
             }
+            created.status == StatusCode::CREATED
         };
+        until("a create is acknowledged", is_created).await;
         let there = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM device_configurations WHERE id = $1::uuid");
-        assert_eq!(there.bind(created).fetch_one(app.pool()).await.expect("a number"), 1);
+        assert_eq!(there.bind(id).fetch_one(&direct).await.expect("a number"), 1);
     }
 }

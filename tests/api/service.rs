@@ -1,21 +1,37 @@
 //! The binary as a process, for the tests that start, stop and kill it.
 
 use std::{
+    fs::OpenOptions,
     io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::mpsc,
+    sync::{OnceLock, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
 
-use crate::harness::reachable_folder;
+use crate::harness::{LIMIT, reachable_folder, until, until_blocking, url};
+
+/// The pause between two checks of a condition.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Limits that a slow machine could reach while a test expects success, made so long that it does not.
+const PATIENT: [(&str, &str); 7] = [
+    ("DEVICEGRAPH__DATABASE__ANSWER_TIMEOUT_MS", "600000"),
+    ("DEVICEGRAPH__DATABASE__ACQUIRE_TIMEOUT_MS", "60000"),
+    ("DEVICEGRAPH__DATABASE__LOCK_TIMEOUT_MS", "600000"),
+    ("DEVICEGRAPH__DATABASE__STATEMENT_TIMEOUT_MS", "600000"),
+    ("DEVICEGRAPH__SERVER__SHUTDOWN_SECONDS", "3600"),
+    ("DEVICEGRAPH__SERVER__REQUEST_TIMEOUT_SECONDS", "3600"),
+    ("DEVICEGRAPH__SERVER__KEEP_ALIVE_SECONDS", "3600"),
+];
 
 /// A command that knows no settings but those that a test gives it.
 pub(crate) fn devicegraph(folder: &Path) -> Command {
@@ -34,8 +50,10 @@ pub(crate) fn devicegraph(folder: &Path) -> Command {
 pub(crate) fn refusal(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().expect("the binary runs");
     let text = String::from_utf8(stderr).expect("text");
-    assert_eq!((status.code(), stdout.as_slice(), text.lines().count()), (Some(1), &b""[..], 1), "{text}");
-    text.strip_prefix("devicegraph: ").unwrap_or_else(|| panic!("{text}")).trim_end().to_owned()
+    // sqlx warns of this on a slow machine.
+    let lines: Vec<_> = text.lines().filter(|line| !line.contains("time to acquire exceeded slow threshold")).collect();
+    assert_eq!((status.code(), stdout.as_slice(), lines.len()), (Some(1), &b""[..], 1), "{text}");
+    lines[0].strip_prefix("devicegraph: ").unwrap_or_else(|| panic!("{text}")).trim_end().to_owned()
 }
 
 /// A service that runs, with its log.
@@ -63,7 +81,7 @@ impl Service {
     pub(crate) fn wait_for(&self, text: &str) -> String {
         let mut seen = Vec::new();
         loop {
-            match self.log.recv_timeout(Duration::from_secs(30)) {
+            match self.log.recv_timeout(LIMIT) {
                 Ok(line) if line.contains(text) => return line,
                 Ok(line) => seen.push(line),
                 Err(error) => panic!("{error} waiting for '{text}' after {seen:#?}"),
@@ -80,7 +98,7 @@ impl Service {
     /// All that is left of its log.
     pub(crate) fn log_until_stopped(mut self, signal: Signal) -> String {
         self.signal(signal);
-        assert!(self.child.wait().expect("it ends").success());
+        assert!(self.ended().success());
         self.log.iter().collect::<Vec<_>>().join("\n")
     }
 
@@ -105,9 +123,32 @@ impl Service {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("it runs");
     }
 
+    /// Whether the service says that it is ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        request(&self.address, "GET", "/health/ready", "").expect("the service answers").0 == 200
+    }
+
+    /// Waits until the service says that it is ready.
+    pub(crate) fn until_ready(&self) {
+        until_blocking("the service is ready", || self.is_ready());
+    }
+
+    /// Waits until the service has received the heads of this many requests and has answered none of them.
+    pub(crate) fn until_in_flight(&self, requests: usize) {
+        // The request for the metrics is in flight too.
+        let line = format!("devicegraph_http_requests_in_flight {}", requests + 1);
+        let metrics = || self.request("GET", "/metrics", "").1;
+        until_blocking(&line, || metrics().lines().any(|found| found == line));
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        end_of(&mut self.child)
+    }
+
     pub(crate) fn stop(mut self, signal: Signal) -> ExitStatus {
         self.signal(signal);
-        self.child.wait().expect("it ends")
+        self.ended()
     }
 }
 
@@ -117,6 +158,34 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Waits for the end of a process. A process that does not end is killed, and the test fails.
+pub(crate) fn end_of(child: &mut Child) -> ExitStatus {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("a process") {
+            return status;
+        }
+        if started.elapsed() > LIMIT {
+            child.kill().expect("it runs");
+            panic!("the process has not ended within {LIMIT:?}");
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// How many sessions of the observer's database wait for a lock. The observer is in no transaction, in which
+/// `pg_stat_activity` would stay as it was when it was first read.
+pub(crate) async fn lock_waits(observer: &mut PgConnection) -> i64 {
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    sqlx::query_scalar(waits).fetch_one(observer).await.expect("a count")
+}
+
+/// Waits until this many sessions of a database wait for a lock.
+pub(crate) async fn until_lock_waits(options: &PgConnectOptions, sessions: i64) {
+    let mut observer = options.connect().await.expect("a database");
+    until("the sessions wait for a lock", async || lock_waits(&mut observer).await == sessions).await;
 }
 
 /// Status and body, of a service that may have stopped.
@@ -137,6 +206,7 @@ fn request_with(address: &str, headers: &str, method: &str, path: &str, body: &s
 /// An answer, whole; an error when there is none.
 pub(crate) fn read_answer(stream: &mut TcpStream) -> io::Result<(u16, String)> {
     let mut text = String::new();
+    stream.set_read_timeout(Some(LIMIT))?;
     stream.read_to_string(&mut text)?;
     let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
     let (_, body) = text.split_once("\r\n\r\n").unwrap_or_default();
@@ -151,6 +221,26 @@ impl Folder {
         Self(reachable_folder())
     }
 
+    /// A folder in which a service has run before: a first start takes longer than what most tests are about.
+    pub(crate) fn used() -> Self {
+        static DATA: OnceLock<PathBuf> = OnceLock::new();
+        let data = DATA.get_or_init(|| {
+            let first = Self::new();
+            assert!(Service::start(&mut first.command()).stop(Signal::SIGTERM).success());
+            let data = first.data_dir().join("data");
+            // A process that is killed loses nothing that it has written, whether that is on the disk or not.
+            let mut settings = OpenOptions::new().append(true).open(data.join("postgresql.conf")).expect("a file");
+            writeln!(settings, "fsync = off").expect("a file");
+            std::mem::forget(first);
+            data
+        });
+        let folder = Self::new();
+        std::fs::create_dir(folder.data_dir()).expect("a folder");
+        let copied = Command::new("cp").arg("-a").arg(data).arg(folder.data_dir()).status().expect("cp");
+        assert!(copied.success());
+        folder
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.0.join("postgres")
     }
@@ -158,6 +248,12 @@ impl Folder {
     pub(crate) fn postmaster(&self) -> Option<Pid> {
         let text = std::fs::read_to_string(self.data_dir().join("data/postmaster.pid")).ok()?;
         text.lines().next()?.trim().parse().ok().map(Pid::from_raw)
+    }
+
+    /// Whether the server has written that it accepts connections.
+    pub(crate) fn is_postmaster_ready(&self) -> bool {
+        let text = std::fs::read_to_string(self.data_dir().join("data/postmaster.pid")).unwrap_or_default();
+        text.lines().nth(7).is_some_and(|state| state.trim_end() == "ready")
     }
 
     pub(crate) fn socket_dir(&self) -> Option<PathBuf> {
@@ -171,21 +267,34 @@ impl Folder {
         std::fs::read_to_string(self.data_dir().join("url")).unwrap_or_default().trim_end().to_owned()
     }
 
+    /// A command that uses the private server in this folder.
     pub(crate) fn command(&self) -> Command {
         let mut command = devicegraph(&self.0);
-        command.env("DEVICEGRAPH__DATABASE__DATA_DIR", self.data_dir());
+        command.envs(PATIENT).env("DEVICEGRAPH__DATABASE__DATA_DIR", self.data_dir());
+        command
+    }
+
+    /// A command that uses a database of the shared cluster.
+    pub(crate) fn command_on(&self, options: &PgConnectOptions) -> Command {
+        let mut command = devicegraph(&self.0);
+        command.envs(PATIENT).env("DATABASE_URL", url(options, "devicegraph"));
         command
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // The number in the file is not to be believed in every test.
-        let is_postgres =
-            |pid: &Pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "postgres\n");
+        // The number in the file is not to be believed in every test. A process that has ended has no command line.
+        let is_postgres = |pid: &Pid| {
+            let said = |file| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            said("comm") == "postgres\n" && !said("cmdline").is_empty()
+        };
         if let Some(pid) = self.postmaster().filter(is_postgres) {
             let _ = kill(pid, Signal::SIGQUIT);
-            thread::sleep(Duration::from_millis(200));
+            let told = Instant::now();
+            while is_postgres(&pid) && told.elapsed() < LIMIT {
+                thread::sleep(POLL);
+            }
         }
         if let Some(socket_dir) = self.socket_dir() {
             let _ = std::fs::remove_dir_all(socket_dir);
