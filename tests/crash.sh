@@ -7,7 +7,8 @@
 #
 # TIMES is how often each of the faults is injected: 20 unless told.
 # Ends with 3 when a write is lost, or is there and was never sent. EARLY=1 has the database
-# answer before a commit is on the disk, which must be noticed.
+# answer before a commit is on the disk, which must be noticed. Only the postmaster is killed
+# then, at most TIMES times.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 times=${1:-20}
@@ -35,7 +36,8 @@ trap 'exit 143' TERM
 # Under a name of its own, so that it is found when its supervisor is gone.
 cp "$binary" "$scratch/devicegraph"
 settings=()
-[ -z "${EARLY:-}" ] || settings+=('synchronous_commit = off')
+# What is answered early then waits for up to ten seconds to be written, however slow the machine.
+[ -z "${EARLY:-}" ] || settings+=('synchronous_commit = off' 'wal_writer_delay = 10s' 'wal_writer_flush_after = 1GB')
 make_cluster postgres ${settings[@]+"${settings[@]}"}
 sql postgres postgres 'CREATE DATABASE devicegraph'
 as=

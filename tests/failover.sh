@@ -6,7 +6,8 @@
 #     tests/failover.sh [TIMES [BINARY]]
 #
 # Ends with 3 when a write is lost, or is there and was never sent. ASYNCHRONOUS=1 has the
-# primary not wait for its standby, which must be noticed.
+# primary not wait for its standby, which must be noticed. The standby is then behind when the
+# primary is killed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 times=${1:-5}

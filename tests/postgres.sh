@@ -72,6 +72,16 @@ url_of() { # cluster, database
     echo "postgres://devicegraph@localhost/$2?host=$scratch/$1"
 }
 
+# Repeats a command until it succeeds. The limit only ends a test that hangs; no machine should need as long.
+until_true() { # seconds, command
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < end)) || return 1
+        sleep 0.05
+    done
+}
+
 free_ports() { # how many
     python3 -c '
 import socket, sys

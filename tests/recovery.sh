@@ -34,17 +34,18 @@ url=http://127.0.0.1:$port
 # It is in no backup of the database: without it the secrets are lost.
 DEVICEGRAPH__SECRETS__KEY=$(head -c 32 /dev/urandom | base64)
 export DEVICEGRAPH__SECRETS__KEY DEVICEGRAPH__SERVER__PORT=$port DEVICEGRAPH__AUTH__MODE=disabled
+# A slow machine is not what this is about.
+export DEVICEGRAPH__DATABASE__ACQUIRE_TIMEOUT_MS=60000 DEVICEGRAPH__DATABASE__LOCK_TIMEOUT_MS=60000
 export DEVICEGRAPH__LOG__FILTER=warn,devicegraph::app=info,devicegraph::cli=info
 
 start() { # cluster, database
     DATABASE_URL=$(url_of "$1" "$2") "$binary" >>"$scratch/service.log" 2>&1 &
     service=$!
-    for _ in $(seq 300); do
-        curl -sf -o /dev/null "$url/health/ready" && return
-        kill -0 "$service" 2>/dev/null || fail 'the service does not start'
-        sleep 0.1
-    done
-    fail 'the service is not ready after 30 s'
+    until_true 120 is_ready || fail 'the service is not ready after 120 s'
+}
+is_ready() {
+    kill -0 "$service" 2>/dev/null || fail 'the service does not start'
+    curl -sf -o /dev/null "$url/health/ready"
 }
 stop() {
     local process=$service
@@ -72,7 +73,6 @@ writes make
 target=$(sql lost devicegraph 'SELECT clock_timestamp()')
 
 say 'a disaster'
-sleep 0.1
 cp acknowledged before
 writes make
 mv acknowledged lost-writes
@@ -82,8 +82,7 @@ command_of lost devicegraph reset --yes
 stop
 disaster=$SECONDS
 segment=$(sql lost devicegraph 'SELECT pg_walfile_name(pg_switch_wal())')
-for _ in $(seq 100); do [ -e "$scratch/wal/$segment" ] && break; sleep 0.1; done
-[ -e "$scratch/wal/$segment" ] || fail 'the last segment is not archived'
+until_true 120 test -e "$scratch/wal/$segment" || fail 'the last segment is not archived'
 [ "$(sql lost devicegraph 'SELECT failed_count FROM pg_stat_archiver')" = 0 ] || fail 'segments failed to be archived'
 stop_cluster lost
 
@@ -99,7 +98,8 @@ recovery_target_action = promote
 CONFIG
 touch "$scratch/restored/data/recovery.signal"
 start_cluster restored
-for _ in $(seq 300); do [ "$(sql restored devicegraph 'SELECT pg_is_in_recovery()')" = f ] && break; sleep 0.1; done
+has_recovered() { [ "$(sql restored devicegraph 'SELECT pg_is_in_recovery()')" = f ]; }
+until_true 120 has_recovered || fail 'the recovery does not end'
 grep -q 'recovery stopping before' "$scratch/restored.log" || fail 'the recovery did not stop at the time'
 start restored devicegraph
 back=$((SECONDS - disaster))

@@ -33,7 +33,7 @@ port=$(free_ports 1)
 env DATABASE_URL="$(url_of postgres devicegraph)" DEVICEGRAPH__SERVER__PORT="$port" \
     DEVICEGRAPH__AUTH__MODE=disabled DEVICEGRAPH__LOG__FILTER=warn "$binary" 2>"$scratch/service.log" &
 service=$!
-for _ in $(seq 300); do curl -sf -o /dev/null "http://127.0.0.1:$port/health/ready" && break; sleep 0.1; done
+until_true 120 curl -sf -o /dev/null "http://127.0.0.1:$port/health/ready" || { echo 'soak: FAILED: not ready after 120 s' >&2; exit 1; }
 sql postgres devicegraph "INSERT INTO device_configurations (id, odata_type, display_name)
     SELECT ('01900000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'iosCustomConfiguration', 'c ' || n
     FROM generate_series(1, 2000) AS n"

@@ -25,7 +25,7 @@ export const launch = () =>
 export async function onPage(browser, service, { expected = [], ...options }, steps) {
   const context = await browser.newContext({ viewport: WIDE, locale: 'en-GB', ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(120_000);
   const wrong = [];
   const statuses = [];
   page.on('pageerror', (error) => wrong.push(`thrown: ${error.message}`));

@@ -37,7 +37,7 @@ class Gate:
             self.is_open, self.ends = ends, ends
             self.condition.notify_all()
             if not ends:
-                done = self.condition.wait_for(lambda: self.waiting == self.clients, timeout=60)
+                done = self.condition.wait_for(lambda: self.waiting == self.clients, timeout=120)
                 assert done, f"{self.clients - self.waiting} clients do not come to an end"
 
     def enter(self) -> int | None:
@@ -65,6 +65,13 @@ class Progress:
     def begin(self) -> None:
         with self.condition:
             self.times.clear()
+
+    def wait_for(self, writes: int, timeout: float) -> None:
+        """Waits until so many more writes are answered."""
+        with self.condition:
+            before = len(self.times)
+            done = self.condition.wait_for(lambda: len(self.times) >= before + writes, timeout)
+            assert done, f"{len(self.times) - before} writes are answered in {timeout} s"
 
     def wait(self, fault: float, writes: int, timeout: float) -> float:
         """Waits until so many writes are answered that are sent from now on; the longest time without an
@@ -225,7 +232,7 @@ class Client(threading.Thread):
 
     def send(self, method: str, path: str, body: dict | None) -> tuple[int, dict]:
         if self.connection is None:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
             connection.connect()
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connection = connection

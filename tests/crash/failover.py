@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from record import RECOVERY, Target, record
+from record import CLIENTS, RECOVERY, Target, record
 
 
 class Pair(Target):
@@ -52,8 +52,15 @@ class Pair(Target):
             time.sleep(0.05)
 
     def fail_over(self) -> None:
+        if "ASYNCHRONOUS" in os.environ:
+            # What is acknowledged from here on does not reach the standby.
+            sender = int(self.sql("SELECT pid FROM pg_stat_replication"))
+            os.kill(sender, signal.SIGSTOP)
+            self.progress.wait_for(CLIENTS, RECOVERY)
         killed = (self.folder / self.primary / "data/postmaster.pid").read_text().split()[0]
         os.kill(int(killed), signal.SIGKILL)
+        if "ASYNCHRONOUS" in os.environ:
+            os.kill(sender, signal.SIGKILL)
         self.primary, self.standby = self.standby, self.primary
         subprocess.run([*self.command("PG_CTL", self.primary), "promote"], check=True, stdout=subprocess.DEVNULL)
         # There is none any more, for which it waits otherwise.

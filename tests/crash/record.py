@@ -14,8 +14,8 @@ from clients import ROOT, ROUNDS, Client, Gate, Progress
 from model import Model, State
 
 CLIENTS = 24
-# How long everything may take to work again.
-RECOVERY = 30
+# How long everything may take to work again. It only ends a record that hangs.
+RECOVERY = 120
 
 
 class Target:
@@ -24,6 +24,7 @@ class Target:
         self.folder, self.binary, self.port, self.database = folder, binary, port, database
         self.random = random.Random(0)
         self.service = None
+        self.progress = Progress()
         # When the last process was, whose sessions may outlive it.
         self.killed = 0.0
 
@@ -48,7 +49,7 @@ class Target:
 
     def stop(self) -> None:
         self.service.terminate()
-        assert self.service.wait(60) == 0, "the service does not end as it should"
+        assert self.service.wait(RECOVERY) == 0, "the service does not end as it should"
 
     def at_rest(self) -> None:
         """Waits until nothing is on its way any more, not even for a process or a connection that is gone."""
@@ -95,7 +96,7 @@ def record(target: Target, faults: dict[str, tuple[str, Callable[[], None]]], pl
     target.random.shuffle(plan)
     target.start()
 
-    gate, progress = Gate(CLIENTS), Progress()
+    gate, progress = Gate(CLIENTS), target.progress
     shared = [str(uuid.uuid4()) for _ in range(3)]
     until = time.monotonic() + RECOVERY
     first = Client(-1, target.port, target.folder, shared, gate, progress)
@@ -116,7 +117,7 @@ def record(target: Target, faults: dict[str, tuple[str, Callable[[], None]]], pl
         known = (sum(model.acknowledged.values()), model.unknown)
         progress.begin()
         gate.open()
-        time.sleep(target.random.uniform(0.1, 0.4))
+        progress.wait_for(target.random.randint(CLIENTS, 8 * CLIENTS), RECOVERY)
         at = time.monotonic()
         faults[fault][1]()
         pause = progress.wait(at, CLIENTS, RECOVERY)

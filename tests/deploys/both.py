@@ -22,7 +22,7 @@ def ask(expected, method, url, body=None, headers=()):
     if body is not None:
         request.data = json.dumps(body).encode()
     try:
-        answer = urllib.request.urlopen(request, timeout=10)
+        answer = urllib.request.urlopen(request, timeout=120)
     except urllib.error.HTTPError as refused:
         answer = refused
     content = answer.read()

@@ -5,9 +5,10 @@
 Each has one connection that it keeps, and asks for everything once. A read asks for
 the process that did not answer the write before it. Every other client is slow: it
 sends the head of a create and, later, its body, so that a stop meets requests in
-flight that take longer than the drain. No two of them take equally long, lest they
-fall into step with the restarts. FOLDER gets `kept`, the ids and groups of what must be there in the end,
-and `gone`, the ids of what must not. Prints figures; ends with 1 when a request failed or none was of a kind.
+flight. No two of them take equally long, lest they fall into step with the restarts.
+FOLDER has `stops`, a process and the time when it was told to stop, and gets `kept`,
+the ids and groups of what must be there in the end, and `gone`, the ids of what must
+not. Prints figures; ends with 1 when a request failed or none was of a kind.
 """
 
 import http.client
@@ -27,6 +28,8 @@ failures: list[str] = []
 kept: dict[str, str] = {}
 gone: list[str] = []
 times: list[float] = []
+# Of each create with a slow body: who answered it, when its head was sent, and when the answer came.
+slow: list[tuple[str, float, float]] = []
 figures = {"requests": 0, "creates": 0, "slow": 0, "reads": 0, "across": 0, "closed": 0}
 
 
@@ -38,7 +41,7 @@ def count(**more: int) -> None:
 
 class Client:
     def __init__(self) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         self.connected = False
 
     def connect(self) -> None:
@@ -57,11 +60,12 @@ class Client:
         if to:
             headers["X-To"] = to
         self.connect()
-        started = time.monotonic()
+        started = time.time()
         self.connection.putrequest(method, path)
         for name, value in headers.items():
             self.connection.putheader(name, value)
         self.connection.endheaders()
+        sent = time.time()
         if slowly:
             self.connection.send(text[:10])
             time.sleep(slowly)
@@ -71,10 +75,13 @@ class Client:
         answer = self.connection.getresponse()
         content = answer.read()
         count(requests=1)
-        if not slowly:
-            with lock:
-                times.append(time.monotonic() - started)
-        return answer.status, content, answer.headers.get("X-From", "")
+        ended, by = time.time(), answer.headers.get("X-From", "")
+        with lock:
+            if slowly:
+                slow.append((by, sent, ended))
+            else:
+                times.append(ended - started)
+        return answer.status, content, by
 
     def ask(self, expected: int, method: str, path: str, body: object = None, **how):
         try:
@@ -141,7 +148,7 @@ def work(number: int) -> None:
                 created, _ = client.ask(201, "POST", ROOT, body)
                 assignments = f"{ROOT}/{created['id']}/assignments"
             turn += 1
-            once(client, assignments, slowly=0 if number % 2 else 1.5 + 0.15 * number, turn=turn)
+            once(client, assignments, slowly=0 if number % 2 else 1.2 + 0.1 * number, turn=turn)
         except Failed as failure:
             with lock:
                 failures.append(str(failure))
@@ -160,12 +167,15 @@ for thread in threads:
 (folder / "gone").write_text("".join(f"{id}\n" for id in gone))
 for failure in failures[:10]:
     print(f"failed: {failure}", file=sys.stderr)
+stops = [(name, float(at)) for name, at in map(str.split, (folder / "stops").read_text().splitlines())]
+# The process had the request when it was told, and answered it all the same.
+waited = sum(any(by == name and sent < at < ended for by, sent, ended in slow) for name, at in stops)
 times.sort()
 print(
     f"{figures['requests']} requests of {clients} clients, {len(failures)} failed; "
-    f"{figures['creates']} creates, {figures['slow']} of them with a slow body; "
+    f"{figures['creates']} creates, {figures['slow']} of them with a slow body, in flight at {waited} of {len(stops)} stops; "
     f"{figures['across']} of {figures['reads']} reads by the other process; "
     f"median {times[len(times) // 2] * 1000:.0f} ms, slowest {times[-1] * 1000:.0f} ms; "
     f"{figures['closed']} connections closed by the proxy"
 )
-sys.exit(bool(failures) or not all(figures[name] for name in ("creates", "slow", "across")))
+sys.exit(bool(failures) or not waited or not all(figures[name] for name in ("creates", "slow", "across")))

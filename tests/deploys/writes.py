@@ -20,7 +20,7 @@ ROOT = f"{url}/beta/deviceManagement/deviceConfigurations"
 def ask(method, address, body=None):
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         return answer.headers.get("ETag"), answer.read().decode()
 
 
