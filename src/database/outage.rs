@@ -20,8 +20,7 @@ use crate::{
 
 /// The pause between two questions to the database.
 const INTERVAL: Duration = Duration::from_millis(150);
-/// How long the database may take to answer once it has not: a new connection over a
-/// slow network takes longer than an answer.
+/// The timeout of a question during an outage, when it also opens a connection.
 const RETURN: Duration = Duration::from_secs(1);
 /// How much longer than the database a request waits while the database does not answer.
 /// With 500 ms for the database, a client is answered within a second.
@@ -49,8 +48,8 @@ pub struct Outage {
 }
 
 impl Watch {
-    /// Of the database of these options, which has just answered, and must answer within
-    /// `answer_timeout` from now on.
+    /// Watches the database of these options, which has just answered. Each question must be
+    /// answered within `answer_timeout`.
     pub fn new(options: PgConnectOptions, answer_timeout: Duration, metrics: metrics::Database) -> Self {
         metrics.up.set(1);
         let options = options.application_name("devicegraph watch");
@@ -142,4 +141,45 @@ impl Outage {
 /// The refusal of a request that gave up.
 pub fn refusal() -> ApiError {
     ApiError::unavailable(anyhow!("the database does not answer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outage(answer_timeout: Duration) -> (watch::Sender<State>, Outage) {
+        let (sender, state) = watch::channel(State { since: Some(Instant::now()), ended: None });
+        (sender, Outage { state, answer_timeout })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_gives_up_a_moment_after_the_answer_is_due() {
+        for answer_timeout in [Duration::from_millis(500), Duration::from_secs(5)] {
+            let (_sender, outage) = outage(answer_timeout);
+            let start = Instant::now();
+            outage.is_over_patience(start).await;
+            let waited = start.elapsed();
+            assert!((answer_timeout..answer_timeout + Duration::from_millis(201)).contains(&waited), "{waited:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_waits_for_a_database_that_answers() {
+        let (sender, outage) = outage(Duration::from_millis(500));
+        sender.send_replace(State::default());
+        let waits = timeout(Duration::from_secs(3600), outage.is_over_patience(Instant::now()));
+        assert!(waits.await.is_err());
+    }
+
+    /// README promises it.
+    #[test]
+    fn a_client_is_answered_within_a_second_by_default() {
+        use ::config::{Config, File, FileFormat};
+        let file = File::from_str(include_str!("../default.toml"), FileFormat::Toml);
+        let defaults = Config::builder().add_source(file).build().and_then(Config::try_deserialize);
+        let defaults = defaults.map(|settings: crate::config::Settings| settings.database).expect("the defaults");
+        let noticed = INTERVAL + Duration::from_millis(defaults.answer_timeout_ms);
+        assert!(noticed.max(Duration::from_millis(defaults.answer_timeout_ms) + GRACE) < Duration::from_secs(1));
+        assert!(defaults.acquire_timeout_ms < 1000 && defaults.lock_timeout_ms < 1000);
+    }
 }

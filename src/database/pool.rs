@@ -37,6 +37,7 @@ pub enum Work {
 pub struct Pools {
     options: PgConnectOptions,
     size: u32,
+    answer_timeout: Duration,
     acquire_timeout: Duration,
     watch: Arc<Watch>,
     metrics: metrics::Database,
@@ -73,7 +74,8 @@ impl Pools {
         let slow = Duration::from_millis(settings.slow_statement_ms);
         let options = options.log_slow_statements(LevelFilter::Warn, slow);
         let size = (settings.max_connections / workers as u32).max(1);
-        Self { options, size, acquire_timeout: Duration::from_millis(settings.acquire_timeout_ms), watch, metrics }
+        let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
+        Self { options, size, answer_timeout, acquire_timeout, watch, metrics }
     }
 
     /// The pool of a worker.
@@ -105,6 +107,11 @@ impl Pools {
     /// How a connection for requests is opened.
     pub fn options(&self) -> &PgConnectOptions {
         &self.options
+    }
+
+    /// How long the database may take to answer before it counts as out of reach.
+    pub fn answer_timeout(&self) -> Duration {
+        self.answer_timeout
     }
 
     /// How long a request waits for a connection.

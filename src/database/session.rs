@@ -18,6 +18,8 @@ pub type Shared = Arc<Mutex<Session>>;
 pub struct Session {
     options: PgConnectOptions,
     outage: Outage,
+    /// How long a connection may take to come about, or to show that it lives.
+    connect_timeout: Duration,
     kept: Option<Open>,
 }
 
@@ -43,8 +45,6 @@ const BY_KEY: [(&str, &str); 4] = [
     ("enable_mergejoin", "off"),
     ("plan_cache_mode", "force_generic_plan"),
 ];
-/// How long a connection may take to come about, or to show that it lives.
-const CONNECTION: Duration = Duration::from_millis(450);
 /// After what time without use it must show that.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -55,15 +55,17 @@ impl Session {
         let options = pools.options().clone().application_name(name);
         let options = options.options([("lock_timeout", LOCK_TIMEOUT_MS), ("statement_timeout", statement)]);
         let options = options.options(BY_KEY);
-        Arc::new(Mutex::new(Self { options, outage: pools.outage(), kept: None }))
+        // Less than what the database has for an answer: then the outage is noticed before the request waits for it.
+        let connect_timeout = pools.answer_timeout() * 9 / 10;
+        Arc::new(Mutex::new(Self { options, outage: pools.outage(), connect_timeout, kept: None }))
     }
 
     /// The connection, if it lives, else a new one; none while the database does
     /// not answer.
     pub async fn open(&mut self) -> Option<Open> {
         if let Some(mut open) = self.kept.take().filter(|open| !self.outage.is_survivor(open.since.elapsed())) {
-            let lives =
-                open.used.elapsed() < IDLE || matches!(timeout(CONNECTION, open.connection.ping()).await, Ok(Ok(())));
+            let lives = open.used.elapsed() < IDLE
+                || matches!(timeout(self.connect_timeout, open.connection.ping()).await, Ok(Ok(())));
             if lives {
                 return Some(open);
             }
@@ -71,7 +73,7 @@ impl Session {
         if self.outage.is_on() {
             return None;
         }
-        let connection = timeout(CONNECTION, self.options.connect()).await.ok()?.ok()?;
+        let connection = timeout(self.connect_timeout, self.options.connect()).await.ok()?.ok()?;
         Some(Open { connection, since: Instant::now(), used: Instant::now() })
     }
 

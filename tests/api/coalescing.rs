@@ -47,6 +47,7 @@ impl Direct {
     /// `wait` for a combined statement to take it.
     async fn start(database: PgConnectOptions, options: PgConnectOptions, wait: Duration) -> Self {
         let mut settings = settings().database;
+        settings.answer_timeout_ms = 60_000;
         settings.acquire_timeout_ms = wait.as_millis().try_into().expect("a short time");
         let pools = Pools::new(options, &settings, 1);
         let request = TestRequest::default().app_data(Data::new(pools.pool())).to_http_request();

@@ -60,7 +60,11 @@ async fn without_a_database_every_request_is_503_although_each_could_wait() {
     }
     let nobody = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(1).username("nobody");
     // Longer than this test waits for an answer: the service refuses because it knows of the outage.
-    let app = App::start_on(nobody, |settings| settings.database.acquire_timeout_ms = 600_000).await;
+    let app = App::start_on(nobody, |settings| {
+        settings.database.answer_timeout_ms = 500;
+        settings.database.acquire_timeout_ms = 600_000;
+    })
+    .await;
     app.watch_database();
     let one = format!("{CONFIGURATIONS}/7e159a72-9a72-4e15-929a-157e729a157e");
     for (method, path, body) in [

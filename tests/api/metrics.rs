@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use sqlx::Executor;
 
 use crate::{
-    harness::{App, CONFIGURATIONS, database, end_sessions, is_remote, until, until_blocking, url},
-    service::{Folder, Service, devicegraph},
+    harness::{App, CONFIGURATIONS, database, end_sessions, is_remote},
+    service::{Folder, Service},
 };
 
 #[actix_web::test]
@@ -91,8 +91,8 @@ async fn a_slow_statement_is_in_the_log_with_its_request_and_without_its_values(
     let options = database(true).await;
     let folder = Folder::new();
     let service = Service::start(
-        devicegraph(&folder.0)
-            .env("DATABASE_URL", url(&options, "devicegraph"))
+        folder
+            .command_on(&options)
             .env("DEVICEGRAPH__LOG__FORMAT", "json")
             .env("DEVICEGRAPH__DATABASE__SLOW_STATEMENT_MS", "100"),
     );
@@ -104,8 +104,7 @@ async fn a_slow_statement_is_in_the_log_with_its_request_and_without_its_values(
                VALUES (gen_random_uuid(), 'iosUpdateConfiguration', 'a name')";
     pool.execute(new).await.expect("a configuration");
     let path = format!("{CONFIGURATIONS}?$filter=tolower(displayName)%20eq%20'hush'");
-    // On a busy machine the service may take its database to be gone, and refuse the request.
-    until_blocking("the query is answered", || service.request("GET", &path, "").0 == 200);
+    assert_eq!(service.request("GET", &path, "").0, 200);
     let log = service.log_until_stopped(Signal::SIGTERM);
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let request = lines.iter().find(|line| line["method"] == "GET" && line["status"] == 200).expect("the request");
@@ -144,25 +143,20 @@ async fn a_service_that_drains_serves_and_is_not_ready() {
     let folder = Folder::new();
     let options = database(true).await;
     let start = |seconds: &str| {
-        let mut command = devicegraph(&folder.0);
-        command.env("DATABASE_URL", url(&options, "devicegraph")).env("DEVICEGRAPH__SERVER__DRAIN_SECONDS", seconds);
+        let mut command = folder.command_on(&options);
+        command.env("DEVICEGRAPH__SERVER__DRAIN_SECONDS", seconds);
         Service::start(&mut command)
     };
     assert!(start("1").stop(Signal::SIGTERM).success(), "the drain ends");
     let service = start("600");
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let get = |path: &str| client.request(Method::GET, format!("http://{}{path}", service.address)).send();
-    // On a busy machine the service may take its database to be gone, and refuse a request.
     let served = async |path: &str| {
-        let mut served = None;
-        let is_served = async || {
-            let answer = get(path).await.expect("an answer");
-            served = Some(answer).filter(|answer| answer.status() == StatusCode::OK);
-            served.is_some()
-        };
-        until("the request is served", is_served).await;
-        served.expect("an answer").headers().get("connection").cloned()
+        let answer = get(path).await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.headers().get("connection").cloned()
     };
+    service.until_ready();
     assert_eq!(served("/health/ready").await, None);
     service.signal(Signal::SIGTERM);
     service.wait_for("draining");

@@ -17,6 +17,7 @@ use crate::{
 /// Limits that are longer than any test: only what a test is about ends a request.
 fn without_limits(settings: &mut Settings) {
     const LONG_MS: u32 = 600_000;
+    settings.database.answer_timeout_ms = 500;
     settings.database.acquire_timeout_ms = LONG_MS.into();
     settings.database.lock_timeout_ms = LONG_MS;
     settings.database.statement_timeout_ms = LONG_MS;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{
     catalogue::assert_holds,
-    harness::{App, CONFIGURATIONS, beta, database, is_remote, until_blocking, url},
-    service::{Folder, Service, devicegraph},
+    harness::{App, CONFIGURATIONS, beta, database, is_remote},
+    service::{Folder, Service},
 };
 
 pub(crate) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -302,25 +302,20 @@ async fn secrets_are_matched_without_comparing_each_pair() {
         return;
     }
     let (options, folder) = (database(true).await, Folder::new());
-    let mut command = devicegraph(&folder.0);
-    command.env("DATABASE_URL", url(&options, "devicegraph")).env("DEVICEGRAPH__SECRETS__KEY", KEY);
+    let mut command = folder.command_on(&options);
+    command.env("DEVICEGRAPH__SECRETS__KEY", KEY);
     let service = Service::start(&mut command);
     let used = || {
         let (_, text) = service.request("GET", "/metrics", "");
         let seconds = text.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
         seconds.expect("the processor time").parse::<f64>().expect("a number")
     };
-    // The answer to a request and the processor time that it took. On a busy machine the service may take its
-    // database to be gone, and refuse a request.
+    // The answer to a request and the processor time that it took.
     let send = |method: &str, path: &str, body: &Value| {
-        let (body, mut answered) = (body.to_string(), None);
-        until_blocking("the request is answered", || {
-            let before = used();
-            let (status, text) = service.request(method, path, &body);
-            answered = (status < 300).then(|| (text, used() - before));
-            answered.is_some()
-        });
-        answered.expect("an answer")
+        let before = used();
+        let (status, text) = service.request(method, path, &body.to_string());
+        assert!(status < 300, "{text}");
+        (text, used() - before)
     };
     let patch = |count: usize, times: usize| {
         let (created, _) = send("POST", &beta(CONFIGURATIONS), &many(count, "a"));
@@ -331,7 +326,7 @@ async fn secrets_are_matched_without_comparing_each_pair() {
     patch(1000, 1);
     // As many secrets: comparing each pair would make the second ten times as long.
     let (small, large) = (patch(100, 10), patch(1000, 1));
-    assert!(large < 2.0 * small, "{small} s for 10 times 100, {large} s for 1000");
+    assert!(large < 4.0 * small, "{small} s for 10 times 100, {large} s for 1000");
 }
 
 #[actix_web::test]

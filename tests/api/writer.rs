@@ -219,7 +219,8 @@ async fn a_connection_that_fell_silent_while_nobody_created_stops_nobody() {
     if is_remote() {
         return;
     }
-    let app = App::start().await;
+    // A connection that is silent for so long is given up.
+    let app = App::start_on(database(true).await, |settings| settings.database.answer_timeout_ms = 500).await;
     let configuration = app.configuration().await;
     let find = async || -> Option<i32> {
         let pid = "SELECT pid FROM pg_stat_activity
