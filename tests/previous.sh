@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # This release and the one before it side by side on one database, as they are for the
 # length of a deploy. The one before is the commit before the last change of migrations/;
-# it is built below target/ci-previous, from the dependencies that were built for BINARY
-# where it can. Needs PostgreSQL, git, cargo and python3; leaves nothing else.
+# it is built in CI_CACHE, else below target/ci, from the dependencies that were built for
+# BINARY where it can. Needs PostgreSQL, git, cargo and python3; leaves nothing else.
 #
 #     tests/previous.sh [BINARY]
 set -euo pipefail
@@ -39,14 +39,14 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-previous=$PWD/target/ci-previous
+previous=${CI_CACHE:-$PWD/target/ci}/previous
 say "build $(git log -1 --format='%h (%s)' "$before")"
 if [ "$(cat "$previous/built" 2>/dev/null)" != "$before" ]; then
-    rm -rf "$previous/source" "$previous/built"
+    rm -rf "$previous"
     mkdir -p "$previous/source" "$previous/target/debug"
     git archive "$before" | tar -xC "$previous/source"
     built=$(dirname "$binary")
-    if [ -d "$built/.fingerprint" ] && [ ! -d "$previous/target/debug/.fingerprint" ]; then
+    if [ -d "$built/.fingerprint" ]; then
         # Without this crate's own, most of it tests.
         names=$(find benches tests -maxdepth 1 -mindepth 1 -printf '--exclude=*/%f-* ' | sed 's/\.rs-/-/g')
         # shellcheck disable=SC2086
@@ -55,9 +55,11 @@ if [ "$(cat "$previous/built" 2>/dev/null)" != "$before" ]; then
     fi
     # The settings of cargo are those of that commit, and none of the variables of this build.
     (cd "$previous/source" && CARGO_TARGET_DIR=$previous/target cargo build --locked --quiet --bin devicegraph)
+    mv "$previous/target/debug/devicegraph" "$previous"
+    rm -rf "$previous/target"
     echo "$before" >"$previous/built"
 fi
-program=([previous]=$previous/target/debug/devicegraph [new]=$binary)
+program=([previous]=$previous/devicegraph [new]=$binary)
 cd "$scratch"
 read -r port[previous] port[new] < <(free_ports 2)
 make_cluster postgres
@@ -67,16 +69,16 @@ start() { # name
     local from
     from=$(wc -c 2>/dev/null <"$scratch/$1.log" || echo 0)
     env DATABASE_URL="$(url_of postgres devicegraph)" DEVICEGRAPH__SERVER__PORT="${port[$1]}" \
+        DEVICEGRAPH__DATABASE__ACQUIRE_TIMEOUT_MS=60000 DEVICEGRAPH__DATABASE__LOCK_TIMEOUT_MS=60000 \
         DEVICEGRAPH__AUTH__MODE=disabled DEVICEGRAPH__LOG__FILTER=warn,devicegraph::app=info,devicegraph::database=info \
         "${program[$1]}" >>"$scratch/$1.log" 2>&1 &
     service[$1]=$!
-    for _ in $(seq 300); do
-        curl -sf -o /dev/null "http://127.0.0.1:${port[$1]}/health/ready" && break
-        kill -0 "${service[$1]}" 2>/dev/null || fail "the $1 release does not start"
-        sleep 0.1
-    done
-    curl -sf -o /dev/null "http://127.0.0.1:${port[$1]}/health/ready" || fail "the $1 release is not ready after 30 s"
+    until_true 120 is_ready "$1" || fail "the $1 release is not ready after 120 s"
     tail -c +$((from + 1)) "$scratch/$1.log" >"$scratch/$1.start"
+}
+is_ready() { # name
+    kill -0 "${service[$1]}" 2>/dev/null || fail "the $1 release does not start"
+    curl -sf -o /dev/null "http://127.0.0.1:${port[$1]}/health/ready"
 }
 stop() { # name
     local process=${service[$1]} code=0

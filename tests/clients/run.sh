@@ -2,18 +2,36 @@
 # Clients that others wrote, as they are published, against the service: the Python
 # SDK of Graph, with tokens and without, a linter of OpenAPI, and requests made up
 # from the document. Needs python3 with venv, npm and PostgreSQL; the clients are
-# kept below target, the rest goes.
+# kept in CI_CACHE, else below target, the rest goes.
 #
 #     tests/clients/run.sh [BINARY]
+#     tests/clients/run.sh --install      installs the clients and ends
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=$PWD/tests/clients
-binary=$(realpath "${1:-target/debug/devicegraph}")
-clients=$PWD/target/ci-clients
+clients=${CI_CACHE:-$PWD/target/ci}/clients
 redocly_version=2.77.0
 
 say() { printf 'clients: %s\n' "$*"; }
 fail() { printf 'clients: FAILED: %s\n' "$*" >&2; exit 1; }
+
+say 'install'
+python=$clients/python-$(cat "$here/requirements.txt" <(python3 -V) | sha256sum | cut -c 1-16)
+if [ ! -e "$python/complete" ]; then
+    rm -rf "$python"
+    python3 -m venv "$python"
+    # Most modules are never imported: Python compiles those that are when it imports them.
+    "$python/bin/python" -m pip install --quiet --no-input --no-compile --disable-pip-version-check -r "$here/requirements.txt"
+    touch "$python/complete"
+fi
+redocly=$clients/redocly-$redocly_version
+if [ ! -e "$redocly/complete" ]; then
+    rm -rf "$redocly"
+    npm install --silent --no-audit --no-fund --prefix "$redocly" "@redocly/cli@$redocly_version"
+    touch "$redocly/complete"
+fi
+[ "${1:-}" != --install ] || exit 0
+binary=$(realpath "${1:-target/debug/devicegraph}")
 
 scratch=$(mktemp -d)
 # The private PostgreSQL runs as another account when this is root.
@@ -45,39 +63,27 @@ start() { # settings
     fail 'the service does not start'
 }
 
-say 'install'
-python=$clients/python/bin/python
-if ! "$python" --version >/dev/null 2>&1 || ! cmp -s "$here/requirements.txt" "$clients/python/requirements.txt"; then
-    rm -rf "$clients/python"
-    python3 -m venv "$clients/python"
-    "$python" -m pip install --quiet --no-input --disable-pip-version-check -r "$here/requirements.txt"
-    cp "$here/requirements.txt" "$clients/python"
-fi
-redocly=$clients/redocly-$redocly_version
-[ -x "$redocly/node_modules/.bin/redocly" ] ||
-    npm install --silent --no-audit --no-fund --prefix "$redocly" "@redocly/cli@$redocly_version"
-
 # No __pycache__ in the sources, and nothing in the working folder.
-export PYTHONDONTWRITEBYTECODE=1
+export PYTHONPYCACHEPREFIX=$python/pycache
 cd "$scratch"
 
 say 'the SDK, with tokens'
-"$python" "$here/tokens.py" "$scratch"
+"$python/bin/python" "$here/tokens.py" "$scratch"
 chmod 644 "$scratch/jwks.json"
 start DEVICEGRAPH__AUTH__MODE=jwt DEVICEGRAPH__AUTH__ISSUER=https://issuer.test \
     DEVICEGRAPH__AUTH__AUDIENCE=api://devicegraph DEVICEGRAPH__AUTH__JWKS_FILE="$scratch/jwks.json"
-"$python" "$here/sdk.py" "$url" "$scratch"
+"$python/bin/python" "$here/sdk.py" "$url" "$scratch"
 stop
 
 say 'the SDK, without'
 start
-"$python" "$here/sdk.py" "$url"
+"$python/bin/python" "$here/sdk.py" "$url"
 
 say 'the linter'
 export REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
 "$redocly/node_modules/.bin/redocly" lint --extends=recommended --format=json "$url/openapi.json" >lint.json 2>lint.log ||
     { cat lint.json lint.log; fail 'it finds errors'; }
-"$python" -c 'import json; totals = json.load(open("lint.json"))["totals"]; print(totals); assert not any(totals.values())' ||
+"$python/bin/python" -c 'import json; totals = json.load(open("lint.json"))["totals"]; print(totals); assert not any(totals.values())' ||
     { cat lint.json; fail 'it finds something'; }
 
 say 'made-up requests'
@@ -85,14 +91,14 @@ stop
 # Made-up arrays that are too long are larger than the service reads by default, and
 # would be refused for that before anything is looked at.
 start DEVICEGRAPH__SERVER__MAX_BODY_BYTES=16777216
-"$python" - "$url" "$here/rows.json" <<'END'
+"$python/bin/python" - "$url" "$here/rows.json" <<'END'
 import json, sys, urllib.request
 url, rows = sys.argv[1:]
 request = urllib.request.Request(f"{url}/v1.0/$batch", open(rows, "rb"), {"Content-Type": "application/json"})
 answers = json.load(urllib.request.urlopen(request))["responses"]
 assert all(answer["status"] == 201 for answer in answers), answers
 END
-"$clients/python/bin/schemathesis" --no-color --config-file "$here/schemathesis.toml" run "$url/openapi.json"
+"$python/bin/schemathesis" --no-color --config-file "$here/schemathesis.toml" run "$url/openapi.json"
 stop
 
 say 'passed'
