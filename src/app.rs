@@ -26,6 +26,7 @@ use crate::{
     configurations::{self, vault::Vault},
     database::{self, Database, pool::Pools, session::Session},
     health::{self, Seeded, Stopping},
+    hosts::{self, AllowedHosts},
     metrics::Metrics,
     odata::{address, batch::dispatch::Dispatcher, body, links::Forwarded, negotiate, paging::PageSizes, url},
     openapi::Document,
@@ -210,6 +211,8 @@ impl Service {
         let (gate, vault) = (self.gate.clone(), self.vault.clone());
         let (seeded, stopping) = (self.seeded.clone(), self.stopping.clone());
         let (browsers, document) = (self.browsers.clone(), self.document.clone());
+        let asks_for_tokens = !matches!(**self.gate, Gate::Disabled);
+        let hosts = Data::new(AllowedHosts::new(settings, asks_for_tokens));
         let time = Duration::from_secs(settings.request_timeout_seconds);
         let forwarded = Forwarded(settings.forwarded_headers);
         let pages = PageSizes { default: settings.default_page_size, most: settings.max_page_size };
@@ -252,6 +255,8 @@ impl Service {
             let dispatcher = Dispatcher::new(connections, move || steps().wrap(from_fn(telemetry::request)));
             application()
                 .app_data(Data::new(dispatcher))
+                .app_data(hosts.clone())
+                .wrap(from_fn(hosts::check))
                 .wrap(browsers.cors())
                 .wrap(browsers.headers().add(negotiate::VERSION_HEADER))
                 .wrap(from_fn(telemetry::request))

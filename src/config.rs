@@ -64,6 +64,8 @@ pub struct Server {
     pub tls_key: Option<PathBuf>,
     /// Origins whose pages may call; none by default.
     pub cors_origins: Names,
+    /// Host names that requests may name while authorization is off.
+    pub allowed_hosts: Names,
 }
 
 /// `[database]`
@@ -225,7 +227,7 @@ impl Settings {
             .add_source(environment)
             .build()
             .and_then(Config::try_deserialize)
-            .context("the settings are not right")?;
+            .map_err(|error| anyhow!("the settings are not right: {}", without_source(&error.to_string())))?;
         if settings.database.url.is_none() {
             let url = env::var_os("DATABASE_URL").filter(|url| !url.is_empty()).map(OsString::into_string);
             let url = url.transpose().map_err(|_| anyhow!("DATABASE_URL is not UTF-8"))?;
@@ -253,6 +255,15 @@ impl Settings {
         );
         Ok(settings)
     }
+}
+
+/// An error of the parser without the lines of the file that it quotes: they may be secrets.
+fn without_source(error: &str) -> String {
+    let is_source = |line: &str| {
+        line.trim_start().trim_start_matches(|letter: char| letter.is_ascii_digit()).trim_start().starts_with('|')
+    };
+    let said: Vec<_> = error.lines().filter(|line| !is_source(line)).map(str::trim).collect();
+    said.join("; ")
 }
 
 impl Auth {

@@ -58,11 +58,13 @@ pub enum Code {
     OutcomeUnknown,
     /// The database cannot be reached in time. Nothing was written.
     ServiceUnavailable,
+    /// The request names a host that is not the service's.
+    MisdirectedRequest,
 }
 
 impl Code {
     /// Every code, for the tests that hold the table.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::BadRequest,
         Self::ModelValidationFailure,
         Self::InvalidAuthenticationToken,
@@ -79,6 +81,7 @@ impl Code {
         Self::InternalServerError,
         Self::OutcomeUnknown,
         Self::ServiceUnavailable,
+        Self::MisdirectedRequest,
     ];
 
     /// The status and `error.code` on the wire.
@@ -104,6 +107,7 @@ impl Code {
             Self::InternalServerError => (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError"),
             Self::OutcomeUnknown => (StatusCode::INTERNAL_SERVER_ERROR, "OutcomeUnknown"),
             Self::ServiceUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            Self::MisdirectedRequest => (StatusCode::MISDIRECTED_REQUEST, "MisdirectedRequest"),
         }
     }
 }
@@ -217,6 +221,11 @@ impl ApiError {
             "The header {header} cannot be met, since the resource has no ETag; a configuration and its assignments have one. Leave the header out."
         );
         Self::new(Code::PreconditionFailed, message)
+    }
+
+    /// 421: the request names a host that is not the service's.
+    pub fn misdirected(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::MisdirectedRequest, message)
     }
 
     /// 424: a step of a batch that was not carried out, or was taken back.

@@ -20,6 +20,7 @@
 //! | [`error`] | every refusal, and how it becomes HTTP |
 //! | [`auth`] | who may call: tokens, keys, permissions |
 //! | [`browsers`] | whose pages may call, and the headers for browsers |
+//! | [`hosts`] | which host names a request may name while authorization is off |
 //! | [`tls`] | the certificate of the service, and what it trusts itself |
 //! | [`database`] | which PostgreSQL, its migrations, the private server |
 //! | [`health`] | what the service says of itself |
@@ -46,6 +47,7 @@ pub mod console;
 pub mod database;
 pub mod error;
 pub mod health;
+pub mod hosts;
 pub mod metrics;
 pub mod odata;
 pub mod openapi;

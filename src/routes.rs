@@ -4,6 +4,8 @@
 //! caller; a method that a path does not have is 405 with those it has, any
 //! other path is 404.
 
+use std::{any::Any, panic::AssertUnwindSafe};
+
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse, Resource, Route,
     body::{BoxBody, MessageBody},
@@ -13,6 +15,8 @@ use actix_web::{
     middleware::{Next, from_fn},
     web::{ServiceConfig, resource, scope, to},
 };
+use anyhow::anyhow;
+use futures_util::FutureExt;
 
 use crate::{
     assignments::handlers as assignments,
@@ -255,11 +259,22 @@ async fn permitted(
             Err(refusal) => Ok(request.error_response(refusal)),
         }
     };
+    // A panic is a defect of the service: this request fails, and its connection stays open.
+    let carried_out = AssertUnwindSafe(carried_out).catch_unwind();
     tokio::select! {
         biased;
-        answered = carried_out => answered,
+        answered = carried_out => answered.unwrap_or_else(|panic| {
+            let failure = ApiError::internal(anyhow!("a handler panicked: {}", panic_message(&*panic)));
+            Ok(ServiceResponse::new(whole.clone(), HttpResponse::from_error(failure)))
+        }),
         answer = patience::ends(whole.clone()) => Ok(ServiceResponse::new(whole, answer)),
     }
+}
+
+/// What a panic says, for the log.
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
 async fn check(entry: &Entry, request: &mut ServiceRequest) -> Result<(), ApiError> {

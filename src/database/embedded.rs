@@ -17,6 +17,7 @@
 //! killed is started again.
 
 use std::{
+    ffi::OsStr,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, ErrorKind, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown},
@@ -56,6 +57,11 @@ pub struct Server {
     stop: oneshot::Sender<()>,
     supervisor: JoinHandle<()>,
     _lock: Flock<File>,
+}
+
+/// Returns whether `folder` holds the data of a private server.
+pub fn has_cluster(folder: &Path) -> bool {
+    folder.join("data/PG_VERSION").exists()
 }
 
 /// The server of `folder` when a service runs it: what a command uses beside
@@ -140,6 +146,13 @@ impl Server {
     }
 }
 
+/// Whether PostgreSQL needs a variable of the environment: to find its libraries, and for
+/// the language and the time zone.
+fn is_inherited(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    ["PATH", "LANG", "TZ", "LD_LIBRARY_PATH"].contains(&name) || name.starts_with("LC_")
+}
+
 /// A folder with a cluster in it, and who runs the server there.
 struct Cluster {
     folder: PathBuf,
@@ -194,14 +207,13 @@ impl Cluster {
         }
     }
 
-    /// A program of PostgreSQL, as the account that it runs as and without the
-    /// PG… variables that would tell it something else.
+    /// A program of PostgreSQL, as the account that it runs as. Of the service's
+    /// environment it gets only [`is_inherited`] variables: the others may be secrets,
+    /// or `PG…` variables that name another database.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.installation.program(program));
-        command.current_dir(self.data()).stdin(Stdio::null()).env("LC_ALL", "C");
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
-            command.env_remove(name);
-        }
+        command.current_dir(self.data()).stdin(Stdio::null());
+        command.env_clear().envs(std::env::vars_os().filter(|(name, _)| is_inherited(name))).env("LC_ALL", "C");
         if let Some(account) = &self.account {
             command.uid(account.uid.as_raw()).gid(account.gid.as_raw());
         }
@@ -258,26 +270,35 @@ impl Cluster {
         )
     }
 
-    /// A short folder for the socket, whose path may have no more than about
-    /// 100 characters; the same one for the same folder at every start.
+    /// Makes a short folder for the socket, whose path may have no more than about 100
+    /// characters.
+    ///
+    /// The same folder gives the same name at every start, unless another user has made a
+    /// folder of this name first: then a random name is used. The file `url` and
+    /// PostgreSQL's `postmaster.pid` hold the name.
     fn socket_dir(&self) -> anyhow::Result<PathBuf> {
         let folder = fs::metadata(&self.folder).with_context(|| format!("cannot read {}", self.folder.display()))?;
-        let path = PathBuf::from(format!("/tmp/devicegraph-{:x}-{:x}", folder.dev(), folder.ino()));
-        match self.private_dir(&path) {
-            Ok(()) => return Ok(path),
+        let name = format!("/tmp/devicegraph-{:x}-{:x}", folder.dev(), folder.ino());
+        let usual = PathBuf::from(&name);
+        match self.private_dir(&usual) {
+            Ok(()) => return Ok(usual),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && self.is_private(&usual) => return Ok(usual),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot make {}", path.display())),
+            Err(error) => return Err(error).with_context(|| format!("cannot make {name}")),
         }
-        // Anybody can make a folder of this name first, and answer in the server's place.
+        tracing::warn!("{name} belongs to another user: the socket of the private PostgreSQL gets another folder");
+        let random = PathBuf::from(format!("{name}-{}", uuid::Uuid::new_v4().simple()));
+        self.private_dir(&random).with_context(|| format!("cannot make {}", random.display()))?;
+        Ok(random)
+    }
+
+    /// Returns whether only the server's account can enter a folder. Another user who can
+    /// could answer in place of the server.
+    fn is_private(&self, path: &Path) -> bool {
         let owner = self.account.as_ref().map_or(geteuid(), |account| account.uid);
-        let found = fs::symlink_metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let is_ours = found.is_dir() && found.uid() == owner.as_raw() && found.permissions().mode() & 0o077 == 0;
-        ensure!(
-            is_ours,
-            "{} is for the socket of the private PostgreSQL and belongs to somebody else; remove it",
-            path.display()
-        );
-        Ok(path)
+        fs::symlink_metadata(path).is_ok_and(|found| {
+            found.is_dir() && found.uid() == owner.as_raw() && found.permissions().mode() & 0o077 == 0
+        })
     }
 
     /// Starts the server on the cluster that is there.

@@ -31,6 +31,7 @@ fn the_table_of_codes() {
             "500 InternalServerError",
             "500 OutcomeUnknown",
             "503 ServiceUnavailable",
+            "421 MisdirectedRequest",
         ]
     );
 }

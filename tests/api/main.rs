@@ -38,6 +38,7 @@ mod private_server;
 mod process;
 mod races;
 mod reader;
+mod rebinding;
 mod schema;
 mod secrets;
 mod service;

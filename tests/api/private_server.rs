@@ -16,6 +16,7 @@ use nix::{
 
 use crate::{
     harness::until_blocking,
+    secrets::KEY,
     service::{Folder, Service, devicegraph, refusal},
 };
 
@@ -178,4 +179,52 @@ fn root_is_told_when_the_account_of_the_server_cannot_reach_the_folder() {
     );
     assert!(said.starts_with("PostgreSQL does not run as root, and the account "), "{said}");
     assert!(said.contains("set database.data_dir to a folder whose parents others may enter"), "{said}");
+}
+
+#[test]
+fn the_private_server_gets_no_secret_of_the_environment() {
+    let folder = Folder::new();
+    let mut command = folder.command();
+    command.env("DEVICEGRAPH__SECRETS__KEY", KEY).env("AWS_SECRET_ACCESS_KEY", "hunter2").env("PGPASSWORD", "hunter2");
+    let service = Service::start(command.env("TZ", "UTC"));
+    let postmaster = folder.postmaster().expect("a server");
+    let environment = std::fs::read(format!("/proc/{postmaster}/environ")).expect("the environment of the server");
+    let environment = String::from_utf8_lossy(&environment).into_owned();
+    let names: Vec<_> = environment.split('\0').filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    let is_harmless = |name: &&str| {
+        ["PATH", "LANG", "TZ", "LD_LIBRARY_PATH"].contains(name) || name.starts_with("LC_") || name.starts_with("PG_")
+    };
+    assert!(names.iter().all(is_harmless), "{names:?}");
+    assert!(names.contains(&"PATH") && names.contains(&"TZ"), "{names:?}");
+    assert!(!environment.contains("hunter2") && !environment.contains(KEY), "{environment}");
+    drop(service);
+}
+
+/// The name of the folder is known before it is made.
+#[test]
+fn another_user_cannot_keep_the_socket_from_the_private_server() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = Folder::new();
+    std::fs::create_dir(folder.data_dir()).expect("a folder");
+    let found = std::fs::metadata(folder.data_dir()).expect("a folder");
+    let squatted = format!("/tmp/devicegraph-{:x}-{:x}", found.dev(), found.ino());
+    for is_link in [false, true] {
+        match is_link {
+            false => std::fs::create_dir(&squatted).expect("a folder"),
+            true => std::os::unix::fs::symlink("/tmp", &squatted).expect("a link"),
+        }
+        std::os::unix::fs::lchown(&squatted, Some(65534), Some(65534)).expect("another owner");
+        let service = Service::start(&mut folder.command());
+        service.create("a");
+        let socket = folder.socket_dir().expect("a socket");
+        assert_ne!(socket.to_string_lossy(), squatted);
+        assert!(service.stop(Signal::SIGTERM).success());
+        assert!(!socket.exists(), "it is removed at the end");
+        match is_link {
+            false => std::fs::remove_dir(&squatted).expect("a folder"),
+            true => std::fs::remove_file(&squatted).expect("a link"),
+        }
+    }
 }

@@ -60,6 +60,26 @@ fn a_setting_that_does_not_exist_is_named() {
 }
 
 #[test]
+fn no_message_shows_a_secret_of_the_settings() {
+    let folder = Folder::new();
+    for text in [
+        "[secrets]\nkey = hunter2\n",
+        "[secrets]\nkey = \"hunter2\n",
+        "[secrets]\nkey = \"a\"\nkey = \"hunter2\"\n",
+        "[secrets]\nkey = [\"hunter2\"]\n",
+        "[secrets]\nkey = { hunter2 = 1 }\n",
+        "[secrets\nkey = \"hunter2\"\n",
+        "[secrets]\nkey = \"hunter2\"\n",
+        "[database]\nurl = hunter2\n",
+        "[database]\nurl = \"hunter2\"\n",
+    ] {
+        std::fs::write(folder.0.join("devicegraph.toml"), text).expect("a file");
+        let said = refusal(&mut devicegraph(&folder.0));
+        assert!(!said.contains("hunter2"), "{text}: {said}");
+    }
+}
+
+#[test]
 fn it_only_listens_to_others_when_told_so() {
     let folder = Folder::new();
     let said = refusal(devicegraph(&folder.0).env("DEVICEGRAPH__SERVER__HOST", "0.0.0.0"));

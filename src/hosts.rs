@@ -1,0 +1,149 @@
+//! Which host names a request may name, while authorization is off.
+//!
+//! A web page of another site can have its own name resolve to 127.0.0.1 (DNS rebinding).
+//! Its scripts then reach a service on this machine, and to the browser the answers are
+//! the page's own. The request still names the host of that page, so a service that
+//! asks for no token refuses every name that can be resolved from outside.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use actix_web::{
+    Error,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::HOST,
+    middleware::Next,
+    web::Data,
+};
+
+use crate::{
+    config::Server,
+    error::{ApiError, excerpt},
+};
+
+/// The host names that are accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedHosts {
+    /// Every name: callers prove with a token who they are.
+    All,
+    /// Names that only this machine or its network resolves, and these.
+    LocalAnd(Vec<String>),
+}
+
+impl AllowedHosts {
+    /// The names of `server.allowed_hosts`, where callers need no token.
+    pub fn new(settings: &Server, asks_for_tokens: bool) -> Self {
+        match asks_for_tokens {
+            true => Self::All,
+            false => Self::LocalAnd(settings.allowed_hosts.0.iter().map(|name| normal(name)).collect()),
+        }
+    }
+
+    /// Whether a request may name this host, which may have a port.
+    fn allows(&self, host: &str) -> bool {
+        let Self::LocalAnd(names) = self else { return true };
+        let name = normal(without_port(host));
+        let is_local = name == "localhost" || name.ends_with(".localhost") || is_address(&name);
+        // A name without a dot is one of this network, such as a service of a compose file.
+        is_local || is_label(&name) || names.contains(&name)
+    }
+}
+
+fn normal(name: &str) -> String {
+    name.trim().strip_suffix('.').unwrap_or(name.trim()).to_ascii_lowercase()
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn is_address(name: &str) -> bool {
+    let v6 = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    name.parse::<Ipv4Addr>().is_ok() || v6.is_some_and(|name| name.parse::<Ipv6Addr>().is_ok())
+}
+
+fn is_label(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|letter| letter.is_ascii_alphanumeric() || b"-_".contains(&letter))
+}
+
+/// Answers a request for a host that is not allowed with 421, which names the setting.
+///
+/// # Errors
+/// None of its own.
+pub async fn check(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    if let Some(allowed) = request.app_data::<Data<AllowedHosts>>() {
+        // HTTP/2, and HTTP/1.1 through a proxy, name the host in the target of the request.
+        let target = request.uri().authority().map(|authority| authority.as_str().to_owned());
+        let headers =
+            request.headers().get_all(HOST).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let refused = target.into_iter().chain(headers).find(|host| !host.is_empty() && !allowed.allows(host));
+        if let Some(host) = refused {
+            return Ok(request.error_response(ApiError::misdirected(format!(
+                "The request names the host '{}', which is not a name of this service. Call it by its address or as localhost, or add the name to server.allowed_hosts.",
+                excerpt(&host)
+            ))));
+        }
+    }
+    Ok(next.call(request).await?.map_into_boxed_body())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed() -> AllowedHosts {
+        AllowedHosts::LocalAnd(vec!["graph.example.com".to_owned()])
+    }
+
+    #[test]
+    fn names_of_this_network_and_of_the_setting_are_allowed() {
+        for host in [
+            "localhost",
+            "LOCALHOST:8080",
+            "localhost.",
+            "a.b.localhost:1",
+            "127.0.0.1",
+            "10.1.2.3:8080",
+            "[::1]",
+            "[::1]:8080",
+            "[fe80::1]:80",
+            "devicegraph:8080",
+            "my_service",
+            "graph.example.com",
+            "Graph.Example.COM.:443",
+        ] {
+            assert!(allowed().allows(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn every_other_name_is_refused() {
+        for host in [
+            "evil.example",
+            "evil.example:8080",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "xlocalhost.example",
+            "a.graph.example.com",
+            "graph.example.com.evil.example",
+            "example.com",
+            "::1.evil",
+            "[::1].evil.example",
+            "[evil.example]",
+            "evil.example\u{0}",
+            "a b",
+            "user@localhost",
+            "127.0.0.1:80.evil.example",
+            "é.localhost.example",
+        ] {
+            assert!(!allowed().allows(host), "{host}");
+        }
+        assert!(AllowedHosts::All.allows("evil.example"));
+    }
+}
