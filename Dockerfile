@@ -15,6 +15,7 @@ RUN mkdir -p src tests/api benches \
 
 FROM dependencies AS build
 COPY .cargo .cargo
+COPY sqlx.toml ./
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY src src

@@ -67,8 +67,8 @@ fn reading_and_writing(criterion: &mut Criterion) {
         display_name: parsed.display_name,
         description: parsed.description,
         version: 1,
-        created_date_time: now,
-        last_modified_date_time: now,
+        created_date_time: now.into(),
+        last_modified_date_time: now.into(),
         properties: parsed.properties,
     };
     let written = serde_json::to_vec(&stored.shown(Version::V1)).expect("JSON");

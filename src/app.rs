@@ -98,6 +98,11 @@ async fn serve(service: &Service, listener: TcpListener, database: &Database, mu
     };
     let seeding = async {
         seed(settings, &database.pool, &service.vault, &service.seeded).await?;
+        if settings.migrate
+            && let Err(error) = database::validate_constraints(&database.pool).await
+        {
+            tracing::warn!(%error, "the constraints were not validated; the next start tries again");
+        }
         pending().await
     };
     tokio::select! {
@@ -212,7 +217,7 @@ impl Service {
         let (seeded, stopping) = (self.seeded.clone(), self.stopping.clone());
         let (browsers, document) = (self.browsers.clone(), self.document.clone());
         let asks_for_tokens = !matches!(**self.gate, Gate::Disabled);
-        let hosts = Data::new(AllowedHosts::new(settings, asks_for_tokens));
+        let hosts = Data::new(AllowedHosts::new(settings, asks_for_tokens)?);
         let time = Duration::from_secs(settings.request_timeout_seconds);
         let forwarded = Forwarded(settings.forwarded_headers);
         let pages = PageSizes { default: settings.default_page_size, most: settings.max_page_size };

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -52,12 +52,21 @@ enum Command {
     },
     /// Write every configuration with its assignments, a file each
     ///
-    /// The same data gives the same bytes, so that git shows real changes
-    /// only. Files of configurations that are gone are removed.
+    /// The same data gives the same bytes, so that git shows only real changes.
+    /// Files that an earlier export wrote for configurations that are gone are
+    /// removed. Every other file stays.
     Export {
         /// The folder to write to
         folder: PathBuf,
+        /// Replace the export of another store, remove files although the store is empty, and overwrite files that no export wrote
+        #[arg(long)]
+        force: bool,
     },
+    /// Report the rows that the API would refuse
+    ///
+    /// SQL may have stored them, or an earlier release. Prints a line for each, and
+    /// ends with exit code 1 when there are any. Changes nothing.
+    Check,
     /// Delete every configuration and every assignment
     Reset {
         /// Really
@@ -104,7 +113,7 @@ impl Cli {
                 bail!("reset deletes every configuration and every assignment; say --yes if you mean it")
             }
             command => {
-                let database = Database::open_for_command(&settings.database).await?;
+                let database = Database::open_existing(&settings.database).await?;
                 let done = command.run(&settings, &database).await;
                 database.close().await;
                 done
@@ -116,7 +125,12 @@ impl Cli {
 impl Command {
     /// What needs the database and no service.
     async fn run(self, settings: &Settings, database: &Database) -> anyhow::Result<()> {
-        if settings.database.migrate || matches!(self, Self::Migrate) {
+        let writes = matches!(self, Self::Seed { .. } | Self::Reset { .. });
+        if writes {
+            let name = if matches!(self, Self::Reset { .. }) { "reset" } else { "seed" };
+            tracing::info!("{name} is about to change {}", database.description());
+        }
+        if matches!(self, Self::Migrate) || settings.database.migrate && writes {
             database.migrate().await?;
         } else {
             database.check_migrated().await?;
@@ -124,13 +138,15 @@ impl Command {
         let pool = &database.pool;
         match self {
             Self::Seed { path } => seed(pool, &Vault::new(&settings.secrets)?, &path).await,
-            Self::Export { folder } => export(pool, &folder).await,
+            Self::Export { folder, force } => export(pool, &folder, force).await,
+            Self::Check => check(pool).await,
             Self::Reset { .. } => {
                 let deleted = transfer::reset(pool).await?;
                 tracing::info!(deleted, "every configuration and every assignment is deleted");
                 Ok(())
             }
-            Self::Migrate | Self::Serve | Self::Token(_) | Self::Health | Self::Completions { .. } => Ok(()),
+            Self::Migrate => Ok(database::validate_constraints(pool).await?),
+            Self::Serve | Self::Token(_) | Self::Health | Self::Completions { .. } => Ok(()),
         }
     }
 }
@@ -150,11 +166,24 @@ async fn seed(pool: &PgPool, vault: &Vault, path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn export(pool: &PgPool, folder: &Path) -> anyhow::Result<()> {
+async fn export(pool: &PgPool, folder: &Path, force: bool) -> anyhow::Result<()> {
     let bar = progress(transfer::count(pool).await?);
-    let written = transfer::export(pool, folder, || bar.inc(1)).await?;
+    let written = transfer::export(pool, folder, force, || bar.inc(1)).await?;
     bar.finish_and_clear();
     tracing::info!(configurations = written, "exported to {}", folder.display());
+    Ok(())
+}
+
+/// A line for each row on standard output.
+async fn check(pool: &PgPool) -> anyhow::Result<()> {
+    let (mut found, mut output) = (0, io::stdout().lock());
+    let checked = transfer::check(pool, |finding| {
+        found += 1;
+        writeln!(output, "{finding}")
+    });
+    let rows = checked.await?;
+    ensure!(found == 0, "the API would refuse {found} of {rows} rows");
+    tracing::info!(rows, "the API would accept every row");
     Ok(())
 }
 

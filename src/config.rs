@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail, ensure};
-use config::{Config, Environment, File, FileFormat};
+use config::{Config, ConfigError, Environment, File, FileFormat};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -227,7 +227,7 @@ impl Settings {
             .add_source(environment)
             .build()
             .and_then(Config::try_deserialize)
-            .map_err(|error| anyhow!("the settings are not right: {}", without_source(&error.to_string())))?;
+            .map_err(|error| anyhow!("the settings are not right: {}", without_values(&error)))?;
         if settings.database.url.is_none() {
             let url = env::var_os("DATABASE_URL").filter(|url| !url.is_empty()).map(OsString::into_string);
             let url = url.transpose().map_err(|_| anyhow!("DATABASE_URL is not UTF-8"))?;
@@ -257,13 +257,35 @@ impl Settings {
     }
 }
 
-/// An error of the parser without the lines of the file that it quotes: they may be secrets.
-fn without_source(error: &str) -> String {
-    let is_source = |line: &str| {
-        line.trim_start().trim_start_matches(|letter: char| letter.is_ascii_digit()).trim_start().starts_with('|')
-    };
-    let said: Vec<_> = error.lines().filter(|line| !is_source(line)).map(str::trim).collect();
-    said.join("; ")
+/// What is wrong with the settings, without their values: they may be secrets.
+fn without_values(error: &ConfigError) -> String {
+    match error {
+        ConfigError::Type { key, expected, .. } => {
+            format!("{} must be {expected}", key.as_deref().unwrap_or("a section"))
+        }
+        ConfigError::At { error, key, .. } => match (&**error, key) {
+            (ConfigError::Type { expected, .. }, Some(key)) => format!("{key} must be {expected}"),
+            (error, Some(key)) => format!("{key}: {}", without_values(error)),
+            (error, None) => without_values(error),
+        },
+        other => without_source(&other.to_string()),
+    }
+}
+
+/// A message of a parser without the lines of the file and the value that it quotes.
+fn without_source(message: &str) -> String {
+    let is_source =
+        |line: &str| line.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ' ').starts_with('|');
+    let said: Vec<_> = message.lines().filter(|line| !is_source(line)).map(str::trim).collect();
+    let said = said.join("; ");
+    for kind in ["invalid type: ", "invalid value: "] {
+        if let Some((before, (_, expected))) =
+            said.split_once(kind).and_then(|(before, rest)| Some((before, rest.rsplit_once(", expected ")?)))
+        {
+            return format!("{before}it must be {expected}");
+        }
+    }
+    said
 }
 
 impl Auth {

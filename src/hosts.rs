@@ -15,10 +15,12 @@ use actix_web::{
     middleware::Next,
     web::Data,
 };
+use anyhow::ensure;
 
 use crate::{
     config::Server,
     error::{ApiError, excerpt},
+    odata::links::Forwarded,
 };
 
 /// The host names that are accepted.
@@ -31,12 +33,19 @@ pub enum AllowedHosts {
 }
 
 impl AllowedHosts {
-    /// The names of `server.allowed_hosts`, where callers need no token.
-    pub fn new(settings: &Server, asks_for_tokens: bool) -> Self {
-        match asks_for_tokens {
-            true => Self::All,
-            false => Self::LocalAnd(settings.allowed_hosts.0.iter().map(|name| normal(name)).collect()),
+    /// The names of `server.allowed_hosts` and `server.host`, where callers need no token.
+    ///
+    /// # Errors
+    /// When one is more than a name.
+    pub fn new(settings: &Server, asks_for_tokens: bool) -> anyhow::Result<Self> {
+        for name in &settings.allowed_hosts.0 {
+            ensure!(
+                !name.contains(['/', ':', '@', '*']),
+                "server.allowed_hosts: '{name}' is no host name; write it without scheme, port and path, as in devices.example.com"
+            );
         }
+        let names = settings.allowed_hosts.0.iter().chain([&settings.host]);
+        Ok(if asks_for_tokens { Self::All } else { Self::LocalAnd(names.map(|name| normal(name)).collect()) })
     }
 
     /// Whether a request may name this host, which may have a port.
@@ -82,7 +91,11 @@ pub async fn check(
         let target = request.uri().authority().map(|authority| authority.as_str().to_owned());
         let headers =
             request.headers().get_all(HOST).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let refused = target.into_iter().chain(headers).find(|host| !host.is_empty() && !allowed.allows(host));
+        // With a proxy in front, the name that the client called is in the forwarding headers.
+        let is_forwarded = request.app_data().is_some_and(|Forwarded(is_believed)| *is_believed);
+        let forwarded = is_forwarded.then(|| request.connection_info().host().to_owned());
+        let refused =
+            target.into_iter().chain(headers).chain(forwarded).find(|host| !host.is_empty() && !allowed.allows(host));
         if let Some(host) = refused {
             return Ok(request.error_response(ApiError::misdirected(format!(
                 "The request names the host '{}', which is not a name of this service. Call it by its address or as localhost, or add the name to server.allowed_hosts.",

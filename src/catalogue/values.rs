@@ -235,7 +235,7 @@ fn time(text: &str) -> Option<Time> {
 }
 
 /// `dateTimeOffsetValue`, in UTC.
-fn date_time(text: &str) -> Option<OffsetDateTime> {
+pub fn date_time(text: &str) -> Option<OffsetDateTime> {
     let text = text.to_ascii_uppercase();
     let (day, rest) = text.split_once('T')?;
     let (clock, offset) = match rest.strip_suffix('Z') {

@@ -10,8 +10,7 @@ use std::{
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
-use sqlx::types::Json;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::secrets::{self, Secret};
@@ -21,6 +20,7 @@ use crate::{
         self, NAMESPACE, Type, reading,
         values::{self, Path},
     },
+    database::{self, json::Object, timestamp::Timestamp},
     error::{ApiError, excerpt},
     odata::{
         etag::ETag,
@@ -82,11 +82,11 @@ pub struct Configuration {
     /// 1, and one more with every change.
     pub version: i32,
     /// When it was created.
-    pub created_date_time: OffsetDateTime,
+    pub created_date_time: Timestamp,
     /// When its version last went up.
-    pub last_modified_date_time: OffsetDateTime,
+    pub last_modified_date_time: Timestamp,
     /// What its type adds, as it was sent; see [`catalogue::values`].
-    pub properties: Json<Map<String, Value>>,
+    pub properties: Object,
 }
 
 /// A configuration that a client asks for.
@@ -101,7 +101,7 @@ pub struct NewConfiguration {
     /// Free text.
     pub description: Option<String>,
     /// What its type adds; secrets are hidden.
-    pub properties: Json<Map<String, Value>>,
+    pub properties: Object,
     /// The secrets that were sent.
     pub secrets: Vec<Secret>,
 }
@@ -153,7 +153,7 @@ impl NewConfiguration {
         members.objects("assignments", assignments::model::TYPE)?;
         let version = members.version();
         let (properties, secrets) = checked(own_properties(members)?, &odata_type, version)?;
-        Ok(Self { id, odata_type, display_name, description, properties: Json(properties), secrets })
+        Ok(Self { id, odata_type, display_name, description, properties: properties.into(), secrets })
     }
 
     /// Whether `stored` reads as this create, with these properties, on the
@@ -285,9 +285,22 @@ fn read_alike(odata_type: &str, one: &Map<String, Value>, other: &Map<String, Va
     one == other || type_of(odata_type).is_some_and(|of| reading::read_alike(of, one, other, version))
 }
 
-/// What has a column of its own, and what is the same for all.
-const WRITTEN: [&str; 7] =
-    ["id", "createdDateTime", "description", "displayName", "lastModifiedDateTime", "version", "supportsScopeTags"];
+/// Members that are never properties of a type. SQL can store them in `properties`; no answer shows them.
+pub const RESERVED: [&str; 13] = [
+    "@odata.type",
+    "@odata.etag",
+    "@odata.context",
+    "assignments",
+    "assignments@odata.context",
+    "assignments@odata.count",
+    "id",
+    "createdDateTime",
+    "description",
+    "displayName",
+    "lastModifiedDateTime",
+    "version",
+    "supportsScopeTags",
+];
 
 /// A configuration as an answer shows it.
 pub struct Shown<'a> {
@@ -321,6 +334,12 @@ impl Configuration {
         Shown { configuration: self, context: None, version, select: None, assignments: None }
     }
 
+    /// Whether the row holds values that JSON cannot hold, which are read as something near.
+    pub fn is_unreadable(&self) -> bool {
+        let times = [self.created_date_time, self.last_modified_date_time];
+        times.iter().any(|time| time.is_clamped) || self.properties.is_repaired
+    }
+
     /// What it is at this version, and when it became that: a version comes
     /// again where another configuration has the id later, and after a restore.
     pub fn etag(&self) -> ETag {
@@ -345,9 +364,12 @@ impl Configuration {
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { configuration: stored, version, select, .. } = *self;
+        if stored.is_unreadable() {
+            database::report_unreadable("device_configurations", stored.id);
+        }
         let of = type_of(&stored.odata_type);
         let has = |name: &str| select.is_none_or(|select| select.has(&stored.odata_type, name));
-        let date = |date: OffsetDateTime| date.format(&Rfc3339).map_err(serde::ser::Error::custom);
+        let date = |date: Timestamp| date.format(&Rfc3339).map_err(serde::ser::Error::custom);
         let mut map = serializer.serialize_map(None)?;
         if let Some(context) = &self.context {
             map.serialize_entry("@odata.context", context)?;
@@ -376,7 +398,7 @@ impl Serialize for Shown<'_> {
             map.serialize_entry("supportsScopeTags", &true)?;
         }
         if let Some(of) = of {
-            let wanted = |name: &str| !WRITTEN.contains(&name) && has(name);
+            let wanted = |name: &str| !RESERVED.contains(&name) && has(name);
             reading::write(&mut map, of, &stored.properties, wanted, version)?;
         }
         if let Some(expanded) = &self.assignments {

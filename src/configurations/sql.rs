@@ -2,7 +2,7 @@
 //!
 //! A function borrows a connection; whoever opened a transaction commits it.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     assignments,
+    database::json::Object,
     error::ApiError,
     odata::{
         query::{Query, Within},
@@ -68,7 +69,7 @@ impl Found {
 
 /// The rows of a page.
 pub async fn select(connection: &mut PgConnection, query: &Query, within: &Within<'_>) -> Result<Vec<Found>, ApiError> {
-    let rows = query.rows(within)?.fetch_all(connection).await?;
+    let rows = query.rows(within)?.fetch_all(connection).await.map_err(|error| query.refusal(error))?;
     Ok(rows.iter().map(|row| found(row, query)).collect::<sqlx::Result<_>>()?)
 }
 
@@ -109,7 +110,7 @@ pub async fn insert(
     connection: &mut PgConnection,
     id: ConfigurationId,
     new: &NewConfiguration,
-    properties: &Json<Map<String, Value>>,
+    properties: &Object,
     secrets: &[Sealed],
     by: Option<&str>,
 ) -> sqlx::Result<Option<Configuration>> {
@@ -130,13 +131,13 @@ pub async fn insert(
                 id AS "id!", odata_type AS "odata_type!", display_name AS "display_name!", description,
                 version AS "version!", created_date_time AS "created_date_time!",
                 last_modified_date_time AS "last_modified_date_time!",
-                properties AS "properties!: Json<Map<String, Value>>"
+                properties AS "properties!: Object"
            FROM inserted"#,
         id.0,
         new.odata_type,
         new.display_name,
         new.description,
-        properties as &Json<Map<String, Value>>,
+        properties as &Object,
         by,
         &references as &[&str],
         &ciphertexts as &[&[u8]],
@@ -195,7 +196,7 @@ pub async fn find(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::R
         Configuration,
         r#"SELECT
                 id, odata_type, display_name, description, version, created_date_time,
-                last_modified_date_time, properties AS "properties: Json<Map<String, Value>>"
+                last_modified_date_time, properties
            FROM device_configurations
            WHERE id = $1"#,
         id.0,
@@ -219,8 +220,7 @@ pub async fn find_group(
         r#"SELECT
                 asked.place AS "place!", c.id, c.odata_type, c.display_name, c.description, c.version,
                 c.created_date_time, c.last_modified_date_time,
-                CASE WHEN asked.with_properties THEN c.properties ELSE '{}' END
-                    AS "properties!: Json<Map<String, Value>>"
+                CASE WHEN asked.with_properties THEN c.properties ELSE '{}' END AS "properties!: Object"
            FROM unnest($1::uuid[], $2::boolean[]) WITH ORDINALITY AS asked (id, with_properties, place)
            JOIN device_configurations AS c
              ON c.id = asked.id AND (NOT asked.with_properties OR pg_column_size(c.properties) <= $3)"#,
@@ -258,7 +258,7 @@ pub async fn find_for_update(
         Configuration,
         r#"SELECT
                 id, odata_type, display_name, description, version, created_date_time,
-                last_modified_date_time, properties AS "properties: Json<Map<String, Value>>"
+                last_modified_date_time, properties
            FROM device_configurations
            WHERE id = $1
            FOR NO KEY UPDATE"#,
@@ -284,27 +284,42 @@ pub async fn lock(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::R
 
 /// Writes what a change by `by` left, and raises the version.
 ///
-/// The time is that of the statement, taken with the row held: a later version
-/// never has an earlier time than the one before it.
+/// The time is that of the statement, taken with the row held, and never earlier than
+/// that of the version before: the clock of another server may be behind. A value that a
+/// constraint refuses is replaced by the nearest one that it accepts. Of properties that
+/// could not be read whole, only the members that differ from `stored` are written.
 pub async fn update(
     connection: &mut PgConnection,
+    stored: &Configuration,
     changed: &Configuration,
     by: Option<&str>,
 ) -> sqlx::Result<Configuration> {
+    let is_partial = stored.properties.is_repaired;
+    let mut properties = changed.properties.clone();
+    properties.retain(|name, value| !is_partial || stored.properties.get(name) != Some(value));
+    let removed: Vec<_> =
+        stored.properties.keys().filter(|name| !changed.properties.contains_key(*name)).cloned().collect();
     sqlx::query_as!(
         Configuration,
         r#"UPDATE device_configurations
-           SET display_name = $2, description = $3, properties = $4, version = version + 1,
-               last_modified_date_time = clock_timestamp(), last_modified_by = $5
+           SET display_name = $2, description = $3, version = least(version, 2147483645) + 1,
+               created_date_time = least(greatest(created_date_time, '0001-01-01T00:00:00Z'), '9999-12-31T23:59:59Z'),
+               properties = CASE WHEN $6::boolean THEN properties - $7::text[] || $4 ELSE $4 END,
+               last_modified_date_time = greatest(clock_timestamp(), CASE
+                   WHEN last_modified_date_time BETWEEN '0001-01-01T00:00:00Z' AND '9999-12-31T00:00:00Z'
+                   THEN last_modified_date_time + interval '1 microsecond' END),
+               last_modified_by = $5
            WHERE id = $1
            RETURNING
                 id, odata_type, display_name, description, version, created_date_time,
-                last_modified_date_time, properties AS "properties: Json<Map<String, Value>>""#,
+                last_modified_date_time, properties"#,
         changed.id,
         changed.display_name,
         changed.description,
-        &changed.properties as &Json<Map<String, Value>>,
+        &properties as &Object,
         by,
+        is_partial,
+        &removed,
     )
     .fetch_one(connection)
     .await
@@ -322,7 +337,7 @@ pub async fn page(connection: &mut PgConnection, after: Option<Uuid>, limit: i64
         Configuration,
         r#"SELECT
                 id, odata_type, display_name, description, version, created_date_time,
-                last_modified_date_time, properties AS "properties: Json<Map<String, Value>>"
+                last_modified_date_time, properties
            FROM device_configurations
            WHERE $1::uuid IS NULL OR id > $1
            ORDER BY id
@@ -332,6 +347,16 @@ pub async fn page(connection: &mut PgConnection, after: Option<Uuid>, limit: i64
     )
     .fetch_all(connection)
     .await
+}
+
+/// The ids of all configurations.
+pub async fn ids(connection: &mut PgConnection) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!("SELECT id FROM device_configurations").fetch_all(connection).await
+}
+
+/// The id of the store. A backup of the database keeps it; every other database has another.
+pub async fn store_id(connection: &mut PgConnection) -> sqlx::Result<Uuid> {
+    sqlx::query_scalar!("SELECT id FROM devicegraph_store").fetch_one(connection).await
 }
 
 /// How many there are.

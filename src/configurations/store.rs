@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
-use sqlx::{PgConnection, types::Json};
+use sqlx::PgConnection;
 
 use super::{
     model::{Configuration, ConfigurationId, NewConfiguration},
@@ -13,7 +13,7 @@ use super::{
     sql,
     vault::{Sealed, Vault},
 };
-use crate::{error::ApiError, odata::links::Version};
+use crate::{database::json::Object, error::ApiError, odata::links::Version};
 
 /// The properties of a new configuration as they are stored, and its secrets.
 ///
@@ -24,7 +24,7 @@ pub async fn seal(
     vault: &Vault,
     id: ConfigurationId,
     new: &NewConfiguration,
-) -> Result<(Json<Map<String, Value>>, Vec<Sealed>), ApiError> {
+) -> Result<(Object, Vec<Sealed>), ApiError> {
     let mut properties = new.properties.clone();
     let secrets = settle(connection, vault, id, None, &mut properties, new.secrets.clone()).await?;
     let sealed = vault.seal(id, &mut properties, &secrets)?;
@@ -75,7 +75,7 @@ pub async fn replace(
         let kept: Vec<_> = secrets::references(&changed.properties).into_iter().map(|(_, kept)| kept).collect();
         sql::replace_secrets(connection, id, &kept, &sealed).await?;
     }
-    Ok(Some(sql::update(connection, &changed, by).await?))
+    Ok(Some(sql::update(connection, stored, &changed, by).await?))
 }
 
 /// The places of the hidden values for which there is no secret: they came from

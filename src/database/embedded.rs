@@ -60,8 +60,11 @@ pub struct Server {
 }
 
 /// Returns whether `folder` holds the data of a private server.
-pub fn has_cluster(folder: &Path) -> bool {
-    folder.join("data/PG_VERSION").exists()
+///
+/// # Errors
+/// When this user may not look.
+pub fn has_cluster(folder: &Path) -> io::Result<bool> {
+    folder.join("data/PG_VERSION").try_exists()
 }
 
 /// The server of `folder` when a service runs it: what a command uses beside

@@ -1,15 +1,22 @@
 //! The database: which one, its migrations, and whether it is ready.
 
-use std::{fmt, sync::LazyLock, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{PathBuf, absolute},
+    sync::{LazyLock, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use nix::unistd::geteuid;
 use secrecy::ExposeSecret;
 use sqlx::{
-    Connection, PgConnection, PgExecutor, PgPool,
+    AssertSqlSafe, Connection, PgConnection, PgExecutor, PgPool,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use uuid::Uuid;
 
 use self::pool::Pools;
 use crate::config;
@@ -18,10 +25,12 @@ pub mod connections;
 pub mod embedded;
 pub mod groups;
 mod installation;
+pub mod json;
 pub mod outage;
 pub mod pool;
 mod postmaster;
 pub mod session;
+pub mod timestamp;
 
 /// The schema. What a later release added to the tables is not an error here;
 /// [`Database::check_unknown`] is stricter and says more.
@@ -40,6 +49,8 @@ pub struct Database {
     pub pool: PgPool,
     options: PgConnectOptions,
     private: Option<embedded::Server>,
+    /// The folder of the private server.
+    folder: Option<PathBuf>,
 }
 
 impl Database {
@@ -48,37 +59,52 @@ impl Database {
     /// # Errors
     /// When there is no database to be had; the message says what to do.
     pub async fn open(settings: &config::Database) -> anyhow::Result<Self> {
-        let (options, private) = match &settings.url {
-            Some(url) => (checked(url.expose_secret()).await?, None),
-            None => {
-                let server = embedded::Server::start(&data_dir(settings)).await?;
-                (server.options(), Some(server))
-            }
-        };
-        Ok(Self::new(options, private))
-    }
-
-    /// The same for a command, which may run beside a service that has started
-    /// the private server.
-    ///
-    /// # Errors
-    /// Those of [`Database::open`].
-    pub async fn open_for_command(settings: &config::Database) -> anyhow::Result<Self> {
         if let Some(url) = &settings.url {
-            return Ok(Self::new(checked(url.expose_secret()).await?, None));
+            return Ok(Self::new(checked(url.expose_secret()).await?, None, None));
         }
         let folder = data_dir(settings);
-        if let Some(options) = embedded::of_running_service(&folder).await? {
-            return Ok(Self::new(options, None));
-        }
         let server = embedded::Server::start(&folder).await?;
-        Ok(Self::new(server.options(), Some(server)))
+        Ok(Self::new(server.options(), Some(server), Some(folder)))
     }
 
-    fn new(options: PgConnectOptions, private: Option<embedded::Server>) -> Self {
+    /// The same for a command: it may run beside a service that has started the
+    /// private server, and it never makes a database.
+    ///
+    /// # Errors
+    /// Those of [`Database::open`], and when there is no private database yet.
+    pub async fn open_existing(settings: &config::Database) -> anyhow::Result<Self> {
+        if let Some(url) = &settings.url {
+            return Ok(Self::new(checked(url.expose_secret()).await?, None, None));
+        }
+        let folder = data_dir(settings);
+        let folder = absolute(&folder).unwrap_or(folder);
+        ensure!(
+            embedded::has_cluster(&folder).with_context(|| {
+                format!("cannot look for a database in {}; run this as the user of the service, or name a database in DATABASE_URL", folder.display())
+            })?,
+            "there is no database in {}; start the service once, which makes it, or name the right folder in database.data_dir or a database in DATABASE_URL",
+            folder.display()
+        );
+        if let Some(options) = embedded::of_running_service(&folder).await? {
+            return Ok(Self::new(options, None, Some(folder)));
+        }
+        let server = embedded::Server::start(&folder).await?;
+        Ok(Self::new(server.options(), Some(server), Some(folder)))
+    }
+
+    /// What a person needs to recognise the database: its name and where it is.
+    pub fn description(&self) -> String {
+        let name = self.options.get_database().unwrap_or_else(|| self.options.get_username());
+        match &self.folder {
+            Some(folder) => format!("the private database in {}", folder.display()),
+            None => format!("the database {name} at {}", Address(&self.options)),
+        }
+    }
+
+    fn new(options: PgConnectOptions, private: Option<embedded::Server>, folder: Option<PathBuf>) -> Self {
         let options = options.application_name("devicegraph");
         let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
-        Self { pool, options, private }
+        Self { pool, options, private, folder }
     }
 
     /// The connections of `workers` for requests.
@@ -139,6 +165,21 @@ impl Database {
     }
 }
 
+/// Logs that a row holds a value that no answer can show, once for each row.
+pub fn report_unreadable(table: &str, id: Uuid) {
+    /// More rows are not remembered, and then not reported.
+    const MAX_REPORTED: usize = 10_000;
+    static REPORTED: Mutex<BTreeSet<Uuid>> = Mutex::new(BTreeSet::new());
+    let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if reported.len() < MAX_REPORTED && reported.insert(id) {
+        tracing::warn!(
+            table,
+            %id,
+            "the row holds a value that JSON cannot hold: it is read as null, or as the nearest time"
+        );
+    }
+}
+
 /// Applies the migrations.
 ///
 /// # Errors
@@ -148,6 +189,36 @@ pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => cannot_migrate(&error),
         other => anyhow!("the database cannot be migrated: {other}; restore it to what a release made of it"),
     })
+}
+
+/// Validates the constraints that a migration added as NOT VALID: reads all rows, under a
+/// lock that lets reads and writes go on. Logs the constraints that older rows violate.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn validate_constraints(pool: &PgPool) -> sqlx::Result<()> {
+    let pending = sqlx::query!(
+        r#"SELECT conrelid::regclass::text AS "table!", conname AS name,
+                  format('BEGIN; SET LOCAL lock_timeout = 5000; ALTER TABLE %s VALIDATE CONSTRAINT %I; COMMIT',
+                         conrelid::regclass, conname) AS "statement!"
+           FROM pg_constraint
+           WHERE NOT convalidated AND contype = 'c' AND connamespace = current_schema()::regnamespace
+             AND conname LIKE 'device_configuration%'
+           ORDER BY conrelid, conname"#
+    );
+    for constraint in pending.fetch_all(pool).await? {
+        if let Err(error) = sqlx::raw_sql(AssertSqlSafe(constraint.statement)).execute(pool).await {
+            let is_violated = error.as_database_error().and_then(|error| error.code()).as_deref() == Some("23514");
+            let message = match is_violated {
+                true => "rows that are older than this constraint violate it; `devicegraph check` lists them",
+                false => "this constraint could not be validated; the next start tries again",
+            };
+            tracing::warn!(table = constraint.table, constraint = constraint.name, cause = reason(&error), "{message}");
+            // A transaction that failed stays open.
+            sqlx::raw_sql("ROLLBACK").execute(pool).await?;
+        }
+    }
+    Ok(())
 }
 
 fn cannot_migrate(error: &sqlx::Error) -> anyhow::Error {

@@ -1,7 +1,7 @@
 //! `$orderby`, and where in its order a page begins.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     filter::{self, Path},
@@ -110,15 +110,21 @@ impl Keys {
     /// 400 for values that are not those of the keys.
     pub fn after(&self, position: &Position, parameters: &mut Parameters) -> Result<String, ApiError> {
         let Position(values, id) = position;
+        if values.len() != self.order.len() {
+            return Err(foreign_token());
+        }
         let mut keys = Vec::new();
-        for (index, (operand, is_descending)) in self.order.iter().enumerate() {
-            let value = match values.get(index) {
-                None | Some(Value::Null) => None,
-                Some(value) => {
+        for ((operand, is_descending), value) in self.order.iter().zip(values) {
+            let value = match value {
+                Value::Null if operand.can_be_null() => None,
+                value => {
                     let value = parameters.add(parameter(operand.kind, value)?);
-                    Some(match operand.kind.is_text() {
-                        true => format!("convert_from(decode({value}, 'base64'), getdatabaseencoding())"),
-                        false => value,
+                    Some(match operand.kind {
+                        Kind::Time => format!("{value}::timestamptz"),
+                        kind if kind.is_text() => {
+                            format!("convert_from(decode({value}, 'base64'), getdatabaseencoding())")
+                        }
+                        _ => value,
                     })
                 }
             };
@@ -156,13 +162,25 @@ impl Keys {
 fn parameter(kind: Kind, value: &Value) -> Result<Parameter, ApiError> {
     let read = match (kind, value) {
         (Kind::Id, Value::String(text)) => text.parse().ok().map(Parameter::Id),
-        (Kind::Time, Value::String(text)) => OffsetDateTime::parse(text, &Rfc3339).ok().map(Parameter::Time),
+        // As PostgreSQL writes it: 'infinity' and years of five digits too.
+        (Kind::Time, Value::String(text)) => Some(Parameter::Text(text.clone())),
         (Kind::Number, Value::String(text)) => text.parse().ok().map(Parameter::Number),
         (Kind::Number, Value::Number(number)) => number.as_f64().map(Parameter::Number),
         (Kind::Flags(_), Value::Number(number)) => number.as_i64().map(Parameter::Whole),
         (Kind::Boolean, Value::Bool(value)) => Some(Parameter::Boolean(*value)),
-        (Kind::Text | Kind::TextOf(_) | Kind::Name(_), Value::String(text)) => Some(Parameter::Text(text.clone())),
+        (Kind::Text | Kind::TextOf(_) | Kind::Name(_), Value::String(text)) => {
+            // PostgreSQL breaks base64 into lines of 76 characters.
+            let is_base64 = STANDARD.decode(text.replace('\n', "")).is_ok();
+            is_base64.then(|| Parameter::Text(text.clone()))
+        }
         _ => None,
     };
-    read.ok_or_else(|| ApiError::bad_request("The value of '$skiptoken' is none that this query gave out."))
+    read.ok_or_else(foreign_token)
+}
+
+/// The 400 of a `$skiptoken` that this query did not give out.
+pub(super) fn foreign_token() -> ApiError {
+    ApiError::bad_request(
+        "The value of '$skiptoken' is none that this query gave out. Follow '@odata.nextLink' as it is, or begin again without it.",
+    )
 }

@@ -157,6 +157,14 @@ impl Query {
         self.statement(within).map(|(parameters, text)| parameters.statement(text))
     }
 
+    /// The refusal of a statement that the database could not execute. It cannot read
+    /// the values of a `$skiptoken` that a client has made up.
+    pub fn refusal(&self, error: sqlx::Error) -> ApiError {
+        let is_data =
+            error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code.starts_with("22"));
+        if is_data && self.after.is_some() { order::foreign_token() } else { error.into() }
+    }
+
     fn counted(&self, within: &Within<'_>, parameters: &mut Parameters) -> Result<String, ApiError> {
         let mut scope = self.scope(within, parameters)?;
         let condition = self.condition(within, &mut scope)?;

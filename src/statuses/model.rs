@@ -18,10 +18,11 @@ use uuid::Uuid;
 use super::sql::Overview;
 use crate::{
     catalogue::{
-        self, NAMESPACE, Primitive, Type, ValueType, reading,
+        self, NAMESPACE, Primitive, Property, Type, ValueType, reading,
         values::{self, Path, TYPE},
     },
     configurations::model::ConfigurationId,
+    database,
     error::{ApiError, excerpt},
     odata::{
         key,
@@ -57,6 +58,15 @@ impl Kind {
             Self::Device => "deviceConfigurationDeviceStatus",
             Self::User => "deviceConfigurationUserStatus",
             Self::Setting => "settingStateDeviceSummary",
+        }
+    }
+
+    /// The table of its rows.
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::Device => "device_configuration_device_statuses",
+            Self::User => "device_configuration_user_statuses",
+            Self::Setting => "device_configuration_setting_summaries",
         }
     }
 
@@ -136,6 +146,11 @@ impl SentStatus {
             return Err(members::unknown(name, &of.name));
         }
         values::check(&mut properties, of, Path::Body, version)?;
+        for (name, value) in properties.iter().filter(|(name, _)| name.ends_with("Count")) {
+            if value.as_i64().is_some_and(|count| count < 0) {
+                return Err(ApiError::model(format!("The member '{name}' is {value}. Send a count of 0 or more.")));
+            }
+        }
         Ok(Self { id, properties })
     }
 }
@@ -171,13 +186,13 @@ impl Status {
     pub fn row(&self, configuration: ConfigurationId) -> Value {
         let of = Type::find(self.kind.type_name());
         let property = |name: &str| of.and_then(|of| of.property(name, Version::Beta));
-        let is_time = |name: &str| {
-            property(name).is_some_and(|of| matches!(of.value_type, ValueType::Primitive(Primitive::DateTimeOffset)))
-        };
-        let columns = self
-            .properties
-            .iter()
-            .map(|(name, value)| (column(name), if is_time(name) { in_microseconds(value) } else { value.clone() }));
+        let is_time = |name: &str| property(name).is_some_and(is_time);
+        let columns = self.properties.iter().map(|(name, value)| match value.as_i64() {
+            // A count that is older than its constraint.
+            Some(..0) if name.ends_with("Count") => (column(name), 0.into()),
+            _ if is_time(name) => (column(name), in_microseconds(value)),
+            _ => (column(name), value.clone()),
+        });
         let mut row: Map<_, _> = columns.collect();
         row.insert("id".to_owned(), self.id.to_string().into());
         row.insert("device_configuration_id".to_owned(), configuration.to_string().into());
@@ -193,11 +208,38 @@ impl Status {
         let id =
             row["id"].as_str().and_then(key::guid).ok_or_else(|| ApiError::internal(anyhow!("a row has no id")))?;
         let properties = of.properties(Version::Beta).filter(|property| property.name != "id");
-        let mut properties: Map<_, _> =
-            properties.map(|property| (property.name.clone(), row[column(&property.name)].clone())).collect();
+        let mut is_clamped = false;
+        let mut stored = |property: &Property| match row[column(&property.name)].clone() {
+            Value::String(text) if is_time(property) && values::date_time(&text).is_none() => {
+                is_clamped = true;
+                nearest_time(&text).into()
+            }
+            value => value,
+        };
+        let mut properties: Map<_, _> = properties.map(|property| (property.name.clone(), stored(property))).collect();
+        if is_clamped {
+            database::report_unreadable(kind.table(), id);
+        }
         // Times come with an offset.
         values::check(&mut properties, of, Path::Body, Version::Beta)?;
         Ok(Self { kind, id, properties })
+    }
+
+    /// Why the API would refuse what a row holds.
+    pub fn refusal_of(kind: Kind, row: &Value) -> Option<String> {
+        let of = kind.of_type().ok()?;
+        for property in of.properties(Version::Beta) {
+            match &row[column(&property.name)] {
+                Value::String(text) if is_time(property) && values::date_time(text).is_none() => {
+                    return Some(format!("the time '{text}' of '{}' is one that JSON cannot hold", property.name));
+                }
+                Value::Number(count) if property.name.ends_with("Count") && count.as_i64() < Some(0) => {
+                    return Some(format!("the count '{}' is {count}", property.name));
+                }
+                _ => {}
+            }
+        }
+        Self::of_row(kind, row).err().map(|refusal| refusal.to_string())
     }
 
     /// As an element of a collection.
@@ -260,6 +302,19 @@ fn in_microseconds(time: &Value) -> Value {
     match time.as_str().and_then(|text| text.strip_suffix('Z')?.split_once('.')) {
         Some((seconds, fraction)) if fraction.len() == 7 => format!("{seconds}.{}Z", &fraction[..6]).into(),
         _ => time.clone(),
+    }
+}
+
+fn is_time(property: &Property) -> bool {
+    matches!(property.value_type, ValueType::Primitive(Primitive::DateTimeOffset))
+}
+
+/// The nearest time that JSON can hold to one that PostgreSQL writes and JSON cannot hold:
+/// infinity, a year before 1, or one after 9999.
+fn nearest_time(text: &str) -> &'static str {
+    match text.ends_with(" BC") || text == "-infinity" {
+        true => "0001-01-01T00:00:00Z",
+        false => "9999-12-31T23:59:59.999999Z",
     }
 }
 

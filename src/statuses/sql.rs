@@ -6,10 +6,9 @@
 
 use serde_json::Value;
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 
 use super::model::{Kind, OverviewKind, StatusId};
-use crate::configurations::model::ConfigurationId;
+use crate::{configurations::model::ConfigurationId, database::timestamp::Timestamp};
 
 /// Inserts a row in the name of `by`; `None` when its configuration is not there
 /// or its id is taken.
@@ -251,7 +250,7 @@ pub struct Overview {
     /// Of the configuration.
     pub version: i32,
     /// The last report, else the last change of the configuration.
-    pub last_update_date_time: OffsetDateTime,
+    pub last_update_date_time: Timestamp,
     /// Compliant and remediated.
     pub success: i64,
     /// Not compliant.

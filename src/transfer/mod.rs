@@ -7,10 +7,13 @@
 //! in it, as `$expand=assignments` puts them there. What is accepted is what
 //! `/beta` accepts, and it goes through the same parsers.
 
+mod check;
 mod export;
 mod files;
+mod manifest;
 mod seed;
 
+pub use check::check;
 pub use export::export;
 pub use files::read;
 pub use seed::{count, reset, seed, seed_if_empty};

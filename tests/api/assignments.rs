@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{App, CONFIGURATIONS, DOCUMENTED_BODY, beta, group};
+use crate::harness::{App, CONFIGURATIONS, DOCUMENTED_BODY, beta, group, is_remote};
 
 const GUID: &str = "7E159A72-9A72-4E15-929A-157E729A157E";
 
@@ -45,16 +45,10 @@ async fn the_documented_request_is_answered_as_documented() {
 async fn links_are_in_the_origin_that_the_client_came_through() {
     let app = App::start().await;
     let path = format!("{}/assignments", app.configuration().await);
-    let request = app
-        .request(Method::POST, &path)
-        .header("host", "graph.example:8443")
-        .header("content-type", "application/json");
+    let request =
+        app.request(Method::POST, &path).header("host", "graph:8443").header("content-type", "application/json");
     let created = app.answer(request.body(DOCUMENTED_BODY)).await;
-    assert!(
-        created.header("location").starts_with("http://graph.example:8443/v1.0/"),
-        "{}",
-        created.header("location")
-    );
+    assert!(created.header("location").starts_with("http://graph:8443/v1.0/"), "{}", created.header("location"));
 }
 
 #[actix_web::test]
@@ -62,7 +56,13 @@ async fn a_host_that_is_none_is_not_written_into_a_link() {
     let app = App::start().await;
     for host in ["a\"b<>", "a b", "u:p@h", "h/d?x#y"] {
         let answer = app.answer(app.request(Method::GET, CONFIGURATIONS).header("host", host)).await;
-        assert!(answer.refusal().starts_with("400 BadRequest: The header Host is no host name"), "{host}");
+        let refusal = answer.refusal();
+        // A stack that asks for no tokens refuses it earlier.
+        let is_refused_earlier = is_remote() && refusal.starts_with("421 MisdirectedRequest: ");
+        assert!(
+            refusal.starts_with("400 BadRequest: The header Host is no host name") || is_refused_earlier,
+            "{host}: {refusal}"
+        );
     }
 }
 

@@ -157,6 +157,7 @@ async fn a_command_on_a_database_without_tables_says_who_makes_them() {
         command
             .args(arguments)
             .env("DATABASE_URL", url(&options, "devicegraph"))
+            .env("DEVICEGRAPH__LOG__FILTER", "warn")
             .env("DEVICEGRAPH__DATABASE__MIGRATE", "false");
         assert_eq!(
             refusal(&mut command),

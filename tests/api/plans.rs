@@ -48,9 +48,8 @@ async fn a_filter_and_an_order_on_an_indexed_column_read_its_index() {
     let app = App::start().await;
     for statement in [
         "INSERT INTO device_configurations (id, odata_type, display_name, description, created_date_time, last_modified_date_time)
-         SELECT gen_random_uuid(), (ARRAY['iosCustomConfiguration', 'windows10CustomConfiguration', 'iosGeneralDeviceConfiguration'])[1 + (n % 300) % 3], 'name ' || n, 'd ' || n, time, time
+         SELECT gen_random_uuid(), CASE WHEN 'name ' || n LIKE 'name 777%' THEN 'macOSCustomConfiguration' ELSE (ARRAY['iosCustomConfiguration', 'windows10CustomConfiguration', 'iosGeneralDeviceConfiguration'])[1 + (n % 300) % 3] END, 'name ' || n, 'd ' || n, time, time
          FROM generate_series(1, 30000) AS n, LATERAL (SELECT now() - n * interval '1 minute' AS time) AS t",
-        "UPDATE device_configurations SET odata_type = 'macOSCustomConfiguration' WHERE display_name LIKE 'name 777%'",
         "INSERT INTO device_configuration_assignments (id, device_configuration_id, target_type, group_id)
          SELECT gen_random_uuid(), id, 'groupAssignmentTarget', 'g ' || substr(display_name, 6) FROM device_configurations",
     ] {

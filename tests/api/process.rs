@@ -77,6 +77,11 @@ fn no_message_shows_a_secret_of_the_settings() {
         let said = refusal(&mut devicegraph(&folder.0));
         assert!(!said.contains("hunter2"), "{text}: {said}");
     }
+    std::fs::write(folder.0.join("devicegraph.toml"), "").expect("a file");
+    for name in ["SECRETS", "DATABASE", "AUTH", "SERVER__PORT"] {
+        let said = refusal(devicegraph(&folder.0).env(format!("DEVICEGRAPH__{name}"), "hunter2"));
+        assert!(!said.contains("hunter2"), "{name}: {said}");
+    }
 }
 
 #[test]

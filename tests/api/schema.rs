@@ -105,9 +105,18 @@ async fn the_database_refuses_by_name_what_the_api_refuses() {
     let error = sqlx::query(orphan).execute(&pool).await.expect_err("no such configuration");
     let named = error.as_database_error().and_then(|error| error.constraint());
     assert_eq!(named, Some("device_configuration_assignments_device_configuration_id_fkey"));
+    let no_type = "INSERT INTO device_configurations (id, odata_type, display_name) VALUES (gen_random_uuid(), '#microsoft.graph.x', 'a')";
+    let error = sqlx::query(no_type).execute(&pool).await.expect_err("no type");
+    let named = error.as_database_error().and_then(|error| error.constraint());
+    assert_eq!(named, Some("device_configurations_odata_type_check"));
     for (column, value, constraint) in [
-        ("odata_type", "'#microsoft.graph.x'", "odata_type_check"),
+        ("odata_type", "'macOSCustomConfiguration'", "keep_odata_type"),
         ("version", "0", "version_check"),
+        ("version", "2147483647", "version_limit_check"),
+        ("created_date_time", "'infinity'", "created_date_time_check"),
+        ("created_date_time", "'0001-12-31T00:00:00Z BC'", "created_date_time_check"),
+        ("last_modified_date_time", "'-infinity'", "last_modified_date_time_check"),
+        ("last_modified_date_time", "'10000-01-01T00:00:00Z'", "last_modified_date_time_check"),
         ("properties", "'[]'", "properties_check"),
     ] {
         let error = sqlx::query(AssertSqlSafe(format!("UPDATE device_configurations SET {column} = {value}")))

@@ -125,7 +125,7 @@ impl Found {
 
 /// The rows of a page.
 pub async fn select(connection: &mut PgConnection, query: &Query, within: &Within<'_>) -> Result<Vec<Found>, ApiError> {
-    let rows = query.rows(within)?.fetch_all(connection).await?;
+    let rows = query.rows(within)?.fetch_all(connection).await.map_err(|error| query.refusal(error))?;
     let found = rows.iter().map(|row| {
         let assignment = Assignment::from_row(row)?;
         let keys: Option<Json<Vec<Value>>> = row.try_get("position")?;
@@ -267,7 +267,8 @@ pub async fn update(connection: &mut PgConnection, changed: &Assignment, by: Opt
     let done = sqlx::query!(
         "UPDATE device_configuration_assignments
          SET target_type = $2, group_id = $3, collection_id = $4, filter_id = $5, filter_type = $6, intent = $7,
-             source = $8, source_id = $9, last_modified_date_time = clock_timestamp(), last_modified_by = $10
+             source = $8, source_id = $9, last_modified_date_time = clock_timestamp(), last_modified_by = $10,
+             created_date_time = least(greatest(created_date_time, '0001-01-01T00:00:00Z'), '9999-12-31T23:59:59Z')
          WHERE id = $1",
         changed.id,
         changed.target_type,
@@ -313,6 +314,23 @@ pub async fn list_of(connection: &mut PgConnection, configurations: &[Uuid]) -> 
            FROM device_configuration_assignments
            WHERE device_configuration_id = ANY ($1)
            ORDER BY id"#,
+        configurations,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// The assignments of several configurations with a time outside of the years 1 to 9999.
+pub async fn with_times_out_of_range(
+    connection: &mut PgConnection,
+    configurations: &[Uuid],
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "SELECT id FROM device_configuration_assignments
+         WHERE device_configuration_id = ANY ($1)
+           AND NOT (least(created_date_time, last_modified_date_time) >= '0001-01-01T00:00:00Z'
+                AND greatest(created_date_time, last_modified_date_time) < '10000-01-01T00:00:00Z')
+         ORDER BY id",
         configurations,
     )
     .fetch_all(connection)

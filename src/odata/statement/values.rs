@@ -348,7 +348,8 @@ fn scalar(property: &'static Property, json: &str, text: &str, is_nullable: bool
         ValueType::Enumeration(of) => {
             let first = of.members.first().map_or("", String::as_str);
             match of.is_flags {
-                true => (Kind::Flags(of), bits(of, &set_or(first))),
+                true if is_nullable => (Kind::Flags(of), bits(of, &set_or(first))),
+                true => (Kind::Flags(of), format!("COALESCE({}, 0)", bits(of, &set_or(first)))),
                 false => (Kind::Name(of), set_or(first)),
             }
         }
@@ -362,11 +363,14 @@ fn scalar(property: &'static Property, json: &str, text: &str, is_nullable: bool
             }
             Primitive::Int32 => {
                 let unset = unset("0");
-                (Kind::Number, format!("CASE jsonb_typeof({json}) WHEN 'number' THEN {json}::float8 ELSE {unset} END"))
+                (
+                    Kind::Number,
+                    format!("CASE jsonb_typeof({json}) WHEN 'number' THEN {} ELSE {unset} END", double(json, &unset)),
+                )
             }
             Primitive::Single => {
                 let special = format!("WHEN {text} IN ('INF', '-INF', 'NaN') THEN {text}::float8");
-                let number = format!("WHEN jsonb_typeof({json}) = 'number' THEN {json}::float8");
+                let number = format!("WHEN jsonb_typeof({json}) = 'number' THEN {}", double(json, &unset("0")));
                 (Kind::Number, format!("CASE {number} {special} ELSE {} END", unset("0")))
             }
             Primitive::String => (Kind::Text, set_or("")),
@@ -380,6 +384,16 @@ fn scalar(property: &'static Property, json: &str, text: &str, is_nullable: bool
         },
     };
     Operand { name: property.name.clone(), kind, sql, is_nullable, guard, is_cut: false, beginning: None }
+}
+
+/// A number in `jsonb` as a double, and `unset` for one whose amount is not 0 and not
+/// between 2.3e-308 and 1.7e308. The cast alone would fail for most of these, and with it
+/// the statement for all rows.
+fn double(json: &str, unset: &str) -> String {
+    let number = format!("({json})::numeric");
+    format!(
+        "CASE WHEN abs({number}) < 1.7e308 AND (abs({number}) > 2.3e-308 OR {number} = 0) THEN ({json})::float8 ELSE {unset} END"
+    )
 }
 
 /// The names of flags as the bits that they stand for; null for none.

@@ -1,0 +1,6 @@
+-- As in migration 10: these constraints refuse values that no answer can show.
+ALTER TABLE device_configuration_user_statuses
+    ADD CONSTRAINT device_configuration_user_statuses_last_reported_check
+        CHECK (last_reported_date_time >= '0001-01-01T00:00:00Z' AND last_reported_date_time < '10000-01-01T00:00:00Z') NOT VALID,
+    ADD CONSTRAINT device_configuration_user_statuses_devices_count_check
+        CHECK (devices_count >= 0) NOT VALID;

@@ -1,0 +1,99 @@
+//! The list of the files that an export wrote, kept beside them.
+
+use std::{borrow::Borrow, collections::BTreeSet, fs, io, path::Path};
+
+use anyhow::{Context, ensure};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::odata::key;
+
+/// The name of its file. `seed` skips hidden files.
+pub(super) const NAME: &str = ".devicegraph-export.json";
+
+/// File names that a message shows at most.
+const MAX_SHOWN: usize = 10;
+
+/// The files of an export, and the store that they come from.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Manifest {
+    /// What a person who finds the file needs to know.
+    about: String,
+    /// The id of the store, which a backup of the database keeps.
+    store: Uuid,
+    /// The names of the files, sorted.
+    files: BTreeSet<String>,
+}
+
+impl Manifest {
+    /// A manifest of the files of these configurations.
+    pub(super) fn new(store: Uuid, ids: impl IntoIterator<Item = impl Borrow<Uuid>>) -> Self {
+        let about = "Files that `devicegraph export` wrote. The next export to this folder removes those of configurations that are gone.";
+        Self { about: about.to_owned(), store, files: ids.into_iter().map(|id| file_name(*id.borrow())).collect() }
+    }
+
+    /// Reads the manifest of a folder. Returns `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not a manifest.
+    pub(super) fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
+        let path = folder.join(NAME);
+        let remedy = || {
+            format!("cannot read the manifest {}; choose another folder, or replace it with --force", path.display())
+        };
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(remedy),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(remedy),
+        }
+    }
+
+    /// Writes the manifest.
+    pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
+        super::export::write(folder, &folder.join(NAME), &(serde_json::to_string_pretty(self)? + "\n"))
+    }
+
+    /// The configurations whose files are listed. Ignores names that an export never
+    /// writes, such as paths to other folders.
+    pub(super) fn ids(&self) -> BTreeSet<Uuid> {
+        let id = |name: &String| key::guid(name.strip_suffix(".json")?).filter(|id| file_name(*id) == **name);
+        self.files.iter().filter_map(id).collect()
+    }
+
+    /// Checks that an export of `store`, which removes the files of `gone`, may replace
+    /// this one.
+    ///
+    /// # Errors
+    /// Names the reason, the files and the remedy.
+    pub(super) fn check(&self, folder: &Path, store: Uuid, is_empty: bool, gone: &[Uuid]) -> anyhow::Result<()> {
+        let folder = folder.display();
+        let removed = match gone {
+            [] => "no file".to_owned(),
+            gone => names(gone),
+        };
+        ensure!(
+            self.store == store,
+            "{folder} holds the export of another store ({}, and this one is {store}); this export would remove {removed}; choose another folder, or replace that export with --force",
+            self.store
+        );
+        ensure!(
+            !is_empty || gone.is_empty(),
+            "the store has no configuration, and the export would only remove files from {folder}: {removed}; check which database the settings name, or remove them with --force"
+        );
+        Ok(())
+    }
+}
+
+/// The name of the file of a configuration.
+pub(super) fn file_name(id: Uuid) -> String {
+    format!("{id}.json")
+}
+
+/// The names of files as a message shows them.
+pub(super) fn names(ids: &[Uuid]) -> String {
+    let mut shown: Vec<_> = ids.iter().take(MAX_SHOWN).map(|id| file_name(*id)).collect();
+    if ids.len() > MAX_SHOWN {
+        shown.push(format!("and {} more", ids.len() - MAX_SHOWN));
+    }
+    shown.join(", ")
+}

@@ -1,0 +1,193 @@
+//! What an export may remove and overwrite.
+
+use std::{fs, path::Path};
+
+use devicegraph::transfer;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::{
+    harness::{App, CONFIGURATIONS, is_remote},
+    service::{Folder, Service, devicegraph, refusal, success},
+};
+
+const MANIFEST: &str = ".devicegraph-export.json";
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+async fn export(app: &App, folder: &Path, force: bool) -> Result<usize, String> {
+    transfer::export(app.pool(), folder, force, || ()).await.map_err(|error| format!("{error:#}"))
+}
+
+/// The names of the files in a folder, without the manifest.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<_> =
+        entries.map(|name| name.to_string_lossy().into_owned()).filter(|name| name != MANIFEST).collect();
+    names.sort();
+    names
+}
+
+#[actix_web::test]
+async fn an_export_removes_what_an_earlier_one_wrote_and_nothing_else() {
+    if is_remote() {
+        return;
+    }
+    let (app, folder) = (App::start().await, folder());
+    let (kept, gone) = (app.configuration().await, app.configuration().await);
+    let id = |path: &str| path.rsplit('/').next().expect("an id").to_owned();
+    // What another tool wrote: named by an id, with the members of an export.
+    let other = Uuid::new_v4();
+    let foreign =
+        json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "id": other, "assignments": []}).to_string();
+    fs::write(folder.path().join(format!("{other}.json")), &foreign).expect("a file");
+    fs::create_dir(folder.path().join(format!("{}.json", Uuid::new_v4()))).expect("a folder");
+    assert_eq!(export(&app, folder.path(), false).await, Ok(2));
+    let before = names(folder.path());
+    assert_eq!(app.delete(&gone).await.status, 204);
+    assert_eq!(export(&app, folder.path(), false).await, Ok(1));
+    let expected: Vec<_> = before.into_iter().filter(|name| *name != format!("{}.json", id(&gone))).collect();
+    assert_eq!(names(folder.path()), expected);
+    assert!(expected.contains(&format!("{}.json", id(&kept))));
+    assert_eq!(fs::read_to_string(folder.path().join(format!("{other}.json"))).expect("a file"), foreign);
+}
+
+#[actix_web::test]
+async fn an_empty_store_empties_no_export() {
+    if is_remote() {
+        return;
+    }
+    let (app, folder) = (App::start().await, folder());
+    let path = app.configuration().await;
+    assert_eq!(export(&app, folder.path(), false).await, Ok(1));
+    let before = names(folder.path());
+    assert_eq!(app.delete(&path).await.status, 204);
+    let refused = export(&app, folder.path(), false).await.expect_err("it would only remove");
+    assert!(
+        refused.starts_with("the store has no configuration, and the export would only remove files from "),
+        "{refused}"
+    );
+    assert!(refused.contains(&before[0]) && refused.ends_with("or remove them with --force"), "{refused}");
+    assert_eq!(names(folder.path()), before);
+    assert_eq!(export(&app, folder.path(), true).await, Ok(0));
+    assert!(names(folder.path()).is_empty());
+}
+
+#[actix_web::test]
+async fn the_export_of_another_store_is_not_replaced() {
+    if is_remote() {
+        return;
+    }
+    let (one, other, folder) = (App::start().await, App::start().await, folder());
+    // The databases of the tests are copies of one database, and have its id.
+    sqlx::query("UPDATE devicegraph_store SET id = gen_random_uuid()").execute(other.pool()).await.expect("another id");
+    one.configuration().await;
+    other.configuration().await;
+    assert_eq!(export(&one, folder.path(), false).await, Ok(1));
+    let before = names(folder.path());
+    let refused = export(&other, folder.path(), false).await.expect_err("another store");
+    assert!(refused.contains("holds the export of another store") && refused.contains(&before[0]), "{refused}");
+    assert_eq!(names(folder.path()), before);
+    assert_eq!(export(&other, folder.path(), true).await, Ok(1));
+    assert_ne!(names(folder.path()), before);
+    // From then on it is the folder of that store.
+    assert_eq!(export(&other, folder.path(), false).await, Ok(1));
+}
+
+#[actix_web::test]
+async fn a_file_that_no_export_wrote_is_not_overwritten() {
+    if is_remote() {
+        return;
+    }
+    let (app, folder) = (App::start().await, folder());
+    let id = app.configuration().await.rsplit('/').next().expect("an id").to_owned();
+    let path = folder.path().join(format!("{id}.json"));
+    fs::write(&path, "another tool's").expect("a file");
+    let refused = export(&app, folder.path(), false).await.expect_err("a file of another tool");
+    assert!(refused.contains(&id) && refused.contains("overwrite them with --force"), "{refused}");
+    assert_eq!(fs::read_to_string(&path).expect("a file"), "another tool's");
+    assert_eq!(export(&app, folder.path(), true).await, Ok(1));
+    // An export whose manifest was not kept is one all the same.
+    fs::remove_file(folder.path().join(MANIFEST)).expect("a manifest");
+    assert_eq!(export(&app, folder.path(), false).await, Ok(1));
+}
+
+#[actix_web::test]
+async fn a_manifest_names_only_files_of_its_folder() {
+    if is_remote() {
+        return;
+    }
+    let (app, outer) = (App::start().await, folder());
+    app.configuration().await;
+    let folder = outer.path().join("export");
+    assert_eq!(export(&app, &folder, false).await, Ok(1));
+    let victim = outer.path().join(format!("{}.json", Uuid::new_v4()));
+    fs::write(&victim, "kept").expect("a file");
+    fs::write(folder.join("notes.json"), "kept").expect("a file");
+    let text = fs::read_to_string(folder.join(MANIFEST)).expect("a manifest");
+    let mut manifest: Value = serde_json::from_str(&text).expect("JSON");
+    let up = format!("../{}", victim.file_name().expect("a name").to_string_lossy());
+    for name in [up.as_str(), "notes.json", "..", "", "/etc/passwd", victim.to_str().expect("text")] {
+        manifest["files"].as_array_mut().expect("files").push(name.into());
+    }
+    fs::write(folder.join(MANIFEST), manifest.to_string()).expect("a file");
+    assert_eq!(export(&app, &folder, false).await, Ok(1));
+    assert!(victim.exists() && folder.join("notes.json").exists());
+    fs::write(folder.join(MANIFEST), "{").expect("a file");
+    let refused = export(&app, &folder, false).await.expect_err("no manifest");
+    assert!(refused.starts_with("cannot read the manifest "), "{refused}");
+    assert_eq!(export(&app, &folder, true).await, Ok(1));
+}
+
+#[actix_web::test]
+async fn an_export_writes_through_no_link() {
+    if is_remote() {
+        return;
+    }
+    let (app, folder) = (App::start().await, folder());
+    let id = app.configuration().await.rsplit('/').next().expect("an id").to_owned();
+    let victim = folder.path().join("victim");
+    fs::write(&victim, "kept").expect("a file");
+    for name in [format!("{id}.json.new"), format!("{id}.json"), MANIFEST.to_owned()] {
+        std::os::unix::fs::symlink(&victim, folder.path().join(name)).expect("a link");
+    }
+    assert_eq!(export(&app, folder.path(), true).await, Ok(1));
+    assert_eq!(fs::read_to_string(&victim).expect("a file"), "kept");
+    for name in [format!("{id}.json"), MANIFEST.to_owned()] {
+        assert!(fs::symlink_metadata(folder.path().join(&name)).expect("a file").is_file(), "{name}");
+    }
+}
+
+#[test]
+fn only_serve_makes_a_database() {
+    let folder = Folder::new();
+    let backup = folder.0.join("backup");
+    fs::create_dir(&backup).expect("a folder");
+    fs::write(backup.join("a.json"), "{}").expect("a file");
+    let backup = backup.to_string_lossy().into_owned();
+    for arguments in [&["export", &backup][..], &["seed", &backup], &["reset", "--yes"], &["migrate"]] {
+        let said = refusal(folder.command().args(arguments));
+        let expected = format!("there is no database in {}; start the service once", folder.data_dir().display());
+        assert!(said.starts_with(&expected), "{arguments:?}: {said}");
+        assert!(!folder.data_dir().exists(), "{arguments:?}");
+    }
+    // A relative folder is named in full.
+    let said =
+        refusal(devicegraph(&folder.0).args(["export", &backup]).env("DEVICEGRAPH__DATABASE__DATA_DIR", "nowhere"));
+    assert!(said.contains(&format!("{}/nowhere", folder.0.canonicalize().expect("a folder").display())), "{said}");
+}
+
+#[test]
+fn what_changes_a_database_names_it_first() {
+    let folder = Folder::new();
+    let service = Service::start(&mut folder.command());
+    service.create("a");
+    let said = success(folder.command().args(["reset", "--yes"]));
+    let expected = format!("reset is about to change the private database in {}", folder.data_dir().display());
+    assert!(said.contains(&expected), "{said}");
+    let answer = service.request("GET", CONFIGURATIONS, "").1;
+    assert!(answer.contains(r#""value":[]"#), "{answer}");
+}
