@@ -95,6 +95,8 @@ impl Cluster {
         execute(&options, &["SELECT pg_reload_conf()", role, "CREATE DATABASE template_devicegraph"]).await;
         let pool = PgPool::connect_with(options.clone().database("template_devicegraph")).await.expect("the template");
         database::migrate(&pool).await.expect("the migrations apply");
+        // A service that starts would do this, and wait for locks that a test holds.
+        database::validate_constraints(&pool).await.expect("the constraints are valid");
         pool.close().await;
         (options, server)
     }
