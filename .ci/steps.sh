@@ -227,7 +227,7 @@ start_docker() {
     ! docker info >/dev/null 2>&1 || return 0
     # A killed dockerd leaves its pid file. Another process may have that pid by now.
     rm -f /var/run/docker.pid
-    # In a session of its own: `docker compose down` of a step that is ended still needs it.
+    # setsid: dockerd survives when a step is stopped, because `docker compose down` needs it.
     setsid dockerd >"$logs/dockerd" 2>&1 &
     echo $! >"$logs/dockerd.pid"
     local _

@@ -1,4 +1,4 @@
-//! JSON of a `jsonb` column, read without a failure whatever SQL has stored.
+//! An object of a `jsonb` column. Reading it never fails: a value that cannot be read becomes null.
 
 use std::ops::{Deref, DerefMut};
 

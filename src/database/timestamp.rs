@@ -1,4 +1,4 @@
-//! A point in time as a column holds it, read without a failure whatever SQL has stored.
+//! A `timestamptz` value. Reading it never fails: a time out of range becomes the nearest time in range.
 
 use std::ops::Deref;
 
