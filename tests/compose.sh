@@ -11,7 +11,9 @@ export HTTP_PORT COMPOSE_PROJECT_NAME=devicegraph-test
 export POSTGRES_PASSWORD='p@ss/w#rd%' DEVICEGRAPH_SERVICE_PASSWORD="it's:mine?"
 url=http://127.0.0.1:$HTTP_PORT
 all=$url/v1.0/deviceManagement/deviceConfigurations
-if docker compose version >/dev/null 2>&1; then compose() { docker compose "$@"; }; else compose() { docker-compose "$@"; }; fi
+. tests/limits.sh
+files=(-f docker-compose.yml -f tests/compose.limits.yml)
+if docker compose version >/dev/null 2>&1; then compose() { docker compose "${files[@]}" "$@"; }; else compose() { docker-compose "${files[@]}" "$@"; }; fi
 
 scratch=$(mktemp -d)
 cleanup() {

@@ -21,6 +21,7 @@ scratch=$(mktemp -d)
 # PostgreSQL runs as another account when this is root.
 chmod 755 "$scratch"
 . "$here/postgres.sh"
+. "$here/limits.sh"
 declare -A service=() port=()
 haproxy= load= drain=0
 cleanup() {
@@ -36,11 +37,9 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 cd "$scratch"
 
-# A slow machine, with other tests on it, is not what this is about.
 start() { # name, database
     env DATABASE_URL="$(url_of postgres "$2")" \
         DEVICEGRAPH__SERVER__PORT="${port[$1]}" DEVICEGRAPH__AUTH__MODE=disabled \
-        DEVICEGRAPH__DATABASE__ACQUIRE_TIMEOUT_MS=60000 DEVICEGRAPH__DATABASE__LOCK_TIMEOUT_MS=60000 \
         DEVICEGRAPH__LOG__FILTER=warn,devicegraph::app=info \
         DEVICEGRAPH__SERVER__DRAIN_SECONDS="$drain" \
         DEVICEGRAPH__SERVER__SHUTDOWN_SECONDS="${SHUTDOWN_SECONDS:-600}" \

@@ -26,6 +26,7 @@ scratch=$(mktemp -d)
 # PostgreSQL runs as another account when this is root.
 chmod 755 "$scratch"
 . "$here/postgres.sh"
+. "$here/limits.sh"
 declare -A service=() port=() program=()
 cleanup() {
     status=$?
@@ -69,7 +70,6 @@ start() { # name
     local from
     from=$(wc -c 2>/dev/null <"$scratch/$1.log" || echo 0)
     env DATABASE_URL="$(url_of postgres devicegraph)" DEVICEGRAPH__SERVER__PORT="${port[$1]}" \
-        DEVICEGRAPH__DATABASE__ACQUIRE_TIMEOUT_MS=60000 DEVICEGRAPH__DATABASE__LOCK_TIMEOUT_MS=60000 \
         DEVICEGRAPH__AUTH__MODE=disabled DEVICEGRAPH__LOG__FILTER=warn,devicegraph::app=info,devicegraph::database=info \
         "${program[$1]}" >>"$scratch/$1.log" 2>&1 &
     service[$1]=$!

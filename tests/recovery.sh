@@ -16,6 +16,7 @@ scratch=$(mktemp -d)
 # PostgreSQL runs as another account when this is root.
 chmod 755 "$scratch"
 . "$here/postgres.sh"
+. "$here/limits.sh"
 service=
 cleanup() {
     status=$?
@@ -34,8 +35,6 @@ url=http://127.0.0.1:$port
 # It is in no backup of the database: without it the secrets are lost.
 DEVICEGRAPH__SECRETS__KEY=$(head -c 32 /dev/urandom | base64)
 export DEVICEGRAPH__SECRETS__KEY DEVICEGRAPH__SERVER__PORT=$port DEVICEGRAPH__AUTH__MODE=disabled
-# A slow machine is not what this is about.
-export DEVICEGRAPH__DATABASE__ACQUIRE_TIMEOUT_MS=60000 DEVICEGRAPH__DATABASE__LOCK_TIMEOUT_MS=60000
 export DEVICEGRAPH__LOG__FILTER=warn,devicegraph::app=info,devicegraph::cli=info
 
 start() { # cluster, database

@@ -33,6 +33,7 @@ fi
 [ "${1:-}" != --install ] || exit 0
 binary=$(realpath "${1:-target/debug/devicegraph}")
 
+. "$here/../limits.sh"
 scratch=$(mktemp -d)
 # The private PostgreSQL runs as another account when this is root.
 chmod 755 "$scratch"

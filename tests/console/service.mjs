@@ -21,7 +21,11 @@ export class Service {
     // PostgreSQL's account is to get there.
     chmodSync(service.folder, 0o755);
     const data = join(service.folder, 'postgres');
-    service.environment = { PATH: process.env.PATH, DEVICEGRAPH__SERVER__PORT: '0', DEVICEGRAPH__DATABASE__DATA_DIR: data };
+    // Of the settings in the environment, only the limits of tests/limits.sh are passed on.
+    const limits = Object.entries(process.env).filter(([name]) => /^DEVICEGRAPH__DATABASE__[A-Z]+_TIMEOUT_MS$/.test(name));
+    service.environment = {
+      ...Object.fromEntries(limits), PATH: process.env.PATH, DEVICEGRAPH__SERVER__PORT: '0', DEVICEGRAPH__DATABASE__DATA_DIR: data,
+    };
     if (tokens) {
       service.token = service.command('token').trim();
       Object.assign(service.environment, {
