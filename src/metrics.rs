@@ -31,6 +31,7 @@ pub struct Metrics {
     requests: Family<Answered, Counter>,
     durations: Durations<Routed>,
     in_flight: Gauge,
+    panics: Counter,
     database: Database,
     process: Process,
 }
@@ -131,22 +132,28 @@ impl Metrics {
     pub fn new(database: Database) -> Self {
         let mut all = Registry::default();
         let registry = all.sub_registry_with_prefix("devicegraph");
-        let (requests, in_flight) = (Family::default(), Gauge::default());
+        let (requests, in_flight, panics) = (Family::default(), Gauge::default(), Counter::default());
         let durations = durations();
         registry.register("http_requests", "Requests answered", Family::clone(&requests));
         let of_requests = "How long they took, without the body on its way";
         registry.register_with_unit("http_request_duration", of_requests, Unit::Seconds, Family::clone(&durations));
         registry.register("http_requests_in_flight", "Requests not answered yet", Gauge::clone(&in_flight));
+        registry.register("http_panics", "Handlers that panicked: defects of the service", Counter::clone(&panics));
         database.register(registry);
         let process = Process::default();
         process.register(&mut all);
-        Self { registry: all, requests, durations, in_flight, database, process }
+        Self { registry: all, requests, durations, in_flight, panics, database, process }
     }
 
     /// Counts a request as not answered yet, until what this gives is dropped.
     pub fn in_flight(&self) -> InFlight {
         self.in_flight.inc();
         InFlight(self.in_flight.clone())
+    }
+
+    /// Counts a handler that panicked.
+    pub fn panicked(&self) {
+        self.panics.inc();
     }
 
     /// Counts an answer, with what the database said of its failure.

@@ -13,7 +13,7 @@ use actix_web::{
     guard,
     http::Method,
     middleware::{Next, from_fn},
-    web::{ServiceConfig, resource, scope, to},
+    web::{Data, ServiceConfig, resource, scope, to},
 };
 use anyhow::anyhow;
 use futures_util::FutureExt;
@@ -29,7 +29,7 @@ use crate::{
     database::pool::Work,
     error::{ApiError, excerpt},
     health,
-    metrics::{self, Routed},
+    metrics::{self, Metrics, Routed},
     odata::{
         batch,
         etag::Conditions,
@@ -247,34 +247,44 @@ async fn permitted(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     request.extensions_mut().insert(entry.routed(request.app_data().copied()));
-    if let Err(refusal) = check(entry, &mut request).await {
-        return Ok(request.error_response(refusal));
+    let work = entry.work();
+    if let Some(work) = work {
+        request.extensions_mut().insert(work);
     }
-    let Some(work) = entry.work() else { return Ok(next.call(request).await?.map_into_boxed_body()) };
-    request.extensions_mut().insert(work);
     let whole = request.request().clone();
-    let carried_out = async {
+    let handled = async {
+        if let Err(refusal) = check(entry, &mut request).await {
+            return Ok(request.error_response(refusal));
+        }
         match configurations::check_casts(&mut request).await {
             Ok(()) => Ok(next.call(request).await?.map_into_boxed_body()),
             Err(refusal) => Ok(request.error_response(refusal)),
         }
     };
     // A panic is a defect of the service: this request fails, and its connection stays open.
-    let carried_out = AssertUnwindSafe(carried_out).catch_unwind();
+    let handled = AssertUnwindSafe(handled)
+        .catch_unwind()
+        .map(|ended| ended.unwrap_or_else(|panic| Ok(failed(whole.clone(), &*panic))));
+    // A batch is never cancelled as a whole; each of its steps is.
+    if work.is_none() {
+        return handled.await;
+    }
     tokio::select! {
         biased;
-        answered = carried_out => answered.unwrap_or_else(|panic| {
-            let failure = ApiError::internal(anyhow!("a handler panicked: {}", panic_message(&*panic)));
-            Ok(ServiceResponse::new(whole.clone(), HttpResponse::from_error(failure)))
-        }),
-        answer = patience::ends(whole.clone()) => Ok(ServiceResponse::new(whole, answer)),
+        answered = handled => answered,
+        answer = patience::ends(whole.clone()) => Ok(ServiceResponse::new(whole.clone(), answer)),
     }
 }
 
-/// What a panic says, for the log.
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
+/// Counts a panic of a handler, and answers 500. The log has the message.
+fn failed(request: HttpRequest, panic: &(dyn Any + Send)) -> ServiceResponse<BoxBody> {
+    if let Some(metrics) = request.app_data::<Data<Metrics>>() {
+        metrics.panicked();
+    }
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message");
+    let failure = ApiError::internal(anyhow!("a handler panicked: {text}"));
+    ServiceResponse::new(request, HttpResponse::from_error(failure))
 }
 
 async fn check(entry: &Entry, request: &mut ServiceRequest) -> Result<(), ApiError> {
@@ -292,4 +302,49 @@ async fn unknown(request: HttpRequest) -> Result<HttpResponse, ApiError> {
         "Resource not found for the path '{}'. What is here begins with /v1.0/deviceManagement/deviceConfigurations.",
         excerpt(request.path()),
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{App, body::to_bytes, test::TestRequest};
+
+    use super::*;
+    use crate::telemetry;
+
+    const PANICS: &[Entry] = &[
+        entry("/panics", Method::GET, Open, || to(panics)),
+        entry("/panics", Method::POST, Open, || to(panics)),
+        // A batch is never cancelled as a whole.
+        entry(BATCH, Method::POST, Open, || to(panics)),
+    ];
+
+    async fn panics() -> Result<HttpResponse, ApiError> {
+        Err(ApiError::internal(anyhow!("{}", [0_u8; 0][std::hint::black_box(0)])))
+    }
+
+    #[actix_web::test]
+    async fn a_handler_that_panics_is_500_in_the_envelope_and_counted() {
+        let metrics = Data::new(Metrics::new(metrics::Database::default()));
+        let mut application = App::new().app_data(metrics.clone());
+        for entries in by_path(PANICS) {
+            application = application.service(at(entries[0].path, entries));
+        }
+        let application = actix_web::test::init_service(application.wrap(from_fn(telemetry::request))).await;
+        for (number, (method, path)) in
+            [(Method::GET, "/panics"), (Method::POST, "/panics"), (Method::POST, BATCH)].into_iter().enumerate()
+        {
+            let request = TestRequest::default().method(method).uri(path).to_request();
+            let answer = actix_web::test::call_service(&application, request).await;
+            assert_eq!(answer.status(), 500, "{path}");
+            assert_eq!(answer.headers().get("content-type").expect("a media type"), "application/json");
+            let body = to_bytes(answer.into_body()).await.expect("a body");
+            let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            assert_eq!(body["error"]["code"], "InternalServerError", "{body}");
+            assert!(!body.to_string().contains("index"), "the message of the panic stays inside: {body}");
+            let counted = format!("devicegraph_http_panics_total {}\n", number + 1);
+            let text = metrics::get(metrics.clone()).await.expect("metrics").into_body();
+            let text = to_bytes(text).await.expect("a body");
+            assert!(String::from_utf8_lossy(&text).contains(&counted));
+        }
+    }
 }

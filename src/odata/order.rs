@@ -7,7 +7,7 @@ use super::{
     filter::{self, Path},
     select::parts,
     statement::{BEGINNING, Kind, Operand, Parameter, Parameters},
-    token::Position,
+    token::{self, Position},
 };
 use crate::{
     catalogue::Primitive,
@@ -111,7 +111,7 @@ impl Keys {
     pub fn after(&self, position: &Position, parameters: &mut Parameters) -> Result<String, ApiError> {
         let Position(values, id) = position;
         if values.len() != self.order.len() {
-            return Err(foreign_token());
+            return Err(token::foreign());
         }
         let mut keys = Vec::new();
         for ((operand, is_descending), value) in self.order.iter().zip(values) {
@@ -175,12 +175,5 @@ fn parameter(kind: Kind, value: &Value) -> Result<Parameter, ApiError> {
         }
         _ => None,
     };
-    read.ok_or_else(foreign_token)
-}
-
-/// The 400 of a `$skiptoken` that this query did not give out.
-pub(super) fn foreign_token() -> ApiError {
-    ApiError::bad_request(
-        "The value of '$skiptoken' is none that this query gave out. Follow '@odata.nextLink' as it is, or begin again without it.",
-    )
+    read.ok_or_else(token::foreign)
 }

@@ -15,7 +15,7 @@ use super::{
     paging::Paging,
     select::{Select, parts},
     statement::{Column, Instance, Parameter, Parameters, Scope, Table},
-    token::Position,
+    token::{self, Position},
 };
 use crate::error::{ApiError, excerpt};
 
@@ -162,7 +162,7 @@ impl Query {
     pub fn refusal(&self, error: sqlx::Error) -> ApiError {
         let is_data =
             error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code.starts_with("22"));
-        if is_data && self.after.is_some() { order::foreign_token() } else { error.into() }
+        if is_data && self.after.is_some() { token::foreign() } else { error.into() }
     }
 
     fn counted(&self, within: &Within<'_>, parameters: &mut Parameters) -> Result<String, ApiError> {

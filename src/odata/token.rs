@@ -51,12 +51,15 @@ impl Position {
             let is_right = *version == VERSION && sealed == seal(query, keys);
             is_right.then(|| serde_json::from_slice(keys).ok()).flatten()
         };
-        read().ok_or_else(|| {
-            ApiError::bad_request(
-                "The value of '$skiptoken' is none that this query gave out. Follow '@odata.nextLink' as it is, or begin again without it.",
-            )
-        })
+        read().ok_or_else(foreign)
     }
+}
+
+/// 400 for a token that this query did not return.
+pub fn foreign() -> ApiError {
+    ApiError::bad_request(
+        "The value of '$skiptoken' was not returned by this query. Follow '@odata.nextLink' unchanged, or start again without '$skiptoken'.",
+    )
 }
 
 fn seal(query: &str, keys: &[u8]) -> [u8; DIGEST] {

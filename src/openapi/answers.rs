@@ -107,7 +107,8 @@ fn suffix(asked: Asked<'_>) -> &'static str {
 fn refusals(asked: Asked<'_>) -> Vec<u16> {
     let Asked { operation, access, .. } = asked;
     let is_asked = access != Access::Open;
-    let mut all = vec![400, 406, 412];
+    // 421: any operation, while authorization is off.
+    let mut all = vec![400, 406, 412, 421];
     if is_asked {
         all.extend([401, 403]);
     }

@@ -81,8 +81,22 @@ pub async fn export(pool: &PgPool, folder: &Path, force: bool, progress: impl Fn
     for id in gone {
         fs::remove_file(path(folder, id)).with_context(cannot)?;
     }
+    synchronize(folder).with_context(cannot)?;
     Manifest::new(store, &ids).write(folder).with_context(cannot)?;
     Ok(ids.len())
+}
+
+/// Waits until everything that was written to the file system of a folder is on the disk:
+/// once for all files, because once for each takes minutes for a large store.
+#[cfg(target_os = "linux")]
+fn synchronize(folder: &Path) -> io::Result<()> {
+    Ok(nix::unistd::syncfs(File::open(folder)?)?)
+}
+
+/// Other systems have no such call.
+#[cfg(not(target_os = "linux"))]
+fn synchronize(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// Keeps other exports out of a folder. A file system without locks is used without one.

@@ -166,7 +166,7 @@ async fn the_page_has_the_size_that_was_asked_and_says_what_it_applied() {
         ("$top=", "The value of '$top' is not a whole number"),
         ("$skip=1.5", "The value of '$skip' is not a whole number"),
         ("$count=yes", "The value of '$count' is neither true nor false."),
-        ("$skiptoken=abc", "The value of '$skiptoken' is none that this query gave out."),
+        ("$skiptoken=abc", "The value of '$skiptoken' was not returned by this query."),
         ("$skip=1&$skiptoken=abc", "The query options '$skip' and '$skiptoken' exclude each other."),
     ] {
         let refusal = app.get(&format!("{CONFIGURATIONS}?{option}")).await.refusal();

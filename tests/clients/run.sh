@@ -52,6 +52,8 @@ cleanup() {
 trap cleanup EXIT
 
 start() { # settings
+    # The new process may open the log late. Until then the loop must not find the address of the process before it.
+    : >"$scratch/log"
     env -u DATABASE_URL DEVICEGRAPH__SERVER__PORT=0 DEVICEGRAPH__DATABASE__DATA_DIR="$scratch/postgres" "$@" \
         "$binary" >"$scratch/log" 2>&1 &
     service=$!
