@@ -128,7 +128,8 @@ impl Command {
         let writes = matches!(self, Self::Seed { .. } | Self::Reset { .. });
         if writes {
             let name = if matches!(self, Self::Reset { .. }) { "reset" } else { "seed" };
-            tracing::info!("{name} is about to change {}", database.description());
+            // Not a line of the log: `log.filter` must not hide it.
+            eprintln!("{name} is about to change {}", database.description());
         }
         if matches!(self, Self::Migrate) || settings.database.migrate && writes {
             database.migrate().await?;

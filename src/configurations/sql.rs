@@ -284,10 +284,11 @@ pub async fn lock(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::R
 
 /// Writes what a change by `by` left, and raises the version.
 ///
-/// The time is that of the statement, taken with the row held, and never earlier than
-/// that of the version before: the clock of another server may be behind. A value that a
-/// constraint refuses is replaced by the nearest one that it accepts. Of properties that
-/// could not be read whole, only the members that differ from `stored` are written.
+/// The time is that of the statement, taken while the row is locked. It is never earlier
+/// than the creation and the version before: the clock of another server may be behind. A
+/// value that a constraint refuses is replaced by the nearest one that it accepts. Of
+/// properties that could not be read whole, only the members that differ from `stored` are
+/// written.
 pub async fn update(
     connection: &mut PgConnection,
     stored: &Configuration,
@@ -303,9 +304,9 @@ pub async fn update(
         Configuration,
         r#"UPDATE device_configurations
            SET display_name = $2, description = $3, version = least(version, 2147483645) + 1,
-               created_date_time = least(greatest(created_date_time, '0001-01-01T00:00:00Z'), '9999-12-31T23:59:59Z'),
+               created_date_time = least(greatest(created_date_time, '0001-01-01T00:00:00Z'), '9999-12-31T23:59:59.999999Z'),
                properties = CASE WHEN $6::boolean THEN properties - $7::text[] || $4 ELSE $4 END,
-               last_modified_date_time = greatest(clock_timestamp(), CASE
+               last_modified_date_time = greatest(clock_timestamp(), least(created_date_time, '9999-12-31T23:59:59.999999Z'), CASE
                    WHEN last_modified_date_time BETWEEN '0001-01-01T00:00:00Z' AND '9999-12-31T00:00:00Z'
                    THEN last_modified_date_time + interval '1 microsecond' END),
                last_modified_by = $5

@@ -10,6 +10,7 @@
 
 use std::{
     collections::HashSet,
+    panic::AssertUnwindSafe,
     slice,
     sync::{
         Arc,
@@ -19,6 +20,7 @@ use std::{
 };
 
 use anyhow::anyhow;
+use futures_util::FutureExt;
 use sqlx::{Connection, PgConnection};
 use tokio::{
     sync::{
@@ -186,8 +188,10 @@ impl<M: Member> Runner<M> {
         let mut waiting = Vec::new();
         while self.queue.recv_many(&mut waiting, M::MOST).await > 0 {
             let group = M::arrange(waiting.drain(..).filter_map(Waiting::taken).collect());
-            if !group.is_empty() {
-                self.carry_out(group).await;
+            // A panic is a defect of the service. The outcome of these requests is unknown, and
+            // those after them are carried out.
+            if !group.is_empty() && AssertUnwindSafe(self.carry_out(group)).catch_unwind().await.is_err() {
+                tracing::error!("a combined statement of {} panicked", M::NAME);
             }
         }
     }

@@ -23,19 +23,36 @@ pub struct Object {
     pub is_repaired: bool,
 }
 
-/// Values are read that are nested up to this many levels deep. Many parsers, also the one
-/// here, refuse 128 levels, and an answer has some of its own around the object.
-const MAX_DEPTH: usize = 110;
+/// Values may be nested up to 100 levels deep, as in the body of a request, so that what is
+/// read can be sent back. Many parsers, also the one here, refuse 128 levels, and an answer
+/// has some of its own around the object.
+pub const MAX_DEPTH: usize = 100;
 
 impl Object {
     /// Reads the text of a `jsonb` value.
     fn read(text: &str) -> Self {
-        if let Ok(members) = serde_json::from_str(text) {
+        if let Some(members) = parse::<Map<String, Value>>(text)
+            && !is_too_deep(text, &members)
+        {
             return Self { members, is_repaired: false };
         }
         let members = parse(&repaired(text)).unwrap_or_default();
         Self { members, is_repaired: true }
     }
+}
+
+/// Whether an object is nested more than [`MAX_DEPTH`] levels deep.
+fn is_too_deep(text: &str, members: &Map<String, Value>) -> bool {
+    fn depth(value: &Value) -> usize {
+        match value {
+            Value::Array(elements) => 1 + elements.iter().map(depth).max().unwrap_or_default(),
+            Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or_default(),
+            _ => 0,
+        }
+    }
+    // Few texts have so many brackets: most objects are not walked through.
+    let brackets = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    brackets > MAX_DEPTH && 1 + members.values().map(depth).max().unwrap_or_default() > MAX_DEPTH
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Option<T> {
@@ -146,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_is_nested_too_deep_is_null() {
-        for levels in [MAX_DEPTH - 1, MAX_DEPTH, 200, 5000] {
+        for levels in [MAX_DEPTH - 1, MAX_DEPTH, 110, 125, 126, 127, 200, 5000] {
             let text = format!(r#"{{"a": {}"x"{}, "b": 1e400, "c": [1]}}"#, "[".repeat(levels), "]".repeat(levels));
             let read = Object::read(&text);
             assert_eq!((&read["b"], &read["c"]), (&json!(null), &json!([1])), "{levels}");

@@ -165,18 +165,20 @@ impl Database {
     }
 }
 
-/// Logs that a row holds a value that no answer can show, once for each row.
-pub fn report_unreadable(table: &str, id: Uuid) {
-    /// More rows are not remembered, and then not reported.
+/// Logs that a row holds a value that no answer can show, once for each row of this process.
+pub fn report_unreadable(table: &'static str, id: Uuid) {
     const MAX_REPORTED: usize = 10_000;
-    static REPORTED: Mutex<BTreeSet<Uuid>> = Mutex::new(BTreeSet::new());
+    static REPORTED: Mutex<BTreeSet<(&str, Uuid)>> = Mutex::new(BTreeSet::new());
     let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
-    if reported.len() < MAX_REPORTED && reported.insert(id) {
+    if reported.len() < MAX_REPORTED && reported.insert((table, id)) {
         tracing::warn!(
             table,
             %id,
             "the row holds a value that JSON cannot hold: it is read as null, or as the nearest time"
         );
+        if reported.len() == MAX_REPORTED {
+            tracing::warn!("no more such rows are logged; `devicegraph check` lists all");
+        }
     }
 }
 

@@ -162,8 +162,13 @@ impl Keys {
 fn parameter(kind: Kind, value: &Value) -> Result<Parameter, ApiError> {
     let read = match (kind, value) {
         (Kind::Id, Value::String(text)) => text.parse().ok().map(Parameter::Id),
-        // As PostgreSQL writes it: 'infinity' and years of five digits too.
-        (Kind::Time, Value::String(text)) => Some(Parameter::Text(text.clone())),
+        // As PostgreSQL writes it: 'infinity' and years of five digits too. It reads other
+        // words, 'now' for example, as times that no row has.
+        (Kind::Time, Value::String(text)) => {
+            let is_time =
+                text.starts_with(|first: char| first.is_ascii_digit()) || text.trim_start_matches('-') == "infinity";
+            is_time.then(|| Parameter::Text(text.clone()))
+        }
         (Kind::Number, Value::String(text)) => text.parse().ok().map(Parameter::Number),
         (Kind::Number, Value::Number(number)) => number.as_f64().map(Parameter::Number),
         (Kind::Flags(_), Value::Number(number)) => number.as_i64().map(Parameter::Whole),

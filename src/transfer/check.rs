@@ -66,7 +66,11 @@ async fn refusals(
     }
     let ids: Vec<Uuid> = page.iter().map(|stored| stored.id).collect();
     for id in assignments::sql::with_times_out_of_range(connection, &ids).await? {
-        refusals.push(("device_configuration_assignments", id, "a time of it is one that JSON cannot hold".to_owned()));
+        refusals.push((
+            "device_configuration_assignments",
+            id,
+            "created_date_time or last_modified_date_time is outside the years 1 to 9999".to_owned(),
+        ));
     }
     for stored in assignments::sql::list_of(connection, &ids).await? {
         *rows += 1;

@@ -29,6 +29,7 @@ use crate::{
     assignments,
     catalogue::{NAMESPACE, values::TYPE},
     configurations::{self, model::Configuration},
+    database,
     odata::{key, links::Version},
 };
 
@@ -75,27 +76,30 @@ pub async fn export(pool: &PgPool, folder: &Path, force: bool, progress: impl Fn
         let foreign: Vec<Uuid> = ids.difference(&listed).copied().filter(|id| exists(&path(folder, *id))).collect();
         check_foreign(&mut transaction, folder, &foreign).await?;
     }
+    let flush = || flush(folder).with_context(|| format!("cannot flush the file system of {}", folder.display()));
     // Lists every file before it is written: an export that is killed can then be repeated.
     Manifest::new(store, listed.union(&ids)).write(folder).with_context(cannot)?;
     write_all(&mut transaction, folder, progress).await?;
+    // No file is removed before those that replace it are on the disk.
+    flush()?;
     for id in gone {
         fs::remove_file(path(folder, id)).with_context(cannot)?;
     }
-    synchronize(folder).with_context(cannot)?;
     Manifest::new(store, &ids).write(folder).with_context(cannot)?;
+    flush()?;
     Ok(ids.len())
 }
 
-/// Waits until everything that was written to the file system of a folder is on the disk:
-/// once for all files, because once for each takes minutes for a large store.
+/// Writes what the file system of a folder still holds in memory to the disk. Doing this
+/// for each file takes minutes for a large store.
 #[cfg(target_os = "linux")]
-fn synchronize(folder: &Path) -> io::Result<()> {
+fn flush(folder: &Path) -> io::Result<()> {
     Ok(nix::unistd::syncfs(File::open(folder)?)?)
 }
 
-/// Other systems have no such call.
+/// Other systems have no such call: only the names of the files are flushed.
 #[cfg(not(target_os = "linux"))]
-fn synchronize(folder: &Path) -> io::Result<()> {
+fn flush(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
@@ -124,7 +128,7 @@ fn warn_of_unlisted(folder: &Path, is_known: impl Fn(Uuid) -> bool) -> io::Resul
     }
     if !unlisted.is_empty() {
         tracing::warn!(
-            "these files are of no configuration of this store and on no list of an export; they stay, and `devicegraph seed` would load them: {}",
+            "these files belong to no configuration of this store and no manifest lists them; the export keeps them, and `devicegraph seed` would load them: {}",
             manifest::names(&unlisted)
         );
     }
@@ -163,6 +167,7 @@ async fn texts(connection: &mut PgConnection, page: &[Configuration]) -> anyhow:
 fn text(configuration: &Configuration, assignments: Vec<Value>) -> anyhow::Result<String> {
     let mut members = Map::clone(&configuration.properties);
     if configuration.properties.is_repaired {
+        database::report_unreadable("device_configurations", configuration.id);
         // Null stands for a value that JSON cannot hold, and a type may not allow null.
         members.retain(|_, value| !value.is_null());
     }

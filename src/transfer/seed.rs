@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, bail, ensure};
+use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -120,6 +121,7 @@ async fn write(connection: &mut PgConnection, vault: &Vault, seeded: &Seeded) ->
                     properties: seeded.new.properties.clone(),
                     ..stored.clone()
                 };
+                keep_unreadable(&stored, &mut changed);
                 store::forget_replaced(connection, &mut changed.properties).await?;
                 let written = store::replace(connection, vault, &stored, changed, Vec::new(), None).await;
                 match written.map_err(ApiError::into_error)? {
@@ -143,6 +145,16 @@ async fn write(connection: &mut PgConnection, vault: &Vault, seeded: &Seeded) ->
         change = Change::Changed;
     }
     Ok(change)
+}
+
+/// Keeps the members of a stored configuration that JSON cannot hold: an export leaves
+/// them out.
+fn keep_unreadable(stored: &Configuration, changed: &mut Configuration) {
+    if stored.properties.is_repaired {
+        for (name, _) in stored.properties.iter().filter(|(_, value)| value.is_null()) {
+            changed.properties.entry(name.clone()).or_insert(Value::Null);
+        }
+    }
 }
 
 /// Makes the assignments what the file says; whether they were others before.

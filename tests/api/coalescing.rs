@@ -11,7 +11,7 @@ use devicegraph::{
     },
     database::{
         connections::Connections,
-        groups::Outcome,
+        groups::{Groups, Member, Outcome},
         pool::{Pools, Work},
         session::{self, Session},
     },
@@ -21,7 +21,7 @@ use devicegraph::{
 use futures_util::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sqlx::{Executor, PgPool, postgres::PgConnectOptions};
+use sqlx::{Executor, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::{task::yield_now, time::Instant};
 use uuid::Uuid;
 
@@ -365,5 +365,39 @@ async fn a_create_whose_session_ended_before_its_commit_and_that_no_other_writes
     for body in bodies() {
         assert_unknown(&app.post(&format!("{configuration}/assignments"), &body).await);
         assert_eq!(app.assignments(&configuration).await, [] as [Value; 0]);
+    }
+}
+
+/// A request whose code panics, as a defect of the service would.
+struct Fragile {
+    panics: bool,
+}
+
+impl Member for Fragile {
+    type Answer = ();
+    const NAME: &'static str = "fragile requests";
+    const MOST: usize = 8;
+
+    async fn ask(_: &mut PgConnection, group: &[&Self]) -> sqlx::Result<Vec<Option<()>>> {
+        assert!(!group.iter().any(|one| one.panics), "a defect");
+        Ok(vec![Some(()); group.len()])
+    }
+}
+
+#[actix_web::test]
+async fn after_a_panic_the_next_combined_statements_run() {
+    if is_remote() {
+        return;
+    }
+    let options = database(true).await;
+    let direct = Direct::start(options.clone(), options.clone(), LONG).await;
+    let mut settings = settings().database;
+    settings.answer_timeout_ms = 60_000;
+    let pools = Pools::new(options, &settings, 1);
+    let groups = Groups::start(&pools, Session::new(&pools, "devicegraph fragile"));
+    let outcome = async |panics: bool| groups.ask(Fragile { panics }, &direct.connections).await.expect("an outcome");
+    for _ in 0..2 {
+        assert!(matches!(outcome(true).await, Outcome::Unknown));
+        assert!(matches!(outcome(false).await, Outcome::Done(())));
     }
 }

@@ -4,11 +4,12 @@ use std::{fs, path::Path};
 
 use devicegraph::transfer;
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Executor, PgPool};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    harness::{App, CONFIGURATIONS, is_remote},
+    harness::{App, CONFIGURATIONS, database, is_remote},
     service::{Folder, Service, devicegraph, refusal, success},
 };
 
@@ -168,7 +169,7 @@ fn only_serve_makes_a_database() {
     fs::create_dir(&backup).expect("a folder");
     fs::write(backup.join("a.json"), "{}").expect("a file");
     let backup = backup.to_string_lossy().into_owned();
-    for arguments in [&["export", &backup][..], &["seed", &backup], &["reset", "--yes"], &["migrate"]] {
+    for arguments in [&["export", &backup][..], &["seed", &backup], &["reset", "--yes"], &["migrate"], &["check"]] {
         let said = refusal(folder.command().args(arguments));
         let expected = format!("there is no database in {}; start the service once", folder.data_dir().display());
         assert!(said.starts_with(&expected), "{arguments:?}: {said}");
@@ -185,9 +186,55 @@ fn what_changes_a_database_names_it_first() {
     let folder = Folder::new();
     let service = Service::start(&mut folder.command());
     service.create("a");
-    let said = success(folder.command().args(["reset", "--yes"]));
-    let expected = format!("reset is about to change the private database in {}", folder.data_dir().display());
-    assert!(said.contains(&expected), "{said}");
+    let backup = folder.0.join("backup");
+    success(folder.command().args(["export", &backup.to_string_lossy()]));
+    for arguments in [&["seed", &backup.to_string_lossy()][..], &["reset", "--yes"]] {
+        // No setting of the log hides it.
+        let said = success(folder.command().args(arguments).env("DEVICEGRAPH__LOG__FILTER", "off"));
+        let name = arguments[0];
+        let expected = format!("{name} is about to change the private database in {}", folder.data_dir().display());
+        assert!(said.contains(&expected), "{said}");
+    }
     let answer = service.request("GET", CONFIGURATIONS, "").1;
     assert!(answer.contains(r#""value":[]"#), "{answer}");
+}
+
+/// Only what changes a database applies its migrations.
+#[actix_web::test]
+async fn what_only_reads_applies_no_migration() {
+    if is_remote() {
+        return;
+    }
+    let options = database(false).await;
+    let folder = Folder::new();
+    for arguments in [&["export", "backup"][..], &["check"]] {
+        let said = refusal(folder.command_on(&options).args(arguments).env("DEVICEGRAPH__DATABASE__MIGRATE", "true"));
+        assert_eq!(said, "the database lacks migrations; run `devicegraph migrate` as the owner of its tables");
+    }
+    let pool = PgPool::connect_with(options).await.expect("a database");
+    let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    assert_eq!(sqlx::query_scalar::<_, i64>(tables).fetch_one(&pool).await.expect("a count"), 0);
+    pool.close().await;
+}
+
+/// An export leaves out what JSON cannot hold. To load it again changes nothing.
+#[actix_web::test]
+async fn an_export_that_is_loaded_again_keeps_what_json_cannot_hold() {
+    if is_remote() {
+        return;
+    }
+    let options = database(true).await;
+    let (app, files, folder) = (App::start_on(options.clone(), |_| ()).await, folder(), Folder::new());
+    app.configuration().await;
+    let deep = format!("{}1{}", "[".repeat(120), "]".repeat(120));
+    let update =
+        format!(r#"UPDATE device_configurations SET properties = '{{"huge": 1e400, "deep": {deep}, "text": "a"}}'"#);
+    app.pool().execute(AssertSqlSafe(update)).await.expect("SQL accepts it");
+    let stored = "SELECT properties::text FROM device_configurations";
+    let before: String = sqlx::query_scalar(stored).fetch_one(app.pool()).await.expect("a row");
+    assert_eq!(export(&app, files.path(), false).await, Ok(1));
+    let said = success(folder.command_on(&options).args(["seed", &files.path().to_string_lossy()]));
+    assert!(said.contains(r#""unchanged":1"#), "{said}");
+    let after: String = sqlx::query_scalar(stored).fetch_one(app.pool()).await.expect("a row");
+    assert_eq!(after, before);
 }

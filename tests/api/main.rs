@@ -18,6 +18,7 @@ mod coalescing;
 mod commands;
 mod configurations;
 mod console;
+mod constraints;
 mod documentation;
 mod etags;
 mod exports;

@@ -9,7 +9,7 @@ use devicegraph::{
         token::Position,
     },
 };
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor};
 use uuid::Uuid;
@@ -29,7 +29,7 @@ async fn app() -> App {
                      OR conname LIKE '%grace_period_check' OR conname LIKE '%count_check' OR conname LIKE '%counts_check'
                      OR conname LIKE '%version_limit_check')";
     let statements: Vec<String> = sqlx::query_scalar(drop).fetch_all(app.pool()).await.expect("constraints");
-    assert_eq!(statements.len(), 10, "{statements:?}");
+    assert_eq!(statements.len(), 11, "{statements:?}");
     for statement in statements {
         app.pool().execute(AssertSqlSafe(statement)).await.expect("it is dropped");
     }
@@ -143,10 +143,22 @@ async fn json_that_cannot_be_read_is_null_where_it_stands() {
         let read = assert_is_read_everywhere(&app, &id).await;
         assert_eq!((&read[name], &read["text"]), (&shown, &json!("kept")), "{properties}");
     }
-    for levels in [100, 127, 128, 200, 3000] {
+    for levels in [98, 99, 100, 110, 125, 126, 127, 128, 200, 3000] {
         let id = row(&app, &format!(r#"properties = '{{"deep": {}, "text": "kept"}}'"#, nested(levels))).await;
         let read = assert_is_read_everywhere(&app, &id).await;
         assert_eq!(read["text"], "kept", "{levels}");
+        // Without control information the service reads its own answer once more.
+        let request =
+            app.request(Method::GET, &beta(CONFIGURATIONS)).header("accept", "application/json;odata.metadata=none");
+        assert_eq!(app.answer(request).await.status, StatusCode::OK, "{levels}");
+        // What was read can be sent back.
+        let sent = app
+            .post(
+                &beta(CONFIGURATIONS),
+                &json!({"@odata.type": read["@odata.type"], "displayName": "a", "deep": read["deep"]}),
+            )
+            .await;
+        assert_eq!(sent.status, StatusCode::CREATED, "{levels}: {}", sent.text);
     }
     // A number of the catalogue in a filter and an order.
     let update = "UPDATE device_configurations SET odata_type = 'iosGeneralDeviceConfiguration', properties = '{\"passcodeMinimumLength\": 1e400}'";
@@ -324,6 +336,8 @@ async fn a_token_that_a_client_makes_up_is_400() {
             json!(["%%%"]),
             json!(["a"]),
             json!(["2026-99-99T00:00:00Z"]),
+            json!(["now"]),
+            json!(["epoch"]),
             json!(["x".repeat(5000)]),
         ] {
             assert_eq!(status(&wrong).await, 400, "{key} {wrong}");

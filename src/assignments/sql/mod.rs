@@ -267,8 +267,8 @@ pub async fn update(connection: &mut PgConnection, changed: &Assignment, by: Opt
     let done = sqlx::query!(
         "UPDATE device_configuration_assignments
          SET target_type = $2, group_id = $3, collection_id = $4, filter_id = $5, filter_type = $6, intent = $7,
-             source = $8, source_id = $9, last_modified_date_time = clock_timestamp(), last_modified_by = $10,
-             created_date_time = least(greatest(created_date_time, '0001-01-01T00:00:00Z'), '9999-12-31T23:59:59Z')
+             source = $8, source_id = $9, last_modified_date_time = greatest(clock_timestamp(), least(created_date_time, '9999-12-31T23:59:59.999999Z')), last_modified_by = $10,
+             created_date_time = least(greatest(created_date_time, '0001-01-01T00:00:00Z'), '9999-12-31T23:59:59.999999Z')
          WHERE id = $1",
         changed.id,
         changed.target_type,

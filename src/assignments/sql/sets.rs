@@ -84,8 +84,8 @@ async fn update_beta_members(
     sqlx::query!(
         "UPDATE device_configuration_assignments AS a
          SET filter_id = new.filter_id, filter_type = new.filter_type, intent = new.intent, source = new.source,
-             source_id = new.source_id, last_modified_date_time = clock_timestamp(), last_modified_by = $9,
-             created_date_time = least(greatest(a.created_date_time, '0001-01-01T00:00:00Z'), '9999-12-31T23:59:59Z')
+             source_id = new.source_id, last_modified_date_time = greatest(clock_timestamp(), least(a.created_date_time, '9999-12-31T23:59:59.999999Z')), last_modified_by = $9,
+             created_date_time = least(greatest(a.created_date_time, '0001-01-01T00:00:00Z'), '9999-12-31T23:59:59.999999Z')
          FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
               AS new (id, target_key, filter_id, filter_type, intent, source, source_id)
          WHERE a.device_configuration_id = $1
