@@ -4,9 +4,7 @@
 //! This is the only file that reads settings from the environment.
 
 use std::{
-    env,
-    ffi::OsString,
-    fmt,
+    env, fmt,
     net::ToSocketAddrs,
     path::{Path, PathBuf},
 };
@@ -197,6 +195,8 @@ pub enum LogFormat {
     Json,
 }
 
+/// The variable that many programs read, for when `database.url` is not set.
+const DATABASE_URL: &str = "DATABASE_URL";
 /// The variable that names a running stack to the tests.
 const TEST_URL: &str = "DEVICEGRAPH_TEST_URL";
 
@@ -207,14 +207,7 @@ impl Settings {
     /// When the file cannot be read, a key does not exist, or a value is not
     /// of its key's type.
     pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
-        for (name, _) in env::vars_os() {
-            let name = name.to_string_lossy();
-            if name.starts_with("DEVICEGRAPH_") && !name.starts_with("DEVICEGRAPH__") && name != TEST_URL {
-                bail!(
-                    "the variable {name} is no setting: write DEVICEGRAPH__SECTION__KEY with two underscores, or unset it"
-                );
-            }
-        }
+        check_environment()?;
         let file = match file {
             Some(path) => File::from(path).format(FileFormat::Toml),
             None => File::new("devicegraph.toml", FileFormat::Toml).required(false),
@@ -229,8 +222,7 @@ impl Settings {
             .and_then(Config::try_deserialize)
             .map_err(|error| anyhow!("the settings are not right: {}", without_values(&error)))?;
         if settings.database.url.is_none() {
-            let url = env::var_os("DATABASE_URL").filter(|url| !url.is_empty()).map(OsString::into_string);
-            let url = url.transpose().map_err(|_| anyhow!("DATABASE_URL is not UTF-8"))?;
+            let url = env::var(DATABASE_URL).ok().filter(|url| !url.is_empty());
             settings.database.url = url.map(SecretString::from);
         }
         let Self { server, database, auth, .. } = &settings;
@@ -255,6 +247,26 @@ impl Settings {
         );
         Ok(settings)
     }
+}
+
+/// Refuses a variable that looks like a setting and is none, and a value that is not UTF-8.
+/// The config crate would print such a value, which may be a secret.
+fn check_environment() -> anyhow::Result<()> {
+    for (name, value) in env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("DEVICEGRAPH_") && !name.starts_with("DEVICEGRAPH__") && name != TEST_URL {
+            bail!(
+                "the variable {name} is no setting: write DEVICEGRAPH__SECTION__KEY with two underscores, or unset it"
+            );
+        }
+        // The config crate accepts the prefix in any letter case.
+        let is_read = name == DATABASE_URL || name.to_lowercase().starts_with("devicegraph__");
+        ensure!(
+            !is_read || value.to_str().is_some(),
+            "the value of the variable {name} is not UTF-8; set it to UTF-8 text, or unset it"
+        );
+    }
+    Ok(())
 }
 
 /// What is wrong with the settings, without their values: they may be secrets.

@@ -1,8 +1,10 @@
 //! The binary as an operator runs it: settings, refusals to start, commands, stop.
 
 use std::{
+    ffi::OsStr,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    os::unix::ffi::OsStrExt,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     thread,
     time::Duration,
@@ -81,6 +83,11 @@ fn no_message_shows_a_secret_of_the_settings() {
     for name in ["SECRETS", "DATABASE", "AUTH", "SERVER__PORT"] {
         let said = refusal(devicegraph(&folder.0).env(format!("DEVICEGRAPH__{name}"), "hunter2"));
         assert!(!said.contains("hunter2"), "{name}: {said}");
+    }
+    for name in ["DEVICEGRAPH__SECRETS__KEY", "devicegraph__secrets__key", "DEVICEGRAPH__DATABASE__URL", "DATABASE_URL"]
+    {
+        let said = refusal(devicegraph(&folder.0).env(name, OsStr::from_bytes(b"hunter2\xff")));
+        assert_eq!(said, format!("the value of the variable {name} is not UTF-8; set it to UTF-8 text, or unset it"));
     }
 }
 
