@@ -179,6 +179,7 @@ pub struct Service {
     gate: Data<Gate>,
     certificate: Option<Arc<Certificate>>,
     browsers: Browsers,
+    hosts: Data<AllowedHosts>,
     vault: Data<Vault>,
     seeded: Data<Seeded>,
     stopping: Data<Stopping>,
@@ -189,12 +190,15 @@ impl Service {
     /// Reads the files that the settings name.
     ///
     /// # Errors
-    /// When who may call is not settled, or a file or an origin is not right.
+    /// When who may call is not settled, or a file, an origin or a host name is not right.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let gate = Gate::new(settings)?;
+        let asks_for_tokens = !matches!(gate, Gate::Disabled);
         Ok(Self {
-            gate: Data::new(Gate::new(settings)?),
+            gate: Data::new(gate),
             certificate: Certificate::load(&settings.server)?.map(Arc::new),
             browsers: Browsers::new(&settings.server)?,
+            hosts: Data::new(AllowedHosts::new(&settings.server, asks_for_tokens)?),
             vault: Data::new(Vault::new(&settings.secrets)?),
             seeded: Data::new(Seeded(AtomicBool::new(settings.database.seed.is_none()))),
             stopping: Data::new(Stopping(AtomicBool::new(false))),
@@ -216,8 +220,7 @@ impl Service {
         let (gate, vault) = (self.gate.clone(), self.vault.clone());
         let (seeded, stopping) = (self.seeded.clone(), self.stopping.clone());
         let (browsers, document) = (self.browsers.clone(), self.document.clone());
-        let asks_for_tokens = !matches!(**self.gate, Gate::Disabled);
-        let hosts = Data::new(AllowedHosts::new(settings, asks_for_tokens)?);
+        let hosts = self.hosts.clone();
         let time = Duration::from_secs(settings.request_timeout_seconds);
         let forwarded = Forwarded(settings.forwarded_headers);
         let pages = PageSizes { default: settings.default_page_size, most: settings.max_page_size };

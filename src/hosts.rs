@@ -36,12 +36,12 @@ impl AllowedHosts {
     /// The names of `server.allowed_hosts` and `server.host`, where callers need no token.
     ///
     /// # Errors
-    /// When one is more than a name.
+    /// When no request could name an entry of `server.allowed_hosts`.
     pub fn new(settings: &Server, asks_for_tokens: bool) -> anyhow::Result<Self> {
         for name in &settings.allowed_hosts.0 {
             ensure!(
-                !name.contains(['/', ':', '@', '*']),
-                "server.allowed_hosts: '{name}' is no host name; write it without scheme, port and path, as in devices.example.com"
+                normal(name).split('.').all(is_label),
+                "server.allowed_hosts: '{name}' is no host name, so no request could match it; write each name in full, without scheme, port, path, wildcard and leading dot, as in devices.example.com"
             );
         }
         let names = settings.allowed_hosts.0.iter().chain([&settings.host]);
@@ -109,6 +109,7 @@ pub async fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Names, Settings};
 
     fn allowed() -> AllowedHosts {
         AllowedHosts::LocalAnd(vec!["graph.example.com".to_owned()])
@@ -132,6 +133,42 @@ mod tests {
             "Graph.Example.COM.:443",
         ] {
             assert!(allowed().allows(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_no_request_could_match_is_refused() {
+        let new = |entry: &str, asks_for_tokens| {
+            let defaults = config::File::from_str(include_str!("default.toml"), config::FileFormat::Toml);
+            let defaults = config::Config::builder().add_source(defaults).build();
+            let mut settings: Settings = defaults.and_then(config::Config::try_deserialize).expect("settings");
+            settings.server.allowed_hosts = Names(vec!["graph.example.com".to_owned(), entry.to_owned()]);
+            AllowedHosts::new(&settings.server, asks_for_tokens)
+        };
+        for entry in [
+            ".example.com",
+            "*.example.com",
+            "*",
+            "graph.example.com:443",
+            "https://graph.example.com",
+            "graph.example.com/path",
+            "user@graph.example.com",
+            "[::1]",
+            "a..example.com",
+            "a b.example.com",
+            "é.example.com",
+            ".",
+        ] {
+            for asks_for_tokens in [false, true] {
+                let refusal = new(entry, asks_for_tokens).expect_err(entry).to_string();
+                let expected =
+                    format!("server.allowed_hosts: '{entry}' is no host name, so no request could match it; write");
+                assert!(refusal.starts_with(&expected), "{refusal}");
+            }
+        }
+        for entry in ["a_b.Example.com.", " 10.1.2.3", "xn--9ca.example.com", "devicegraph"] {
+            let allowed = new(entry, false).expect(entry);
+            assert!(allowed.allows(entry.trim()), "{entry}");
         }
     }
 

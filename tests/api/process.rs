@@ -116,6 +116,14 @@ fn a_port_that_is_taken_is_named() {
     assert!(!folder.data_dir().exists(), "nothing is made before it can be used");
 }
 
+#[test]
+fn a_host_name_that_no_request_could_match_is_named_before_anything_is_made() {
+    let folder = Folder::new();
+    let said = refusal(folder.command().env("DEVICEGRAPH__SERVER__ALLOWED_HOSTS", "a.example.com,*.example.com"));
+    assert!(said.starts_with("server.allowed_hosts: '*.example.com' is no host name, "), "{said}");
+    assert!(!folder.data_dir().exists(), "nothing is made before the settings are right");
+}
+
 #[actix_web::test]
 async fn a_database_that_cannot_be_used_is_named_and_what_to_do() {
     if is_remote() {
