@@ -17,10 +17,9 @@
 //! killed is started again.
 
 use std::{
-    ffi::OsStr,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -30,7 +29,6 @@ use anyhow::{Context, anyhow, bail, ensure};
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
-    unistd::{User, geteuid},
 };
 use sqlx::postgres::PgConnectOptions;
 use tokio::{
@@ -41,8 +39,10 @@ use tokio::{
 };
 
 use super::{
-    installation::Installation,
+    account::Account,
+    installation::{self, Installation},
     postmaster::{NAME, Postmaster},
+    socket_dir::SocketDir,
 };
 
 /// How long the remains of a killed server may be in the way of a start.
@@ -74,7 +74,7 @@ pub fn has_cluster(folder: &Path) -> io::Result<bool> {
 /// When the folder cannot be used or the server does not answer.
 pub async fn of_running_service(folder: &Path) -> anyhow::Result<Option<PgConnectOptions>> {
     let cluster = Cluster::prepare(folder)?;
-    match (cluster.lock()?, Postmaster::running(&cluster.data())?) {
+    match (cluster.lock()?, cluster.running()?) {
         (Err(pid), Some(mut postmaster)) => match postmaster.connect().await? {
             None => bail!(
                 "the private PostgreSQL of the running service (process {pid}) does not answer; its log has the reason"
@@ -97,7 +97,7 @@ impl Server {
             let folder = cluster.folder.display();
             anyhow!("another devicegraph (process {pid}) uses {folder}; stop it, or give this one a folder with database.data_dir or a database with DATABASE_URL")
         })?;
-        let mut postmaster = match Postmaster::running(&cluster.data())? {
+        let mut postmaster = match cluster.running()? {
             Some(postmaster) => {
                 tracing::info!("adopting the private PostgreSQL that an earlier run left behind");
                 postmaster
@@ -118,11 +118,12 @@ impl Server {
             // An orphan that nobody can reach, or that was about to go.
             postmaster.stop().await;
             sleep(PAUSE).await;
-            postmaster = cluster.start()?;
+            match postmaster.is_child() {
+                true => cluster.restart(&mut postmaster)?,
+                false => postmaster = cluster.start()?,
+            }
         };
-        let url = format!("postgresql:///{NAME}?host={}&user={NAME}", postmaster.socket_dir.display());
-        fs::write(cluster.folder.join("url"), format!("{url}\n"))
-            .context("cannot write the file url of the private PostgreSQL")?;
+        cluster.write_url(postmaster.socket_dir.path())?;
         tracing::info!(
             pid = postmaster.pid.as_raw(),
             "private PostgreSQL {} is up: psql \"$(cat {}/url)\"",
@@ -149,24 +150,16 @@ impl Server {
     }
 }
 
-/// Whether PostgreSQL needs a variable of the environment: to find its libraries, and for
-/// the language and the time zone.
-fn is_inherited(name: &OsStr) -> bool {
-    let Some(name) = name.to_str() else { return false };
-    ["PATH", "LANG", "TZ", "LD_LIBRARY_PATH"].contains(&name) || name.starts_with("LC_")
-}
-
 /// A folder with a cluster in it, and who runs the server there.
 struct Cluster {
     folder: PathBuf,
     installation: Installation,
-    /// For root: the account that PostgreSQL runs as.
-    account: Option<User>,
+    account: Account,
 }
 
 impl Cluster {
     fn prepare(folder: &Path) -> anyhow::Result<Self> {
-        let account = if geteuid().is_root() { Some(account()?) } else { None };
+        let account = Account::find()?;
         let cannot = || {
             format!(
                 "cannot use {} for the private PostgreSQL; set database.data_dir to a folder that can be written, or name a database in DATABASE_URL",
@@ -187,6 +180,10 @@ impl Cluster {
 
     fn data(&self) -> PathBuf {
         self.folder.join("data")
+    }
+
+    fn running(&self) -> anyhow::Result<Option<Postmaster>> {
+        Postmaster::running(&self.data(), &self.account)
     }
 
     /// Takes the folder for this process; the kernel gives it back, however it
@@ -210,26 +207,12 @@ impl Cluster {
         }
     }
 
-    /// A program of PostgreSQL, as the account that it runs as. Of the service's
-    /// environment it gets only [`is_inherited`] variables: the others may be secrets,
-    /// or `PG…` variables that name another database.
+    /// A program of PostgreSQL, as the account that it runs as.
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.installation.program(program));
+        let mut command = Command::from(installation::command(self.installation.program(program)));
         command.current_dir(self.data()).stdin(Stdio::null());
-        command.env_clear().envs(std::env::vars_os().filter(|(name, _)| is_inherited(name))).env("LC_ALL", "C");
-        if let Some(account) = &self.account {
-            command.uid(account.uid.as_raw()).gid(account.gid.as_raw());
-        }
+        self.account.run(&mut command);
         command
-    }
-
-    /// Makes a directory that only the server's account can enter.
-    fn private_dir(&self, path: &Path) -> io::Result<()> {
-        DirBuilder::new().mode(0o700).create(path)?;
-        match &self.account {
-            Some(account) => chown(path, Some(account.uid.as_raw()), Some(account.gid.as_raw())),
-            None => Ok(()),
-        }
     }
 
     /// Makes the cluster where there never was one. It is made aside and moved
@@ -250,7 +233,7 @@ impl Cluster {
             }
         }
         let aside = self.folder.join(format!("data.new.{}", std::process::id()));
-        self.private_dir(&aside).with_context(|| format!("cannot make {}", aside.display()))?;
+        self.account.make_private(&aside).with_context(|| format!("cannot make {}", aside.display()))?;
         tracing::info!("making a private PostgreSQL {} in {}", self.installation.major, self.folder.display());
         let mut initdb = self.command("initdb");
         initdb.current_dir(&aside).kill_on_drop(true).process_group(0).arg("-D").arg(&aside);
@@ -266,55 +249,45 @@ impl Cluster {
     }
 
     fn unreachable(&self) -> String {
-        let account = self.account.as_ref().map_or("this account", |account| account.name.as_str());
         format!(
-            "PostgreSQL does not run as root, and the account {account} cannot reach {}; set database.data_dir to a folder whose parents others may enter (chmod o+x), or name a database in DATABASE_URL",
+            "PostgreSQL does not run as root, and the account {} cannot reach {}; set database.data_dir to a folder whose parents others may enter (chmod o+x), or name a database in DATABASE_URL",
+            self.account.name(),
             self.folder.display(),
         )
     }
 
-    /// Makes a short folder for the socket, whose path may have no more than about 100
-    /// characters.
-    ///
-    /// The same folder gives the same name at every start, unless another user has made a
-    /// folder of this name first: then a random name is used. The file `url` and
-    /// PostgreSQL's `postmaster.pid` hold the name.
-    fn socket_dir(&self) -> anyhow::Result<PathBuf> {
-        let folder = fs::metadata(&self.folder).with_context(|| format!("cannot read {}", self.folder.display()))?;
-        let name = format!("/tmp/devicegraph-{:x}-{:x}", folder.dev(), folder.ino());
-        let usual = PathBuf::from(&name);
-        match self.private_dir(&usual) {
-            Ok(()) => return Ok(usual),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && self.is_private(&usual) => return Ok(usual),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot make {name}")),
-        }
-        tracing::warn!("{name} belongs to another user: the socket of the private PostgreSQL gets another folder");
-        let random = PathBuf::from(format!("{name}-{}", uuid::Uuid::new_v4().simple()));
-        self.private_dir(&random).with_context(|| format!("cannot make {}", random.display()))?;
-        Ok(random)
+    /// Writes the file `url`, which names the folder of the socket.
+    fn write_url(&self, socket_dir: &Path) -> anyhow::Result<()> {
+        let url = format!("postgresql:///{NAME}?host={}&user={NAME}\n", socket_dir.display());
+        fs::write(self.folder.join("url"), url).context("cannot write the file url of the private PostgreSQL")
     }
 
-    /// Returns whether only the server's account can enter a folder. Another user who can
-    /// could answer in place of the server.
-    fn is_private(&self, path: &Path) -> bool {
-        let owner = self.account.as_ref().map_or(geteuid(), |account| account.uid);
-        fs::symlink_metadata(path).is_ok_and(|found| {
-            found.is_dir() && found.uid() == owner.as_raw() && found.permissions().mode() & 0o077 == 0
-        })
+    /// Makes the folder of the socket. The file `url` names it before there is a server,
+    /// so that the next start finds the folder, however this process ends.
+    fn socket_dir(&self) -> anyhow::Result<SocketDir> {
+        let url = fs::read_to_string(self.folder.join("url")).unwrap_or_default();
+        let last = url.split_once("host=").and_then(|(_, host)| Some(Path::new(host.split_once('&')?.0)));
+        let socket_dir = SocketDir::make(&self.folder, &self.account, last)?;
+        self.write_url(socket_dir.path()).inspect_err(|_| socket_dir.remove())?;
+        Ok(socket_dir)
     }
 
     /// Starts the server on the cluster that is there.
     fn start(&self) -> anyhow::Result<Postmaster> {
         let socket_dir = self.socket_dir()?;
-        match self.spawn(&socket_dir) {
+        match self.spawn(socket_dir.path()) {
             Ok(child) => Postmaster::started(child, socket_dir),
             Err(error) => {
-                // Empty, or not ours to remove.
-                let _ = fs::remove_dir(&socket_dir);
+                socket_dir.remove();
                 Err(error)
             }
         }
+    }
+
+    /// Starts a server that has ended again, with its socket where it was.
+    fn restart(&self, postmaster: &mut Postmaster) -> anyhow::Result<()> {
+        postmaster.socket_dir.take_again()?;
+        postmaster.restarted(self.spawn(postmaster.socket_dir.path())?)
     }
 
     fn spawn(&self, socket_dir: &Path) -> anyhow::Result<Child> {
@@ -328,7 +301,7 @@ impl Cluster {
             postgres.args(["-c", setting]);
         }
         match postgres.spawn() {
-            Err(error) if error.kind() == ErrorKind::PermissionDenied && self.account.is_some() => {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && self.account.is_another() => {
                 bail!(self.unreachable())
             }
             child => child.with_context(|| format!("cannot run postgres in {}", self.data().display())),
@@ -363,8 +336,7 @@ impl Cluster {
             () = self.keep_up(&mut postmaster) => {}
         }
         postmaster.stop().await;
-        // Empty now; what else is in it is not ours.
-        let _ = fs::remove_dir(&postmaster.socket_dir);
+        postmaster.socket_dir.remove();
     }
 
     async fn keep_up(&self, postmaster: &mut Postmaster) {
@@ -379,22 +351,9 @@ impl Cluster {
             );
             sleep(pause).await;
             begun = Instant::now();
-            match self.start() {
-                Ok(started) => *postmaster = started,
-                Err(error) => tracing::error!("{error:#}"),
+            if let Err(error) = self.restart(postmaster) {
+                tracing::error!("{error:#}");
             }
         }
     }
-}
-
-/// The account that PostgreSQL runs as when the service runs as root.
-fn account() -> anyhow::Result<User> {
-    for name in ["postgres", "nobody"] {
-        if let Some(account) = User::from_name(name).context("cannot read the accounts of this machine")? {
-            return Ok(account);
-        }
-    }
-    bail!(
-        "PostgreSQL does not run as root, and this machine has no account postgres or nobody; add one, start devicegraph as another user, or name a database in DATABASE_URL"
-    )
 }

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -58,7 +59,7 @@ impl Installation {
         if !bin.join("initdb").exists() {
             return None;
         }
-        let output = Command::new(bin.join("postgres")).arg("--version").output().ok()?;
+        let output = command(bin.join("postgres")).arg("--version").output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         let version = text.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
         let major = version.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()?;
@@ -71,11 +72,26 @@ impl Installation {
     }
 }
 
+/// A program of PostgreSQL. Of the service's environment it gets only [`is_inherited`]
+/// variables: the others may be secrets, or `PG…` variables that name another database.
+pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().envs(env::vars_os().filter(|(name, _)| is_inherited(name))).env("LC_ALL", "C");
+    command
+}
+
+/// Whether PostgreSQL needs a variable of the environment: to find its libraries, and for
+/// the language and the time zone.
+fn is_inherited(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    ["PATH", "LANG", "TZ", "LD_LIBRARY_PATH"].contains(&name) || name.starts_with("LC_")
+}
+
 fn candidates() -> impl Iterator<Item = PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let in_path: Vec<PathBuf> = env::split_paths(&path).collect();
     let asked = || {
-        let output = Command::new("pg_config").arg("--bindir").output().ok()?;
+        let output = command("pg_config").arg("--bindir").output().ok()?;
         Some(PathBuf::from(String::from_utf8(output.stdout).ok()?.trim_end()))
     };
     in_path.into_iter().chain(std::iter::once_with(asked).flatten()).chain(PACKAGES.into_iter().flat_map(releases))

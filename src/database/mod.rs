@@ -21,6 +21,7 @@ use uuid::Uuid;
 use self::pool::Pools;
 use crate::config;
 
+mod account;
 pub mod connections;
 pub mod embedded;
 pub mod groups;
@@ -30,6 +31,7 @@ pub mod outage;
 pub mod pool;
 mod postmaster;
 pub mod session;
+mod socket_dir;
 pub mod timestamp;
 
 /// The schema. What a later release added to the tables is not an error here;

@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{self, ErrorKind},
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,8 @@ use sqlx::{
     postgres::{PgConnectOptions, PgSslMode},
 };
 use tokio::{process::Child, time::sleep};
+
+use super::{account::Account, socket_dir::SocketDir};
 
 /// Name of the database and of its owner.
 pub(super) const NAME: &str = "devicegraph";
@@ -35,22 +37,28 @@ pub(super) struct Postmaster {
     /// Its process.
     pub(super) pid: Pid,
     /// The folder of its socket.
-    pub(super) socket_dir: PathBuf,
+    pub(super) socket_dir: SocketDir,
     child: Option<Child>,
 }
 
 impl Postmaster {
     /// The server that was just started.
-    pub(super) fn started(child: Child, socket_dir: PathBuf) -> anyhow::Result<Self> {
-        let pid = child.id().context("PostgreSQL ended at once")?;
-        Ok(Self { pid: Pid::from_raw(pid.cast_signed()), socket_dir, child: Some(child) })
+    pub(super) fn started(child: Child, socket_dir: SocketDir) -> anyhow::Result<Self> {
+        Ok(Self { pid: pid_of(&child)?, socket_dir, child: Some(child) })
+    }
+
+    /// Takes the process that was started in place of the one that has ended.
+    pub(super) fn restarted(&mut self, child: Child) -> anyhow::Result<()> {
+        self.pid = pid_of(&child)?;
+        self.child = Some(child);
+        Ok(())
     }
 
     /// The server that runs in a data directory, if there is one.
     ///
     /// # Errors
     /// When its `postmaster.pid` cannot be read or, being stale, be removed.
-    pub(super) fn running(data: &Path) -> anyhow::Result<Option<Self>> {
+    pub(super) fn running(data: &Path, account: &Account) -> anyhow::Result<Option<Self>> {
         let path = data.join("postmaster.pid");
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -67,7 +75,7 @@ impl Postmaster {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             return Ok(None);
         }
-        let socket_dir = lines.nth(3).unwrap_or_default().into();
+        let socket_dir = SocketDir::of_running(lines.nth(3).unwrap_or_default().into(), account);
         Ok(Some(Self { pid, socket_dir, child: None }))
     }
 
@@ -77,7 +85,7 @@ impl Postmaster {
     pub(super) async fn connect(&mut self) -> anyhow::Result<Option<PgConnectOptions>> {
         let begun = Instant::now();
         let options = PgConnectOptions::new_without_pgpass()
-            .socket(&self.socket_dir)
+            .socket(self.socket_dir.path())
             .port(5432)
             .username(NAME)
             .database(NAME)
@@ -150,6 +158,10 @@ impl Postmaster {
     }
 }
 
+fn pid_of(child: &Child) -> anyhow::Result<Pid> {
+    Ok(Pid::from_raw(child.id().context("PostgreSQL ended at once")?.cast_signed()))
+}
+
 /// Whether there is such a process, and it is of an account that the server
 /// could run as: any other is not the server.
 fn is_alive(pid: Pid) -> bool {
@@ -157,10 +169,12 @@ fn is_alive(pid: Pid) -> bool {
 }
 
 impl Drop for Postmaster {
-    /// A start that is given up ends the server that it started.
+    /// A start that is given up ends the server that it started, and removes the folder of its socket.
     fn drop(&mut self) {
-        if self.child.as_ref().is_some_and(|child| child.id().is_some()) {
+        let Some(child) = &self.child else { return };
+        if child.id().is_some() {
             let _ = kill(self.pid, Signal::SIGINT);
         }
+        self.socket_dir.remove();
     }
 }

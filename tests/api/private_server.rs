@@ -6,6 +6,7 @@ use std::{
         fs::{MetadataExt, PermissionsExt},
         process::CommandExt,
     },
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -198,6 +199,98 @@ fn the_private_server_gets_no_secret_of_the_environment() {
     assert!(names.contains(&"PATH") && names.contains(&"TZ"), "{names:?}");
     assert!(!environment.contains("hunter2") && !environment.contains(KEY), "{environment}");
     drop(service);
+}
+
+#[test]
+fn the_search_for_postgresql_gives_no_program_a_secret() {
+    let folder = Folder::new();
+    // No release is this old, so the service asks every program that it finds.
+    std::fs::create_dir_all(folder.data_dir().join("data")).expect("a folder");
+    std::fs::write(folder.data_dir().join("data/PG_VERSION"), "9\n").expect("a file");
+    let (bin, script) = (folder.0.join("bin"), folder.0.join("script"));
+    std::fs::create_dir(&bin).expect("a folder");
+    std::fs::write(&script, format!("#!/bin/sh\n/usr/bin/env >\"{}/${{0##*/}}.env\"\n", folder.0.display()))
+        .expect("a file");
+    for program in ["initdb", "pg_config", "postgres"] {
+        // A file that this process had open for writing could not be run while another test starts a process.
+        let installed =
+            Command::new("install").args(["-m", "755"]).arg(&script).arg(bin.join(program)).status().expect("install");
+        assert!(installed.success());
+    }
+    let mut command = folder.command();
+    command.env("PATH", &bin).env("DEVICEGRAPH__SECRETS__KEY", KEY).env("PGPASSWORD", "hunter2");
+    let said = refusal(&mut command);
+    assert!(said.contains("PostgreSQL 9, which is not installed here"), "{said}");
+    for program in ["pg_config", "postgres"] {
+        let path = folder.0.join(format!("{program}.env"));
+        let environment = std::fs::read_to_string(path).expect("what the program got");
+        // Names alone, for the log of a failed test.
+        let names: Vec<_> = environment.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+        assert!(environment.contains(&*bin.to_string_lossy()), "{program}: {names:?}");
+        assert!(!environment.contains(KEY) && !environment.contains("hunter2"), "{program}: {names:?}");
+    }
+}
+
+/// Takes the usual name of the folder of the socket as another user, and returns it.
+fn take_socket_dir(folder: &Folder) -> PathBuf {
+    let found = std::fs::metadata(folder.data_dir()).expect("a folder");
+    let usual = PathBuf::from(format!("/tmp/devicegraph-{:x}-{:x}", found.dev(), found.ino()));
+    make_of_another_user(&usual);
+    usual
+}
+
+fn make_of_another_user(path: &Path) {
+    std::fs::create_dir(path).expect("a folder");
+    std::os::unix::fs::chown(path, Some(1), Some(1)).expect("another owner");
+}
+
+#[test]
+fn a_killed_server_comes_back_where_the_pools_look_for_it_when_another_user_has_the_usual_folder() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = Folder::used();
+    let usual = take_socket_dir(&folder);
+    let mut service = Service::start(&mut folder.command());
+    service.create("kept");
+    let socket_dir = folder.socket_dir().expect("a socket");
+    assert_ne!(socket_dir, usual);
+    let come_back = |service: &Service, killed| {
+        until_blocking("another server is ready", || folder.postmaster() != killed && folder.is_postmaster_ready());
+        service.until_ready();
+        assert!(service.holds("kept"));
+        assert_eq!(folder.socket_dir().as_ref(), Some(&socket_dir));
+    };
+    // First with the folder as it is, then without it, then while another user has it.
+    for (is_removed, is_taken) in [(false, false), (true, false), (true, true)] {
+        if is_removed {
+            std::fs::remove_dir_all(&socket_dir).expect("what cleans /tmp does");
+        }
+        if is_taken {
+            make_of_another_user(&socket_dir);
+        }
+        let killed = folder.postmaster();
+        kill(killed.expect("a server"), Signal::SIGKILL).expect("it runs");
+        if is_taken {
+            service.wait_for(&format!("another user can enter {}, ", socket_dir.display()));
+            std::fs::remove_dir(&socket_dir).expect("a folder");
+        }
+        come_back(&service, killed);
+    }
+
+    // Both at once, so that nobody removes the folder. The next start uses it.
+    service.child.kill().expect("it runs");
+    let killed = folder.postmaster();
+    kill(killed.expect("a server"), Signal::SIGKILL).expect("it runs");
+    service.child.wait().expect("it ends");
+    let service = Service::start(&mut folder.command());
+    come_back(&service, killed);
+    assert!(service.stop(Signal::SIGTERM).success());
+    std::fs::remove_dir(&usual).expect("a folder");
+    let name = usual.file_name().expect("a name").to_string_lossy().into_owned();
+    let entries = std::fs::read_dir("/tmp").expect("a folder").flatten().map(|entry| entry.file_name());
+    let left: Vec<_> = entries.filter(|entry| entry.to_string_lossy().starts_with(&name)).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 /// The name of the folder is known before it is made.
