@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 HTTP_PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 export HTTP_PORT COMPOSE_PROJECT_NAME=devicegraph-test
 # No letters of a URL.
+export ALLOWED_HOSTS=devices.example.com
 export POSTGRES_PASSWORD='p@ss/w#rd%' DEVICEGRAPH_SERVICE_PASSWORD="it's:mine?"
 url=http://127.0.0.1:$HTTP_PORT
 all=$url/v1.0/deviceManagement/deviceConfigurations
@@ -73,6 +74,11 @@ for service in postgres devicegraph; do
 done
 [ "$(docker port "$(compose ps -q devicegraph)")" = "8080/tcp -> 127.0.0.1:$HTTP_PORT" ] || fail 'it is not on the loopback alone'
 [ -z "$(docker port "$(compose ps -q postgres)")" ] || fail 'the database is published'
+
+say 'without tokens it answers to its names only'
+named() { curl -s -o /dev/null -w '%{http_code}' -H "Host: $1" "$all"; }
+for name in localhost devicegraph:8080 devices.example.com; do [ "$(named "$name")" = 200 ] || fail "not by the name $name"; done
+[ "$(named rebound.example.com)" = 421 ] || fail 'by any name'
 
 # Without tokens, who calls is unknown and everything is allowed. The rest is the same
 # with tokens, with which all tests run below.

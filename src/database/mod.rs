@@ -212,14 +212,14 @@ pub async fn validate_constraints(pool: &PgPool) -> sqlx::Result<()> {
     );
     for constraint in pending.fetch_all(pool).await? {
         if let Err(error) = sqlx::raw_sql(AssertSqlSafe(constraint.statement)).execute(pool).await {
-            let is_violated = error.as_database_error().and_then(|error| error.code()).as_deref() == Some("23514");
-            let message = match is_violated {
-                true => "rows that are older than this constraint violate it; `devicegraph check` lists them",
-                false => "this constraint could not be validated; the next start tries again",
-            };
-            tracing::warn!(table = constraint.table, constraint = constraint.name, cause = reason(&error), "{message}");
             // A transaction that failed stays open.
             sqlx::raw_sql("ROLLBACK").execute(pool).await?;
+            let message = match error.as_database_error().and_then(|error| error.code()).as_deref() {
+                Some("23514") => "rows that are older than this constraint violate it; `devicegraph check` lists them",
+                // Another process that starts at the same time validates it, or a long transaction holds the table.
+                _ => "this constraint could not be validated now; the next start tries again unless another process has",
+            };
+            tracing::warn!(table = constraint.table, constraint = constraint.name, cause = reason(&error), "{message}");
         }
     }
     Ok(())
