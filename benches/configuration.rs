@@ -7,8 +7,8 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use devicegraph::{
     catalogue::{Primitive, Property, Type, ValueType},
-    configurations::model::{Configuration, NewConfiguration, TYPE},
     odata::{json, links::Version, members::Members},
+    resources::configurations::model::{Configuration, NewConfiguration, TYPE},
 };
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;

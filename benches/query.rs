@@ -20,13 +20,13 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use devicegraph::{
     catalogue::Type,
-    configurations::sql::TABLE,
     odata::{
         links::Version,
         options::Options,
         query::{Query, Within},
         token::Position,
     },
+    resources::configurations::sql::TABLE,
 };
 use nix::{
     sys::signal::{Signal, kill},

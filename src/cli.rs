@@ -13,12 +13,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::PgPool;
 
 use crate::{
-    app,
     auth::mint,
     config::{self, Settings},
-    configurations::vault::Vault,
     database::{self, Database},
-    telemetry, tls, transfer,
+    import_export,
+    resources::configurations::vault::Vault,
+    server::{app, telemetry},
+    tls,
 };
 
 /// Keeps device configurations and their assignments in PostgreSQL and speaks
@@ -142,7 +143,7 @@ impl Command {
             Self::Export { folder, force } => export(pool, &folder, force).await,
             Self::Check => check(pool).await,
             Self::Reset { .. } => {
-                let deleted = transfer::reset(pool).await?;
+                let deleted = import_export::reset(pool).await?;
                 tracing::info!(deleted, "every configuration and every assignment is deleted");
                 Ok(())
             }
@@ -153,9 +154,9 @@ impl Command {
 }
 
 async fn seed(pool: &PgPool, vault: &Vault, path: &Path) -> anyhow::Result<()> {
-    let seeds = transfer::read(path)?;
+    let seeds = import_export::read(path)?;
     let bar = progress(seeds.len());
-    let done = transfer::seed(pool, vault, &seeds, || bar.inc(1)).await?;
+    let done = import_export::seed(pool, vault, &seeds, || bar.inc(1)).await?;
     bar.finish_and_clear();
     tracing::info!(
         created = done.created,
@@ -168,8 +169,8 @@ async fn seed(pool: &PgPool, vault: &Vault, path: &Path) -> anyhow::Result<()> {
 }
 
 async fn export(pool: &PgPool, folder: &Path, force: bool) -> anyhow::Result<()> {
-    let bar = progress(transfer::count(pool).await?);
-    let written = transfer::export(pool, folder, force, || bar.inc(1)).await?;
+    let bar = progress(import_export::count(pool).await?);
+    let written = import_export::export(pool, folder, force, || bar.inc(1)).await?;
     bar.finish_and_clear();
     tracing::info!(configurations = written, "exported to {}", folder.display());
     Ok(())
@@ -178,7 +179,7 @@ async fn export(pool: &PgPool, folder: &Path, force: bool) -> anyhow::Result<()>
 /// A line for each row on standard output.
 async fn check(pool: &PgPool) -> anyhow::Result<()> {
     let (mut found, mut output) = (0, io::stdout().lock());
-    let checked = transfer::check(pool, |finding| {
+    let checked = import_export::check(pool, |finding| {
         found += 1;
         writeln!(output, "{finding}")
     });

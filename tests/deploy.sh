@@ -40,7 +40,7 @@ cd "$scratch"
 start() { # name, database
     env DATABASE_URL="$(url_of postgres "$2")" \
         DEVICEGRAPH__SERVER__PORT="${port[$1]}" DEVICEGRAPH__AUTH__MODE=disabled \
-        DEVICEGRAPH__LOG__FILTER=warn,devicegraph::app=info \
+        DEVICEGRAPH__LOG__FILTER=warn,devicegraph::server::app=info \
         DEVICEGRAPH__SERVER__DRAIN_SECONDS="$drain" \
         DEVICEGRAPH__SERVER__SHUTDOWN_SECONDS="${SHUTDOWN_SECONDS:-600}" \
         "$binary" >>"$scratch/$1.log" 2>&1 &

@@ -70,7 +70,7 @@ start() { # name
     local from
     from=$(wc -c 2>/dev/null <"$scratch/$1.log" || echo 0)
     env DATABASE_URL="$(url_of postgres devicegraph)" DEVICEGRAPH__SERVER__PORT="${port[$1]}" \
-        DEVICEGRAPH__AUTH__MODE=disabled DEVICEGRAPH__LOG__FILTER=warn,devicegraph::app=info,devicegraph::database=info \
+        DEVICEGRAPH__AUTH__MODE=disabled DEVICEGRAPH__LOG__FILTER=warn,devicegraph::app=info,devicegraph::server::app=info,devicegraph::database=info \
         "${program[$1]}" >>"$scratch/$1.log" 2>&1 &
     service[$1]=$!
     until_true 120 is_ready "$1" || fail "the $1 release is not ready after 120 s"

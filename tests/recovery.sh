@@ -35,7 +35,7 @@ url=http://127.0.0.1:$port
 # It is in no backup of the database: without it the secrets are lost.
 DEVICEGRAPH__SECRETS__KEY=$(head -c 32 /dev/urandom | base64)
 export DEVICEGRAPH__SECRETS__KEY DEVICEGRAPH__SERVER__PORT=$port DEVICEGRAPH__AUTH__MODE=disabled
-export DEVICEGRAPH__LOG__FILTER=warn,devicegraph::app=info,devicegraph::cli=info
+export DEVICEGRAPH__LOG__FILTER=warn,devicegraph::server::app=info,devicegraph::cli=info
 
 start() { # cluster, database
     DATABASE_URL=$(url_of "$1" "$2") "$binary" >>"$scratch/service.log" 2>&1 &

@@ -26,7 +26,7 @@ use self::tokens::Tokens;
 use crate::{
     config::{AuthMode, Settings},
     error::ApiError,
-    routes,
+    server::routes,
 };
 
 pub mod caller;

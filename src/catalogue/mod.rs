@@ -6,8 +6,8 @@
 //! | --- | --- |
 //! | `mod.rs` | the types, and how one is found by its name |
 //! | `document.rs` | from the document to the types |
-//! | [`values`] | values that a client sends, held to their types |
-//! | [`reading`] | values that are stored, written as Graph writes them |
+//! | [`validation`] | values that a client sends, held to their types |
+//! | [`rendering`] | values that are stored, written as Graph writes them |
 //!
 //! <https://docs.oasis-open.org/odata/odata-csdl-json/v4.01/odata-csdl-json-v4.01.html>
 
@@ -25,8 +25,8 @@ use crate::{
 };
 
 mod document;
-pub mod reading;
-pub mod values;
+pub mod rendering;
+pub mod validation;
 
 /// The namespace of every Graph type.
 pub const NAMESPACE: &str = "microsoft.graph";

@@ -24,7 +24,7 @@ use actix_web::{
 
 use crate::{
     error::{ApiError, excerpt},
-    health,
+    server::health,
 };
 
 /// Scripts, styles, pictures and requests of this origin, and nothing else.

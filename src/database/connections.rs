@@ -21,7 +21,7 @@ use super::{
     outage::Outage,
     pool::{Lent, Pool, Work},
 };
-use crate::{error::ApiError, telemetry::Started};
+use crate::{error::ApiError, server::telemetry::Started};
 
 /// What a handler asks for a connection.
 pub struct Connections {

@@ -22,9 +22,9 @@ use self::pool::Pools;
 use crate::config;
 
 mod account;
+pub mod coalescing;
 pub mod connections;
 pub mod embedded;
-pub mod groups;
 mod installation;
 pub mod json;
 pub mod outage;

@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     error::{ApiError, is_connection_lost},
-    metrics,
+    server::metrics,
 };
 
 /// The pause between two questions to the database.

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::outage::{Outage, Watch};
-use crate::{config, error::is_connection_lost, metrics};
+use crate::{config, error::is_connection_lost, server::metrics};
 
 /// What a request does with its connection.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `address.rs` | one spelling for every path |
 //! | `url.rs` | the check that every request line passes |
 //! | `negotiate.rs` | OData's versions, and how much control information an answer carries |
 //! | `options.rs` | the query options of a request |
@@ -12,19 +11,16 @@
 //! | `token.rs` | `$skiptoken` |
 //! | `select.rs` | `$select` |
 //! | `filter/` | `$filter`: its grammar, and the tree that it makes |
-//! | `statement/` | the tree as SQL, held to the catalogue |
+//! | `sql/` | the tree as SQL, held to the catalogue |
 //! | `key.rs` | ids: keys in a path, ids that a client sends, identifiers of others |
 //! | `etag.rs` | `If-Match` and `If-None-Match` |
 //! | `prefer.rs` | the `Prefer` header |
 //! | `body.rs` | the extractor that reads a request body |
 //! | `json.rs` | JSON that is read strictly |
 //! | `members.rs` | the members of a JSON object, taken one by one as typed values |
-//! | `batch/` | `$batch` |
 //! | `metadata.rs` | `$metadata` in XML and JSON |
 //! | `links.rs` | the version that was asked for; `@odata.context` and `Location` |
 
-pub mod address;
-pub mod batch;
 pub mod body;
 pub mod etag;
 pub mod filter;
@@ -40,6 +36,6 @@ pub mod paging;
 pub mod prefer;
 pub mod query;
 pub mod select;
-pub mod statement;
+pub mod sql;
 pub mod token;
 pub mod url;

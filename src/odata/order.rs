@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     filter::{self, Path},
     select::parts,
-    statement::{BEGINNING, Kind, Operand, Parameter, Parameters},
+    sql::{BEGINNING, Kind, Operand, Parameter, Parameters},
     token::{self, Position},
 };
 use crate::{

@@ -14,7 +14,7 @@ use super::{
     order::{self, Keys},
     paging::Paging,
     select::{Select, parts},
-    statement::{Column, Instance, Parameter, Parameters, Scope, Table},
+    sql::{Column, Instance, Parameter, Parameters, Scope, Table},
     token::{self, Position},
 };
 use crate::error::{ApiError, excerpt};

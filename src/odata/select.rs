@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use super::{
     filter::{self, Segment},
     links::Version,
-    statement::{Column, Instance, Parameters, Table},
+    sql::{Column, Instance, Parameters, Table},
 };
 use crate::{
     catalogue::{NAMESPACE, Type, undeclared, unqualified},

@@ -3,7 +3,7 @@
 use devicegraph::{
     auth::{Access, Document},
     config::Names,
-    routes,
+    server::routes,
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

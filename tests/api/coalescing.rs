@@ -5,18 +5,18 @@ use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use actix_web::{FromRequest, HttpMessage, ResponseError, test::TestRequest, web::Data};
 use devicegraph::{
-    assignments::{
-        model::Assignment,
-        writer::{NewRow, Writer},
-    },
     database::{
+        coalescing::{Groups, Member, Outcome},
         connections::Connections,
-        groups::{Groups, Member, Outcome},
         pool::{Pools, Work},
         session::{self, Session},
     },
     error::ApiError,
-    telemetry::Started,
+    resources::assignments::{
+        model::Assignment,
+        writer::{NewRow, Writer},
+    },
+    server::telemetry::Started,
 };
 use futures_util::future::join_all;
 use reqwest::StatusCode;

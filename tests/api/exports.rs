@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use devicegraph::transfer;
+use devicegraph::import_export;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 use tempfile::TempDir;
@@ -20,7 +20,7 @@ fn folder() -> TempDir {
 }
 
 async fn export(app: &App, folder: &Path, force: bool) -> Result<usize, String> {
-    transfer::export(app.pool(), folder, force, || ()).await.map_err(|error| format!("{error:#}"))
+    import_export::export(app.pool(), folder, force, || ()).await.map_err(|error| format!("{error:#}"))
 }
 
 /// The names of the files in a folder, without the manifest.

@@ -1,12 +1,12 @@
 //! `$filter`: what is let through, and what is refused, over rows of many types.
 
 use devicegraph::{
-    configurations::sql::TABLE,
     odata::{
         links::Version,
         options::Options,
         query::{Query, Within},
     },
+    resources::configurations::sql::TABLE,
 };
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use reqwest::StatusCode;

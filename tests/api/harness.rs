@@ -15,10 +15,9 @@ use std::{
 };
 
 use devicegraph::{
-    app,
     config::{self, Settings},
-    database,
-    database::{embedded, pool::Pools},
+    database::{self, embedded, pool::Pools},
+    server::app,
 };
 use nix::sys::statvfs::statvfs;
 use reqwest::{

@@ -9,9 +9,9 @@ use actix_web::{
     test::{TestRequest, call_and_read_body},
 };
 use devicegraph::{
-    app,
     config::{self, AuthMode, Settings},
     database::{self, embedded, pool::Pools},
+    server::app,
 };
 use futures_util::future::join_all;
 use reqwest::{Client, Method, StatusCode};

@@ -3,14 +3,14 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use devicegraph::{
-    assignments, configurations,
     odata::{
         links::Version,
         options::Options,
         query::{Query, Within},
-        statement::Table,
+        sql::Table,
         token::Position,
     },
+    resources::{assignments, configurations},
 };
 use serde_json::json;
 use sqlx::Row;

@@ -1,12 +1,14 @@
 //! The tables, as a DBA meets them.
 
 use devicegraph::{
-    assignments::{
-        model::{AssignmentId, NewAssignment},
-        sql,
-    },
-    configurations::model::ConfigurationId,
     odata::{links::Version, members::Members},
+    resources::{
+        assignments::{
+            model::{AssignmentId, NewAssignment},
+            sql,
+        },
+        configurations::model::ConfigurationId,
+    },
 };
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool, Row, postgres::PgPoolOptions};

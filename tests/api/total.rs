@@ -1,13 +1,13 @@
 //! A row that SQL accepted breaks no read.
 
 use devicegraph::{
-    configurations,
     odata::{
         links::Version,
         options::Options,
         query::{Query, Within},
         token::Position,
     },
+    resources::configurations,
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -273,7 +273,10 @@ async fn a_member_that_is_no_property_is_shown_once_and_exported_once() {
     assert_eq!((&read.json()["id"], &read.json()["displayName"]), (&json!(id), &json!("a test")));
     assert!(!read.text.contains(r#":"x""#), "{}", read.text);
     let folder = tempfile::tempdir().expect("a folder");
-    assert_eq!(devicegraph::transfer::export(app.pool(), folder.path(), false, || ()).await.expect("an export"), 1);
+    assert_eq!(
+        devicegraph::import_export::export(app.pool(), folder.path(), false, || ()).await.expect("an export"),
+        1
+    );
 }
 
 #[actix_web::test]

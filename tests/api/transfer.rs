@@ -8,8 +8,8 @@ use std::{
 
 use devicegraph::{
     config::{self, Settings},
-    configurations::vault::Vault,
-    transfer,
+    import_export,
+    resources::configurations::vault::Vault,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -55,7 +55,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 async fn export(app: &App) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    transfer::export(app.pool(), folder.path(), false, || ()).await.expect("an export");
+    import_export::export(app.pool(), folder.path(), false, || ()).await.expect("an export");
     folder
 }
 
@@ -67,8 +67,8 @@ async fn seed(app: &App, files: &[(&str, &str)]) -> Result<(usize, usize, usize)
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         fs::write(path, text).expect("a file");
     }
-    let seeds = match transfer::read(folder.path()) {
-        Ok(seeds) => transfer::seed(app.pool(), &vault(), &seeds, || ()).await,
+    let seeds = match import_export::read(folder.path()) {
+        Ok(seeds) => import_export::seed(app.pool(), &vault(), &seeds, || ()).await,
         Err(error) => Err(error),
     };
     match seeds {
@@ -109,11 +109,11 @@ async fn an_export_put_back_is_the_same_store_and_the_same_bytes() {
     assert_eq!(before.len(), 17);
     let first = export(&app).await;
     assert_eq!(files(first.path()).len(), 17);
-    assert_eq!(transfer::reset(app.pool()).await.expect("a reset"), 17);
+    assert_eq!(import_export::reset(app.pool()).await.expect("a reset"), 17);
     assert_eq!(store(&app).await, BTreeMap::new());
 
-    let seeds = transfer::read(first.path()).expect("an export can be read");
-    let done = transfer::seed(app.pool(), &vault(), &seeds, || ()).await.expect("an export can be seeded");
+    let seeds = import_export::read(first.path()).expect("an export can be read");
+    let done = import_export::seed(app.pool(), &vault(), &seeds, || ()).await.expect("an export can be seeded");
     assert_eq!((done.created, done.changed, done.unchanged), (17, 0, 0));
     assert_eq!(without_times(store(&app).await), without_times(before));
     assert_eq!(files(export(&app).await.path()), files(first.path()));
@@ -181,7 +181,7 @@ async fn an_export_follows_the_store_and_leaves_other_files_alone() {
     fs::write(folder.path().join(other), r#"{"id": "99999999-1111-4111-8111-111111111111"}"#).expect("a file");
     app.delete(&deleted).await;
     app.patch(&kept, &json!({"displayName": "é"})).await;
-    transfer::export(app.pool(), folder.path(), false, || ()).await.expect("an export");
+    import_export::export(app.pool(), folder.path(), false, || ()).await.expect("an export");
     let id = kept.rsplit('/').next().expect("an id");
     let files = files(folder.path());
     assert_eq!(
@@ -224,7 +224,7 @@ async fn every_form_that_tools_write_is_read_and_twice_is_once() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("powershell.json"), utf_16).expect("a file");
     std::os::unix::fs::symlink(".", folder.path().join("again")).expect("a link");
-    assert_eq!(transfer::read(folder.path()).expect("UTF-16 with its mark").len(), 1);
+    assert_eq!(import_export::read(folder.path()).expect("UTF-16 with its mark").len(), 1);
     let files = [
         ("a/graph.json", GRAPH),
         ("b.JSON", TWO),
@@ -389,6 +389,6 @@ async fn a_refused_seed_names_the_file_and_the_member_and_writes_nothing() {
         assert!(refused.starts_with(message), "{refused}");
         assert_eq!(store(&app).await, before, "{message}");
     }
-    let missing = transfer::read(Path::new("/no/such/file.json")).expect_err("not there");
+    let missing = import_export::read(Path::new("/no/such/file.json")).expect_err("not there");
     assert!(format!("{missing:#}").starts_with("cannot read /no/such/file.json"));
 }

@@ -19,13 +19,14 @@ use actix_web::{
     web::Data,
 };
 use devicegraph::{
-    assignments::{self, reader::SetReader, writer::Writer},
     auth::{self, Gate},
-    configurations,
     database::{pool::Pools, session::Session},
-    metrics::Metrics,
-    odata::{address, body, negotiate, url},
-    routes, telemetry,
+    odata::{body, negotiate, url},
+    resources::{
+        assignments::{self, loaders::SetReader, writer::Writer},
+        configurations,
+    },
+    server::{metrics::Metrics, paths, routes, telemetry},
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -320,15 +321,15 @@ async fn application(options: PgConnectOptions) -> impl Service<Request, Respons
         .app_data(Data::new(Metrics::new(pools.metrics().clone())))
         .app_data(Data::new(Gate::new(&settings).expect("the settings are right")))
         .app_data(Data::new(Writer::start(&pools, writing)))
-        .app_data(Data::new(configurations::reader::Reader::start(&pools, reading.clone())))
-        .app_data(Data::new(assignments::reader::Reader::start(&pools, reading.clone())))
+        .app_data(Data::new(configurations::loader::Reader::start(&pools, reading.clone())))
+        .app_data(Data::new(assignments::loaders::Reader::start(&pools, reading.clone())))
         .app_data(Data::new(SetReader::start(&pools, reading)))
         .app_data(body::Limit { bytes: settings.server.max_body_bytes, time: Duration::from_secs(60) })
         .configure(routes::configure)
         .wrap(from_fn(url::check))
         .wrap(from_fn(negotiate::negotiate))
         .wrap(from_fn(auth::authenticate))
-        .wrap(from_fn(address::normalize))
+        .wrap(from_fn(paths::normalize))
         .wrap(from_fn(telemetry::request));
     init_service(application).await
 }

@@ -1,0 +1,114 @@
+//! Rows that the API would refuse: `devicegraph check` lists them.
+
+use std::io;
+
+use anyhow::Context;
+use serde_json::{Map, Value};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::{
+    catalogue::Type,
+    odata::{links::Version, members::Members},
+    resources::{
+        assignments::{
+            self,
+            model::{self as assignment, NewAssignment},
+        },
+        configurations::{
+            self,
+            model::{self as configuration, Configuration, ConfigurationId, NewConfiguration},
+        },
+        statuses::{
+            self,
+            model::{Kind, Status},
+        },
+    },
+};
+
+/// Configurations that are read at a time.
+const PAGE: i64 = 500;
+
+/// Reads every row in one snapshot and returns their number. Calls `report` with a line
+/// for each row that the API would refuse: its table, its id and the reason.
+///
+/// # Errors
+/// When the database does not answer or `report` fails.
+pub async fn check(pool: &PgPool, mut report: impl FnMut(String) -> io::Result<()>) -> anyhow::Result<u64> {
+    let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let (mut rows, mut after) = (0, None);
+    loop {
+        let page = configurations::sql::page(&mut transaction, after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(rows) };
+        after = Some(last.id);
+        for (table, id, refusal) in refusals(&mut transaction, &page, &mut rows).await? {
+            report(format!("{table} {id}: {refusal}")).context("cannot print the report")?;
+        }
+    }
+}
+
+type Refusal = (&'static str, Uuid, String);
+
+async fn refusals(
+    connection: &mut PgConnection,
+    page: &[Configuration],
+    rows: &mut u64,
+) -> anyhow::Result<Vec<Refusal>> {
+    let mut refusals = Vec::new();
+    for stored in page {
+        *rows += 1;
+        refusals.extend(refusal_of(stored).map(|refusal| ("device_configurations", stored.id, refusal)));
+        for kind in [Kind::Device, Kind::User, Kind::Setting] {
+            for row in statuses::sql::list(connection, kind, ConfigurationId(stored.id)).await? {
+                *rows += 1;
+                let id = row["id"].as_str().and_then(|id| id.parse().ok()).unwrap_or_default();
+                refusals.extend(Status::refusal_of(kind, &row).map(|refusal| (kind.table(), id, refusal)));
+            }
+        }
+    }
+    let ids: Vec<Uuid> = page.iter().map(|stored| stored.id).collect();
+    for id in assignments::sql::with_times_out_of_range(connection, &ids).await? {
+        refusals.push((
+            "device_configuration_assignments",
+            id,
+            "created_date_time or last_modified_date_time is outside the years 1 to 9999".to_owned(),
+        ));
+    }
+    for stored in assignments::sql::list_of(connection, &ids).await? {
+        *rows += 1;
+        let members = object(serde_json::to_value(stored.shown(Version::Beta))?);
+        let parsed = NewAssignment::parse(Members::new(members, String::new(), assignment::TYPE, Version::Beta));
+        let refusal = parsed.err().map(|refusal| refusal.to_string());
+        refusals.extend(refusal.map(|refusal| ("device_configuration_assignments", stored.id, refusal)));
+    }
+    Ok(refusals)
+}
+
+/// Why a create with what the row holds would be refused.
+fn refusal_of(stored: &Configuration) -> Option<String> {
+    if stored.is_unreadable() {
+        return Some("it holds a time, a number or a nesting that JSON cannot hold".to_owned());
+    }
+    if stored.version == i32::MAX {
+        return Some(format!("its version is {}, the highest number", stored.version));
+    }
+    if let Some(name) = configuration::RESERVED.iter().find(|name| stored.properties.contains_key(**name)) {
+        return Some(format!("the column properties has a member '{name}', which is not one of a type"));
+    }
+    if Type::find(&stored.odata_type).is_none() {
+        return Some(format!("the type '{}' is unknown, so its members are not checked", stored.odata_type));
+    }
+    let mut members = Map::clone(&stored.properties);
+    members.insert("@odata.type".to_owned(), format!("#microsoft.graph.{}", stored.odata_type).into());
+    members.insert("displayName".to_owned(), stored.display_name.clone().into());
+    members.insert("description".to_owned(), stored.description.clone().into());
+    let parsed = NewConfiguration::parse(Members::new(members, String::new(), configuration::TYPE, Version::Beta));
+    parsed.err().map(|refusal| refusal.to_string())
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,188 @@
+//! Files to valid configurations. Nothing is written before all of them are.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::{
+    error::ApiError,
+    odata::{json, links::Version, members::Members},
+    resources::{
+        assignments::model::{self as assignment, NewAssignment},
+        configurations::model::{self as configuration, NewConfiguration},
+    },
+};
+
+/// A configuration that a file has, with the set of its assignments.
+#[derive(Debug)]
+pub struct Seeded {
+    /// The file, and the place in it.
+    pub at: Place,
+    /// Its key: the file's, else one made from its type and name, so that the
+    /// same file is the same configuration tomorrow.
+    pub id: Uuid,
+    /// The configuration.
+    pub new: NewConfiguration,
+    /// Its assignments; `None` when the file does not speak of them.
+    pub assignments: Option<Vec<NewAssignment>>,
+}
+
+/// Where in the files something stands.
+#[derive(Clone, Debug)]
+pub struct Place {
+    file: PathBuf,
+    path: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.file.display())?;
+        if self.path.is_empty() { Ok(()) } else { write!(formatter, ": {}", self.path) }
+    }
+}
+
+/// Reads a file, or every `*.json` of a folder and the folders in it.
+///
+/// # Errors
+/// Names the file and the member of the first thing that is wrong.
+pub fn read(path: &Path) -> anyhow::Result<Vec<Seeded>> {
+    let mut files = Vec::new();
+    find(path, true, &mut files)?;
+    if files.is_empty() {
+        bail!("{}: there is no file *.json in this folder", path.display());
+    }
+    let mut all = Vec::new();
+    for file in files {
+        read_file(&file, &mut all)?;
+    }
+    // Two seeds at once wait for each other in one order.
+    all.sort_by_key(|seeded| seeded.id);
+    let mut places = BTreeMap::new();
+    for seeded in &all {
+        if let Some(other) = places.insert(seeded.id, &seeded.at) {
+            bail!(
+                "{}: the configuration stands at {other} already: {}",
+                seeded.at,
+                match seeded.new.id {
+                    Some(id) => format!("both have the id {id}"),
+                    None => "both have this type and name; give each an id, a GUID".to_owned(),
+                }
+            );
+        }
+    }
+    Ok(all)
+}
+
+/// The files below `path`. What is hidden is left out, and so is a link to a
+/// folder, which may lead back to where it stands.
+fn find(path: &Path, is_asked_for: bool, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let cannot = || format!("cannot read {}", path.display());
+    let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    let is_link = fs::symlink_metadata(path).with_context(cannot)?.is_symlink();
+    if is_asked_for || is_json || !is_link {
+        let found = fs::metadata(path).with_context(cannot)?;
+        if found.is_dir() && (is_asked_for || !is_link) {
+            let entries = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).with_context(cannot)?;
+            for entry in entries {
+                if !entry.file_name().to_string_lossy().starts_with('.') {
+                    find(&entry.path(), false, files)?;
+                }
+            }
+        } else if found.is_file() && (is_asked_for || is_json) {
+            files.push(path.to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// The text of a file in the encodings that begin with a mark: what PowerShell
+/// writes is UTF-16, and UTF-8 with a mark.
+fn decode(bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+    let units = |to_unit: fn([u8; 2]) -> u16| bytes[2..].chunks_exact(2).map(move |pair| to_unit([pair[0], pair[1]]));
+    let text = match bytes.as_slice() {
+        [0xef, 0xbb, 0xbf, text @ ..] => return Ok(text.to_owned()),
+        [0xff, 0xfe, ..] => String::from_utf16(&units(u16::from_le_bytes).collect::<Vec<_>>()),
+        [0xfe, 0xff, ..] => String::from_utf16(&units(u16::from_be_bytes).collect::<Vec<_>>()),
+        _ => return Ok(bytes),
+    };
+    Ok(text.context("it is not UTF-16, as its first bytes say")?.into_bytes())
+}
+
+fn read_file(file: &Path, all: &mut Vec<Seeded>) -> anyhow::Result<()> {
+    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = decode(bytes).with_context(|| file.display().to_string())?;
+    let refused = |refusal: String| format!("{}: {refusal}", file.display());
+    let value = json::read(&text).map_err(|error| anyhow::anyhow!(refused(error.to_string())))?;
+    let (prefix, elements, version) = match value {
+        Value::Array(elements) => ("", elements, Version::Beta),
+        Value::Object(mut members) => {
+            let version = version(&members);
+            match members.remove("value") {
+                Some(Value::Array(elements)) if !members.contains_key("@odata.type") => {
+                    if members.contains_key("@odata.nextLink") {
+                        bail!(refused("there is an @odata.nextLink in it, so that this is one page of an export; save all of them".to_owned()));
+                    }
+                    ("value", elements, version)
+                }
+                value => {
+                    members.extend(value.map(|value| ("value".to_owned(), value)));
+                    all.push(configuration(Place { file: file.to_owned(), path: String::new() }, members, version)?);
+                    return Ok(());
+                }
+            }
+        }
+        other => bail!(refused(format!(
+            "it holds {}, and must hold a configuration or an array of them",
+            json::kind(&other)
+        ))),
+    };
+    for (index, element) in elements.into_iter().enumerate() {
+        let at = Place { file: file.to_owned(), path: format!("{prefix}[{index}]") };
+        match element {
+            Value::Object(members) => all.push(configuration(at, members, version)?),
+            other => bail!("{at}: it is {}, and must be a configuration", json::kind(&other)),
+        }
+    }
+    Ok(())
+}
+
+/// For ids of configurations and assignments that come without one.
+const IDS: Uuid = Uuid::from_u128(0x6a1f_3c0e_5b0d_4c57_9d1e_2f8a_7c44_1b90);
+
+/// The version that an answer was read on. What says nothing may have what
+/// `/beta` has.
+fn version(members: &Map<String, Value>) -> Version {
+    let context = members.get("@odata.context").and_then(Value::as_str);
+    match context.is_some_and(|context| context.contains("/v1.0/$metadata")) {
+        true => Version::V1,
+        false => Version::Beta,
+    }
+}
+
+fn configuration(at: Place, members: Map<String, Value>, version: Version) -> anyhow::Result<Seeded> {
+    let refused = |refusal: ApiError| anyhow::anyhow!("{}: {refusal}", at.file.display());
+    let mut members = Members::new(members, at.path.clone(), configuration::TYPE, version);
+    let assignments = members.objects("assignments", assignment::TYPE).map_err(refused)?;
+    let assignments: Option<Result<Vec<_>, _>> =
+        assignments.map(|all| all.into_iter().map(NewAssignment::parse).collect());
+    let assignments = assignments.transpose().map_err(refused)?;
+    let new = NewConfiguration::parse(members).map_err(refused)?;
+    let id =
+        new.id.unwrap_or_else(|| Uuid::new_v5(&IDS, format!("{}\0{}", new.odata_type, new.display_name).as_bytes()));
+    Ok(Seeded { at, id, new, assignments })
+}
+
+impl Seeded {
+    /// The key of the assignment at `index`: the file's, else one made from
+    /// what it names.
+    pub fn assignment_id(&self, index: usize, new: &NewAssignment) -> Uuid {
+        let name = || new.target.key().unwrap_or_else(|| format!("base:{index}"));
+        new.id.unwrap_or_else(|| Uuid::new_v5(&self.id, name().as_bytes()))
+    }
+}

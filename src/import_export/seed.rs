@@ -1,0 +1,227 @@
+//! The store made what the files say, in one transaction.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::files::{Seeded, read};
+use crate::{
+    error::ApiError,
+    resources::{
+        assignments::{
+            self,
+            model::{Assignment, AssignmentId, NewAssignment},
+        },
+        configurations::{
+            self,
+            model::{Configuration, ConfigurationId},
+            store,
+            vault::Vault,
+        },
+    },
+};
+
+/// What a seed did with the configurations of its files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Made.
+    pub created: usize,
+    /// Made what the files say.
+    pub changed: usize,
+    /// Were that already.
+    pub unchanged: usize,
+}
+
+/// Writes all of `seeds` or nothing; `progress` is called after each.
+///
+/// A configuration that is there is made what its file says, and its
+/// assignments too where the file speaks of them. Configurations that no file
+/// has stay as they are.
+///
+/// # Errors
+/// Names the file and what does not fit: an id that belongs to something else,
+/// a type that cannot change.
+pub async fn seed(pool: &PgPool, vault: &Vault, seeds: &[Seeded], progress: impl Fn()) -> anyhow::Result<Done> {
+    let mut transaction = pool.begin().await.context("the database cannot be used")?;
+    let done = write_all(&mut transaction, vault, seeds, progress).await?;
+    transaction.commit().await.context("the seed could not be committed")?;
+    Ok(done)
+}
+
+/// The same for a database without configurations; `None` for any other. Of
+/// two services that start at once one does.
+///
+/// # Errors
+/// Those of [`seed`].
+pub async fn seed_if_empty(pool: &PgPool, vault: &Vault, path: &Path) -> anyhow::Result<Option<Done>> {
+    let mut transaction = pool.begin().await.context("the database cannot be used")?;
+    configurations::sql::lock_seeding(&mut transaction).await?;
+    if configurations::sql::count(&mut transaction).await? > 0 {
+        return Ok(None);
+    }
+    let done = write_all(&mut transaction, vault, &read(path)?, || ()).await?;
+    transaction.commit().await.context("the seed could not be committed")?;
+    Ok(Some(done))
+}
+
+async fn write_all(
+    connection: &mut PgConnection,
+    vault: &Vault,
+    seeds: &[Seeded],
+    progress: impl Fn(),
+) -> anyhow::Result<Done> {
+    let mut done = Done::default();
+    for seeded in seeds {
+        let change = write(connection, vault, seeded).await.with_context(|| seeded.at.to_string())?;
+        match change {
+            Change::Created => done.created += 1,
+            Change::Changed => done.changed += 1,
+            Change::None => done.unchanged += 1,
+        }
+        progress();
+    }
+    Ok(done)
+}
+
+enum Change {
+    Created,
+    Changed,
+    None,
+}
+
+async fn write(connection: &mut PgConnection, vault: &Vault, seeded: &Seeded) -> anyhow::Result<Change> {
+    let id = ConfigurationId(seeded.id);
+    if let Some(secret) = seeded.new.secrets.first() {
+        bail!(
+            "omaSettings[{}].value is marked 'isEncrypted' and is in the file as it is; send it to the service instead",
+            secret.place
+        );
+    }
+    let sealed = store::seal(connection, vault, id, &seeded.new).await;
+    let (properties, secrets) = sealed.map_err(ApiError::into_error)?;
+    let (mut change, written) =
+        match configurations::sql::insert(connection, id, &seeded.new, &properties, &secrets, None).await? {
+            Some(created) => (Change::Created, Some(created)),
+            None => {
+                // Held like `assign` holds it: its assignments may be replaced.
+                configurations::sql::lock(connection, id).await?;
+                let stored = configurations::sql::find(connection, id)
+                    .await?
+                    .context("the configuration was deleted meanwhile")?;
+                ensure!(
+                    stored.odata_type == seeded.new.odata_type,
+                    "the configuration {id} is of type {} and cannot become {}; give the one in the file another id",
+                    stored.odata_type,
+                    seeded.new.odata_type,
+                );
+                let mut changed = Configuration {
+                    display_name: seeded.new.display_name.clone(),
+                    description: seeded.new.description.clone(),
+                    properties: seeded.new.properties.clone(),
+                    ..stored.clone()
+                };
+                keep_unreadable(&stored, &mut changed);
+                store::forget_replaced(connection, &mut changed.properties).await?;
+                let written = store::replace(connection, vault, &stored, changed, Vec::new(), None).await;
+                match written.map_err(ApiError::into_error)? {
+                    Some(written) => (Change::Changed, Some(written)),
+                    None => (Change::None, None),
+                }
+            }
+        };
+    if let Some(written) = written {
+        for place in store::without_secret(connection, &written).await? {
+            tracing::warn!(
+                "{}: omaSettings[{place}].value is hidden and this store has no secret for it; send the value itself",
+                seeded.at
+            );
+        }
+    }
+    if let Some(new) = &seeded.assignments
+        && assign(connection, seeded, id, new).await?
+        && matches!(change, Change::None)
+    {
+        change = Change::Changed;
+    }
+    Ok(change)
+}
+
+/// Keeps the members of a stored configuration that JSON cannot hold: an export leaves
+/// them out.
+fn keep_unreadable(stored: &Configuration, changed: &mut Configuration) {
+    if stored.properties.is_repaired {
+        for (name, _) in stored.properties.iter().filter(|(_, value)| value.is_null()) {
+            changed.properties.entry(name.clone()).or_insert(Value::Null);
+        }
+    }
+}
+
+/// Makes the assignments what the file says; whether they were others before.
+///
+/// Unlike `assign`, which goes by target alone, an id that the file has is the
+/// id that the row gets. Where the file has none, a target that stays keeps its.
+async fn assign(
+    connection: &mut PgConnection,
+    seeded: &Seeded,
+    id: ConfigurationId,
+    new: &[NewAssignment],
+) -> anyhow::Result<bool> {
+    let keys: Vec<_> = new.iter().map(|new| new.target.key()).collect();
+    let mut places = BTreeMap::new();
+    for (index, key) in keys.iter().enumerate() {
+        if let Some(other) = key.as_ref().and_then(|key| places.insert(key, index)) {
+            bail!("assignments[{index}].target names what assignments[{other}].target names already");
+        }
+    }
+    let before = assignments::sql::list(connection, id).await?;
+    let mut rows: Vec<Assignment> = Vec::new();
+    for (index, new) in new.iter().enumerate() {
+        let mut row = new.row(id, AssignmentId(seeded.assignment_id(index, new)));
+        let stays = before.iter().find(|stored| new.target.key().is_some() && stored.has_target_of(&row));
+        if let (None, Some(stays)) = (new.id, stays) {
+            row.id = stays.id;
+        }
+        for (other, earlier) in rows.iter().enumerate() {
+            ensure!(earlier.id != row.id, "assignments[{index}].id is that of assignments[{other}]");
+        }
+        rows.push(row);
+    }
+    if before.len() == rows.len() && rows.iter().all(|row| before.contains(row)) {
+        return Ok(false);
+    }
+    let is_kept = |stored: &&Assignment| rows.iter().any(|row| row.id == stored.id && stored.has_target_of(row));
+    let kept: Vec<Uuid> = before.iter().filter(is_kept).map(|stored| stored.id).collect();
+    assignments::sql::sets::replace_by_id(connection, id, &rows, &keys, &kept).await?;
+    let after = assignments::sql::list(connection, id).await?;
+    if let Some(index) = rows.iter().position(|row| !after.contains(row)) {
+        bail!("assignments[{index}].id belongs to an assignment of another configuration; leave it out");
+    }
+    Ok(true)
+}
+
+/// How many configurations there are.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn count(pool: &PgPool) -> anyhow::Result<usize> {
+    let count = configurations::sql::count(&mut *pool.acquire().await?).await?;
+    Ok(usize::try_from(count)?)
+}
+
+/// Deletes every configuration and every assignment; how many configurations.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn reset(pool: &PgPool) -> anyhow::Result<u64> {
+    let mut transaction = pool.begin().await?;
+    // Held from the parent down like every write; deleted the children first, all at once: the cascade
+    // would delete them parent by parent.
+    configurations::sql::lock_all(&mut transaction).await?;
+    assignments::sql::delete_all(&mut transaction).await?;
+    let deleted = configurations::sql::delete_all(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(deleted)
+}

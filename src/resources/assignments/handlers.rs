@@ -1,0 +1,330 @@
+//! What the routes of an assignment do.
+
+use actix_web::{HttpResponse, web::Data};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{
+    create::Create,
+    loaders::{Key, Reader, SetOf, SetReader},
+    model::{Assignment, AssignmentId, AssignmentPatch, AssignmentSet, NewAssignment, TYPE},
+    sql,
+    target::Target,
+    writer::Writer,
+};
+use crate::{
+    auth::Caller,
+    database::connections::Connections,
+    error::ApiError,
+    odata::{
+        body::Body,
+        etag::{Conditions, ETag},
+        links::{Collection, Links, Version},
+        options::Options,
+        paging::{Paging, TEXT_PLAIN},
+        prefer::Preferences,
+        query::{Query, Within},
+    },
+    resources::configurations::{self, model::ConfigurationId},
+};
+
+/// `GET …/deviceConfigurations/{id}/assignments`
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-list>
+pub async fn list(
+    connections: Connections,
+    reader: Data<SetReader>,
+    links: Links,
+    configuration: ConfigurationId,
+    (paging, conditions): (Paging, Conditions),
+    options: Options,
+) -> Result<HttpResponse, ApiError> {
+    let mut query = Query::parse(options, &sql::TABLE, &of(configuration), links.version)?;
+    query.limit(&paging);
+    let path = format_args!("deviceManagement/deviceConfigurations('{configuration}')/assignments{}", query.fragment());
+    let context = links.context(path);
+    let shown = |row| Assignment::selected(row, links.version, query.select.as_ref());
+    if let Some(size) = query.of_whole()
+        && let Some(set) = reader.ask(SetOf { configuration, size }, &connections).await?.done()
+    {
+        let etag = sql::etag(set.digest);
+        if let Some(unchanged) = conditions.unchanged(&etag)? {
+            return Ok(unchanged);
+        }
+        let value = set.rows.iter().map(shown).collect();
+        return Ok(etag.on(paging.answer(Collection { context, count: None, next: None, value })));
+    }
+    let within = of(configuration);
+    let mut connection = connections.acquire().await?;
+    let mut found = sql::select(&mut connection, &query, &within).await?;
+    let etag = match found.first() {
+        Some(first) => sql::etag(first.digest.clone()),
+        None => {
+            let etag = of_set(&mut connection, configuration).await?;
+            // A page may be younger than its ETag and not older, or a client would overwrite what it has not seen.
+            found = sql::select(&mut connection, &query, &within).await?;
+            etag
+        }
+    };
+    if let Some(unchanged) = conditions.unchanged(&etag)? {
+        return Ok(unchanged);
+    }
+    let counted = found.first().and_then(|found| found.total);
+    let count = query.count_rows(&mut connection, &within, counted).await?;
+    let last = query.cut(&mut found).map(|last| &last.position);
+    let next = last.map(|last| format!("{}?{}", links.to(set_path(configuration)), query.next(&within, last)));
+    let value = found.iter().map(|found| shown(&found.assignment)).collect();
+    Ok(etag.on(paging.answer(Collection { context, count, next, value })))
+}
+
+/// The ETag of the assignments of a configuration together.
+///
+/// # Errors
+/// 404 when there is no such configuration.
+async fn of_set(connection: &mut PgConnection, configuration: ConfigurationId) -> Result<ETag, ApiError> {
+    let etag = sql::find_etag(connection, configuration).await?;
+    etag.ok_or_else(|| ConfigurationId::not_found(configuration))
+}
+
+/// Holds a configuration alone until the transaction ends, so that its
+/// assignments stay what they are: where the request depends on it, what that is.
+///
+/// # Errors
+/// 404 when there is no such configuration.
+async fn hold(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    conditions: &Conditions,
+) -> Result<Option<ETag>, ApiError> {
+    if !configurations::sql::lock(connection, configuration).await? {
+        return Err(ConfigurationId::not_found(configuration));
+    }
+    match conditions.is_empty() {
+        true => Ok(None),
+        false => of_set(connection, configuration).await.map(Some),
+    }
+}
+
+/// `GET …/assignments/$count`
+pub async fn count(
+    connections: Connections,
+    links: Links,
+    configuration: ConfigurationId,
+    options: Options,
+) -> Result<HttpResponse, ApiError> {
+    let query = Query::parse(options, &sql::TABLE, &of(configuration), links.version)?;
+    let mut connection = connections.acquire().await?;
+    let count = query.total(&mut connection, &of(configuration)).await?;
+    if count == 0 {
+        configurations::handlers::check(&mut connection, configuration).await?;
+    }
+    Ok(HttpResponse::Ok().content_type(TEXT_PLAIN).body(count.to_string()))
+}
+
+/// The assignments of one configuration.
+pub fn of(configuration: ConfigurationId) -> Within<'static> {
+    Within { parent: Some(("a.device_configuration_id", configuration.0)), ..Within::all() }
+}
+
+/// `POST …/deviceConfigurations/{id}/assignments` and `POST …/assignments/$ref`
+///
+/// With an id of its own a client may send the same create again: it is
+/// answered with the row that the first one stored.
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-create>
+///
+/// # Errors
+/// 409 when the id belongs to another assignment, or the configuration is
+/// assigned to the target already; 412 when it depends on other assignments than
+/// those that are there.
+pub async fn create(
+    connections: Connections,
+    caller: Caller,
+    writer: Data<Writer>,
+    links: Links,
+    (configuration, conditions): (ConfigurationId, Conditions),
+    preferences: Preferences,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let new = NewAssignment::parse(body.members(TYPE))?;
+    let create = Create::new(&new, configuration, &caller, links.version);
+    let created = |stored: &Assignment| {
+        let location = links.to(AssignmentId(stored.id).path(configuration));
+        preferences.created(location, stored.shown(links.version))
+    };
+    if conditions.is_empty() {
+        return Ok(created(&create.carry_out(&connections, &writer).await?));
+    }
+    let mut transaction = connections.begin().await?;
+    if let Some(now) = hold(&mut transaction, configuration, &conditions).await? {
+        // Sent again it would depend on what it has changed itself.
+        if let Some(stored) = create.find_made(&mut transaction).await? {
+            return Ok(now.on(created(&stored)));
+        }
+        conditions.check(&now)?;
+    }
+    let stored = create.insert(&mut transaction).await?;
+    let etag = of_set(&mut transaction, configuration).await?;
+    transaction.commit(AssignmentId(stored.id).path(configuration)).await?;
+    Ok(etag.on(created(&stored)))
+}
+
+/// `GET …/assignments/{id}`
+pub async fn get(
+    connections: Connections,
+    reader: Data<Reader>,
+    links: Links,
+    (configuration, id): (ConfigurationId, AssignmentId),
+    conditions: Conditions,
+    options: Options,
+) -> Result<HttpResponse, ApiError> {
+    let query = Query::parse(options, &sql::TABLE, &of(configuration), links.version)?;
+    let answer = |stored: &Assignment| HttpResponse::Ok().json(stored.shown_alone(&links, query.select.as_ref()));
+    if conditions.is_empty()
+        && let Some(stored) = reader.ask(Key { configuration, id }, &connections).await?.done()
+    {
+        return Ok(answer(&stored));
+    }
+    let mut connection = connections.acquire().await?;
+    // Before the assignment, which may then be younger and not older. Whoever does not ask is spared it.
+    let etag = match conditions.is_empty() {
+        true => None,
+        false => Some(of_set(&mut connection, configuration).await?),
+    };
+    let Some(stored) = sql::find(&mut connection, configuration, id).await? else {
+        return Err(not_found(&mut connection, configuration, id).await);
+    };
+    match etag {
+        Some(etag) => Ok(conditions.unchanged(&etag)?.unwrap_or_else(|| etag.on(answer(&stored)))),
+        None => Ok(answer(&stored)),
+    }
+}
+
+/// `PATCH …/assignments/{id}`
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-update>
+///
+/// # Errors
+/// 409 when the configuration is assigned to the new target already; 412 when it
+/// depends on other assignments than those that are there.
+pub async fn update(
+    connections: Connections,
+    caller: Caller,
+    links: Links,
+    (configuration, id): (ConfigurationId, AssignmentId),
+    conditions: Conditions,
+    preferences: Preferences,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let patch = AssignmentPatch::parse(body.members(TYPE))?;
+    let mut transaction = connections.begin().await?;
+    let now = hold(&mut transaction, configuration, &conditions).await?;
+    let stored = sql::find(&mut transaction, configuration, id).await?;
+    let stored = stored.ok_or_else(|| AssignmentId::not_found(id))?;
+    now.map_or(Ok(()), |now| conditions.check(&now))?;
+    let changed = patch.apply(&stored);
+    if changed != stored {
+        let update = async |connection: &mut PgConnection| sql::update(connection, &changed, caller.id()).await;
+        if !transaction.attempt(update).await? {
+            return Err(target_taken_by_whom(&mut transaction, configuration, patch.target).await?);
+        }
+    }
+    let etag = of_set(&mut transaction, configuration).await?;
+    transaction.commit(id.path(configuration)).await?;
+    Ok(etag.on(preferences.changed(changed.shown_alone(&links, None))))
+}
+
+/// The 409 that names who has the target. The configuration is held, so that
+/// it is still there.
+async fn target_taken_by_whom(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    target: Option<Target>,
+) -> Result<ApiError, ApiError> {
+    let target = target.unwrap_or(Target::Base);
+    let other = sql::find_by_target(connection, configuration, target.key().as_deref()).await?;
+    Ok(other.map_or_else(
+        || ApiError::unavailable(anyhow::anyhow!("who has the target is gone")),
+        |other| target.taken(other),
+    ))
+}
+
+/// `DELETE …/assignments/{id}`
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-delete>
+///
+/// # Errors
+/// 412 when it depends on other assignments than those that are there.
+pub async fn delete(
+    connections: Connections,
+    configuration: ConfigurationId,
+    id: AssignmentId,
+    conditions: Conditions,
+) -> Result<HttpResponse, ApiError> {
+    if conditions.is_empty() {
+        let mut connection = connections.acquire().await?;
+        let delete = async |connection: &mut PgConnection| sql::delete(connection, configuration, id).await;
+        return match connection.writing(id.path(configuration), delete).await? {
+            true => Ok(HttpResponse::NoContent().finish()),
+            false => Err(not_found(&mut connection, configuration, id).await),
+        };
+    }
+    let mut transaction = connections.begin().await?;
+    let now = hold(&mut transaction, configuration, &conditions).await?;
+    if !sql::delete(&mut transaction, configuration, id).await? {
+        return Err(AssignmentId::not_found(id));
+    }
+    now.map_or(Ok(()), |now| conditions.check(&now))?;
+    let etag = of_set(&mut transaction, configuration).await?;
+    transaction.commit(id.path(configuration)).await?;
+    Ok(etag.on(HttpResponse::NoContent().finish()))
+}
+
+/// `POST …/deviceConfigurations/{id}/assign` and `…/microsoft.graph.assign`
+///
+/// Replaces the whole set in one transaction: two calls at once leave one of
+/// the two sets, never a mixture.
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfiguration-assign>
+///
+/// # Errors
+/// 412 when it depends on another set than the one that is there.
+pub async fn assign(
+    connections: Connections,
+    caller: Caller,
+    links: Links,
+    configuration: ConfigurationId,
+    conditions: Conditions,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let set = AssignmentSet::parse(body.members("assign"))?;
+    let rows: Vec<Assignment> = set.0.iter().map(|new| new.row(configuration, AssignmentId(Uuid::now_v7()))).collect();
+    let keys: Vec<_> = set.0.iter().map(|new| new.target.key()).collect();
+    let mut transaction = connections.begin().await?;
+    let now = hold(&mut transaction, configuration, &conditions).await?;
+    now.map_or(Ok(()), |now| conditions.check(&now))?;
+    let beta = links.version == Version::Beta;
+    sql::sets::replace(&mut transaction, configuration, &rows, &keys, beta, caller.id()).await?;
+    let stored = sql::list(&mut transaction, configuration).await?;
+    let etag = of_set(&mut transaction, configuration).await?;
+    transaction.commit(set_path(configuration)).await?;
+    let context = links.context("Collection(microsoft.graph.deviceConfigurationAssignment)");
+    Ok(etag.on(collection(&stored, &links, context)))
+}
+
+fn collection(stored: &[Assignment], links: &Links, context: String) -> HttpResponse {
+    let value = stored.iter().map(|stored| stored.shown(links.version)).collect();
+    HttpResponse::Ok().json(Collection { context, count: None, next: None, value })
+}
+
+fn set_path(configuration: ConfigurationId) -> String {
+    format!("{}/assignments", configuration.path())
+}
+
+/// The 404 of a configuration that is not there, else of its assignment.
+async fn not_found(connection: &mut PgConnection, configuration: ConfigurationId, id: AssignmentId) -> ApiError {
+    configurations::handlers::check(connection, configuration)
+        .await
+        .err()
+        .unwrap_or_else(|| AssignmentId::not_found(id))
+}

@@ -1,0 +1,411 @@
+//! An assignment: read from Graph JSON, kept as a row, written as Graph JSON.
+//!
+//! A [`NewAssignment`], [`AssignmentPatch`] or [`AssignmentSet`] that exists is
+//! valid, up to what only the database knows: whether the configuration is
+//! there and what it is assigned to already.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    future::{Ready, ready},
+};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::target::{self, Filter, Target};
+use crate::{
+    catalogue::{self, NAMESPACE},
+    error::{ApiError, excerpt},
+    odata::{
+        key::{self, Identifier},
+        links::{Links, Version},
+        members::Members,
+        select::Select,
+    },
+    resources::configurations::model::ConfigurationId,
+};
+
+/// The type of an assignment.
+pub const TYPE: &str = "deviceConfigurationAssignment";
+const GROUP_ASSIGNMENT_TYPE: &str = "deviceConfigurationGroupAssignment";
+
+/// The key of an assignment. Taken from a path, it may belong to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AssignmentId(pub Uuid);
+
+impl AssignmentId {
+    /// Its path below a version.
+    pub fn path(self, configuration: ConfigurationId) -> String {
+        format!("{}/assignments/{self}", configuration.path())
+    }
+
+    /// The 404 of an assignment that the configuration does not have.
+    pub fn not_found(key: impl fmt::Display) -> ApiError {
+        ApiError::not_found(format!(
+            "DeviceConfigurationAssignments not found: Assignment {key}. GET …/assignments lists those that the configuration has."
+        ))
+    }
+}
+
+impl fmt::Display for AssignmentId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl FromRequest for AssignmentId {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let key = request.match_info().get("assignment").unwrap_or_default();
+        ready(key::guid(key).map(Self).ok_or_else(|| Self::not_found(excerpt(key))))
+    }
+}
+
+/// An assignment as it is stored: the columns that the API shows.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Assignment {
+    /// Its key.
+    pub id: Uuid,
+    /// The configuration that is assigned.
+    pub device_configuration_id: Uuid,
+    /// Graph type of the target without its namespace.
+    pub target_type: String,
+    /// Group of a group target.
+    pub group_id: Option<String>,
+    /// Collection of a Configuration Manager target.
+    pub collection_id: Option<String>,
+    /// Assignment filter.
+    pub filter_id: Option<String>,
+    /// `none`, `include` or `exclude`.
+    pub filter_type: String,
+    /// `apply` or `remove`.
+    pub intent: String,
+    /// `direct` or `policySets`.
+    pub source: String,
+    /// What made the assignment; `None` is the configuration itself.
+    pub source_id: Option<String>,
+}
+
+/// An assignment that a client asks for.
+#[derive(Debug)]
+pub struct NewAssignment {
+    /// The client's id; `None` leaves it to the service.
+    pub id: Option<Uuid>,
+    /// Who gets the configuration.
+    pub target: Target,
+    beta: BetaMembers,
+}
+
+/// What `/beta` adds to an assignment: `None` was not mentioned, `Some(None)` is null.
+#[derive(Debug, Default)]
+struct BetaMembers {
+    filter: Option<Option<Filter>>,
+    intent: Option<&'static str>,
+    source: Option<&'static str>,
+    source_id: Option<Option<Identifier>>,
+}
+
+impl BetaMembers {
+    fn parse(members: &mut Members, filter: Option<Option<Filter>>) -> Result<Self, ApiError> {
+        if members.version() == Version::V1 {
+            return Ok(Self::default());
+        }
+        let source_id = members.nullable_string("sourceId")?;
+        let source_id = source_id.map(|id| id.map(|id| Identifier::parse(id, &members.path("sourceId"))).transpose());
+        Ok(Self {
+            filter,
+            intent: members.one_of("intent", ["apply", "remove"])?,
+            source: members.one_of("source", ["direct", "policySets"])?,
+            source_id: source_id.transpose()?,
+        })
+    }
+
+    fn write(&self, row: &mut Assignment) {
+        if let Some(filter) = &self.filter {
+            row.filter_id = filter.as_ref().map(|filter| filter.id.to_string());
+            row.filter_type = filter.as_ref().map_or("none", |filter| filter.filter_type).to_owned();
+        }
+        if let Some(intent) = self.intent {
+            row.intent = intent.to_owned();
+        }
+        if let Some(source) = self.source {
+            row.source = source.to_owned();
+        }
+        if let Some(source_id) = &self.source_id {
+            row.source_id = source_id.as_ref().map(Identifier::to_string);
+        }
+    }
+}
+
+fn check_type(members: &mut Members, expected: &'static str) -> Result<(), ApiError> {
+    match members.string("@odata.type")? {
+        Some(odata_type) => members.located(catalogue::resolve(&odata_type, expected)).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn missing_target(members: &Members) -> ApiError {
+    ApiError::model(format!("The member '{}' is missing. An assignment needs a target.", members.path("target")))
+}
+
+impl NewAssignment {
+    /// # Errors
+    /// 400 that names the member that is wrong.
+    pub fn parse(mut members: Members) -> Result<Self, ApiError> {
+        let id = key::of_new_row(&mut members)?;
+        Ok(Self { id, ..Self::parse_without_id(members)? })
+    }
+
+    fn parse_without_id(mut members: Members) -> Result<Self, ApiError> {
+        check_type(&mut members, TYPE)?;
+        let Some(target) = members.object("target", target::TYPE)? else { return Err(missing_target(&members)) };
+        let (target, filter) = Target::parse(target)?;
+        let beta = BetaMembers::parse(&mut members, filter)?;
+        members.finish()?;
+        Ok(Self { id: None, target, beta })
+    }
+
+    /// The row of the key `id` that it makes below `configuration`.
+    pub fn row(&self, configuration: ConfigurationId, id: AssignmentId) -> Assignment {
+        let mut row = Assignment {
+            id: id.0,
+            device_configuration_id: configuration.0,
+            target_type: String::new(),
+            group_id: None,
+            collection_id: None,
+            filter_id: None,
+            filter_type: "none".to_owned(),
+            intent: "apply".to_owned(),
+            source: "direct".to_owned(),
+            source_id: None,
+        };
+        row.set_target(&self.target);
+        self.beta.write(&mut row);
+        row.settle();
+        row
+    }
+}
+
+/// What a client wants changed; what it leaves out stays.
+#[derive(Debug)]
+pub struct AssignmentPatch {
+    /// The new target.
+    pub target: Option<Target>,
+    beta: BetaMembers,
+}
+
+impl AssignmentPatch {
+    /// # Errors
+    /// 400 that names the member that is wrong.
+    pub fn parse(mut members: Members) -> Result<Self, ApiError> {
+        check_type(&mut members, TYPE)?;
+        // The key is in the path; the one in a body that was read and is sent back is not applied.
+        members.string("id")?;
+        let (target, filter) = match members.object("target", target::TYPE)? {
+            Some(target) => Target::parse(target).map(|(target, filter)| (Some(target), filter))?,
+            None => (None, None),
+        };
+        let beta = BetaMembers::parse(&mut members, filter)?;
+        members.finish()?;
+        Ok(Self { target, beta })
+    }
+
+    /// The assignment as it is to be.
+    pub fn apply(&self, stored: &Assignment) -> Assignment {
+        let mut changed = stored.clone();
+        if let Some(target) = &self.target {
+            changed.set_target(target);
+        }
+        self.beta.write(&mut changed);
+        changed.settle();
+        changed
+    }
+}
+
+/// The set that `assign` puts in place of the one that is there.
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfiguration-assign>
+#[derive(Debug)]
+pub struct AssignmentSet(pub Vec<NewAssignment>);
+
+impl AssignmentSet {
+    /// Reads the parameters of the action. On `/beta` it takes
+    /// `deviceConfigurationGroupAssignments` as well; sent with `assignments`,
+    /// the two are one set.
+    ///
+    /// # Errors
+    /// 400 for a member that is wrong, for the base target, which names
+    /// nothing that a set could hold once, and for a target that stands twice.
+    pub fn parse(mut members: Members) -> Result<Self, ApiError> {
+        let assignments = members.objects("assignments", TYPE)?;
+        let group_assignments = match members.version() {
+            Version::Beta => members.objects("deviceConfigurationGroupAssignments", GROUP_ASSIGNMENT_TYPE)?,
+            Version::V1 => None,
+        };
+        members.finish()?;
+        if assignments.is_none() && group_assignments.is_none() {
+            return Err(ApiError::model(
+                "The member 'assignments' is missing. Send the whole set; an empty array takes every assignment away.",
+            ));
+        }
+        let assignments = assignments.into_iter().flatten().map(Self::element);
+        let group_assignments = group_assignments.into_iter().flatten().map(Self::group_element);
+        let mut keys = BTreeSet::new();
+        let mut set = Vec::new();
+        for element in assignments.chain(group_assignments) {
+            let (path, new) = element?;
+            let Some(key) = new.target.key() else {
+                return Err(ApiError::model(format!(
+                    "The base target at '{path}' names nothing. Send one of the types derived from it."
+                )));
+            };
+            if !keys.insert(key) {
+                return Err(ApiError::model(format!(
+                    "The element at '{path}' names {}, which stands in the set already. Send each target once, included or excluded.",
+                    new.target.description(),
+                )));
+            }
+            set.push(new);
+        }
+        Ok(Self(set))
+    }
+
+    fn element(mut members: Members) -> Result<(String, NewAssignment), ApiError> {
+        let path = members.path("target");
+        // Elements that were read before carry ids; which of them stays is decided by target.
+        members.string("id")?;
+        Ok((path, NewAssignment::parse_without_id(members)?))
+    }
+
+    /// <https://learn.microsoft.com/graph/api/resources/intune-deviceconfig-deviceconfigurationgroupassignment>
+    fn group_element(mut members: Members) -> Result<(String, NewAssignment), ApiError> {
+        let path = members.path("targetGroupId");
+        check_type(&mut members, GROUP_ASSIGNMENT_TYPE)?;
+        members.string("id")?;
+        let Some(group) = members.string("targetGroupId")? else {
+            return Err(ApiError::model(format!("The member '{path}' is missing. A group assignment needs it.")));
+        };
+        let group = Identifier::parse(group, &path)?;
+        let target = match members.boolean("excludeGroup")? {
+            Some(true) => Target::ExclusionGroup(group),
+            _ => Target::Group(group),
+        };
+        members.finish()?;
+        Ok((path, NewAssignment { id: None, target, beta: BetaMembers::default() }))
+    }
+}
+
+/// An assignment as an answer shows it: the documented members in the
+/// documented order, then what `/beta` adds.
+#[derive(PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown<'a> {
+    #[serde(rename = "@odata.context", skip_serializing_if = "Option::is_none")]
+    context: Option<String>,
+    #[serde(rename = "@odata.type")]
+    odata_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<ShownTarget<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_id: Option<Option<String>>,
+}
+
+#[derive(PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownTarget<'a> {
+    #[serde(rename = "@odata.type")]
+    odata_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    collection_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_and_app_management_assignment_filter_id: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_and_app_management_assignment_filter_type: Option<&'a str>,
+}
+
+impl Assignment {
+    /// Whether the two are for the same target.
+    pub fn has_target_of(&self, other: &Self) -> bool {
+        (&self.target_type, &self.group_id, &self.collection_id)
+            == (&other.target_type, &other.group_id, &other.collection_id)
+    }
+
+    fn set_target(&mut self, target: &Target) {
+        let (target_type, group_id, collection_id) = target.columns();
+        self.target_type = target_type.to_owned();
+        self.group_id = group_id.map(Identifier::to_string);
+        self.collection_id = collection_id.map(Identifier::to_string);
+    }
+
+    /// A direct assignment was made by its configuration, which is stored as
+    /// nothing: what was read can be sent back and is the same row.
+    fn settle(&mut self) {
+        if self.source == "direct"
+            && self.source_id.as_deref().and_then(key::guid) == Some(self.device_configuration_id)
+        {
+            self.source_id = None;
+        }
+    }
+
+    /// As an element of a collection, and as the answer to a create.
+    pub fn shown(&self, version: Version) -> Shown<'_> {
+        self.selected(version, None)
+    }
+
+    /// The members of it that are selected.
+    pub fn selected(&self, version: Version, select: Option<&Select>) -> Shown<'_> {
+        // The base target goes out as the documented example has it, without '#'.
+        let hash = if self.target_type == target::TYPE { "" } else { "#" };
+        let is_beta = version == Version::Beta;
+        let has = |name: &str| select.is_none_or(|select| select.has(TYPE, name));
+        let source_id = || match self.source.as_str() {
+            "direct" => Some(self.source_id.clone().unwrap_or_else(|| self.device_configuration_id.to_string())),
+            _ => self.source_id.clone(),
+        };
+        let target = || ShownTarget {
+            odata_type: format!("{hash}{NAMESPACE}.{}", self.target_type),
+            group_id: self.group_id.as_deref(),
+            collection_id: self.collection_id.as_deref(),
+            device_and_app_management_assignment_filter_id: is_beta.then_some(self.filter_id.as_deref()),
+            device_and_app_management_assignment_filter_type: is_beta.then_some(&self.filter_type),
+        };
+        Shown {
+            context: None,
+            odata_type: "#microsoft.graph.deviceConfigurationAssignment",
+            id: has("id").then_some(self.id),
+            target: has("target").then(target),
+            intent: (is_beta && has("intent")).then_some(&self.intent),
+            source: (is_beta && has("source")).then_some(&self.source),
+            source_id: (is_beta && has("sourceId")).then(source_id),
+        }
+    }
+
+    /// Whether the two are one assignment to a client of `version`, which is
+    /// what lets a create be sent again.
+    pub fn shows_as(&self, other: &Self, version: Version) -> bool {
+        self.device_configuration_id == other.device_configuration_id && self.shown(version) == other.shown(version)
+    }
+
+    /// As the whole answer.
+    pub fn shown_alone(&self, links: &Links, select: Option<&Select>) -> Shown<'_> {
+        let selected =
+            select.map(|select| format!("({})", select.fragment(&super::sql::TABLE, false))).unwrap_or_default();
+        let fragment = format!(
+            "deviceManagement/deviceConfigurations('{}')/assignments{selected}/$entity",
+            self.device_configuration_id
+        );
+        Shown { context: Some(links.context(fragment)), ..self.selected(links.version, select) }
+    }
+}

@@ -1,0 +1,143 @@
+//! Statements that make some rows the assignments of a configuration.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::column;
+use crate::resources::assignments::model::Assignment;
+use crate::resources::configurations::model::ConfigurationId;
+
+/// Makes `rows` the assignments of a configuration that the caller holds.
+///
+/// `target_keys` has the key of each row. An assignment whose target stays
+/// keeps its id; what `/beta` adds to it is replaced only when `beta` says that
+/// the rows speak of it.
+pub async fn replace(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    rows: &[Assignment],
+    target_keys: &[Option<String>],
+    beta: bool,
+    by: Option<&str>,
+) -> sqlx::Result<()> {
+    delete_others(connection, configuration, rows, target_keys).await?;
+    if beta {
+        update_beta_members(connection, configuration, rows, target_keys, by).await?;
+    }
+    insert_missing(connection, configuration, rows, by).await
+}
+
+/// The same where rows are told by their ids: those of `kept` stay, which have
+/// the id and the target of a row, and every other one goes. It is in nobody's
+/// name: a seed has no caller.
+pub async fn replace_by_id(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    rows: &[Assignment],
+    target_keys: &[Option<String>],
+    kept: &[Uuid],
+) -> sqlx::Result<()> {
+    delete_but(connection, configuration, kept).await?;
+    update_beta_members(connection, configuration, rows, target_keys, None).await?;
+    insert_missing(connection, configuration, rows, None).await
+}
+
+async fn delete_others(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    rows: &[Assignment],
+    target_keys: &[Option<String>],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM device_configuration_assignments AS a
+         WHERE a.device_configuration_id = $1
+           AND NOT EXISTS (
+               SELECT FROM unnest($2::text[], $3::text[]) AS kept (target_type, target_key)
+               WHERE kept.target_type = a.target_type AND kept.target_key = a.target_key)",
+        configuration.0,
+        &column(rows, |row| row.target_type.as_str()) as &[&str],
+        target_keys as &[Option<String>],
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+async fn delete_but(connection: &mut PgConnection, configuration: ConfigurationId, kept: &[Uuid]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM device_configuration_assignments WHERE device_configuration_id = $1 AND id <> ALL ($2)",
+        configuration.0,
+        kept,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// The base target has no key and is told by its id.
+async fn update_beta_members(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    rows: &[Assignment],
+    target_keys: &[Option<String>],
+    by: Option<&str>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE device_configuration_assignments AS a
+         SET filter_id = new.filter_id, filter_type = new.filter_type, intent = new.intent, source = new.source,
+             source_id = new.source_id, last_modified_date_time = greatest(clock_timestamp(), least(a.created_date_time, '9999-12-31T23:59:59.999999Z')), last_modified_by = $9,
+             created_date_time = least(greatest(a.created_date_time, '0001-01-01T00:00:00Z'), '9999-12-31T23:59:59.999999Z')
+         FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+              AS new (id, target_key, filter_id, filter_type, intent, source, source_id)
+         WHERE a.device_configuration_id = $1
+           AND coalesce(a.target_key, a.id::text) = coalesce(new.target_key, new.id::text)
+           AND (a.filter_id, a.filter_type, a.intent, a.source, a.source_id) IS DISTINCT FROM
+               (new.filter_id, new.filter_type, new.intent, new.source, new.source_id)",
+        configuration.0,
+        &column(rows, |row| row.id),
+        target_keys as &[Option<String>],
+        &column(rows, |row| row.filter_id.as_deref()) as &[Option<&str>],
+        &column(rows, |row| row.filter_type.as_str()) as &[&str],
+        &column(rows, |row| row.intent.as_str()) as &[&str],
+        &column(rows, |row| row.source.as_str()) as &[&str],
+        &column(rows, |row| row.source_id.as_deref()) as &[Option<&str>],
+        by,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Leaves a row out whose place, by target or by id, is taken.
+async fn insert_missing(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    rows: &[Assignment],
+    by: Option<&str>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO device_configuration_assignments
+             (id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent,
+              source, source_id, created_by, last_modified_by)
+         SELECT new.id, $1, new.target_type, new.group_id, new.collection_id, new.filter_id, new.filter_type,
+                new.intent, new.source, new.source_id, $11, $11
+         FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+                     $10::text[])
+              AS new (id, target_type, group_id, collection_id, filter_id, filter_type, intent, source, source_id)
+         ON CONFLICT DO NOTHING",
+        configuration.0,
+        &column(rows, |row| row.id),
+        &column(rows, |row| row.target_type.as_str()) as &[&str],
+        &column(rows, |row| row.group_id.as_deref()) as &[Option<&str>],
+        &column(rows, |row| row.collection_id.as_deref()) as &[Option<&str>],
+        &column(rows, |row| row.filter_id.as_deref()) as &[Option<&str>],
+        &column(rows, |row| row.filter_type.as_str()) as &[&str],
+        &column(rows, |row| row.intent.as_str()) as &[&str],
+        &column(rows, |row| row.source.as_str()) as &[&str],
+        &column(rows, |row| row.source_id.as_deref()) as &[Option<&str>],
+        by,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}

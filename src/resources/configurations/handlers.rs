@@ -1,0 +1,292 @@
+//! What the routes of a configuration do.
+
+use actix_web::{
+    HttpResponse,
+    dev::ServiceRequest,
+    web::{self, Data},
+};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{
+    loader::{Key, Reader},
+    model::{self, ConfigurationId, ConfigurationPatch, Expanded, NewConfiguration, Shown, TYPE},
+    sql, store,
+    vault::Vault,
+};
+use crate::{
+    auth::Caller,
+    catalogue::NAMESPACE,
+    database::connections::Connections,
+    error::{ApiError, excerpt},
+    odata::{
+        body::Body,
+        etag::Conditions,
+        key,
+        links::{Collection, Links, Version},
+        options::Options,
+        paging::{Paging, TEXT_PLAIN},
+        prefer::Preferences,
+        query::{Query, Within},
+    },
+    resources::assignments,
+    server::paths::Casts,
+};
+
+/// `GET /deviceManagement/deviceConfigurations`
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfiguration-list>
+pub async fn list(
+    connections: Connections,
+    links: Links,
+    casts: Casts,
+    paging: Paging,
+    options: Options,
+) -> Result<HttpResponse, ApiError> {
+    let within = Within { casts: &casts.of_collection, ..Within::all() };
+    let mut query = Query::parse(options, &sql::TABLE, &within, links.version)?;
+    query.limit(&paging);
+    let mut connection = connections.acquire().await?;
+    let mut found = sql::select(&mut connection, &query, &within).await?;
+    let counted = found.first().and_then(|found| found.total);
+    let count = query.count_rows(&mut connection, &within, counted).await?;
+    let next = query.cut(&mut found).map(|last| query.next(&within, &last.position));
+    let cast = casts.of_collection.iter().map(|cast| format!("/{cast}")).collect::<String>();
+    let path = format!("deviceManagement/deviceConfigurations{cast}");
+    let next = next.map(|next| format!("{}?{next}", links.to(&path)));
+    let context = links.context(format_args!("{path}{}", query.fragment()));
+    let value = found.iter_mut().map(|found| shown(found, &query, &links)).collect();
+    Ok(paging.answer(Collection { context, count, next, value }))
+}
+
+/// A row of an answer to a query, with its assignments where they are expanded.
+fn shown<'a>(found: &'a mut sql::Found, query: &'a Query, links: &Links) -> Shown<'a> {
+    let expanded = query.expand.as_deref().zip(found.assignments.as_mut()).map(|(expand, assignments)| {
+        let id = ConfigurationId(found.configuration.id);
+        let next = expand.cut(assignments).map(|last| {
+            let next = expand.next(&assignments::handlers::of(id), &last.position);
+            format!("{}?{next}", links.to(format_args!("{}/assignments", id.path())))
+        });
+        let of = &found.configuration.odata_type;
+        let selected = expand.fragment();
+        let context = format!("deviceManagement/deviceConfigurations('{id}')/{NAMESPACE}.{of}/assignments{selected}");
+        let rows = assignments.iter();
+        let value = rows.map(|row| row.assignment.selected(links.version, expand.select.as_ref())).collect();
+        Expanded { context: links.context(context), count: found.assignments_count, next, value }
+    });
+    Shown { select: query.select.as_ref(), assignments: expanded, ..found.configuration.shown(links.version) }
+}
+
+/// `GET /deviceManagement/deviceConfigurations/$count`
+pub async fn count(
+    connections: Connections,
+    links: Links,
+    casts: Casts,
+    options: Options,
+) -> Result<HttpResponse, ApiError> {
+    let within = Within { casts: &casts.of_collection, ..Within::all() };
+    let query = Query::parse(options, &sql::TABLE, &within, links.version)?;
+    let count = query.total(&mut *connections.acquire().await?, &within).await?;
+    Ok(HttpResponse::Ok().content_type(TEXT_PLAIN).body(count.to_string()))
+}
+
+/// `POST /deviceManagement/deviceConfigurations`
+///
+/// With an id of its own a client may send the same create again: it is
+/// answered with the row that the first one stored.
+///
+/// # Errors
+/// 409 when the id belongs to another configuration.
+pub async fn create(
+    connections: Connections,
+    caller: Caller,
+    vault: Data<Vault>,
+    links: Links,
+    casts: Casts,
+    preferences: Preferences,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    if let Some(cast) = casts.of_collection.first() {
+        return Err(ApiError::bad_request(format!(
+            "A create names its type in '@odata.type'. Leave '{}' out of the path.",
+            excerpt(cast)
+        )));
+    }
+    let new = NewConfiguration::parse(body.members(TYPE))?;
+    let id = ConfigurationId(new.id.unwrap_or_else(Uuid::now_v7));
+    let mut connection = connections.acquire().await?;
+    let (properties, secrets) = store::seal(&mut connection, &vault, id, &new).await?;
+    let insert = async |connection: &mut PgConnection| {
+        sql::insert(connection, id, &new, &properties, &secrets, caller.id()).await
+    };
+    let stored = match connection.writing(id.path(), insert).await? {
+        Some(stored) => stored,
+        None => match sql::find(&mut connection, id).await? {
+            Some(stored) if store::is_made(&mut connection, &vault, &stored, &new, links.version).await? => stored,
+            _ => {
+                return Err(ApiError::conflict(format!(
+                    "Another device configuration has the id '{id}'. Send another id, or none."
+                )));
+            }
+        },
+    };
+    Ok(stored.etag().on(preferences.created(links.to(id.path()), stored.shown_alone(&links))))
+}
+
+/// `GET /deviceManagement/deviceConfigurations/{id}`
+pub async fn get(
+    connections: Connections,
+    reader: Data<Reader>,
+    links: Links,
+    id: ConfigurationId,
+    conditions: Conditions,
+    options: Options,
+) -> Result<HttpResponse, ApiError> {
+    let within = Within { parent: Some(("c.id", id.0)), ..Within::all() };
+    let query = Query::parse(options, &sql::TABLE, &within, links.version)?;
+    let key = Key { id, with_properties: query.needs_properties() };
+    let read = match query.expand {
+        None => reader.ask(key, &connections).await?.done(),
+        Some(_) => None,
+    };
+    let found = match read {
+        Some(configuration) => Some(sql::Found::alone(configuration)),
+        None => sql::select(&mut *connections.acquire().await?, &query, &within).await?.pop(),
+    };
+    let mut found = found.ok_or_else(|| ConfigurationId::not_found(id))?;
+    let context = links.context(format_args!("deviceManagement/deviceConfigurations{}/$entity", query.fragment()));
+    let etag = found.configuration.etag();
+    let unchanged = conditions.unchanged(&etag)?;
+    let answer = || HttpResponse::Ok().json(Shown { context: Some(context), ..shown(&mut found, &query, &links) });
+    Ok(match query.expand {
+        // The ETag says nothing of the assignments.
+        Some(_) => answer(),
+        None => unchanged.unwrap_or_else(|| etag.on(answer())),
+    })
+}
+
+/// Holds a configuration to the type-cast segments of the path.
+///
+/// # Errors
+/// 400 for a type that is unknown or of another family; 404 when the
+/// configuration is of another type.
+pub async fn check_casts(request: &mut ServiceRequest) -> Result<(), ApiError> {
+    let casts = request.extract::<Casts>().await?;
+    let casts = [casts.of_collection, casts.of_entity].concat();
+    if casts.is_empty() || request.match_info().get("configuration").is_none() {
+        return Ok(());
+    }
+    let (id, version) = (request.extract::<ConfigurationId>().await?, Version::of(request.request()));
+    let connections = request.extract::<Connections>().await?;
+    let odata_type = sql::find_type(&mut *connections.acquire().await?, id).await?;
+    let odata_type = odata_type.ok_or_else(|| ConfigurationId::not_found(id))?;
+    for cast in casts {
+        if !model::is_a(&odata_type, &cast, version)? {
+            return Err(ApiError::not_found(format!(
+                "The configuration {id} is of type '{NAMESPACE}.{odata_type}', not '{cast}'. Leave the type out of the path."
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// `PATCH /deviceManagement/deviceConfigurations/{id}`
+///
+/// A patch that changes nothing is accepted and does not raise the version.
+///
+/// # Errors
+/// 412 when it depends on another version than the one that is there; 409 when it names a secret that has been replaced meanwhile.
+pub async fn update(
+    connections: Connections,
+    caller: Caller,
+    vault: Data<Vault>,
+    links: Links,
+    (id, conditions): (ConfigurationId, Conditions),
+    preferences: Preferences,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let patch = ConfigurationPatch::parse(body.members(TYPE))?;
+    let mut transaction = connections.begin().await?;
+    let stored = sql::find_for_update(&mut transaction, id).await?;
+    let stored = stored.ok_or_else(|| ConfigurationId::not_found(id))?;
+    conditions.check(&stored.etag())?;
+    let (changed, secrets) = patch.apply(&stored)?;
+    let written = store::replace(&mut transaction, &vault, &stored, changed, secrets, caller.id()).await?;
+    transaction.commit(id.path()).await?;
+    let stored = written.unwrap_or(stored);
+    Ok(stored.etag().on(preferences.changed(stored.shown_alone(&links))))
+}
+
+/// `DELETE /deviceManagement/deviceConfigurations/{id}`
+///
+/// Its assignments go with it.
+///
+/// # Errors
+/// 412 when it depends on another version than the one that is there.
+pub async fn delete(
+    connections: Connections,
+    id: ConfigurationId,
+    conditions: Conditions,
+) -> Result<HttpResponse, ApiError> {
+    let mut connection = match conditions.is_empty() {
+        true => connections.acquire().await?,
+        false => {
+            let mut transaction = connections.begin().await?;
+            sql::lock(&mut transaction, id).await?;
+            let stored = sql::find(&mut transaction, id).await?;
+            conditions.check(&stored.ok_or_else(|| ConfigurationId::not_found(id))?.etag())?;
+            transaction
+        }
+    };
+    let is_there = connection.writing(id.path(), async |connection| sql::delete(connection, id).await).await?;
+    connection.commit(id.path()).await?;
+    match is_there {
+        true => Ok(HttpResponse::NoContent().finish()),
+        false => Err(ConfigurationId::not_found(id)),
+    }
+}
+
+/// For what found nothing below a configuration: whether the configuration is
+/// there.
+///
+/// # Errors
+/// 404 when it is not.
+pub async fn check(connection: &mut PgConnection, id: ConfigurationId) -> Result<(), ApiError> {
+    match sql::exists(connection, id).await? {
+        true => Ok(()),
+        false => Err(ConfigurationId::not_found(id)),
+    }
+}
+
+/// `GET /deviceManagement/deviceConfigurations/{id}/getOmaSettingPlainTextValue(secretReferenceValueId='…')`
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfiguration-getomasettingplaintextvalue>
+///
+/// # Errors
+/// 404 when the configuration has no such secret.
+pub async fn plain_text(
+    connections: Connections,
+    vault: Data<Vault>,
+    links: Links,
+    id: ConfigurationId,
+    arguments: web::Path<(String, String)>,
+) -> Result<HttpResponse, ApiError> {
+    let reference = key::function_argument(&arguments.1, "secretReferenceValueId")?;
+    let mut connection = connections.acquire().await?;
+    match sql::find_secrets(&mut connection, std::slice::from_ref(&reference)).await?.pop() {
+        Some(secret) if secret.device_configuration_id == id.0 => {
+            let value = vault.open(&secret)?;
+            let answer = json!({"@odata.context": links.context("Edm.String"), "value": value.expose_secret()});
+            Ok(HttpResponse::Ok().json(answer))
+        }
+        _ => {
+            check(&mut connection, id).await?;
+            Err(ApiError::not_found(format!(
+                "The configuration has no secret '{}'. Its settings, read on /beta, name those it has.",
+                excerpt(&reference)
+            )))
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! A configuration: read from Graph JSON, kept as a row, written as Graph JSON.
+//!
+//! A [`NewConfiguration`] or [`ConfigurationPatch`] that exists is valid.
+
+use std::{
+    fmt,
+    future::{Ready, ready},
+};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Map, Value};
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use super::secrets::{self, Secret};
+use crate::{
+    catalogue::{
+        self, NAMESPACE, Type, rendering,
+        validation::{self, Path},
+    },
+    database::{self, json::Object, timestamp::Timestamp},
+    error::{ApiError, excerpt},
+    odata::{
+        etag::ETag,
+        key,
+        links::{Links, Version},
+        members::Members,
+        select::Select,
+    },
+    resources::assignments,
+};
+
+/// The base type of every configuration.
+pub const TYPE: &str = "deviceConfiguration";
+
+/// The key of a configuration. Taken from a path, it may belong to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigurationId(pub Uuid);
+
+impl ConfigurationId {
+    /// Its path below a version.
+    pub fn path(self) -> String {
+        format!("deviceManagement/deviceConfigurations/{self}")
+    }
+
+    /// The 404 of a configuration that is not there.
+    pub fn not_found(key: impl fmt::Display) -> ApiError {
+        ApiError::not_found(format!(
+            "DeviceConfigurations not found: Profile {key}. GET /deviceManagement/deviceConfigurations lists those that are there."
+        ))
+    }
+}
+
+impl fmt::Display for ConfigurationId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl FromRequest for ConfigurationId {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let key = request.match_info().get("configuration").unwrap_or_default();
+        ready(key::guid(key).map(Self).ok_or_else(|| Self::not_found(excerpt(key))))
+    }
+}
+
+/// A configuration as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Configuration {
+    /// Its key.
+    pub id: Uuid,
+    /// Concrete Graph type without its namespace.
+    pub odata_type: String,
+    /// Name that an administrator reads.
+    pub display_name: String,
+    /// Free text.
+    pub description: Option<String>,
+    /// 1, and one more with every change.
+    pub version: i32,
+    /// When it was created.
+    pub created_date_time: Timestamp,
+    /// When its version last went up.
+    pub last_modified_date_time: Timestamp,
+    /// What its type adds, as it was sent; see [`catalogue::values`].
+    pub properties: Object,
+}
+
+/// A configuration that a client asks for.
+#[derive(Debug)]
+pub struct NewConfiguration {
+    /// The client's id; `None` leaves it to the service.
+    pub id: Option<Uuid>,
+    /// Concrete Graph type without its namespace.
+    pub odata_type: String,
+    /// Name that an administrator reads.
+    pub display_name: String,
+    /// Free text.
+    pub description: Option<String>,
+    /// What its type adds; secrets are hidden.
+    pub properties: Object,
+    /// The secrets that were sent.
+    pub secrets: Vec<Secret>,
+}
+
+/// What a client wants changed; what it leaves out stays.
+///
+/// Its properties can only be checked against the type of what is stored.
+pub struct ConfigurationPatch {
+    odata_type: Option<String>,
+    display_name: Option<String>,
+    description: Option<Option<String>>,
+    properties: Map<String, Value>,
+    version: Version,
+}
+
+/// Members that the service sets. A client that sends them back, as a backup
+/// does, is not refused, and they are not applied.
+pub const COMPUTED: [&str; 4] = ["createdDateTime", "lastModifiedDateTime", "version", "supportsScopeTags"];
+
+/// Resources of their own below a configuration, with what changes them.
+pub const NAVIGATION: [(&str, &str); 7] = [
+    ("assignments", "POST it to …/assign"),
+    ("groupAssignments", "POST it to …/assign"),
+    ("deviceSettingStateSummaries", "leave it out"),
+    ("deviceStatuses", "leave it out"),
+    ("deviceStatusOverview", "leave it out"),
+    ("userStatuses", "leave it out"),
+    ("userStatusOverview", "leave it out"),
+];
+
+impl NewConfiguration {
+    /// # Errors
+    /// 400 that names the member that is wrong.
+    pub fn parse(mut members: Members) -> Result<Self, ApiError> {
+        let odata_type = match members.string(validation::TYPE)? {
+            Some(text) => concrete_type(&text, members.version()),
+            None => Err(validation::abstract_class(TYPE)),
+        };
+        let odata_type = members.located(odata_type)?;
+        let Some(display_name) = members.string("displayName")? else {
+            let path = members.path("displayName");
+            return Err(ApiError::model(format!(
+                "The member '{path}' is missing. A device configuration needs a name."
+            )));
+        };
+        let description = members.nullable_string("description")?.flatten();
+        let id = key::of_new_row(&mut members)?;
+        // An export carries its assignments; they belong to the configuration it was taken from.
+        members.objects("assignments", assignments::model::TYPE)?;
+        let version = members.version();
+        let (properties, secrets) = checked(own_properties(members)?, &odata_type, version)?;
+        Ok(Self { id, odata_type, display_name, description, properties: properties.into(), secrets })
+    }
+
+    /// Whether `stored` reads as this create, with these properties, on the
+    /// version that it was asked on.
+    pub fn reads_as(&self, properties: &Map<String, Value>, stored: &Configuration, version: Version) -> bool {
+        self.odata_type == stored.odata_type
+            && self.display_name == stored.display_name
+            && self.description == stored.description
+            && read_alike(&self.odata_type, properties, &stored.properties, version)
+    }
+}
+
+impl ConfigurationPatch {
+    /// # Errors
+    /// 400 that names the member that is wrong.
+    pub fn parse(mut members: Members) -> Result<Self, ApiError> {
+        let odata_type = members.string(validation::TYPE)?;
+        let display_name = members.string("displayName")?;
+        let description = members.nullable_string("description")?;
+        members.string("id")?;
+        let version = members.version();
+        let properties = own_properties(members)?;
+        Ok(Self { odata_type, display_name, description, properties, version })
+    }
+
+    /// The configuration as it is to be, and the secrets that were sent. A
+    /// member is replaced whole, a collection too.
+    ///
+    /// # Errors
+    /// 400 for a type that is not the configuration's, and for a member that
+    /// is not one of its type.
+    pub fn apply(mut self, stored: &Configuration) -> Result<(Configuration, Vec<Secret>), ApiError> {
+        if let Some(odata_type) = self.odata_type
+            && catalogue::unqualified(&odata_type) != Some(&stored.odata_type)
+        {
+            let odata_type = concrete_type(&odata_type, self.version)?;
+            return Err(ApiError::model(format!(
+                "The configuration is of type '{NAMESPACE}.{}' and cannot become '{NAMESPACE}.{odata_type}'. Leave '@odata.type' out, or create another configuration.",
+                stored.odata_type,
+            )));
+        }
+        // What reads as it is sent stays as it is stored, with what this version does not show.
+        let shown = |name: &str| type_of(&stored.odata_type)?.shown(name, &stored.properties, self.version);
+        self.properties.retain(|name, value| shown(name).as_ref() != Some(value));
+        let (mut properties, secrets) = checked(self.properties, &stored.odata_type, self.version)?;
+        let sent = properties.clone();
+        properties.retain(|name, _| {
+            let shown = |properties| type_of(&stored.odata_type)?.shown(name, properties, self.version);
+            let is_secret = name == "omaSettings" && !secrets.is_empty();
+            is_secret || shown(&sent) != shown(&stored.properties)
+        });
+        let mut changed = stored.clone();
+        changed.display_name = self.display_name.unwrap_or(changed.display_name);
+        changed.description = self.description.unwrap_or(changed.description);
+        changed.properties.extend(properties);
+        Ok((changed, secrets))
+    }
+}
+
+/// The type's name without its namespace. On `/beta` the catalogue is open: a
+/// type that Graph has and the catalogue does not is taken at its word.
+fn concrete_type(odata_type: &str, version: Version) -> Result<String, ApiError> {
+    match catalogue::resolve(odata_type, TYPE) {
+        Ok(found) if found.is_abstract => Err(validation::abstract_class(&found.name)),
+        Ok(found) => Ok(found.name.clone()),
+        Err(refusal) => match catalogue::undeclared(odata_type) {
+            Some(name) if version == Version::Beta => Ok(name.to_owned()),
+            _ => Err(refusal),
+        },
+    }
+}
+
+/// What is left is the type's own: every member but the computed ones.
+fn own_properties(mut members: Members) -> Result<Map<String, Value>, ApiError> {
+    let of = Type::find(TYPE);
+    for name in COMPUTED {
+        let (path, value) = (members.path(name), members.any(name));
+        let (Some(mut value), Some(property)) = (value, of.and_then(|of| of.property(name, Version::Beta))) else {
+            continue;
+        };
+        if !value.is_null() {
+            property.check(&mut value, Path::Member(&Path::Body, &path), Version::Beta)?;
+        }
+    }
+    for (name, remedy) in NAVIGATION {
+        if members.any(name).is_some() {
+            let path = members.path(name);
+            return Err(ApiError::model(format!(
+                "The member '{path}' is a resource of its own and cannot be set here: {remedy}."
+            )));
+        }
+    }
+    Ok(members.rest())
+}
+
+/// Whether a configuration of this type is of the type that a segment names.
+///
+/// # Errors
+/// 400 for a type that is unknown or of another family.
+pub fn is_a(odata_type: &str, cast: &str, version: Version) -> Result<bool, ApiError> {
+    match (catalogue::resolve(cast, TYPE), catalogue::undeclared(cast)) {
+        (Ok(of), _) => Ok(of.name == TYPE || Type::find(odata_type).is_some_and(|found| found.is_a(&of.name))),
+        (Err(_), Some(name)) if version == Version::Beta => Ok(name == odata_type),
+        (Err(refusal), _) => Err(refusal),
+    }
+}
+
+/// The type of a configuration. One that the catalogue lacks has the properties
+/// of its base, and others that nobody knows.
+fn type_of(odata_type: &str) -> Option<&'static Type> {
+    Type::find(odata_type).or_else(|| Type::find(TYPE))
+}
+
+/// The properties held to their type, and the secrets among them.
+fn checked(
+    mut properties: Map<String, Value>,
+    odata_type: &str,
+    version: Version,
+) -> Result<(Map<String, Value>, Vec<Secret>), ApiError> {
+    let taken = secrets::take(&mut properties)?;
+    if let Some(of) = type_of(odata_type) {
+        validation::check(&mut properties, of, Path::Body, version)?;
+    }
+    let secrets = secrets::hide(&mut properties, taken)?;
+    Ok((properties, secrets))
+}
+
+fn read_alike(odata_type: &str, one: &Map<String, Value>, other: &Map<String, Value>, version: Version) -> bool {
+    one == other || type_of(odata_type).is_some_and(|of| rendering::read_alike(of, one, other, version))
+}
+
+/// Members that are never properties of a type. SQL can store them in `properties`; no answer shows them.
+pub const RESERVED: [&str; 13] = [
+    "@odata.type",
+    "@odata.etag",
+    "@odata.context",
+    "assignments",
+    "assignments@odata.context",
+    "assignments@odata.count",
+    "id",
+    "createdDateTime",
+    "description",
+    "displayName",
+    "lastModifiedDateTime",
+    "version",
+    "supportsScopeTags",
+];
+
+/// A configuration as an answer shows it.
+pub struct Shown<'a> {
+    /// What is shown.
+    pub configuration: &'a Configuration,
+    /// `@odata.context`, where the answer is this configuration alone.
+    pub context: Option<String>,
+    /// The version that was asked for.
+    pub version: Version,
+    /// The members that are shown; all when there is none.
+    pub select: Option<&'a Select>,
+    /// Its assignments, where they are expanded.
+    pub assignments: Option<Expanded<'a>>,
+}
+
+/// The assignments of a configuration inside of it.
+pub struct Expanded<'a> {
+    /// `assignments@odata.context`
+    pub context: String,
+    /// How many they are, where that was asked.
+    pub count: Option<i64>,
+    /// Where the rest is, when they are cut short.
+    pub next: Option<String>,
+    /// They themselves.
+    pub value: Vec<assignments::model::Shown<'a>>,
+}
+
+impl Configuration {
+    /// All of it, as an element of a collection.
+    pub fn shown(&self, version: Version) -> Shown<'_> {
+        Shown { configuration: self, context: None, version, select: None, assignments: None }
+    }
+
+    /// Whether the row holds values that JSON cannot hold, which are read as something near.
+    pub fn is_unreadable(&self) -> bool {
+        let times = [self.created_date_time, self.last_modified_date_time];
+        times.iter().any(|time| time.is_clamped) || self.properties.is_repaired
+    }
+
+    /// What it is at this version, and when it became that: a version comes
+    /// again where another configuration has the id later, and after a restore.
+    pub fn etag(&self) -> ETag {
+        let since = self.last_modified_date_time.unix_timestamp_nanos() / 1000;
+        ETag::new(format_args!("{}.{since:x}", self.version))
+    }
+
+    /// As the whole answer.
+    pub fn shown_alone(&self, links: &Links) -> Shown<'_> {
+        let context = links.context("deviceManagement/deviceConfigurations/$entity");
+        Shown { context: Some(context), ..self.shown(links.version) }
+    }
+
+    /// Whether a client sees no difference; a version and the times do not count.
+    pub fn reads_as(&self, other: &Self) -> bool {
+        self.display_name == other.display_name
+            && self.description == other.description
+            && read_alike(&self.odata_type, &self.properties, &other.properties, Version::Beta)
+    }
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { configuration: stored, version, select, .. } = *self;
+        if stored.is_unreadable() {
+            database::report_unreadable("device_configurations", stored.id);
+        }
+        let of = type_of(&stored.odata_type);
+        let has = |name: &str| select.is_none_or(|select| select.has(&stored.odata_type, name));
+        let date = |date: Timestamp| date.format(&Rfc3339).map_err(serde::ser::Error::custom);
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(context) = &self.context {
+            map.serialize_entry("@odata.context", context)?;
+        }
+        map.serialize_entry(validation::TYPE, &format_args!("#{NAMESPACE}.{}", stored.odata_type))?;
+        map.serialize_entry("@odata.etag", &format_args!("{}", stored.etag()))?;
+        if has("id") {
+            map.serialize_entry("id", &stored.id)?;
+        }
+        if has("createdDateTime") {
+            map.serialize_entry("createdDateTime", &date(stored.created_date_time)?)?;
+        }
+        if has("description") {
+            map.serialize_entry("description", &stored.description)?;
+        }
+        if has("displayName") {
+            map.serialize_entry("displayName", &stored.display_name)?;
+        }
+        if has("lastModifiedDateTime") {
+            map.serialize_entry("lastModifiedDateTime", &date(stored.last_modified_date_time)?)?;
+        }
+        if has("version") {
+            map.serialize_entry("version", &stored.version)?;
+        }
+        if version == Version::Beta && has("supportsScopeTags") {
+            map.serialize_entry("supportsScopeTags", &true)?;
+        }
+        if let Some(of) = of {
+            let wanted = |name: &str| !RESERVED.contains(&name) && has(name);
+            rendering::write(&mut map, of, &stored.properties, wanted, version)?;
+        }
+        if let Some(expanded) = &self.assignments {
+            map.serialize_entry("assignments@odata.context", &expanded.context)?;
+            if let Some(count) = expanded.count {
+                map.serialize_entry("assignments@odata.count", &count)?;
+            }
+            map.serialize_entry("assignments", &expanded.value)?;
+            if let Some(next) = &expanded.next {
+                map.serialize_entry("assignments@odata.nextLink", next)?;
+            }
+        }
+        map.end()
+    }
+}

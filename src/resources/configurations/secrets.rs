@@ -1,0 +1,262 @@
+//! Secrets of OMA settings: values that a client marks with `isEncrypted`, which
+//! `/beta` has.
+//!
+//! Such a value is stored apart, encrypted; in the setting itself stands `****`,
+//! as Graph reads it back, and the name under which
+//! `getOmaSettingPlainTextValue` gives it out. Who sends `****` back means the
+//! secret that is there.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+
+use super::model::ConfigurationId;
+use crate::{
+    catalogue::{Primitive, Type, ValueType, validation::TYPE},
+    error::{ApiError, excerpt},
+    odata::{key, links::Version},
+};
+
+/// What is read instead of a secret.
+pub const HIDDEN: &str = "****";
+const REFERENCE: &str = "secretReferenceValueId";
+
+/// A secret that was sent, and the place of its setting.
+#[derive(Clone, Debug)]
+pub struct Secret {
+    /// Its place in `omaSettings`.
+    pub place: usize,
+    /// The value.
+    pub text: SecretString,
+}
+
+fn settings(properties: &mut Map<String, Value>) -> impl Iterator<Item = (usize, &mut Map<String, Value>)> {
+    let settings = properties.get_mut("omaSettings").and_then(Value::as_array_mut);
+    settings
+        .into_iter()
+        .flatten()
+        .map(Value::as_object_mut)
+        .enumerate()
+        .filter_map(|(place, setting)| Some((place, setting?)))
+}
+
+fn is_hidden(setting: &Map<String, Value>) -> bool {
+    setting.get("value").is_some_and(|value| value == HIDDEN)
+}
+
+/// Takes the values out that are marked or hidden, so that the rest can be held
+/// to the catalogue, whose refusals quote what is wrong. They come back with
+/// [`hide`].
+///
+/// # Errors
+/// 400 for a mark on what is no text.
+pub fn take(properties: &mut Map<String, Value>) -> Result<Vec<(usize, Value)>, ApiError> {
+    let mut taken = Vec::new();
+    for (place, setting) in settings(properties) {
+        let is_text = primitive(setting).is_none_or(|of| matches!(of, Primitive::String | Primitive::Binary));
+        match setting.get("isEncrypted") {
+            Some(Value::Bool(true)) if !is_text => return Err(no_text(place)),
+            Some(Value::Bool(true)) => {}
+            _ if is_text && is_hidden(setting) => {}
+            _ => continue,
+        }
+        if let Some(value) = setting.get_mut("value") {
+            taken.push((place, std::mem::replace(value, "".into())));
+        }
+    }
+    Ok(taken)
+}
+
+/// Puts `****` in the places of what was taken; the secrets among it.
+///
+/// # Errors
+/// 400 for a value that is not one of its setting, and for a mark that is none
+/// or has no value; nothing is quoted.
+pub fn hide(properties: &mut Map<String, Value>, taken: Vec<(usize, Value)>) -> Result<Vec<Secret>, ApiError> {
+    let is_list = |settings: &Value| {
+        settings.is_null() || settings.as_array().is_some_and(|all| all.iter().all(|setting| !setting.is_array()))
+    };
+    if properties.get("omaSettings").is_some_and(|settings| !is_list(settings)) {
+        return Err(ApiError::model("The member 'omaSettings' must be an array of settings."));
+    }
+    if let Some((name, _)) = properties.iter().find(|(name, value)| *name != "omaSettings" && holds_mark(value)) {
+        return Err(cannot_be_kept(name));
+    }
+    let mut secrets = Vec::new();
+    let mut taken = taken.into_iter().peekable();
+    for (place, setting) in settings(properties) {
+        let Some((_, mut value)) = taken.next_if(|(of, _)| *of == place) else {
+            match setting.get("isEncrypted") {
+                None | Some(Value::Bool(false)) => {}
+                Some(_) => return Err(no_text(place)),
+            }
+            // What stands there in the clear is no secret.
+            setting.remove(REFERENCE);
+            continue;
+        };
+        let is_right = value == HIDDEN || primitive(setting).is_none_or(|of| of.read(&mut value));
+        let Value::String(text) = value else { return Err(no_text(place)) };
+        if !is_right {
+            return Err(no_text(place));
+        }
+        if text != HIDDEN {
+            setting.remove(REFERENCE);
+            secrets.push(Secret { place, text: text.into() });
+        }
+        setting.insert("value".to_owned(), HIDDEN.into());
+    }
+    match secrets.get(MOST) {
+        None => Ok(secrets),
+        Some(_) => Err(ApiError::model(format!(
+            "The collection 'omaSettings' holds more than {MOST} values to encrypt, which are the most. Send fewer."
+        ))),
+    }
+}
+
+/// Secrets of a configuration at most: as many as Graph lets it have settings.
+const MOST: usize = 1000;
+
+/// Whether a value that is to be encrypted stands where nobody looks for one.
+fn holds_mark(value: &Value) -> bool {
+    match value {
+        Value::Array(elements) => elements.iter().any(holds_mark),
+        Value::Object(members) => {
+            let is_marked = members.get("isEncrypted") == Some(&Value::Bool(true));
+            is_marked && !is_hidden(members) && members.contains_key("value") || members.values().any(holds_mark)
+        }
+        _ => false,
+    }
+}
+
+fn cannot_be_kept(name: &str) -> ApiError {
+    ApiError::model(format!(
+        "A value in '{}' is marked 'isEncrypted', and only those of 'omaSettings' can be encrypted. Send 'isEncrypted' as false.",
+        excerpt(name)
+    ))
+}
+
+/// Of what type the value of a setting is, where the catalogue has the setting.
+fn primitive(setting: &Map<String, Value>) -> Option<Primitive> {
+    let of = setting.get(TYPE).and_then(Value::as_str).and_then(Type::named)?;
+    match of.property("value", Version::Beta)?.value_type {
+        ValueType::Primitive(primitive) => Some(primitive),
+        _ => None,
+    }
+}
+
+fn no_text(place: usize) -> ApiError {
+    ApiError::model(format!(
+        "The value of 'omaSettings[{place}].value' cannot be encrypted: only a text can that its setting may hold, beside 'isEncrypted' as true. Send one, or 'isEncrypted' as false."
+    ))
+}
+
+/// The configuration that a `secretReferenceValueId` names, in its middle.
+pub fn owner(reference: &str) -> Option<ConfigurationId> {
+    reference.split('_').nth(1).and_then(key::guid).map(ConfigurationId)
+}
+
+/// 409 for the name of a secret that is no more.
+pub fn replaced(place: usize) -> ApiError {
+    ApiError::conflict(format!(
+        "The secret that 'omaSettings[{place}].{REFERENCE}' names has been replaced. Read the configuration again, or send the value itself."
+    ))
+}
+
+/// Gives each hidden value of `changed` that does not say which secret it is
+/// that of a stored setting with the same type and URI: on `/v1.0` nobody can
+/// say it. What hides one of `sent` is left as it is.
+///
+/// # Errors
+/// 400 for one of which there is none, although there are secrets, and for a
+/// new text for a secret that does not say whether it is one.
+pub fn carry_over(
+    stored: &Map<String, Value>,
+    changed: &mut Map<String, Value>,
+    sent: &[Secret],
+) -> Result<(), ApiError> {
+    if stored.get("omaSettings") == changed.get("omaSettings") {
+        return Ok(());
+    }
+    let key = |setting: &Map<String, Value>| (setting.get(TYPE).cloned(), setting.get("omaUri").cloned());
+    let said: BTreeSet<_> = references(changed).into_iter().map(|(_, reference)| reference).collect();
+    let all = stored.get("omaSettings").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object);
+    // Several of one key: a URI may stand twice.
+    let mut secrets: HashMap<_, VecDeque<&Map<String, Value>>> = HashMap::new();
+    let mut are_named = false;
+    for setting in all.filter(|setting| is_hidden(setting)) {
+        let reference = setting.get(REFERENCE).and_then(Value::as_str);
+        are_named |= reference.is_some();
+        if reference.is_none_or(|reference| !said.contains(reference)) {
+            secrets.entry(key(setting)).or_default().push_back(setting);
+        }
+    }
+    let sent: BTreeSet<_> = sent.iter().map(|secret| secret.place).collect();
+    for (place, setting) in settings(changed) {
+        if !is_hidden(setting) || setting.get(REFERENCE).is_some_and(Value::is_string) || sent.contains(&place) {
+            continue;
+        }
+        match secrets.get_mut(&key(setting)).and_then(VecDeque::pop_front) {
+            Some(secret) => {
+                for name in ["isEncrypted", REFERENCE] {
+                    secret.get(name).map(|value| setting.insert(name.to_owned(), value.clone()));
+                }
+            }
+            None if are_named => {
+                return Err(ApiError::model(format!(
+                    "The value of 'omaSettings[{place}].value' is '{HIDDEN}', and there is no secret of its type and 'omaUri' that it could mean. Send the value itself, on /beta, with 'isEncrypted'."
+                )));
+            }
+            None => {}
+        }
+    }
+    for (place, setting) in settings(changed) {
+        if is_hidden(setting) || setting.contains_key("isEncrypted") {
+            continue;
+        }
+        let left = secrets.get(&key(setting)).into_iter().flatten();
+        if left.into_iter().any(|secret| secret.contains_key(REFERENCE)) {
+            return Err(ApiError::model(format!(
+                "The value of 'omaSettings[{place}].value' is new, and the setting is encrypted. Send it on /beta, with 'isEncrypted' as true to keep it a secret, or as false."
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The places of the hidden values, with the names of their secrets.
+pub fn hidden(properties: &Map<String, Value>) -> Vec<(usize, Option<String>)> {
+    let settings = properties.get("omaSettings").and_then(Value::as_array).into_iter().flatten().enumerate();
+    let objects = settings.filter_map(|(place, setting)| Some((place, setting.as_object()?)));
+    let hidden = objects.filter(|(_, setting)| is_hidden(setting));
+    hidden.map(|(place, setting)| (place, setting.get(REFERENCE).and_then(Value::as_str).map(str::to_owned))).collect()
+}
+
+/// Those of them that have a name.
+pub fn references(properties: &Map<String, Value>) -> Vec<(usize, String)> {
+    hidden(properties).into_iter().filter_map(|(place, reference)| Some((place, reference?))).collect()
+}
+
+/// The `omaUri` of the setting at this place.
+pub fn uri(properties: &Map<String, Value>, place: usize) -> Option<&str> {
+    properties.get("omaSettings")?.get(place)?.get("omaUri")?.as_str()
+}
+
+fn setting(properties: &mut Map<String, Value>, place: usize) -> Option<&mut Map<String, Value>> {
+    properties.get_mut("omaSettings")?.get_mut(place)?.as_object_mut()
+}
+
+/// Says in a setting which secret is its own.
+pub fn name(properties: &mut Map<String, Value>, place: usize, reference: &str) {
+    if let Some(setting) = setting(properties, place) {
+        setting.insert("isEncrypted".to_owned(), true.into());
+        setting.insert(REFERENCE.to_owned(), reference.into());
+    }
+}
+
+/// Takes the name off a setting whose secret gets another one.
+pub fn unname(properties: &mut Map<String, Value>, place: usize) {
+    if let Some(setting) = setting(properties, place) {
+        setting.remove(REFERENCE);
+    }
+}

@@ -1,0 +1,388 @@
+//! Every statement on `device_configurations` and `device_configuration_secrets`.
+//!
+//! A function borrows a connection; whoever opened a transaction commits it.
+
+use serde_json::Value;
+use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
+use uuid::Uuid;
+
+use super::{
+    model::{Configuration, ConfigurationId, NewConfiguration, TYPE},
+    vault::{Sealed, StoredSecret},
+};
+use crate::{
+    database::json::Object,
+    error::ApiError,
+    odata::{
+        query::{Query, Within},
+        sql::{Column, Table},
+        token::Position,
+    },
+    resources::assignments,
+};
+
+/// The table as queries see it.
+pub static TABLE: Table = Table {
+    alias: "c",
+    name: "device_configurations",
+    of: TYPE,
+    row: "c.id, c.odata_type, c.display_name, c.description, c.version, c.created_date_time, c.last_modified_date_time, c.properties",
+    row_without_properties: "c.id, c.odata_type, c.display_name, c.description, c.version, c.created_date_time, c.last_modified_date_time, '{}'::jsonb AS properties",
+    record: "c.id",
+    beta_record: "c.id",
+    columns: &[
+        ("id", Column::Id("%.id")),
+        ("displayName", Column::LongText("%.display_name", "left(%.display_name, 600)")),
+        ("description", Column::NullableText("%.description")),
+        ("version", Column::Number("%.version::float8")),
+        ("createdDateTime", Column::Time("%.created_date_time")),
+        ("lastModifiedDateTime", Column::Time("%.last_modified_date_time")),
+        ("supportsScopeTags", Column::True),
+        ("assignments", Column::Rows(&assignments::sql::TABLE, "%.device_configuration_id = c.id")),
+    ],
+    properties: Some("%.properties"),
+    odata_type: Some("%.odata_type"),
+    digest: None,
+};
+
+/// A row of an answer to a query.
+pub struct Found {
+    /// The configuration, of which what is not selected may be missing.
+    pub configuration: Configuration,
+    /// Its values of `$orderby`.
+    pub position: Position,
+    /// Its assignments, where they are expanded.
+    pub assignments: Option<Vec<assignments::sql::Found>>,
+    /// How many they are, where that is asked.
+    pub assignments_count: Option<i64>,
+    /// How many rows the query has, where that was asked.
+    pub total: Option<i64>,
+}
+
+impl Found {
+    /// One that was asked for by its id.
+    pub fn alone(configuration: Configuration) -> Self {
+        let position = Position(Vec::new(), configuration.id);
+        Self { configuration, position, assignments: None, assignments_count: None, total: None }
+    }
+}
+
+/// The rows of a page.
+pub async fn select(connection: &mut PgConnection, query: &Query, within: &Within<'_>) -> Result<Vec<Found>, ApiError> {
+    let rows = query.rows(within)?.fetch_all(connection).await.map_err(|error| query.refusal(error))?;
+    Ok(rows.iter().map(|row| found(row, query)).collect::<sqlx::Result<_>>()?)
+}
+
+fn found(row: &PgRow, query: &Query) -> sqlx::Result<Found> {
+    let configuration = Configuration {
+        id: row.try_get("id")?,
+        odata_type: row.try_get("odata_type")?,
+        display_name: row.try_get("display_name")?,
+        description: row.try_get("description")?,
+        version: row.try_get("version")?,
+        created_date_time: row.try_get("created_date_time")?,
+        last_modified_date_time: row.try_get("last_modified_date_time")?,
+        properties: row.try_get("properties")?,
+    };
+    let keys: Option<Json<Vec<Value>>> = row.try_get("position")?;
+    let (mut expanded, mut count) = (None, None);
+    if let Some(expand) = &query.expand {
+        let records: Vec<assignments::sql::Record> = row.try_get("expanded")?;
+        let parent = ConfigurationId(configuration.id);
+        expanded = Some(records.into_iter().map(|record| assignments::sql::Found::of(record, parent)).collect());
+        count = if expand.count { Some(row.try_get("expanded_count")?) } else { None };
+    }
+    let position = Position(keys.map(|keys| keys.0).unwrap_or_default(), configuration.id);
+    let total = if query.count { Some(row.try_get("total")?) } else { None };
+    Ok(Found { configuration, position, assignments: expanded, assignments_count: count, total })
+}
+
+/// The concrete type of a configuration.
+pub async fn find_type(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!("SELECT odata_type FROM device_configurations WHERE id = $1", id.0)
+        .fetch_optional(connection)
+        .await
+}
+
+/// Inserts a configuration in the name of `by`, with its secrets; `None` when
+/// its id is taken.
+pub async fn insert(
+    connection: &mut PgConnection,
+    id: ConfigurationId,
+    new: &NewConfiguration,
+    properties: &Object,
+    secrets: &[Sealed],
+    by: Option<&str>,
+) -> sqlx::Result<Option<Configuration>> {
+    let (references, ciphertexts) = columns(secrets);
+    sqlx::query_as!(
+        Configuration,
+        r#"WITH inserted AS (
+               INSERT INTO device_configurations
+                   (id, odata_type, display_name, description, properties, created_by, last_modified_by)
+               VALUES ($1, $2, $3, $4, $5, $6, $6)
+               ON CONFLICT ON CONSTRAINT device_configurations_pkey DO NOTHING
+               RETURNING *),
+           hidden AS (
+               INSERT INTO device_configuration_secrets (reference, device_configuration_id, ciphertext)
+               SELECT secret.reference, inserted.id, secret.ciphertext
+               FROM inserted, unnest($7::text[], $8::bytea[]) AS secret (reference, ciphertext))
+           SELECT
+                id AS "id!", odata_type AS "odata_type!", display_name AS "display_name!", description,
+                version AS "version!", created_date_time AS "created_date_time!",
+                last_modified_date_time AS "last_modified_date_time!",
+                properties AS "properties!: Object"
+           FROM inserted"#,
+        id.0,
+        new.odata_type,
+        new.display_name,
+        new.description,
+        properties as &Object,
+        by,
+        &references as &[&str],
+        &ciphertexts as &[&[u8]],
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+fn columns(secrets: &[Sealed]) -> (Vec<&str>, Vec<&[u8]>) {
+    secrets.iter().map(|secret| (secret.reference.as_str(), secret.ciphertext.as_slice())).unzip()
+}
+
+/// The secrets of these names, of whatever configurations.
+pub async fn find_secrets(connection: &mut PgConnection, references: &[String]) -> sqlx::Result<Vec<StoredSecret>> {
+    sqlx::query_as!(
+        StoredSecret,
+        "SELECT reference, device_configuration_id, ciphertext FROM device_configuration_secrets
+         WHERE reference = ANY ($1)",
+        references,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Makes the secrets of a configuration those of `kept` that it has, and `new`.
+pub async fn replace_secrets(
+    connection: &mut PgConnection,
+    id: ConfigurationId,
+    kept: &[String],
+    new: &[Sealed],
+) -> sqlx::Result<()> {
+    let (references, ciphertexts) = columns(new);
+    sqlx::query!(
+        "DELETE FROM device_configuration_secrets WHERE device_configuration_id = $1 AND reference <> ALL ($2)",
+        id.0,
+        kept,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "INSERT INTO device_configuration_secrets (reference, device_configuration_id, ciphertext)
+         SELECT secret.reference, $1, secret.ciphertext
+         FROM unnest($2::text[], $3::bytea[]) AS secret (reference, ciphertext)",
+        id.0,
+        &references as &[&str],
+        &ciphertexts as &[&[u8]],
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// One configuration.
+pub async fn find(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<Option<Configuration>> {
+    sqlx::query_as!(
+        Configuration,
+        r#"SELECT
+                id, odata_type, display_name, description, version, created_date_time,
+                last_modified_date_time, properties
+           FROM device_configurations
+           WHERE id = $1"#,
+        id.0,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Bytes of properties, as they are stored, for which nobody waits but who asks for them.
+const LARGE: i32 = 16 << 10;
+
+/// The configurations of these ids, each at the place of its id, without
+/// properties where that is enough; none where they are so large that the others
+/// would wait for them.
+pub async fn find_group(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+    with_properties: &[bool],
+) -> sqlx::Result<Vec<Option<Configuration>>> {
+    let rows = sqlx::query!(
+        r#"SELECT
+                asked.place AS "place!", c.id, c.odata_type, c.display_name, c.description, c.version,
+                c.created_date_time, c.last_modified_date_time,
+                CASE WHEN asked.with_properties THEN c.properties ELSE '{}' END AS "properties!: Object"
+           FROM unnest($1::uuid[], $2::boolean[]) WITH ORDINALITY AS asked (id, with_properties, place)
+           JOIN device_configurations AS c
+             ON c.id = asked.id AND (NOT asked.with_properties OR pg_column_size(c.properties) <= $3)"#,
+        ids,
+        with_properties,
+        LARGE,
+    );
+    let mut found: Vec<Option<Configuration>> = ids.iter().map(|_| None).collect();
+    for row in rows.fetch_all(connection).await? {
+        let place = usize::try_from(row.place - 1).ok();
+        if let Some(found) = place.and_then(|place| found.get_mut(place)) {
+            *found = Some(Configuration {
+                id: row.id,
+                odata_type: row.odata_type,
+                display_name: row.display_name,
+                description: row.description,
+                version: row.version,
+                created_date_time: row.created_date_time,
+                last_modified_date_time: row.last_modified_date_time,
+                properties: row.properties,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// One configuration, held against other changes until the transaction ends.
+///
+/// Creates of assignments go on: they only hold its key.
+pub async fn find_for_update(
+    connection: &mut PgConnection,
+    id: ConfigurationId,
+) -> sqlx::Result<Option<Configuration>> {
+    sqlx::query_as!(
+        Configuration,
+        r#"SELECT
+                id, odata_type, display_name, description, version, created_date_time,
+                last_modified_date_time, properties
+           FROM device_configurations
+           WHERE id = $1
+           FOR NO KEY UPDATE"#,
+        id.0,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Whether the configuration is there.
+pub async fn exists(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM device_configurations WHERE id = $1) AS "exists!""#, id.0)
+        .fetch_one(connection)
+        .await
+}
+
+/// Holds the configuration alone until the transaction ends, so that its set
+/// of assignments can be replaced as one; `false` when it is not there.
+pub async fn lock(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<bool> {
+    let row = sqlx::query!("SELECT id FROM device_configurations WHERE id = $1 FOR UPDATE", id.0);
+    Ok(row.fetch_optional(connection).await?.is_some())
+}
+
+/// Writes what a change by `by` left, and raises the version.
+///
+/// The time is that of the statement, taken while the row is locked. It is never earlier
+/// than the creation and the version before: the clock of another server may be behind. A
+/// value that a constraint refuses is replaced by the nearest one that it accepts. Of
+/// properties that could not be read whole, only the members that differ from `stored` are
+/// written.
+pub async fn update(
+    connection: &mut PgConnection,
+    stored: &Configuration,
+    changed: &Configuration,
+    by: Option<&str>,
+) -> sqlx::Result<Configuration> {
+    let is_partial = stored.properties.is_repaired;
+    let mut properties = changed.properties.clone();
+    properties.retain(|name, value| !is_partial || stored.properties.get(name) != Some(value));
+    let removed: Vec<_> =
+        stored.properties.keys().filter(|name| !changed.properties.contains_key(*name)).cloned().collect();
+    sqlx::query_as!(
+        Configuration,
+        r#"UPDATE device_configurations
+           SET display_name = $2, description = $3, version = least(version, 2147483645) + 1,
+               created_date_time = least(greatest(created_date_time, '0001-01-01T00:00:00Z'), '9999-12-31T23:59:59.999999Z'),
+               properties = CASE WHEN $6::boolean THEN properties - $7::text[] || $4 ELSE $4 END,
+               last_modified_date_time = greatest(clock_timestamp(), least(created_date_time, '9999-12-31T23:59:59.999999Z'), CASE
+                   WHEN last_modified_date_time BETWEEN '0001-01-01T00:00:00Z' AND '9999-12-31T00:00:00Z'
+                   THEN last_modified_date_time + interval '1 microsecond' END),
+               last_modified_by = $5
+           WHERE id = $1
+           RETURNING
+                id, odata_type, display_name, description, version, created_date_time,
+                last_modified_date_time, properties"#,
+        changed.id,
+        changed.display_name,
+        changed.description,
+        &properties as &Object,
+        by,
+        is_partial,
+        &removed,
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Deletes a configuration and its assignments; `false` when it is not there.
+pub async fn delete(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<bool> {
+    let done = sqlx::query!("DELETE FROM device_configurations WHERE id = $1", id.0).execute(connection).await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Configurations in the order of their ids, from the one after `after` on.
+pub async fn page(connection: &mut PgConnection, after: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<Configuration>> {
+    sqlx::query_as!(
+        Configuration,
+        r#"SELECT
+                id, odata_type, display_name, description, version, created_date_time,
+                last_modified_date_time, properties
+           FROM device_configurations
+           WHERE $1::uuid IS NULL OR id > $1
+           ORDER BY id
+           LIMIT $2"#,
+        after,
+        limit,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// The ids of all configurations.
+pub async fn ids(connection: &mut PgConnection) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!("SELECT id FROM device_configurations").fetch_all(connection).await
+}
+
+/// The id of the store. A backup of the database keeps it; every other database has another.
+pub async fn store_id(connection: &mut PgConnection) -> sqlx::Result<Uuid> {
+    sqlx::query_scalar!("SELECT id FROM devicegraph_store").fetch_one(connection).await
+}
+
+/// How many there are.
+pub async fn count(connection: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM device_configurations"#).fetch_one(connection).await
+}
+
+/// Deletes every configuration, and every assignment with it; how many.
+pub async fn delete_all(connection: &mut PgConnection) -> sqlx::Result<u64> {
+    Ok(sqlx::query!("DELETE FROM device_configurations").execute(connection).await?.rows_affected())
+}
+
+/// Holds every configuration until the transaction ends.
+pub async fn lock_all(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query_scalar!(
+        r#"WITH held AS (SELECT id FROM device_configurations ORDER BY id FOR UPDATE)
+           SELECT count(*) FROM held"#,
+    )
+    .fetch_one(connection)
+    .await
+    .map(drop)
+}
+
+/// Waits for whoever fills the empty database, until its transaction ends.
+pub async fn lock_seeding(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let lock = sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('devicegraph seed', 0))");
+    lock.fetch_one(connection).await.map(drop)
+}

@@ -1,0 +1,166 @@
+//! What the routes of the statuses do.
+//!
+//! One function serves the three collections: the path says which.
+
+use actix_web::{HttpResponse, http::header::LOCATION};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{
+    model::{Kind, OverviewKind, SentStatus, Status, StatusId, context},
+    sql,
+};
+use crate::{
+    auth::Caller,
+    database::connections::Connections,
+    error::ApiError,
+    odata::{
+        body::Body,
+        links::{Collection, Links},
+        prefer::Preferences,
+    },
+    resources::configurations::{self, model::ConfigurationId},
+};
+
+/// `GET …/deviceConfigurations/{id}/deviceStatuses`, and of the two others.
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationdevicestatus-list>
+pub async fn list(
+    connections: Connections,
+    links: Links,
+    kind: Kind,
+    configuration: ConfigurationId,
+) -> Result<HttpResponse, ApiError> {
+    let mut connection = connections.acquire().await?;
+    let rows = sql::list(&mut connection, kind, configuration).await?;
+    if rows.is_empty() {
+        configurations::handlers::check(&mut connection, configuration).await?;
+    }
+    let stored: Vec<_> = rows.iter().map(|row| Status::of_row(kind, row)).collect::<Result<_, _>>()?;
+    let value = stored.iter().map(|stored| stored.shown(links.version)).collect();
+    Ok(HttpResponse::Ok().json(Collection {
+        context: links.context(context(kind, configuration)),
+        count: None,
+        next: None,
+        value,
+    }))
+}
+
+/// `POST …/deviceConfigurations/{id}/deviceStatuses`, and of the two others.
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationdevicestatus-create>
+///
+/// # Errors
+/// 409 when the id belongs to another row.
+pub async fn create(
+    connections: Connections,
+    caller: Caller,
+    links: Links,
+    kind: Kind,
+    configuration: ConfigurationId,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let sent = SentStatus::parse(kind, body.members(kind.type_name()))?;
+    let id = StatusId(sent.id.unwrap_or_else(Uuid::now_v7));
+    let row = Status::new(kind, id.0, &sent)?.row(configuration);
+    let mut connection = connections.acquire().await?;
+    let path = path(kind, configuration, id);
+    let insert =
+        async |connection: &mut PgConnection| sql::insert(connection, kind, configuration, &row, caller.id()).await;
+    let row = match connection.writing(&path, insert).await? {
+        Some(row) => row,
+        None => {
+            configurations::handlers::check(&mut connection, configuration).await?;
+            let stored = sql::find(&mut connection, kind, configuration, id).await?;
+            let is_same =
+                |row: &serde_json::Value| Status::of_row(kind, row).is_ok_and(|stored| stored.changed(&sent) == stored);
+            // Sent again: what was left out the first time is what the service made of it.
+            stored.filter(is_same).ok_or_else(|| {
+                ApiError::conflict(format!("Another row has the id '{}'. Send another id, or none.", id.0))
+            })?
+        }
+    };
+    let stored = Status::of_row(kind, &row)?;
+    let location = links.to(path);
+    Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(stored.shown_alone(&links, configuration)))
+}
+
+/// `GET …/deviceStatuses/{id}`, and of the two others.
+pub async fn get(
+    connections: Connections,
+    links: Links,
+    kind: Kind,
+    configuration: ConfigurationId,
+    id: StatusId,
+) -> Result<HttpResponse, ApiError> {
+    let mut connection = connections.acquire().await?;
+    match sql::find(&mut connection, kind, configuration, id).await? {
+        Some(row) => Ok(HttpResponse::Ok().json(Status::of_row(kind, &row)?.shown_alone(&links, configuration))),
+        None => Err(not_found(&mut connection, configuration, id).await),
+    }
+}
+
+/// `PATCH …/deviceStatuses/{id}`, and of the two others.
+pub async fn update(
+    connections: Connections,
+    caller: Caller,
+    links: Links,
+    kind: Kind,
+    (configuration, id): (ConfigurationId, StatusId),
+    preferences: Preferences,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let sent = SentStatus::parse(kind, body.members(kind.type_name()))?;
+    let mut transaction = connections.begin().await?;
+    if !configurations::sql::lock(&mut transaction, configuration).await? {
+        return Err(ConfigurationId::not_found(configuration));
+    }
+    let row = sql::find(&mut transaction, kind, configuration, id).await?;
+    let stored = Status::of_row(kind, &row.ok_or_else(|| StatusId::not_found(id.0))?)?;
+    let mut changed = stored.changed(&sent);
+    if changed != stored {
+        let row = changed.row(configuration);
+        sql::update(&mut transaction, kind, &row, caller.id()).await?;
+        changed = Status::of_row(kind, &row)?;
+    }
+    transaction.commit(path(kind, configuration, id)).await?;
+    Ok(preferences.changed(changed.shown_alone(&links, configuration)))
+}
+
+/// `DELETE …/deviceStatuses/{id}`, and of the two others.
+pub async fn delete(
+    connections: Connections,
+    kind: Kind,
+    configuration: ConfigurationId,
+    id: StatusId,
+) -> Result<HttpResponse, ApiError> {
+    let mut connection = connections.acquire().await?;
+    let delete = async |connection: &mut PgConnection| sql::delete(connection, kind, configuration, id).await;
+    match connection.writing(path(kind, configuration, id), delete).await? {
+        true => Ok(HttpResponse::NoContent().finish()),
+        false => Err(not_found(&mut connection, configuration, id).await),
+    }
+}
+
+/// `GET …/deviceConfigurations/{id}/deviceStatusOverview`, and of users.
+///
+/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationdeviceoverview-get>
+pub async fn overview(
+    connections: Connections,
+    links: Links,
+    kind: OverviewKind,
+    configuration: ConfigurationId,
+) -> Result<HttpResponse, ApiError> {
+    let counted = sql::overview(&mut *connections.acquire().await?, kind, configuration).await?;
+    let counted = counted.ok_or_else(|| ConfigurationId::not_found(configuration))?;
+    Ok(HttpResponse::Ok().json(kind.shown(configuration, &counted, &links)))
+}
+
+fn path(kind: Kind, configuration: ConfigurationId, id: StatusId) -> String {
+    format!("deviceManagement/deviceConfigurations/{configuration}/{}/{}", kind.segment(), id.0)
+}
+
+/// The 404 of a configuration that is not there, else of its status.
+async fn not_found(connection: &mut PgConnection, configuration: ConfigurationId, id: StatusId) -> ApiError {
+    configurations::handlers::check(connection, configuration).await.err().unwrap_or_else(|| StatusId::not_found(id.0))
+}

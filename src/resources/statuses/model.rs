@@ -1,0 +1,372 @@
+//! A status: read from Graph JSON, kept as a row, written as Graph JSON.
+//!
+//! The three collections differ in their columns alone, and each column is a
+//! property of the catalogue under another spelling.
+
+use std::{
+    borrow::Cow,
+    future::{Ready, ready},
+};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use anyhow::anyhow;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Map, Value};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use uuid::Uuid;
+
+use super::sql::Overview;
+use crate::{
+    catalogue::{
+        self, NAMESPACE, Primitive, Property, Type, ValueType, rendering,
+        validation::{self, Path, TYPE},
+    },
+    database,
+    error::{ApiError, excerpt},
+    odata::{
+        key,
+        links::{Links, Version},
+        members::{self, Members},
+    },
+    resources::configurations::model::ConfigurationId,
+};
+
+/// One of the three collections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `deviceStatuses`
+    Device,
+    /// `userStatuses`
+    User,
+    /// `deviceSettingStateSummaries`
+    Setting,
+}
+
+impl Kind {
+    /// Its segment in a path.
+    pub fn segment(self) -> &'static str {
+        match self {
+            Self::Device => "deviceStatuses",
+            Self::User => "userStatuses",
+            Self::Setting => "deviceSettingStateSummaries",
+        }
+    }
+
+    /// The type of its elements.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Self::Device => "deviceConfigurationDeviceStatus",
+            Self::User => "deviceConfigurationUserStatus",
+            Self::Setting => "settingStateDeviceSummary",
+        }
+    }
+
+    /// The table of its rows.
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::Device => "device_configuration_device_statuses",
+            Self::User => "device_configuration_user_statuses",
+            Self::Setting => "device_configuration_setting_summaries",
+        }
+    }
+
+    fn of_type(self) -> Result<&'static Type, ApiError> {
+        let missing = || ApiError::internal(anyhow!("the catalogue has no type {}", self.type_name()));
+        Type::find(self.type_name()).ok_or_else(missing)
+    }
+}
+
+/// As the route table has it in the path, below the configuration.
+fn segment(request: &HttpRequest) -> String {
+    let pattern = request.match_pattern().unwrap_or_default();
+    pattern.split("{configuration}/").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned()
+}
+
+impl FromRequest for Kind {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let segment = segment(request);
+        let kind = [Self::Device, Self::User, Self::Setting].into_iter().find(|kind| kind.segment() == segment);
+        ready(kind.ok_or_else(|| ApiError::internal(anyhow!("the route '{segment}' is of no collection"))))
+    }
+}
+
+/// The key of a status. Taken from a path, it may belong to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusId(pub Uuid);
+
+impl StatusId {
+    /// The 404 of a status that is not there.
+    pub fn not_found(key: impl std::fmt::Display) -> ApiError {
+        ApiError::not_found(format!("The configuration has no '{key}' here. GET on the collection lists those it has."))
+    }
+}
+
+impl FromRequest for StatusId {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let key = request.match_info().get("status").unwrap_or_default();
+        ready(key::guid(key).map(Self).ok_or_else(|| Self::not_found(excerpt(key))))
+    }
+}
+
+/// A status, its properties under Graph's names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// The collection that it is of.
+    pub kind: Kind,
+    /// Its key.
+    pub id: Uuid,
+    properties: Map<String, Value>,
+}
+
+/// What a client sends of a status; what it leaves out is not there.
+#[derive(Debug)]
+pub struct SentStatus {
+    /// The client's id; `None` leaves it to the service.
+    pub id: Option<Uuid>,
+    properties: Map<String, Value>,
+}
+
+impl SentStatus {
+    /// # Errors
+    /// 400 that names the member that is wrong. A column is needed for each
+    /// member, so that `/beta` is not open here.
+    pub fn parse(kind: Kind, mut members: Members) -> Result<Self, ApiError> {
+        if let Some(odata_type) = members.string(TYPE)? {
+            members.located(catalogue::resolve(&odata_type, kind.type_name()))?;
+        }
+        let (id, version, of) = (key::of_new_row(&mut members)?, members.version(), kind.of_type()?);
+        let mut properties = members.rest();
+        if let Some(name) = properties.keys().find(|name| of.property(name, version).is_none()) {
+            return Err(members::unknown(name, &of.name));
+        }
+        validation::check(&mut properties, of, Path::Body, version)?;
+        for (name, value) in properties.iter().filter(|(name, _)| name.ends_with("Count")) {
+            if value.as_i64().is_some_and(|count| count < 0) {
+                return Err(ApiError::model(format!("The member '{name}' is {value}. Send a count of 0 or more.")));
+            }
+        }
+        Ok(Self { id, properties })
+    }
+}
+
+impl Status {
+    /// A new one: what was not sent is as Graph shows what nobody set, and the
+    /// last report is now.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn new(kind: Kind, id: Uuid, sent: &SentStatus) -> Result<Self, ApiError> {
+        let of = kind.of_type()?;
+        let mut properties = sent.properties.clone();
+        if let Some(property) = of.property("lastReportedDateTime", Version::V1) {
+            let now = || OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default().into();
+            properties.entry(property.name.clone()).or_insert_with(now);
+        }
+        let all = serde_json::to_value(rendering::Properties { of, values: &properties, version: Version::Beta });
+        match all.map_err(ApiError::internal)? {
+            Value::Object(properties) => Ok(Self { kind, id, properties }),
+            _ => Err(ApiError::internal(anyhow!("a status is an object"))),
+        }
+    }
+
+    /// As it is to be after a change.
+    pub fn changed(&self, sent: &SentStatus) -> Self {
+        let mut changed = self.clone();
+        changed.properties.extend(sent.properties.clone());
+        changed
+    }
+
+    /// The row, a member for each column.
+    pub fn row(&self, configuration: ConfigurationId) -> Value {
+        let of = Type::find(self.kind.type_name());
+        let property = |name: &str| of.and_then(|of| of.property(name, Version::Beta));
+        let is_time = |name: &str| property(name).is_some_and(is_time);
+        let columns = self.properties.iter().map(|(name, value)| match value.as_i64() {
+            // A count that is older than its constraint.
+            Some(..0) if name.ends_with("Count") => (column(name), 0.into()),
+            _ if is_time(name) => (column(name), in_microseconds(value)),
+            _ => (column(name), value.clone()),
+        });
+        let mut row: Map<_, _> = columns.collect();
+        row.insert("id".to_owned(), self.id.to_string().into());
+        row.insert("device_configuration_id".to_owned(), configuration.to_string().into());
+        row.into()
+    }
+
+    /// Of a row, as `to_jsonb` has it.
+    ///
+    /// # Errors
+    /// 500 for a row that is none.
+    pub fn of_row(kind: Kind, row: &Value) -> Result<Self, ApiError> {
+        let of = kind.of_type()?;
+        let id =
+            row["id"].as_str().and_then(key::guid).ok_or_else(|| ApiError::internal(anyhow!("a row has no id")))?;
+        let properties = of.properties(Version::Beta).filter(|property| property.name != "id");
+        let mut is_clamped = false;
+        let mut stored = |property: &Property| match row[column(&property.name)].clone() {
+            Value::String(text) if is_time(property) && validation::date_time(&text).is_none() => {
+                is_clamped = true;
+                nearest_time(&text).into()
+            }
+            value => value,
+        };
+        let mut properties: Map<_, _> = properties.map(|property| (property.name.clone(), stored(property))).collect();
+        if is_clamped {
+            database::report_unreadable(kind.table(), id);
+        }
+        // Times come with an offset.
+        validation::check(&mut properties, of, Path::Body, Version::Beta)?;
+        Ok(Self { kind, id, properties })
+    }
+
+    /// Why the API would refuse what a row holds.
+    pub fn refusal_of(kind: Kind, row: &Value) -> Option<String> {
+        let of = kind.of_type().ok()?;
+        for property in of.properties(Version::Beta) {
+            match &row[column(&property.name)] {
+                Value::String(text) if is_time(property) && validation::date_time(text).is_none() => {
+                    return Some(format!("the time '{text}' of '{}' is one that JSON cannot hold", property.name));
+                }
+                Value::Number(count) if property.name.ends_with("Count") && count.as_i64() < Some(0) => {
+                    return Some(format!("the count '{}' is {count}", property.name));
+                }
+                _ => {}
+            }
+        }
+        Self::of_row(kind, row).err().map(|refusal| refusal.to_string())
+    }
+
+    /// As an element of a collection.
+    pub fn shown(&self, version: Version) -> Shown<'_> {
+        let properties = Cow::Borrowed(&self.properties);
+        Shown { context: None, type_name: self.kind.type_name(), id: self.id, properties, version }
+    }
+
+    /// As the whole answer.
+    pub fn shown_alone(&self, links: &Links, configuration: ConfigurationId) -> Shown<'_> {
+        let fragment = format!("{}/$entity", context(self.kind, configuration));
+        Shown { context: Some(links.context(fragment)), ..self.shown(links.version) }
+    }
+}
+
+/// The fragment of `@odata.context` for a collection.
+pub fn context(kind: Kind, configuration: ConfigurationId) -> String {
+    format!("deviceManagement/deviceConfigurations('{configuration}')/{}", kind.segment())
+}
+
+/// A status or an overview as an answer shows it.
+pub struct Shown<'a> {
+    context: Option<String>,
+    type_name: &'static str,
+    id: Uuid,
+    properties: Cow<'a, Map<String, Value>>,
+    version: Version,
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(context) = &self.context {
+            map.serialize_entry("@odata.context", context)?;
+        }
+        map.serialize_entry(TYPE, &format_args!("#{NAMESPACE}.{}", self.type_name))?;
+        map.serialize_entry("id", &self.id)?;
+        if let Some(of) = Type::find(self.type_name) {
+            rendering::write(&mut map, of, &self.properties, |name| name != "id", self.version)?;
+        }
+        map.end()
+    }
+}
+
+/// The column of a property.
+fn column(property: &str) -> String {
+    let mut column = String::new();
+    for letter in property.chars() {
+        if letter.is_ascii_uppercase() {
+            column.push('_');
+        }
+        column.push(letter.to_ascii_lowercase());
+    }
+    column
+}
+
+/// PostgreSQL keeps microseconds and would round the last of 9999 up to a year
+/// that has five digits.
+fn in_microseconds(time: &Value) -> Value {
+    match time.as_str().and_then(|text| text.strip_suffix('Z')?.split_once('.')) {
+        Some((seconds, fraction)) if fraction.len() == 7 => format!("{seconds}.{}Z", &fraction[..6]).into(),
+        _ => time.clone(),
+    }
+}
+
+fn is_time(property: &Property) -> bool {
+    matches!(property.value_type, ValueType::Primitive(Primitive::DateTimeOffset))
+}
+
+/// The nearest time that JSON can hold to one that PostgreSQL writes and JSON cannot hold:
+/// infinity, a year before 1, or one after 9999.
+fn nearest_time(text: &str) -> &'static str {
+    match text.ends_with(" BC") || text == "-infinity" {
+        true => "0001-01-01T00:00:00Z",
+        false => "9999-12-31T23:59:59.999999Z",
+    }
+}
+
+/// One of the two overviews.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverviewKind {
+    /// `deviceStatusOverview`
+    Device,
+    /// `userStatusOverview`
+    User,
+}
+
+impl OverviewKind {
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Device => ("deviceStatusOverview", "deviceConfigurationDeviceOverview"),
+            Self::User => ("userStatusOverview", "deviceConfigurationUserOverview"),
+        }
+    }
+
+    /// The overview as the whole answer.
+    pub fn shown(self, configuration: ConfigurationId, overview: &Overview, links: &Links) -> Shown<'static> {
+        let (segment, type_name) = self.names();
+        let fragment = format!("deviceManagement/deviceConfigurations('{configuration}')/{segment}/$entity");
+        let properties = [
+            ("configurationVersion", overview.version.into()),
+            ("errorCount", overview.error.into()),
+            ("failedCount", overview.failed.into()),
+            ("lastUpdateDateTime", overview.last_update_date_time.format(&Rfc3339).unwrap_or_default().into()),
+            ("notApplicableCount", overview.not_applicable.into()),
+            ("pendingCount", overview.pending.into()),
+            ("successCount", overview.success.into()),
+            ("conflictCount", overview.conflict.into()),
+        ];
+        let properties = properties.map(|(name, value): (_, Value)| (name.to_owned(), value)).into_iter().collect();
+        Shown {
+            context: Some(links.context(fragment)),
+            type_name,
+            id: configuration.0,
+            properties: Cow::Owned(properties),
+            version: links.version,
+        }
+    }
+}
+
+impl FromRequest for OverviewKind {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let segment = segment(request);
+        let kind = [Self::Device, Self::User].into_iter().find(|kind| kind.names().0 == segment);
+        ready(kind.ok_or_else(|| ApiError::internal(anyhow!("the route '{segment}' is of no overview"))))
+    }
+}

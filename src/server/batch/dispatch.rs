@@ -1,0 +1,133 @@
+//! A step carried out: the application's own routes, called in process.
+
+use std::{future::Future, iter, pin::Pin};
+
+use actix_http::Request;
+use actix_service::{
+    IntoServiceFactory, ServiceFactory,
+    boxed::{self, BoxService},
+};
+use actix_web::{
+    Error, HttpMessage, HttpRequest,
+    body::BoxBody,
+    dev::{AppConfig, Payload, Service, ServiceResponse},
+    http::{
+        Method, Uri,
+        header::{AUTHORIZATION, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue},
+    },
+    web::Bytes,
+};
+use anyhow::anyhow;
+use futures_util::stream::once;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+
+use super::answer::Answer;
+use crate::{
+    database::connections::Group,
+    error::ApiError,
+    server::{cancellation::Client, telemetry::CLIENT_REQUEST_ID},
+};
+
+type Application = BoxService<Request, ServiceResponse<BoxBody>, Error>;
+type Making = Pin<Box<dyn Future<Output = Result<Application, ()>>>>;
+
+/// A second instance of a worker's application, for the steps of its batches.
+/// It is made when the first one comes.
+pub struct Dispatcher {
+    make: Box<dyn Fn(AppConfig) -> Making>,
+    made: OnceCell<Application>,
+    /// A permit for each read that stands beside another.
+    beside: Semaphore,
+}
+
+/// What a step takes over from the request of its batch, where it does not say
+/// it itself: who calls, and how the client came.
+const INHERITED: [HeaderName; 7] = [
+    AUTHORIZATION,
+    CLIENT_REQUEST_ID,
+    FORWARDED,
+    HOST,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+];
+
+impl Dispatcher {
+    /// `application` makes an instance of the application, which has so many
+    /// connections. Reads side by side leave half of them to other requests.
+    pub fn new<A, F>(connections: u32, application: impl Fn() -> A + 'static) -> Self
+    where
+        A: IntoServiceFactory<F, Request>,
+        F: ServiceFactory<
+                Request,
+                Config = AppConfig,
+                Response = ServiceResponse<BoxBody>,
+                Error = Error,
+                InitError = (),
+            >,
+        F::Future: 'static,
+        F::Service: 'static,
+    {
+        let make = move |config| -> Making {
+            let made = application().into_factory().new_service(config);
+            Box::pin(async move { Ok(boxed::service(made.await?)) })
+        };
+        let beside = Semaphore::new(connections.saturating_sub(1) as usize / 2);
+        Self { make: Box::new(make), made: OnceCell::new(), beside }
+    }
+
+    /// For up to `most` reads beside a first one, as many permits as there are.
+    pub fn beside(&self, most: usize) -> Vec<SemaphorePermit<'_>> {
+        iter::from_fn(|| self.beside.try_acquire().ok()).take(most).collect()
+    }
+
+    /// The headers with which a step of the batch `outer` is carried out.
+    pub fn headers(outer: &HttpRequest, own: &HeaderMap) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for name in INHERITED {
+            outer.headers().get_all(&name).for_each(|value| headers.append(name.clone(), value.clone()));
+        }
+        if let Some(authority) = outer.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+            headers.insert(HOST, authority);
+        }
+        for name in own.keys() {
+            headers.remove(name);
+        }
+        own.iter().for_each(|(name, value)| headers.append(name.clone(), value.clone()));
+        headers
+    }
+
+    /// Carries a step out, as the request that it would be alone.
+    ///
+    /// # Errors
+    /// When there is no instance of the application to ask, or its answer is broken.
+    pub async fn answer(
+        &self,
+        outer: &HttpRequest,
+        (method, uri, headers): (Method, Uri, HeaderMap),
+        body: Option<String>,
+        group: Option<Group>,
+    ) -> Result<Answer, ApiError> {
+        let application = self.made.get_or_try_init(|| (self.make)(outer.app_config().clone())).await;
+        let application = application.map_err(|()| ApiError::internal(anyhow!("the application cannot be made")))?;
+        let payload: Payload = match body {
+            Some(body) => Payload::Stream { payload: Box::pin(once(async { Ok(Bytes::from(body)) })) },
+            None => Payload::None,
+        };
+        let mut request = Request::with_payload(payload);
+        if let Some(group) = group {
+            request.extensions_mut().insert(group);
+        }
+        if let Some(client) = Client::of(outer) {
+            request.extensions_mut().insert(client);
+        }
+        let (is_head, path) = (method == Method::HEAD, uri.path().to_owned());
+        let head = request.head_mut();
+        (head.method, head.uri, head.headers, head.peer_addr) = (method, uri, headers, outer.peer_addr());
+        let response = match application.call(request).await {
+            Ok(response) => response.into(),
+            Err(error) => error.error_response(),
+        };
+        Answer::read(response, is_head, path).await.map_err(ApiError::internal)
+    }
+}

@@ -1,0 +1,65 @@
+//! Where a step goes: what its URL means.
+
+use actix_web::http::Uri;
+use url::Url;
+
+use super::steps::Step;
+use crate::{
+    error::{ApiError, excerpt},
+    odata::links::Version,
+    server::routes::MOUNTS,
+};
+
+/// What OData itself has at its root below a `$`, and no step.
+///
+/// <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_ResourcePath>
+const OF_ODATA: [&str; 7] = ["all", "batch", "crossjoin", "entity", "id", "metadata", "root"];
+
+/// The step before this one that `$id` in front of its URL means, and what
+/// follows there.
+///
+/// # Errors
+/// When `dependsOn` does not name it.
+pub fn reference<'a>(step: &'a Step, before: &[Step]) -> Result<Option<(usize, &'a str)>, ApiError> {
+    let Some(behind) = step.url.trim_start_matches('/').strip_prefix('$') else { return Ok(None) };
+    let (id, rest) = behind.split_at(behind.find(['/', '?']).unwrap_or(behind.len()));
+    if OF_ODATA.iter().any(|name| name.eq_ignore_ascii_case(id)) {
+        return Ok(None);
+    }
+    let Some(place) = before.iter().position(|other| other.id.eq_ignore_ascii_case(id)) else { return Ok(None) };
+    match step.depends_on.contains(&place) {
+        true => Ok(Some((place, rest))),
+        false => Err(ApiError::bad_request(format!(
+            "The url begins with what the request '{}' answers. Name that one in 'dependsOn'.",
+            excerpt(id)
+        ))),
+    }
+}
+
+/// The path and the query of a URL: of an absolute one, whatever its host; else
+/// with a version, or below the one of the batch.
+///
+/// # Errors
+/// When it is no URL.
+pub fn resolve(text: &str, version: Version) -> Result<Uri, ApiError> {
+    let unreadable = || ApiError::bad_request(format!("The url '{}' cannot be read.", excerpt(text)));
+    let is_of = |scheme: &&str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let has_origin = ["http://", "https://"].iter().any(is_of);
+    let url = match has_origin {
+        true => Url::parse(text),
+        false => Url::parse(&format!("http://batch/{}", text.trim_start_matches('/'))),
+    };
+    let url = url.map_err(|_| unreadable())?;
+    let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
+    let version = match has_origin || is_versioned(url.path()) {
+        true => String::new(),
+        false => format!("/{}", version.segment()),
+    };
+    format!("{version}{}{query}", url.path()).parse().map_err(|_| unreadable())
+}
+
+/// Whether a path begins with a version, in any letter case.
+fn is_versioned(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    MOUNTS.iter().filter_map(|(mount, _)| mount.strip_prefix('/')).any(|mount| mount.eq_ignore_ascii_case(first))
+}

@@ -1,0 +1,213 @@
+//! What requests carry: instances of the catalogue's types, and what the
+//! resources ask of them beyond it.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    operations::Body,
+    schemas::{At, Schemas, TEXT, closed, concrete, discriminator, or_null, text},
+};
+use crate::{
+    catalogue::{Type, validation::TYPE},
+    odata::links::Version,
+    resources::{
+        assignments::{model as assignments, target},
+        configurations::model as configurations,
+    },
+    server::batch::steps::MOST,
+};
+
+const GROUP_ASSIGNMENT: &str = "deviceConfigurationGroupAssignment";
+const GUID: &str = "[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}";
+
+/// The body of a request.
+pub fn request(schemas: &mut Schemas, body: Body, version: Version) -> Value {
+    let at = At::request(version);
+    let schema = match body {
+        Body::New(configurations::TYPE) => new_configuration(schemas, at),
+        Body::Change(configurations::TYPE) => changed_configuration(schemas, at),
+        Body::New(assignments::TYPE) => {
+            json!({"allOf": [assignment(schemas, at), {"required": ["target"], "properties": {"id": new_id(), "target": true}}]})
+        }
+        Body::Change(assignments::TYPE) => assignment(schemas, at),
+        Body::New(name) | Body::Change(name) => match Type::find(name) {
+            Some(of) => json!({"allOf": [schemas.object(of, at), {"properties": {"id": new_id()}}]}),
+            None => json!(false),
+        },
+        Body::Assign => assign(schemas, at),
+        Body::Batch => schemas.component("batch.request".to_owned(), |_| batch()),
+    };
+    let mut content = json!({ "schema": schema });
+    if let Some(example) = example(body) {
+        content["example"] = example;
+    }
+    json!({
+        "required": true,
+        "description": "JSON in UTF-8, of `server.max_body_bytes` at most. `Content-Encoding` may be gzip or deflate.",
+        "content": {"application/json": content},
+    })
+}
+
+/// What a new row may say of its id: a GUID of its own, or one of Graph's form,
+/// which is replaced.
+fn new_id() -> Value {
+    json!({"type": "string", "pattern": format!("^{GUID}(?:_{GUID})?$")})
+}
+
+/// The id of what is kept elsewhere.
+fn identifier() -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": 256, "pattern": TEXT})
+}
+
+fn new_configuration(schemas: &mut Schemas, at: At) -> Value {
+    let Some(base) = Type::find(configurations::TYPE) else { return json!(false) };
+    let any = schemas.declared(base, at);
+    json!({"allOf": [any, {"required": [TYPE, "displayName"], "properties": {TYPE: true, "displayName": true, "id": new_id()}}]})
+}
+
+/// Its type may be left out, so that it is a change of any.
+fn changed_configuration(schemas: &mut Schemas, at: At) -> Value {
+    let Some(base) = Type::find(configurations::TYPE) else { return json!(false) };
+    schemas.component(at.name("deviceConfigurationChange"), |schemas| {
+        let mut all = schemas.alternatives(concrete(base), at);
+        all.extend((at.version == Version::Beta).then(|| schemas.undeclared(base, at)));
+        json!({"anyOf": all, "properties": {"assignments": false}})
+    })
+}
+
+/// An assignment, of which nothing must be there.
+fn assignment(schemas: &mut Schemas, at: At) -> Value {
+    let Some(of) = Type::find(assignments::TYPE) else { return json!(false) };
+    let component = schemas.object(of, at);
+    if at.version == Version::Beta {
+        let object = schemas.0.entry(at.name(&of.name)).or_default();
+        object["properties"]["sourceId"] = or_null(identifier());
+    }
+    component
+}
+
+/// Who gets a configuration: the base type too, which Graph calls abstract.
+pub fn target(schemas: &mut Schemas, at: At) -> Value {
+    let Some(base) = Type::find(target::TYPE) else { return json!(false) };
+    target_of(schemas, at, "target", || [base].into_iter().chain(concrete(base)))
+}
+
+/// One that names something.
+fn naming_target(schemas: &mut Schemas, at: At) -> Value {
+    let Some(base) = Type::find(target::TYPE) else { return json!(false) };
+    target_of(schemas, at, "namingTarget", || concrete(base))
+}
+
+fn target_of<I: Iterator<Item = &'static Type>>(
+    schemas: &mut Schemas,
+    at: At,
+    name: &str,
+    types: impl Fn() -> I,
+) -> Value {
+    schemas.component(at.name(name), |schemas| {
+        let all = schemas.alternatives(types(), at);
+        for of in types() {
+            named(schemas.0.entry(at.name(&of.name)).or_default());
+        }
+        let discriminator = discriminator(types(), at);
+        let mut target = json!({"type": "object", "required": [TYPE], "oneOf": all, "discriminator": discriminator});
+        if at.version == Version::Beta {
+            target["allOf"] = json!([{ "anyOf": filters() }]);
+        }
+        target
+    })
+}
+
+/// What a target names is there and is an id.
+fn named(target: &mut Value) {
+    let named: Vec<_> =
+        ["groupId", "collectionId"].into_iter().filter(|name| target["properties"].get(name).is_some()).collect();
+    for name in named {
+        target["properties"][name] = identifier();
+        match &mut target["required"] {
+            Value::Array(required) if !required.contains(&name.into()) => required.push(name.into()),
+            Value::Array(_) => {}
+            none => *none = json!([name]),
+        }
+    }
+}
+
+/// A filter has an id and a type, and no filter has neither.
+fn filters() -> Value {
+    const ID: &str = "deviceAndAppManagementAssignmentFilterId";
+    const KIND: &str = "deviceAndAppManagementAssignmentFilterType";
+    json!([
+        {"properties": {ID: {"type": "null"}, KIND: {"const": "none"}}},
+        {"properties": {ID: identifier(), KIND: {"enum": ["include", "exclude"]}}, "required": [ID, KIND]},
+    ])
+}
+
+fn assign(schemas: &mut Schemas, at: At) -> Value {
+    let name = "assign";
+    schemas.component(at.name(name), |schemas| {
+        let element = assignment(schemas, at);
+        let naming = json!({"required": ["target"], "properties": {"target": naming_target(schemas, at)}});
+        let mut properties = Map::new();
+        properties.insert("assignments".to_owned(), json!({"type": "array", "items": {"allOf": [element, naming]}}));
+        if at.version == Version::V1 {
+            return closed(properties, vec!["assignments".to_owned()], false);
+        }
+        let members = Map::from_iter([
+            (TYPE.to_owned(), json!({"enum": [format!("#microsoft.graph.{GROUP_ASSIGNMENT}"), format!("microsoft.graph.{GROUP_ASSIGNMENT}")]})),
+            ("id".to_owned(), text()),
+            ("targetGroupId".to_owned(), identifier()),
+            ("excludeGroup".to_owned(), json!({"type": "boolean"})),
+        ]);
+        let of_group = closed(members, vec!["targetGroupId".to_owned()], false);
+        let all = ["assignments", "deviceConfigurationGroupAssignments"];
+        properties.insert(all[1].to_owned(), json!({"type": "array", "items": of_group}));
+        let there = all.map(|name| json!({"required": [name], "properties": {name: {"type": "array", "items": {}}}}));
+        for name in all {
+            properties[name] = or_null(properties[name].clone());
+        }
+        let mut set = closed(properties, Vec::new(), false);
+        set["anyOf"] = there.into_iter().collect();
+        set
+    })
+}
+
+/// Members that nobody knows are ignored: there are clients that send some.
+fn batch() -> Value {
+    const TOKEN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+    let name = || json!({"type": ["string", "number"], "minLength": 1});
+    let value = json!({"type": "string", "pattern": r"^[^\u0000-\u0008\u000a-\u001f\u007f]*$"});
+    let headers =
+        json!({"type": ["object", "null"], "propertyNames": {"pattern": TOKEN}, "additionalProperties": value});
+    let step = json!({
+        "type": "object",
+        "required": ["id", "method", "url"],
+        "properties": {
+            "id": name(),
+            "method": {"type": "string", "pattern": TOKEN},
+            "url": {"type": "string", "minLength": 1, "description": "Absolute, or below the version of the batch, or with a version of its own; `$id` in front is what that request answered."},
+            "headers": headers,
+            "body": {"description": "JSON, or a text of the media type that the headers name."},
+            "dependsOn": {"type": ["array", "null"], "items": name(), "description": "Ids or groups before this one without which it is not carried out."},
+            "depends_on": {"type": ["array", "null"], "items": name(), "description": "More of them, as Microsoft's Python SDK spells it."},
+            "atomicityGroup": {"description": "Requests of a group stand together and are one transaction.", "type": ["string", "number", "null"], "minLength": 1},
+        },
+    });
+    json!({"type": "object", "required": ["requests"], "properties": {"requests": {"type": "array", "maxItems": MOST, "items": step}}})
+}
+
+fn example(body: Body) -> Option<Value> {
+    let target = |id: &str| json!({"target": {TYPE: "#microsoft.graph.groupAssignmentTarget", "groupId": id}});
+    let group = "7d1f2a34-5b6c-4d7e-8f90-1a2b3c4d5e6f";
+    match body {
+        Body::New(configurations::TYPE) => Some(
+            json!({TYPE: "#microsoft.graph.iosUpdateConfiguration", "displayName": "iOS update window", "utcTimeOffsetInMinutes": 60}),
+        ),
+        Body::Change(configurations::TYPE) => Some(json!({"description": "Nights and weekends"})),
+        Body::New(assignments::TYPE) | Body::Change(assignments::TYPE) => Some(target(group)),
+        Body::Assign => Some(json!({"assignments": [target(group)]})),
+        Body::Batch => Some(
+            json!({"requests": [{"id": "1", "method": "GET", "url": "/deviceManagement/deviceConfigurations?$top=1"}]}),
+        ),
+        Body::New(_) | Body::Change(_) => None,
+    }
+}

@@ -1,0 +1,391 @@
+//! The catalogue in JSON Schema: what of a type may be sent, and what is
+//! answered.
+//!
+//! A component of a type is named `v1.{type}` or `beta.{type}`, and ends in
+//! `.request` where it is what may be sent. Enumerations are the same in both.
+//! What no schema can say, such as which id is taken, is left to the service.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    catalogue::{self, Enumeration, NAMESPACE, Primitive, Property, Type, ValueType, validation::TYPE},
+    odata::links::Version,
+    resources::{assignments::target, configurations::model as configurations},
+};
+
+/// Who writes the instance.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The client.
+    Request,
+    /// The service.
+    Answer,
+}
+
+/// Of what version an instance is, and who writes it.
+#[derive(Clone, Copy)]
+pub struct At {
+    /// The version.
+    pub version: Version,
+    /// The writer.
+    pub side: Side,
+}
+
+impl At {
+    /// What a client sends.
+    pub fn request(version: Version) -> Self {
+        Self { version, side: Side::Request }
+    }
+
+    /// What is answered.
+    pub fn answer(version: Version) -> Self {
+        Self { version, side: Side::Answer }
+    }
+
+    /// The name of a component.
+    pub fn name(self, of: &str) -> String {
+        let version = match self.version {
+            Version::V1 => "v1",
+            Version::Beta => "beta",
+        };
+        match self.side {
+            Side::Request => format!("{version}.{of}.request"),
+            Side::Answer => format!("{version}.{of}"),
+        }
+    }
+
+    fn is_request(self) -> bool {
+        self.side == Side::Request
+    }
+}
+
+/// Annotations, which may stand anywhere and say nothing to the service.
+pub const ANNOTATION: &str = r"^[^@\u0000]*@(?:odata|microsoft\.graph)\.[^\u0000]*$";
+/// What a property can be called, on `/beta`.
+const NAME: &str = r"^[^@#.\u0000]+$";
+/// A text that can be stored.
+pub const TEXT: &str = r"^[^\u0000]*$";
+
+/// The schemas that something refers to.
+pub struct Schemas(pub BTreeMap<String, Value>);
+
+impl Default for Schemas {
+    /// With what can stand in the place of what is not declared.
+    fn default() -> Self {
+        let (any, any_object) = (reference("any"), reference("anyObject"));
+        let object = json!({"type": "object", "propertyNames": {"pattern": TEXT}, "additionalProperties": any});
+        let value = json!({
+            "description": "What can be stored as it is sent.",
+            "anyOf": [
+                {"type": ["boolean", "null"]},
+                {"type": "string", "pattern": TEXT},
+                {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
+                {"type": "number", "not": {"type": "integer"}},
+                {"type": "array", "items": any},
+                any_object,
+            ],
+        });
+        Self(BTreeMap::from([("any".to_owned(), value), ("anyObject".to_owned(), object)]))
+    }
+}
+
+impl Schemas {
+    /// Refers to a component, made by `make` when it is not there yet.
+    pub fn component(&mut self, name: String, make: impl FnOnce(&mut Self) -> Value) -> Value {
+        if !self.0.contains_key(&name) {
+            // There already while it is made: types refer to each other in circles.
+            self.0.insert(name.clone(), Value::Null);
+            let made = make(self);
+            self.0.insert(name.clone(), made);
+        }
+        reference(&name)
+    }
+
+    /// A value that is declared as of a type: one of it or of a type derived
+    /// from it, or of one that the catalogue lacks, where that may be.
+    pub fn declared(&mut self, declared: &'static Type, at: At) -> Value {
+        let is_open = !at.is_request() || at.version == Version::Beta;
+        if !declared.is_abstract {
+            let itself = self.object(declared, at);
+            let derived = concrete(declared).filter(|of| of.name != declared.name);
+            let derived = derived.map(|of| json!({"allOf": [self.object(of, at), {"required": [TYPE]}]}));
+            let derived: Vec<_> = derived.collect();
+            let undeclared = is_open.then(|| self.undeclared(declared, at));
+            let all: Vec<_> = [itself.clone()].into_iter().chain(derived).chain(undeclared).collect();
+            return if all.len() == 1 { itself } else { json!({ "oneOf": all }) };
+        }
+        let known = self.component(at.name(&declared.name), |schemas| {
+            let all = schemas.alternatives(concrete(declared), at);
+            let discriminator = discriminator(concrete(declared), at);
+            json!({"type": "object", "required": [TYPE], "oneOf": all, "discriminator": discriminator})
+        });
+        match is_open {
+            true => json!({"oneOf": [known, self.undeclared(declared, at)]}),
+            false => known,
+        }
+    }
+
+    /// Objects of each of these types.
+    pub fn alternatives(&mut self, types: impl Iterator<Item = &'static Type>, at: At) -> Vec<Value> {
+        types.map(|of| self.object(of, at)).collect()
+    }
+
+    /// An object of exactly this type.
+    pub fn object(&mut self, of: &'static Type, at: At) -> Value {
+        self.component(at.name(&of.name), |schemas| {
+            let mut properties = schemas.properties(of, at);
+            let all: Vec<_> = properties.keys().cloned().collect();
+            properties.insert(TYPE.to_owned(), type_names(of, at));
+            let is_configuration = of.is_a(configurations::TYPE);
+            let is_entity = of.is_a("entity");
+            let required = match at.side {
+                Side::Request => Vec::new(),
+                // Those that `$select` can leave out.
+                Side::Answer if is_configuration || of.name == crate::resources::assignments::model::TYPE => {
+                    vec![TYPE.to_owned()]
+                }
+                Side::Answer => all.into_iter().chain(is_entity.then(|| TYPE.to_owned())).collect(),
+            };
+            if is_entity && !at.is_request() {
+                properties.insert("@odata.context".to_owned(), json!({"type": "string", "format": "uri"}));
+            }
+            if is_configuration && !at.is_request() {
+                properties.insert("@odata.etag".to_owned(), json!({"type": "string"}));
+            }
+            let is_open = at.version == Version::Beta && (is_configuration || !is_entity && !is_assigned(of));
+            let mut object = closed(properties, required, is_open);
+            if is_configuration {
+                with_navigation(&mut object, at);
+            }
+            object
+        })
+    }
+
+    fn properties(&mut self, of: &'static Type, at: At) -> Map<String, Value> {
+        let mut properties: Map<_, _> =
+            of.properties(at.version).map(|property| (property.name.clone(), self.property(property, at))).collect();
+        if properties.contains_key("id") {
+            // Of a change it is not applied, and so not looked at.
+            let id = if at.is_request() { text() } else { json!({"type": "string", "format": "uuid"}) };
+            properties.insert("id".to_owned(), id);
+        }
+        if at.is_request() && of.is_a(configurations::TYPE) {
+            let computed = configurations::COMPUTED.into_iter().filter_map(|name| of.property(name, Version::Beta));
+            for property in computed {
+                let mut schema = or_null(self.property(property, at));
+                schema["readOnly"] = true.into();
+                properties.insert(property.name.clone(), schema);
+            }
+        }
+        properties
+    }
+
+    fn property(&mut self, property: &'static Property, at: At) -> Value {
+        let one = self.value(property, at);
+        if property.is_collection {
+            let mut all = json!({"type": "array", "items": one});
+            if let Some(most) = property.limits.max_items {
+                all["maxItems"] = most.into();
+            }
+            return if at.is_request() && property.is_nullable { or_null(all) } else { all };
+        }
+        let is_unset = !at.is_request() && matches!(property.value_type, ValueType::Complex(_));
+        // An assignment without a target is none, whatever the model says.
+        let is_target = matches!(&property.value_type, ValueType::Complex(id) if id.get().name == target::TYPE);
+        if (property.is_nullable || is_unset) && !is_target { or_null(one) } else { one }
+    }
+
+    fn value(&mut self, property: &'static Property, at: At) -> Value {
+        match &property.value_type {
+            ValueType::Complex(id) if id.get().name == target::TYPE => super::bodies::target(self, at),
+            ValueType::Complex(id) => self.declared(id.get(), at),
+            ValueType::Enumeration(of) => self.component(of.name.clone(), |_| enumeration(of)),
+            ValueType::Primitive(Primitive::Boolean) => json!({"type": "boolean"}),
+            ValueType::Primitive(Primitive::Int32) => {
+                let (least, most) = (property.limits.minimum, property.limits.maximum);
+                let (least, most) = (least.unwrap_or(i32::MIN.into()), most.unwrap_or(i32::MAX.into()));
+                json!({"type": "integer", "format": "int32", "minimum": least, "maximum": most})
+            }
+            ValueType::Primitive(Primitive::String) => text(),
+            ValueType::Primitive(primitive) => {
+                let name = format!("Edm.{primitive:?}{}", if at.is_request() { ".request" } else { "" });
+                self.component(name, |_| written(*primitive, at))
+            }
+        }
+    }
+
+    /// An instance of a type of Graph's that the catalogue lacks.
+    pub fn undeclared(&mut self, declared: &'static Type, at: At) -> Value {
+        let name = self.component("undeclaredType".to_owned(), |_| undeclared_type());
+        if !declared.is_a(configurations::TYPE) {
+            let of = if at.is_request() { "undeclared.request" } else { "undeclared" };
+            return self.component(of.to_owned(), |_| {
+                let properties = Map::from_iter([(TYPE.to_owned(), name)]);
+                let any = reference("anyObject");
+                json!({"type": "object", "allOf": [any], "properties": properties, "required": [TYPE]})
+            });
+        }
+        self.component(at.name("undeclaredConfiguration"), |schemas| {
+            let mut properties = schemas.properties(declared, at);
+            properties.insert(TYPE.to_owned(), name);
+            if !at.is_request() {
+                properties.insert("@odata.context".to_owned(), json!({"type": "string", "format": "uri"}));
+            }
+            let mut object = closed(properties, vec![TYPE.to_owned()], at.version == Version::Beta);
+            with_navigation(&mut object, at);
+            object
+        })
+    }
+}
+
+/// The concrete types that a value of a declared type can be of.
+pub fn concrete(declared: &'static Type) -> impl Iterator<Item = &'static Type> {
+    Type::all().iter().filter(|of| !of.is_abstract && of.is_a(&declared.name))
+}
+
+/// Which of several schemas the type's name means.
+pub fn discriminator(types: impl Iterator<Item = &'static Type>, at: At) -> Value {
+    let mapping: Map<_, _> = types
+        .flat_map(|of| {
+            let Value::Array(names) = names(of, at) else { return Vec::new() };
+            let names = names.into_iter().filter_map(|name| name.as_str().map(str::to_owned));
+            names.map(|name| (name, path(&at.name(&of.name)).into())).collect()
+        })
+        .collect();
+    json!({"propertyName": TYPE, "mapping": mapping})
+}
+
+fn names(of: &Type, at: At) -> Value {
+    let name = format!("{NAMESPACE}.{}", of.name);
+    match at.side {
+        Side::Request => json!([format!("#{name}"), name]),
+        // As the documented example has it.
+        Side::Answer if of.name == target::TYPE => json!([name]),
+        Side::Answer => json!([format!("#{name}")]),
+    }
+}
+
+fn type_names(of: &Type, at: At) -> Value {
+    json!({"type": "string", "enum": names(of, at)})
+}
+
+/// Whether it is a part of an assignment, of which every member has a column.
+fn is_assigned(of: &Type) -> bool {
+    of.is_a(target::TYPE)
+}
+
+/// An object with these properties, and with others where it `is_open`.
+pub fn closed(properties: Map<String, Value>, required: Vec<String>, is_open: bool) -> Value {
+    let mut others = Map::from_iter([(ANNOTATION.to_owned(), reference("any"))]);
+    if is_open {
+        others.insert(NAME.to_owned(), reference("any"));
+    }
+    let mut object =
+        json!({"type": "object", "properties": properties, "patternProperties": others, "additionalProperties": false});
+    if !required.is_empty() {
+        object["required"] = required.into();
+    }
+    object
+}
+
+/// Resources below a configuration: assignments may come with it and be read
+/// in it, the others are never in it.
+fn with_navigation(object: &mut Value, at: At) {
+    let properties = &mut object["properties"];
+    match at.side {
+        Side::Answer => {
+            let one = reference(&at.name(crate::resources::assignments::model::TYPE));
+            properties["assignments"] = json!({"type": "array", "items": one});
+        }
+        Side::Request => {
+            if at.version == Version::Beta {
+                configurations::NAVIGATION.iter().for_each(|(name, _)| properties[*name] = false.into());
+            }
+            let ignored = json!({"type": ["array", "null"], "items": reference("anyObject"), "writeOnly": true});
+            properties["assignments"] = ignored;
+        }
+    }
+}
+
+fn enumeration(of: &Enumeration) -> Value {
+    match of.is_flags {
+        false => json!({"type": "string", "enum": of.members}),
+        true => {
+            let one = of.members.join("|");
+            json!({"type": "string", "pattern": format!("^(?:{one})(?:, *(?:{one}))*$")})
+        }
+    }
+}
+
+/// The primitive types whose values have a form of their own.
+fn written(primitive: Primitive, at: At) -> Value {
+    let pattern = |format: &str, request: &str, answer: &str| {
+        let pattern = if at.is_request() { request } else { answer };
+        match format {
+            "" => json!({"type": "string", "pattern": pattern}),
+            format => json!({"type": "string", "format": format, "pattern": pattern}),
+        }
+    };
+    match primitive {
+        Primitive::Binary => {
+            let mut binary = pattern(
+                "",
+                r"^[\t\n\f\r ]*(?:(?:[A-Za-z0-9+/_-][\t\n\f\r ]*){4})*(?:(?:[A-Za-z0-9+/_-][\t\n\f\r ]*){2}(?:=[\t\n\f\r ]*=[\t\n\f\r ]*)?|(?:[A-Za-z0-9+/_-][\t\n\f\r ]*){3}(?:=[\t\n\f\r ]*)?)?$",
+                "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+            );
+            binary["contentEncoding"] = "base64".into();
+            binary
+        }
+        Primitive::Date => pattern("date", "^(?!0000)[0-9]{4}-", "^[0-9]{4}-"),
+        Primitive::DateTimeOffset => pattern(
+            "date-time",
+            r"^(?!0000|0001-01-01|9999-12-31)[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9:]{6}[0-5][0-9](?:\.[0-9]+)?(?:[Zz]|[+-][0-9:]{5})$|^(?:0001-01-01|9999-12-31)[Tt][0-9:]{6}[0-5][0-9](?:\.[0-9]+)?[Zz]$",
+            r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:\.[0-9]{1,7})?Z$",
+        ),
+        Primitive::TimeOfDay => pattern(
+            "",
+            r"^(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]+)?)?$",
+            r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{7}$",
+        ),
+        _ => json!({"anyOf": [
+            {"type": "number", "minimum": -f64::from(f32::MAX), "maximum": f64::from(f32::MAX)},
+            {"type": "string", "enum": ["INF", "-INF", "NaN"]},
+        ]}),
+    }
+}
+
+fn undeclared_type() -> Value {
+    let names = catalogue::names().collect::<Vec<_>>().join("|");
+    json!({
+        "type": "string",
+        "description": "A type of Graph's that this service does not know.",
+        "pattern": format!(r"^#?{}\.(?!(?:{names})$)[A-Za-z][A-Za-z0-9_]{{0,127}}$", NAMESPACE.replace('.', r"\.")),
+    })
+}
+
+/// A text that can be stored.
+pub fn text() -> Value {
+    json!({"type": "string", "pattern": TEXT})
+}
+
+/// The same, or null.
+pub fn or_null(mut schema: Value) -> Value {
+    match (schema["type"].as_str().map(str::to_owned), schema.get("enum")) {
+        (Some(of), None) => {
+            schema["type"] = json!([of, "null"]);
+            schema
+        }
+        _ => json!({"anyOf": [schema, {"type": "null"}]}),
+    }
+}
+
+fn path(name: &str) -> String {
+    format!("#/components/schemas/{name}")
+}
+
+/// A reference to a component.
+pub fn reference(name: &str) -> Value {
+    json!({"$ref": path(name)})
+}

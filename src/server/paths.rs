@@ -1,0 +1,229 @@
+//! Paths met generously: one address has one spelling before it is routed.
+//!
+//! Trailing and doubled slashes, any letter case, percent-encoded names,
+//! `deviceConfigurations('id')` and type-cast segments are what clients send.
+//! The casts of configurations are taken out of the path and kept beside it.
+//!
+//! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_URLComponents>
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    future::{Ready, ready},
+    sync::LazyLock,
+};
+
+use actix_web::{
+    Error, FromRequest, HttpMessage, HttpRequest,
+    body::MessageBody,
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    http::{Uri, uri::PathAndQuery},
+    middleware::Next,
+};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::routes;
+use crate::{catalogue::NAMESPACE, error::ApiError};
+
+/// The type-cast segments of a path, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Casts {
+    /// Those of the collection of configurations.
+    pub of_collection: Vec<String>,
+    /// Those of one configuration.
+    pub of_entity: Vec<String>,
+}
+
+impl FromRequest for Casts {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(request.extensions().get::<Self>().cloned().unwrap_or_default()))
+    }
+}
+
+/// Gives the request the path that the route table has.
+///
+/// # Errors
+/// None of its own.
+pub async fn normalize<B: MessageBody>(
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let (path, casts) = canonical(request.path());
+    if casts != Casts::default() {
+        request.extensions_mut().insert(casts);
+    }
+    if path != request.path() {
+        let query = request.uri().query().map_or_else(String::new, |query| format!("?{query}"));
+        let mut parts = request.uri().clone().into_parts();
+        if let Ok(path_and_query) = PathAndQuery::try_from(format!("{path}{query}")) {
+            parts.path_and_query = Some(path_and_query);
+            if let Ok(uri) = Uri::from_parts(parts) {
+                request.match_info_mut().get_mut().update(&uri);
+                request.head_mut().uri = uri;
+            }
+        }
+    }
+    next.call(request).await
+}
+
+/// The segments of the route table by their names in lower case.
+static SEGMENTS: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
+    let paths = routes::OWN.iter().chain(routes::GRAPH).map(|entry| entry.path);
+    let paths = paths.chain(routes::MOUNTS.iter().map(|(mount, _)| *mount));
+    let segments = paths.flat_map(|path| path.split('/')).filter(|segment| !segment.starts_with('{'));
+    // Of a function only the name: its arguments keep their letter case.
+    let names = segments.map(|segment| segment.split('(').next().unwrap_or(segment));
+    names.filter(|name| !name.is_empty()).map(|name| (name.to_ascii_lowercase(), name)).collect()
+});
+
+/// Those of them that take arguments.
+static FUNCTIONS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let segments = routes::GRAPH.iter().flat_map(|entry| entry.path.split('/'));
+    segments.filter_map(|segment| segment.split_once('(')).map(|(name, _)| name).collect()
+});
+
+const CONFIGURATIONS: &str = "deviceConfigurations";
+
+fn canonical(path: &str) -> (String, Casts) {
+    let mut casts = Casts::default();
+    let mut segments: Vec<Cow<str>> = Vec::new();
+    for raw in path.split('/').filter(|segment| !segment.is_empty()) {
+        let Ok(segment) = percent_decode_str(raw).decode_utf8() else { return (path.to_owned(), Casts::default()) };
+        let (name, arguments) = match segment.split_once('(') {
+            Some((name, arguments)) => (name, Some(arguments)),
+            None => (&*segment, None),
+        };
+        let known = SEGMENTS.get(&name.to_ascii_lowercase());
+        match (known, arguments) {
+            (Some(known), None) => segments.push(Cow::Borrowed(known)),
+            (Some(known), Some(arguments)) => match key(arguments).filter(|_| !FUNCTIONS.contains(known)) {
+                Some(key) => segments.extend([Cow::Borrowed(*known), encoded(&key).into()]),
+                // A function: what stands in the parentheses is its own.
+                None => segments.push(format!("{known}({}", inside(raw)).into()),
+            },
+            (None, None) if is_qualified(name) => match segments.as_slice() {
+                [.., last] if last == CONFIGURATIONS => casts.of_collection.push(name.to_owned()),
+                [.., before, key] if before == CONFIGURATIONS && !SEGMENTS.contains_key(&key.to_ascii_lowercase()) => {
+                    casts.of_entity.push(name.to_owned());
+                }
+                _ => segments.push(raw.into()),
+            },
+            (None, Some(arguments))
+                if is_qualified(name) && segments.last().is_some_and(|last| last == CONFIGURATIONS) =>
+            {
+                match key(arguments) {
+                    Some(key) => {
+                        casts.of_collection.push(name.to_owned());
+                        segments.push(encoded(&key).into());
+                    }
+                    None => segments.push(raw.into()),
+                }
+            }
+            _ => segments.push(raw.into()),
+        }
+    }
+    (format!("/{}", segments.join("/")), casts)
+}
+
+/// What stands behind the first parenthesis, as it was sent.
+fn inside(raw: &str) -> String {
+    let plain = raw.find('(').map(|at| (at, at + 1));
+    let encoded = raw.find("%28").map(|at| (at, at + 3));
+    let (_, behind) = plain.into_iter().chain(encoded).min().unwrap_or((raw.len(), raw.len()));
+    // Its end is met as the route table has it.
+    let inside = &raw[behind..];
+    inside.strip_suffix("%29").map_or_else(|| inside.to_owned(), |inside| format!("{inside})"))
+}
+
+/// The key in `('key')` or `(id='key')`, of which the first parenthesis is taken.
+fn key(arguments: &str) -> Option<String> {
+    let inner = arguments.strip_suffix(')')?.trim();
+    let is_named = inner.get(..3).is_some_and(|name| name.eq_ignore_ascii_case("id="));
+    let inner = if is_named { &inner[3..] } else { inner };
+    let key = inner.strip_prefix('\'')?.strip_suffix('\'')?;
+    // A quote inside is written twice.
+    let is_one = !key.is_empty() && !key.replace("''", "").contains('\'');
+    is_one.then(|| key.replace("''", "'"))
+}
+
+fn encoded(key: &str) -> String {
+    const KEPT: &percent_encoding::AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(key, KEPT).to_string()
+}
+
+/// Whether it is a name of Graph's namespace, in any letter case.
+fn is_qualified(name: &str) -> bool {
+    let namespace = name.get(..NAMESPACE.len()).is_some_and(|start| start.eq_ignore_ascii_case(NAMESPACE));
+    namespace && name[NAMESPACE.len()..].starts_with('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn one_address_has_one_spelling() {
+        let id = "7e159a72-9a72-7e15-729a-157e729a157e";
+        let (collection, one) = (
+            "/v1.0/deviceManagement/deviceConfigurations",
+            format!("/v1.0/deviceManagement/deviceConfigurations/{id}"),
+        );
+        for (written, expected) in [
+            ("/".to_owned(), "/".to_owned()),
+            ("//health///LIVE/".to_owned(), "/health/live".to_owned()),
+            ("/V1.0/DeviceManagement//deviceconfigurations/".to_owned(), collection.to_owned()),
+            (format!("{collection}('{id}')"), one.clone()),
+            (format!("{collection}(id='{id}')/"), one.clone()),
+            (format!("{collection}%28%27{id}%27%29"), one.clone()),
+            (format!("{collection}('a''b')"), format!("{collection}/a%27b")),
+            (format!("{collection}/%24Count"), format!("{collection}/$count")),
+            (format!("{one}/Assign"), format!("{one}/assign")),
+            (format!("{one}/microsoft.graph.ASSIGN"), format!("{one}/microsoft.graph.assign")),
+            (
+                format!("{one}/getomasettingplaintextvalue(secretReferenceValueId='A%2Fb')"),
+                format!("{one}/getOmaSettingPlainTextValue(secretReferenceValueId='A%2Fb')"),
+            ),
+            (
+                format!("{one}/getOmaSettingPlainTextValue%28secretReferenceValueId=%27A%2Fb%27%29"),
+                format!("{one}/getOmaSettingPlainTextValue(secretReferenceValueId=%27A%2Fb%27)"),
+            ),
+            (format!("{one}/getOmaSettingPlainTextValue('x')"), format!("{one}/getOmaSettingPlainTextValue('x')")),
+            (format!("{one}/assign%28x%29"), format!("{one}/assign(x)")),
+            (format!("{collection}/$count/microsoft.graph.x"), format!("{collection}/$count/microsoft.graph.x")),
+            (format!("{one}/assignments('X Y')"), format!("{one}/assignments/X%20Y")),
+            (format!("{one}/assignments/microsoft.graph.x"), format!("{one}/assignments/microsoft.graph.x")),
+            ("/v1.0/whatever/It%20Is".to_owned(), "/v1.0/whatever/It%20Is".to_owned()),
+        ] {
+            assert_eq!(canonical(&written), (expected, Casts::default()), "{written}");
+        }
+        let cast = "microsoft.graph.iosCustomConfiguration".to_owned();
+        assert_eq!(
+            canonical(&format!("{collection}/{cast}/$count")),
+            (format!("{collection}/$count"), Casts { of_collection: vec![cast.clone()], ..Casts::default() })
+        );
+        assert_eq!(
+            canonical(&format!("{collection}('{id}')/{cast}/assignments")),
+            (format!("{one}/assignments"), Casts { of_entity: vec![cast], ..Casts::default() })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_canonical_stays(path in prop::collection::vec(prop::sample::select(vec![
+            "v1.0", "Beta", "deviceManagement", "deviceConfigurations", "deviceConfigurations('a')", "%41", "", "a b", "('x')", "$count", "%", "%ff", "microsoft.graph.assign", "assignments(id='%2F')", "assign%28x%29", "getOmaSettingPlainTextValue%28x=%27y%27)"
+        ]), 0..8)) {
+            let (once, _) = canonical(&format!("/{}", path.join("/")));
+            prop_assert_eq!(canonical(&once).0, once);
+        }
+
+        #[test]
+        fn arbitrary_paths_are_an_answer(path in "\\PC{0,64}") {
+            let _ = canonical(&path);
+        }
+    }
+}
