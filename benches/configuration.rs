@@ -6,8 +6,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use devicegraph::{
-    catalogue::{Primitive, Property, Type, ValueType},
-    odata::{json, links::Version, members::Members},
+    catalogue::{Primitive, Property, Type, ValueType, version::Version},
+    odata::{json, members::ObjectReader},
     resources::configurations::model::{Configuration, NewConfiguration, TYPE},
 };
 use serde_json::{Map, Value, json};
@@ -50,7 +50,7 @@ fn members(of: &Type) -> Map<String, Value> {
 
 fn parse(body: &[u8]) -> NewConfiguration {
     let values = json::object(body).expect("an object");
-    NewConfiguration::parse(Members::new(values, String::new(), TYPE, Version::V1)).expect("it is right")
+    NewConfiguration::parse(ObjectReader::new(values, String::new(), TYPE, Version::V1)).expect("it is right")
 }
 
 fn reading_and_writing(criterion: &mut Criterion) {

@@ -19,11 +19,10 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use devicegraph::{
-    catalogue::Type,
+    catalogue::{Type, version::Version},
     odata::{
-        links::Version,
         options::Options,
-        query::{Query, Within},
+        query::{Query, QueryScope},
         token::Position,
     },
     resources::configurations::sql::TABLE,
@@ -115,11 +114,11 @@ fn psql(url: &str, script: &str) -> String {
 
 fn query(options: &str) -> Query {
     let options = Options::parse(options).expect("options");
-    Query::parse(options, &TABLE, &Within::all(), Version::V1).expect("a query")
+    Query::parse(options, &TABLE, &QueryScope::all(), Version::V1).expect("a query")
 }
 
 fn beside_pgbench(service: &Service, folder: &Path, url: &str, what: &str, options: &str) {
-    let statement = query(options).text(&Within::all()).expect("a statement").replace("$1", "101");
+    let statement = query(options).text(&QueryScope::all()).expect("a statement").replace("$1", "101");
     assert!(!statement.contains('$'), "{statement}");
     let script = folder.join("page.sql");
     fs::write(&script, format!("{statement};\n")).expect("a file");
@@ -193,7 +192,7 @@ fn last_beside_first(service: &Service, url: &str, order: &str) {
         "display_name, id" => vec![json!(STANDARD.encode(name))],
         _ => vec![time],
     };
-    let next = query(&options).next(&Within::all(), &Position(keys, id));
+    let next = query(&options).next(&QueryScope::all(), &Position(keys, id));
     let (first, last) = (format!("{COLLECTION}?{options}").replace(' ', "%20"), format!("{COLLECTION}?{next}"));
     let mut client = Client::new(&service.address);
     assert!(!client.get(&last).contains("nextLink"), "it is the last");

@@ -100,7 +100,7 @@ impl Cli {
         if let Command::Completions { shell } = command {
             let mut completions = Vec::new();
             clap_complete::generate(shell, &mut Self::command(), "devicegraph", &mut completions);
-            // Whoever reads them may have had enough.
+            // The reader may close the pipe early.
             let _ = io::stdout().write_all(&completions);
             return Ok(());
         }

@@ -110,7 +110,7 @@ pub struct Auth {
     /// More issuers.
     #[serde(default)]
     pub issuers: Vec<Issuer>,
-    /// What the service says of itself to everyone, see [`crate::auth::Document`].
+    /// What the service says of itself to everyone, see [`crate::auth::PublicDocument`].
     pub open: Names,
     /// Seconds that clocks may differ.
     pub leeway_seconds: u64,

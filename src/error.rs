@@ -1,7 +1,7 @@
-//! What can go wrong with a request, and the one place where it becomes HTTP.
+//! Every refusal, with its status and code.
 //!
-//! [`ApiError`] is the only error a handler returns. [`envelope`] writes it in
-//! Graph's form; nothing else in the crate writes an error body. A client sees
+//! [`ApiError`] is the only error that a handler returns. `server/envelope.rs` writes its body
+//! in Graph's form; nothing else in the crate writes an error body. A client sees
 //! the message, the log gets the cause: SQL, file paths and Rust types never
 //! reach a client.
 //!
@@ -9,7 +9,6 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
-use actix_cors::CorsError;
 use actix_web::{
     HttpResponse, ResponseError,
     http::{
@@ -17,11 +16,6 @@ use actix_web::{
         header::{ALLOW, ETAG, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
-use serde::Serialize;
-use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
-use uuid::Uuid;
-
-use crate::odata::etag::ETag;
 
 /// Every kind of refusal, with the status and the code that Graph gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,20 +107,20 @@ impl Code {
 }
 
 /// What a client is told of every failure that is not its own.
-const FAILED: &str = "The service could not carry out this request. Its log has the cause under the request-id.";
+pub const FAILED: &str = "The service could not carry out this request. Its log has the cause under the request-id.";
 
 /// A text of the client's as a message quotes it: no longer than it helps, and
 /// no control characters.
-pub fn excerpt(text: &str) -> String {
-    const LONGEST: usize = 100;
-    let mut excerpt = String::new();
-    for letter in text.chars().take(LONGEST) {
-        if letter.is_control() { excerpt.extend(letter.escape_default()) } else { excerpt.push(letter) }
+pub fn shorten(text: &str) -> String {
+    const MAX_QUOTED_CHARS: usize = 100;
+    let mut shorten = String::new();
+    for letter in text.chars().take(MAX_QUOTED_CHARS) {
+        if letter.is_control() { shorten.extend(letter.escape_default()) } else { shorten.push(letter) }
     }
-    if text.chars().nth(LONGEST).is_some() {
-        excerpt.push('…');
+    if text.chars().nth(MAX_QUOTED_CHARS).is_some() {
+        shorten.push('…');
     }
-    excerpt
+    shorten
 }
 
 /// A refusal: what the client is told, and what only the log is told.
@@ -139,6 +133,11 @@ pub struct ApiError {
 }
 
 impl ApiError {
+    /// The kind of refusal.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
     fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), header: None, cause: None }
     }
@@ -206,13 +205,9 @@ impl ApiError {
         Self::new(Code::Conflict, message)
     }
 
-    /// 412: the resource is not what the request depends on, but `now` this.
-    pub fn precondition_failed(now: &ETag) -> Self {
-        let message = format!(
-            "A precondition of the request does not match: the resource is {now} now. Read it again, and send the change with this ETag if it is still wanted."
-        );
-        let header = now.value().map(|value| (ETAG, value));
-        Self { header, ..Self::new(Code::PreconditionFailed, message) }
+    /// 412: the resource is not what the request depends on; `etag` is what it is now.
+    pub fn precondition_failed(message: String, etag: Option<HeaderValue>) -> Self {
+        Self { header: etag.map(|value| (ETAG, value)), ..Self::new(Code::PreconditionFailed, message) }
     }
 
     /// 412: the resource has nothing that this header could be compared with.
@@ -304,7 +299,7 @@ impl ApiError {
         Self::new(Code::OutcomeUnknown, message)
     }
 
-    /// Whether nobody knows what became of the change.
+    /// Whether the outcome of the change is unknown.
     pub fn is_outcome_unknown(&self) -> bool {
         self.code == Code::OutcomeUnknown
     }
@@ -338,7 +333,7 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
         // 40: rolled back to end a deadlock; 53, 55P03 and 57014: no room, no lock or no time;
-        // 42P01: no table, since nobody has migrated the database yet.
+        // 42P01: no table, because the database has no migrations yet.
         sqlx::Error::Database(database) => database.code().is_some_and(|code| {
             code.starts_with("40") || code.starts_with("53") || ["55P03", "57014", "42P01"].contains(&&*code)
         }),
@@ -370,7 +365,7 @@ impl ResponseError for ApiError {
     }
 
     /// Status and headers only: the body needs the ids of the request, so
-    /// [`envelope`] writes it on the way out.
+    /// `server/envelope.rs` writes it on the way out.
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::new(self.status_code());
         if let Some((name, value)) = &self.header {
@@ -378,47 +373,4 @@ impl ResponseError for ApiError {
         }
         response
     }
-}
-
-/// As Graph writes it: no zone, no fraction.
-const DATE: &[BorrowedFormatItem<'static>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
-
-/// Members in the order in which Graph writes them.
-#[derive(Serialize)]
-struct Envelope<'a> {
-    error: Body<'a>,
-}
-
-#[derive(Serialize)]
-struct Body<'a> {
-    code: &'static str,
-    message: String,
-    #[serde(rename = "innerError")]
-    inner_error: InnerError<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct InnerError<'a> {
-    date: String,
-    request_id: Uuid,
-    client_request_id: &'a str,
-}
-
-/// The error body: Graph's envelope, whatever failed and wherever it did.
-pub fn envelope(error: &actix_web::Error, request_id: Uuid, client_request_id: &str) -> String {
-    let (code, message) = match error.as_error::<ApiError>() {
-        Some(error) => (error.code, error.message.to_string()),
-        None if error.as_error::<CorsError>().is_some() => (
-            Code::BadRequest,
-            "The page's origin, or what it asks to send, is not allowed here. An operator allows origins with server.cors_origins.".to_owned(),
-        ),
-        // What the framework itself refuses before a handler runs.
-        None if error.as_response_error().status_code().is_client_error() => (Code::BadRequest, error.to_string()),
-        None => (Code::InternalServerError, FAILED.to_owned()),
-    };
-    let inner_error =
-        InnerError { date: OffsetDateTime::now_utc().format(&DATE).unwrap_or_default(), request_id, client_request_id };
-    let error = Body { code: code.wire().1, message, inner_error };
-    serde_json::to_string(&Envelope { error }).unwrap_or_default()
 }

@@ -1,39 +1,42 @@
 //! devicegraph keeps device configurations and their assignments in PostgreSQL
 //! and speaks the Microsoft Graph dialect for them.
 //!
-//! # The map, in reading order
+//! # The map, from the top down
 //!
-//! | file | what it holds |
+//! A file imports only files of its own row or of rows below it, and never in a cycle. A
+//! test checks this (`tests/api/architecture.rs`).
+//!
+//! | module | what it holds |
 //! | --- | --- |
 //! | `main.rs`, [`cli`] | the command line |
-//! | [`config`], `default.toml` | every setting |
-//! | [`server::app`] | the service put together: start, serve, stop |
-//! | [`server::routes`] | the route table |
-//! | [`resources::assignments`] | the heart: who gets a configuration |
-//! | [`resources::configurations`] | what is assigned |
-//! | [`resources::statuses`] | what devices and users report of it |
-//! | [`catalogue`] | Graph's types, as data |
-//! | [`odata`] | what is the same for every resource: bodies, ids, links, options |
-//! | [`server::openapi`] | what the service reads and answers, as a document and as a page |
+//! | [`server`] | HTTP: [the route table](server::routes), start and stop, `$batch`, `/openapi.json`, logs, metrics |
+//! | [`import_export`] | the store as files: seed, export, reset, check |
+//! | [`resources`] | what is stored: [assignments](resources::assignments), which are the heart, [configurations](resources::configurations), [statuses](resources::statuses) |
+//! | [`odata`] | what every resource shares: bodies, ids, links, query options and their SQL |
 //! | [`console`] | the page for people, at `/` |
-//! | [`import_export`] | exports in files: seed, export, reset |
-//! | [`error`] | every refusal, and how it becomes HTTP |
-//! | [`auth`] | who may call: tokens, keys, permissions |
-//! | [`server::cors`] | whose pages may call, and the headers for browsers |
-//! | [`server::hosts`] | which host names a request may name while authorization is off |
-//! | [`tls`] | the certificate of the service, and what it trusts itself |
-//! | [`database`] | which PostgreSQL, its migrations, the private server |
-//! | [`server::health`] | what the service says of itself |
-//! | [`server::cancellation`] | when a request is given up |
-//! | [`server::metrics`] | what an operator watches |
-//! | [`server::body_guard`] | bodies that nobody reads to their end |
-//! | [`server::telemetry`] | logs, and the ids of a request |
+//! | [`auth`] | who calls, and what the caller may do: tokens, keys, permissions |
+//! | [`catalogue`] | Graph's types, as data |
+//! | [`database`] | which PostgreSQL, its migrations, connections, the private server |
+//! | [`error`] | every refusal |
+//! | [`tls`] | the certificate of the service, and which certificates it trusts |
+//! | [`config`], `default.toml` | every setting |
 //!
-//! A resource is a folder with `model.rs` (Graph JSON to a valid value and
-//! back), `sql.rs` or `sql/` (every statement) and `handlers.rs` (what a route does). A
-//! request goes `routes.rs` → extractors → `handlers.rs` → `sql.rs` → answer; what
-//! `writer.rs` and `loaders.rs` stand for goes through `database/coalescing.rs`, with
-//! others of its kind.
+//! # Where a behaviour is
+//!
+//! Find its route in [`server::routes`]. The entry names the handler. A resource is a folder
+//! with `handlers.rs` (what a route does), `model.rs` (Graph JSON to a valid value, and what is
+//! refused), `representation.rs` or `model.rs` (a row as an answer shows it) and `sql.rs` or
+//! `sql/` (every statement).
+//!
+//! | behaviour | where |
+//! | --- | --- |
+//! | a duplicate target is refused | [`resources::assignments::create`], for PATCH `target_conflict` in its `handlers` |
+//! | a token is judged | [`auth::tokens`] |
+//! | `$filter` becomes SQL | [`odata::sql`] |
+//! | requests are combined into one statement | [`database::coalescing`], by `writer.rs`, `loaders.rs` or `loader.rs` of the resource |
+//! | an outage of the database is detected | [`database::outage`]; then [`server::cancellation`], the pool and the coalescing answer 503 |
+//! | a next link is made | `list` in `handlers` of the resource, with [`odata::query`] |
+//! | an export removes files | [`import_export::export`] |
 
 pub mod auth;
 pub mod catalogue;

@@ -12,7 +12,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
-use super::Access;
+use super::access::Access;
 use crate::error::ApiError;
 
 /// The tenant of every personal Microsoft account.
@@ -29,7 +29,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Anybody, where nobody asks who calls.
+    /// The caller while authorization is off: it may do everything.
     pub fn unknown() -> Self {
         Self { id: None, may_read: true, may_write: true }
     }
@@ -43,7 +43,7 @@ impl Caller {
     /// Whether the permissions of the caller are those that a route asks.
     pub fn may(&self, access: Access) -> bool {
         match access {
-            Access::Open | Access::Token | Access::Document(_) => true,
+            Access::Open | Access::Token | Access::PublicDocument(_) => true,
             Access::Read => self.may_read,
             Access::ReadWrite => self.may_write,
         }
@@ -77,7 +77,7 @@ pub struct Claims {
     scp: Option<Permissions>,
     /// Application permissions: what an administrator let it do by itself.
     roles: Option<Permissions>,
-    /// What an ID token has, which says who somebody is and permits nothing.
+    /// Claims of an ID token, which identifies a user and permits nothing.
     nonce: Option<IgnoredAny>,
     preferred_username: Option<IgnoredAny>,
 }
@@ -117,7 +117,7 @@ impl Claims {
     /// an ID token.
     ///
     /// # Errors
-    /// 401 when the token names nobody, 403 for a personal account.
+    /// 401 when the token has no usable id, 403 for a personal account.
     pub fn caller(&self) -> Result<Caller, ApiError> {
         if self.tid.as_deref().is_some_and(|tid| tid.eq_ignore_ascii_case(CONSUMERS)) {
             return Err(ApiError::personal_account());

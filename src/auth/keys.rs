@@ -42,13 +42,13 @@ const LARGEST: u64 = 1024 * 1024;
 
 /// The keys of one issuer, kept.
 ///
-/// One task reads them, [`Keys::keep`]; requests only ask it to. So a slow
+/// One task reads them, [`Keys::refresh_forever`]; requests only ask it to. So a slow
 /// issuer is read once however many ask, and who hangs up undoes nothing.
 pub struct Keys {
     issuer: String,
     source: Source,
     current: watch::Sender<Reading>,
-    asked: Notify,
+    refresh_requested: Notify,
 }
 
 /// What the last reading left.
@@ -120,7 +120,7 @@ impl Keys {
             }
         }
         let reading = Reading { keys: Arc::new(keys), rest: Instant::now() };
-        Ok(Self { issuer, source, current: watch::Sender::new(reading), asked: Notify::new() })
+        Ok(Self { issuer, source, current: watch::Sender::new(reading), refresh_requested: Notify::new() })
     }
 
     /// The keys that are there.
@@ -130,7 +130,7 @@ impl Keys {
 
     /// The keys; when `id` is not among them, those of one more reading, if it
     /// is time for one and it ends soon.
-    pub async fn with(&self, id: Option<&str>) -> Arc<KeySet> {
+    pub async fn find_or_refresh(&self, id: Option<&str>) -> Arc<KeySet> {
         let mut readings = self.current.subscribe();
         let (keys, rest) = {
             let reading = readings.borrow_and_update();
@@ -139,25 +139,25 @@ impl Keys {
         if keys.of(id).next().is_some() || rest > Instant::now() {
             return keys;
         }
-        self.asked.notify_one();
-        // Whether it ended or not, what is there now is all there is.
+        self.refresh_requested.notify_one();
+        // Use the keys that are known now, whether or not the refresh finished in time.
         let _ = timeout(PATIENCE, readings.changed()).await;
         self.current()
     }
 
     /// Reads the keys again and again, and never ends: every `refresh`, sooner
     /// while there are none, and when a token asks, with a `pause` after that.
-    pub async fn keep(&self, refresh: Duration, pause: Duration) {
+    pub async fn refresh_forever(&self, refresh: Duration, pause: Duration) {
         let mut was_asked = false;
         loop {
             self.read(if was_asked { pause } else { Duration::ZERO }).await;
             // Who asked meanwhile has been answered by it.
-            let _ = self.asked.notified().now_or_never();
+            let _ = self.refresh_requested.notified().now_or_never();
             let due = if self.current().is_empty() { RETRY } else { refresh };
             let rest = self.current.borrow().rest;
             let asked = async {
                 sleep_until(rest.into()).await;
-                self.asked.notified().await;
+                self.refresh_requested.notified().await;
             };
             was_asked = timeout(due, asked).await.is_ok();
         }

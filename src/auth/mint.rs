@@ -24,7 +24,7 @@ use pem::Pem;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Access;
+use super::access::Access;
 use crate::config::Auth;
 
 /// Issuer and audience where neither the settings nor the command name them.
@@ -78,7 +78,7 @@ impl Request {
     /// Makes the token, and the key pair when there is none in `folder`.
     ///
     /// # Errors
-    /// When the folder cannot be written, or what is there is no key.
+    /// When the folder cannot be written, or the file of the key holds no key.
     pub fn mint(self, folder: &Path, auth: &Auth) -> anyhow::Result<Minted> {
         let pair = KeyPair::open(folder)?;
         let local = || LOCAL.to_owned();
@@ -117,7 +117,7 @@ impl KeyPair {
     /// The pair that is there, else a new one.
     ///
     /// # Errors
-    /// When the folder cannot be written, or what is there is no key.
+    /// When the folder cannot be written, or the file of the key holds no key.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
         let key = private_key(folder)?;
         let mut jwk = Jwk::from_encoding_key(&key, Algorithm::EdDSA)?;
@@ -125,7 +125,7 @@ impl KeyPair {
         jwk.common.key_id = Some(id.clone());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
         let jwks = std::path::absolute(folder.join("jwks.json"))?;
-        // Other keys that somebody has added stay.
+        // Other keys that an operator has added stay.
         let is_there = fs::read_to_string(&jwks).is_ok_and(|text| text.contains(&id));
         if !is_there {
             let text = serde_json::to_string_pretty(&JwkSet { keys: vec![jwk] })? + "\n";
@@ -156,7 +156,7 @@ fn private_key(folder: &Path) -> anyhow::Result<EncodingKey> {
     let pair = Ed25519KeyPair::generate().map_err(|_| anyhow!("this machine has no random numbers"))?;
     let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| anyhow!("an Ed25519 key cannot be written"))?;
     DirBuilder::new().recursive(true).mode(0o755).create(folder).with_context(cannot)?;
-    // Another one may be made at the same time: what is there first is the key.
+    // Another process may make a key at the same time. The first file wins.
     let new = folder.join(format!("token-key.{}", Uuid::new_v4()));
     write(&new, pem::encode(&Pem::new("PRIVATE KEY", der.as_ref())).as_bytes(), 0o600).with_context(cannot)?;
     let linked = fs::hard_link(&new, &path);

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     config,
-    error::{ApiError, excerpt},
+    error::{ApiError, shorten},
 };
 
 /// Bytes of tokens whose verdicts are remembered at most: about 8,000 of them.
@@ -94,7 +94,7 @@ impl Tokens {
 
     /// Reads the keys of every issuer again and again, and never ends.
     pub async fn keep_keys(&self) {
-        join_all(self.issuers.iter().map(|issuer| issuer.keys.keep(self.refresh, self.pause))).await;
+        join_all(self.issuers.iter().map(|issuer| issuer.keys.refresh_forever(self.refresh, self.pause))).await;
     }
 
     /// Whether the keys of an issuer are there.
@@ -126,11 +126,11 @@ impl Tokens {
         let position = position.ok_or_else(|| {
             ApiError::bad_token(format!(
                 "Access token validation failure. Invalid issuer: '{}' is not one that this service trusts.",
-                excerpt(&name)
+                shorten(&name)
             ))
         })?;
         let issuer = &self.issuers[position];
-        let keys = issuer.keys.with(header.kid.as_deref()).await;
+        let keys = issuer.keys.find_or_refresh(header.kid.as_deref()).await;
         let claims = issuer.verify(token, &header, &keys, self.leeway)?;
         let last_second = claims.expires().saturating_add(self.leeway);
         Ok(Verdict { caller: claims.caller()?, issuer: position, keys, last_second })
@@ -164,7 +164,7 @@ impl Issuer {
         let mut refusal = match (keys.is_known(), &header.kid) {
             (true, Some(id)) => ApiError::bad_token(format!(
                 "Access token validation failure. The issuer has no such key: '{}' for {:?}.",
-                excerpt(id),
+                shorten(id),
                 header.alg
             )),
             (true, None) => ApiError::bad_token(format!(

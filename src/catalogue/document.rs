@@ -13,7 +13,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Enumeration, Limits, NAMESPACE, Primitive, Property, Type, TypeId, ValueType};
+use super::model::{Enumeration, Limits, NAMESPACE, Primitive, Property, Type, TypeId, ValueType};
 
 #[derive(Deserialize)]
 struct Document {

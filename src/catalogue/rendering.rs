@@ -1,11 +1,14 @@
-//! Instances written as Graph writes them: every property of the type, in the
-//! order of the catalogue, those that nobody set with what they are then.
+//! Instances written as Graph writes them: every property of the type, in the order of the
+//! catalogue, with the default value for unset ones.
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
-use super::{Enumeration, Primitive, Property, Type, ValueType, validation::TYPE};
-use crate::odata::links::Version;
+use super::{
+    model::{Enumeration, Primitive, Property, Type, ValueType},
+    validation::TYPE,
+    version::Version,
+};
 
 /// Writes the properties of an object of type `of` that are `wanted`. What is
 /// stored and the type does not have, `/beta` shows and `/v1.0` keeps to itself.
@@ -56,7 +59,7 @@ impl Type {
     }
 }
 
-/// Whether two objects of type `of` read the same, what nobody set included.
+/// Whether two objects of type `of` read the same, unset properties included.
 pub fn read_alike(of: &Type, one: &Map<String, Value>, other: &Map<String, Value>, version: Version) -> bool {
     let text = |values| serde_json::to_string(&Properties { of, values, version }).unwrap_or_default();
     text(one) == text(other)
@@ -112,7 +115,7 @@ impl Serialize for Stored<'_> {
     }
 }
 
-/// What a property is that nobody set.
+/// The value of an unset property.
 struct Unset<'a>(&'a Property);
 
 impl Serialize for Unset<'_> {

@@ -20,11 +20,13 @@ use time::{
     macros::format_description,
 };
 
-use super::{Enumeration, NAMESPACE, Primitive, Property, Type, ValueType, resolve, undeclared};
-use crate::{
-    error::{ApiError, excerpt},
-    odata::{json, links::Version, members},
+use super::{
+    lookup::{resolve, undeclared},
+    messages,
+    model::{Enumeration, NAMESPACE, Primitive, Property, Type, ValueType},
+    version::Version,
 };
+use crate::error::{ApiError, shorten};
 
 /// Where a value stands in a body.
 #[derive(Clone, Copy)]
@@ -41,8 +43,8 @@ impl fmt::Display for Path<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Body => Ok(()),
-            Self::Member(Self::Body, name) => formatter.write_str(&excerpt(name)),
-            Self::Member(parent, name) => write!(formatter, "{parent}.{}", excerpt(name)),
+            Self::Member(Self::Body, name) => formatter.write_str(&shorten(name)),
+            Self::Member(parent, name) => write!(formatter, "{parent}.{}", shorten(name)),
             Self::Element(parent, index) => write!(formatter, "{parent}[{index}]"),
         }
     }
@@ -52,7 +54,7 @@ impl Path<'_> {
     fn locate(&self, refusal: ApiError) -> ApiError {
         match self {
             Self::Body => refusal,
-            _ => members::located(refusal, self),
+            _ => messages::located(refusal, self),
         }
     }
 }
@@ -62,14 +64,14 @@ impl Path<'_> {
 /// # Errors
 /// 400 that names the member by its path.
 pub fn check(values: &mut Map<String, Value>, of: &Type, path: Path<'_>, version: Version) -> Result<(), ApiError> {
-    values.retain(|name, _| !members::is_annotation(name));
+    values.retain(|name, _| !messages::is_annotation(name));
     for (name, value) in values.iter_mut() {
         match of.property(name, version) {
             Some(property) => property.check(value, Path::Member(&path, name), version)?,
-            None if version == Version::Beta && members::is_name(name) => {
+            None if version == Version::Beta && messages::is_name(name) => {
                 undeclared_value(value, Path::Member(&path, name))?;
             }
-            None => return Err(path.locate(members::unknown(name, &of.name))),
+            None => return Err(path.locate(messages::unknown(name, &of.name))),
         }
     }
     Ok(())
@@ -95,7 +97,7 @@ impl Property {
                 numbered.try_for_each(|(index, element)| self.check_one(element, Path::Element(&path, index), version))
             }
             other if self.is_collection => {
-                Err(members::mismatch(other, &format!("Collection({})", self.value_type), path))
+                Err(messages::mismatch(other, &format!("Collection({})", self.value_type), path))
             }
             one => self.check_one(one, path, version),
         }
@@ -108,7 +110,7 @@ impl Property {
             ValueType::Complex(declared) => return complex(value, declared.get(), path, version),
         };
         if !is_right {
-            return Err(members::mismatch(value, &self.value_type.to_string(), path));
+            return Err(messages::mismatch(value, &self.value_type.to_string(), path));
         }
         let (minimum, maximum) = (self.limits.minimum, self.limits.maximum);
         match value.as_i64() {
@@ -130,7 +132,7 @@ impl Property {
 /// Holds a value that the catalogue lacks to what can be stored as it was sent.
 fn undeclared_value(value: &Value, path: Path<'_>) -> Result<(), ApiError> {
     match value {
-        Value::Number(number) if json::is_rounded(number) => Err(ApiError::model(format!(
+        Value::Number(number) if messages::is_rounded(number) => Err(ApiError::model(format!(
             "The number of '{path}' has more than 64 bits and would be rounded. Send it as a string."
         ))),
         Value::Array(elements) => elements
@@ -146,21 +148,21 @@ fn undeclared_value(value: &Value, path: Path<'_>) -> Result<(), ApiError> {
 
 fn complex(value: &mut Value, declared: &'static Type, path: Path<'_>, version: Version) -> Result<(), ApiError> {
     let Value::Object(values) = value else {
-        return Err(members::no_object(value, &declared.name, path));
+        return Err(messages::no_object(value, &declared.name, path));
     };
     let of = match values.remove(TYPE) {
         None => declared,
         Some(Value::String(text)) => match (resolve(&text, &declared.name), undeclared(&text)) {
             (Ok(of), _) => of,
             (Err(_), Some(name)) if version == Version::Beta => {
-                values.retain(|name, _| !members::is_annotation(name));
+                values.retain(|name, _| !messages::is_annotation(name));
                 values.iter().try_for_each(|(name, value)| undeclared_value(value, Path::Member(&path, name)))?;
                 values.insert(TYPE.to_owned(), format!("#{NAMESPACE}.{name}").into());
                 return Ok(());
             }
             (Err(refusal), _) => return Err(path.locate(refusal)),
         },
-        Some(other) => return Err(members::mismatch(&other, "Edm.String", Path::Member(&path, TYPE))),
+        Some(other) => return Err(messages::mismatch(&other, "Edm.String", Path::Member(&path, TYPE))),
     };
     if of.is_abstract {
         return Err(path.locate(abstract_class(&of.name)));
@@ -185,7 +187,7 @@ pub fn abstract_class(name: &str) -> ApiError {
 impl Enumeration {
     fn read(&self, value: &mut Value, path: Path<'_>) -> Result<(), ApiError> {
         let Value::String(text) = value else {
-            return Err(members::mismatch(value, &format!("{NAMESPACE}.{}", self.name), path));
+            return Err(messages::mismatch(value, &format!("{NAMESPACE}.{}", self.name), path));
         };
         let is_member = |name: &str| self.members.iter().any(|member| member == name);
         if is_member(text) {
@@ -202,7 +204,7 @@ impl Enumeration {
             *text = once.join(",");
             return Ok(());
         }
-        let (text, members) = (excerpt(text), self.members.join(", "));
+        let (text, members) = (shorten(text), self.members.join(", "));
         let several = if self.is_flags { ", or several of them with commas between" } else { "" };
         Err(ApiError::model(format!("The value '{text}' of '{path}' is not one of {members}{several}.")))
     }

@@ -1,5 +1,5 @@
-//! The page for people at `/`: configurations and their assignments, through
-//! the API that everybody else calls, with the permissions of whoever looks.
+//! The page for people at `/`: configurations and their assignments, through the public
+//! API, with the permissions of its user.
 //!
 //! It is plain modules that a browser reads as they are here. What they say to
 //! the service they show as a command; a token that is typed in stays in the
@@ -7,6 +7,7 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
+//! | `files.rs` | the handlers, and the table of the files |
 //! | `index.html`, `console.css`, `icon.svg` | what does not change |
 //! | `main.js` | which view the address asks for, and where the focus goes |
 //! | `api.js` | requests, the token, and refusals |
@@ -17,84 +18,6 @@
 //! | `assignments.js` | who gets it |
 //! | `dom.js` | elements, whose text is never markup |
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header::{Accept, CONTENT_SECURITY_POLICY, Header, HeaderValue, Quality, VARY},
-};
+mod files;
 
-use crate::{
-    error::{ApiError, excerpt},
-    server::health,
-};
-
-/// Scripts, styles, pictures and requests of this origin, and nothing else.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-/// A file that the page is made of.
-pub struct File {
-    /// Its path in the route table.
-    pub path: &'static str,
-    /// Its media type, of text in UTF-8.
-    pub media_type: &'static str,
-    text: &'static str,
-}
-
-/// What the page is made of.
-pub const FILES: [File; 10] = [
-    style("/console/console.css", include_str!("console.css")),
-    File { path: "/console/icon.svg", media_type: "image/svg+xml", text: include_str!("icon.svg") },
-    script("/console/main.js", include_str!("main.js")),
-    script("/console/api.js", include_str!("api.js")),
-    script("/console/requests.js", include_str!("requests.js")),
-    script("/console/token.js", include_str!("token.js")),
-    script("/console/list.js", include_str!("list.js")),
-    script("/console/configuration.js", include_str!("configuration.js")),
-    script("/console/assignments.js", include_str!("assignments.js")),
-    script("/console/dom.js", include_str!("dom.js")),
-];
-
-const fn script(path: &'static str, text: &'static str) -> File {
-    File { path, media_type: "text/javascript", text }
-}
-
-const fn style(path: &'static str, text: &'static str) -> File {
-    File { path, media_type: "text/css", text }
-}
-
-/// `GET /`: the page for a browser, JSON for a program.
-pub async fn root(request: HttpRequest) -> HttpResponse {
-    let mut response = match prefers_page(&request) {
-        true => HttpResponse::Ok()
-            .content_type("text/html;charset=utf-8")
-            .insert_header((CONTENT_SECURITY_POLICY, POLICY))
-            .body(include_str!("index.html")),
-        false => health::welcome(),
-    };
-    response.headers_mut().append(VARY, HeaderValue::from_static("Accept"));
-    response
-}
-
-/// Whether `Accept` names HTML and nothing above it; `*/*` alone is what
-/// programs send that do not care.
-fn prefers_page(request: &HttpRequest) -> bool {
-    let Ok(accept) = Accept::parse(request) else { return false };
-    let quality = |media_type: &str| {
-        let ranges = accept.iter().filter(|range| range.item.essence_str() == media_type);
-        ranges.map(|range| range.quality).max().unwrap_or(Quality::ZERO)
-    };
-    let others = quality("application/json").max(quality("*/*"));
-    quality("text/html") >= others.max(Quality::MIN)
-}
-
-/// `GET /console/…`
-///
-/// # Errors
-/// 404 where the table has no such file.
-pub async fn file(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let path = request.path();
-    let Some(file) = FILES.iter().find(|file| file.path == path) else {
-        return Err(ApiError::not_found(format!("The console has no file '{}'.", excerpt(path))));
-    };
-    Ok(HttpResponse::Ok().content_type(format!("{};charset=utf-8", file.media_type)).body(file.text))
-}
+pub use self::files::{FILES, File, file, root};

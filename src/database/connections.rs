@@ -2,7 +2,7 @@
 //! a step of an atomicity group, in the transaction of its group.
 //!
 //! Reads need no more than the connection. What commits goes through
-//! [`Connection::writing`] or [`Connection::commit`], which know that its outcome
+//! [`Connection::execute_write`] or [`Connection::commit`], which know that its outcome
 //! can stay unknown.
 
 use std::{
@@ -18,16 +18,18 @@ use sqlx::{Executor, PgConnection};
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 
 use super::{
-    outage::Outage,
-    pool::{Lent, Pool, Work},
+    outage::DatabaseStatus,
+    pool::{Pool, PooledConnection},
+    request::RequestContext,
+    work::WorkClass,
 };
-use crate::{error::ApiError, server::telemetry::Started};
+use crate::error::ApiError;
 
 /// What a handler asks for a connection.
 pub struct Connections {
     of: Of,
-    work: Work,
-    started: Started,
+    work: WorkClass,
+    started: RequestContext,
 }
 
 enum Of {
@@ -40,22 +42,22 @@ enum Of {
 /// The transaction of an atomicity group, lent to one step after the other.
 #[derive(Clone)]
 pub struct Group {
-    running: Arc<Mutex<Option<Lent>>>,
-    outage: Outage,
-    started: Started,
+    running: Arc<Mutex<Option<PooledConnection>>>,
+    outage: DatabaseStatus,
+    started: RequestContext,
 }
 
 /// A connection on loan. In a transaction, what is not committed is rolled back.
 pub struct Connection {
     of: Borrowed,
-    outage: Outage,
-    started: Started,
+    outage: DatabaseStatus,
+    started: RequestContext,
 }
 
 enum Borrowed {
-    Pool(Lent),
+    Pool(PooledConnection),
     /// The group commits and rolls back itself.
-    Group(OwnedMappedMutexGuard<Option<Lent>, Lent>),
+    Group(OwnedMappedMutexGuard<Option<PooledConnection>, PooledConnection>),
 }
 
 impl Connections {
@@ -75,11 +77,11 @@ impl Connections {
         self.lend(true).await
     }
 
-    /// Ends when the request is to be answered whatever became of its writing;
-    /// none for a step of an atomicity group, whose group is one.
-    pub fn gives_up(&self) -> Option<impl Future<Output = ()>> {
+    /// Waits until the request must answer although the outcome of its write is unknown.
+    /// Returns `None` for a step of an atomicity group: the group as a whole gives up.
+    pub fn give_up_signal(&self) -> Option<impl Future<Output = ()>> {
         match &self.of {
-            Of::Pool(pool) => Some(pool.outage().is_over_patience(self.started.at)),
+            Of::Pool(pool) => Some(pool.outage().wait_for_give_up(self.started.at)),
             Of::Group(_) => None,
         }
     }
@@ -99,7 +101,7 @@ impl Connections {
 
 /// A connection that `pg_stat_activity` shows under the request's id; the
 /// statement that says so also shows that the connection lives.
-async fn open(pool: &Pool, work: Work, started: Started, begins: bool) -> sqlx::Result<Lent> {
+async fn open(pool: &Pool, work: WorkClass, started: RequestContext, begins: bool) -> sqlx::Result<PooledConnection> {
     let begin = if begins { "; BEGIN" } else { "" };
     let named = format!("SET application_name = 'devicegraph {}'{begin}", started.request_id);
     pool.acquire(work, named, begins).await
@@ -124,8 +126,8 @@ impl Group {
     ///
     /// # Errors
     /// When there is no connection in time.
-    pub async fn begin(pool: &Pool, started: Started) -> sqlx::Result<Self> {
-        let lent = open(pool, Work::Write, started, true).await?;
+    pub async fn begin(pool: &Pool, started: RequestContext) -> sqlx::Result<Self> {
+        let lent = open(pool, WorkClass::Write, started, true).await?;
         Ok(Self { running: Arc::new(Mutex::new(Some(lent))), outage: pool.outage().clone(), started })
     }
 
@@ -137,7 +139,8 @@ impl Group {
     /// Commits what the steps did.
     ///
     /// # Errors
-    /// When it was not committed, or nobody knows; `resource` can then tell.
+    /// When the commit failed. 500 when its outcome is unknown; the message names `resource`,
+    /// which a client can read to find out.
     pub async fn commit(self, resource: impl fmt::Display) -> Result<(), ApiError> {
         match self.running.lock().await.take() {
             Some(lent) => {
@@ -159,16 +162,16 @@ impl Connection {
     /// transaction.
     ///
     /// # Errors
-    /// Those of the statement; 500 where nobody knows whether it was carried out,
-    /// and `resource` can tell.
-    pub async fn writing<T>(
+    /// Those of the statement. 500 when its outcome is unknown; the message names `resource`,
+    /// which a client can read to find out.
+    pub async fn execute_write<T>(
         &mut self,
         resource: impl fmt::Display,
         statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
     ) -> Result<T, ApiError> {
         match &mut self.of {
             Borrowed::Pool(lent) if !lent.is_open => {
-                let given_up = self.outage.is_over_patience(self.started.at);
+                let given_up = self.outage.wait_for_give_up(self.started.at);
                 tokio::select! {
                     biased;
                     done = statement(lent) => done.map_err(|error| ApiError::from_commit(error, resource)),
@@ -182,12 +185,13 @@ impl Connection {
     /// Commits a transaction; for a step of a group, its group does.
     ///
     /// # Errors
-    /// When it was not committed, or nobody knows; `resource` can then tell.
+    /// When the commit failed. 500 when its outcome is unknown; the message names `resource`,
+    /// which a client can read to find out.
     pub async fn commit(mut self, resource: impl fmt::Display) -> Result<(), ApiError> {
         match &mut self.of {
             Borrowed::Pool(lent) if lent.is_open => {
                 lent.is_open = false;
-                self.writing(resource, async |connection| connection.execute("COMMIT").await).await.map(drop)
+                self.execute_write(resource, async |connection| connection.execute("COMMIT").await).await.map(drop)
             }
             _ => Ok(()),
         }
@@ -198,7 +202,7 @@ impl Connection {
     ///
     /// # Errors
     /// Those of the statement.
-    pub async fn attempt(
+    pub async fn with_savepoint(
         &mut self,
         statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<bool>,
     ) -> sqlx::Result<bool> {

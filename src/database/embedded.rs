@@ -115,7 +115,7 @@ impl Server {
                 break options;
             }
             cluster.check_worth_another_try(&postmaster, begun)?;
-            // An orphan that nobody can reach, or that was about to go.
+            // A server that an earlier service left behind and that takes no connections.
             postmaster.stop().await;
             sleep(PAUSE).await;
             match postmaster.is_child() {

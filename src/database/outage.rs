@@ -1,8 +1,8 @@
-//! Whether the database answers: asked all the time, on a connection of its own.
+//! Whether the database answers. A monitor asks it all the time, on a connection of its own.
 //!
-//! A connection can die without a word, and whatever waits on it then waits for
-//! ever. So a request gives up when it has waited long enough *and* the database
-//! does not answer anybody: a slow statement alone is no outage.
+//! A connection can die without notice, and a request on it then waits for ever. So a
+//! request gives up when it has waited long enough *and* the database does not answer the
+//! monitor either: a slow statement alone is no outage.
 
 use std::{future::pending, time::Duration};
 
@@ -13,10 +13,8 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use crate::{
-    error::{ApiError, is_connection_lost},
-    server::metrics,
-};
+use super::metrics::DatabaseMetrics;
+use crate::error::{ApiError, is_connection_lost};
 
 /// The pause between two questions to the database.
 const INTERVAL: Duration = Duration::from_millis(150);
@@ -33,32 +31,32 @@ struct State {
 }
 
 /// Asks the database.
-pub struct Watch {
+pub struct HealthMonitor {
     options: PgConnectOptions,
     state: watch::Sender<State>,
     answer_timeout: Duration,
-    metrics: metrics::Database,
+    metrics: DatabaseMetrics,
 }
 
 /// What is known of it.
 #[derive(Clone)]
-pub struct Outage {
+pub struct DatabaseStatus {
     state: watch::Receiver<State>,
     answer_timeout: Duration,
 }
 
-impl Watch {
+impl HealthMonitor {
     /// Watches the database of these options, which has just answered. Each question must be
     /// answered within `answer_timeout`.
-    pub fn new(options: PgConnectOptions, answer_timeout: Duration, metrics: metrics::Database) -> Self {
+    pub fn new(options: PgConnectOptions, answer_timeout: Duration, metrics: DatabaseMetrics) -> Self {
         metrics.up.set(1);
         let options = options.application_name("devicegraph watch");
         Self { options, state: watch::Sender::default(), answer_timeout, metrics }
     }
 
     /// What it finds out, for everyone who asks.
-    pub fn outage(&self) -> Outage {
-        Outage { state: self.state.subscribe(), answer_timeout: self.answer_timeout }
+    pub fn outage(&self) -> DatabaseStatus {
+        DatabaseStatus { state: self.state.subscribe(), answer_timeout: self.answer_timeout }
     }
 
     /// Asks, and never ends.
@@ -80,7 +78,8 @@ impl Watch {
         }
     }
 
-    /// One that breaks says nothing of the database yet: somebody may have ended it.
+    /// Asks on the kept connection, else on a new one: an administrator may have ended the
+    /// kept one while the database is up.
     async fn ask(&self, kept: &mut Option<PgConnection>) -> sqlx::Result<()> {
         if let Some(mut connection) = kept.take()
             && connection.ping().await.is_ok()
@@ -116,21 +115,20 @@ impl State {
     }
 }
 
-impl Outage {
+impl DatabaseStatus {
     /// Whether there is one.
-    pub fn is_on(&self) -> bool {
+    pub fn is_down(&self) -> bool {
         self.state.borrow().since.is_some()
     }
 
-    /// Whether a connection of this age has lived through one: nobody knows
-    /// whether it still leads anywhere.
-    pub fn is_survivor(&self, age: Duration) -> bool {
+    /// Whether a connection of this age was open during an outage, and so may be dead.
+    pub fn predates_outage(&self, age: Duration) -> bool {
         let state = *self.state.borrow();
         state.since.is_some() || state.ended.is_some_and(|ended| ended.elapsed() <= age)
     }
 
-    /// Ends when a request that came at `start` is to give up.
-    pub async fn is_over_patience(&self, start: Instant) {
+    /// Waits until a request that arrived at `start` must give up.
+    pub async fn wait_for_give_up(&self, start: Instant) {
         sleep_until(start + self.answer_timeout + GRACE).await;
         if self.state.clone().wait_for(|state| state.since.is_some()).await.is_err() {
             pending().await
@@ -147,9 +145,9 @@ pub fn refusal() -> ApiError {
 mod tests {
     use super::*;
 
-    fn outage(answer_timeout: Duration) -> (watch::Sender<State>, Outage) {
+    fn outage(answer_timeout: Duration) -> (watch::Sender<State>, DatabaseStatus) {
         let (sender, state) = watch::channel(State { since: Some(Instant::now()), ended: None });
-        (sender, Outage { state, answer_timeout })
+        (sender, DatabaseStatus { state, answer_timeout })
     }
 
     #[tokio::test(start_paused = true)]
@@ -157,7 +155,7 @@ mod tests {
         for answer_timeout in [Duration::from_millis(500), Duration::from_secs(5)] {
             let (_sender, outage) = outage(answer_timeout);
             let start = Instant::now();
-            outage.is_over_patience(start).await;
+            outage.wait_for_give_up(start).await;
             let waited = start.elapsed();
             assert!((answer_timeout..answer_timeout + Duration::from_millis(201)).contains(&waited), "{waited:?}");
         }
@@ -167,7 +165,7 @@ mod tests {
     async fn a_request_waits_for_a_database_that_answers() {
         let (sender, outage) = outage(Duration::from_millis(500));
         sender.send_replace(State::default());
-        let waits = timeout(Duration::from_secs(3600), outage.is_over_patience(Instant::now()));
+        let waits = timeout(Duration::from_secs(3600), outage.wait_for_give_up(Instant::now()));
         assert!(waits.await.is_err());
     }
 

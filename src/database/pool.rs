@@ -1,9 +1,9 @@
 //! The connections of a worker, and how many of them one kind of work may have.
 //!
-//! sqlx keeps the connections. What is added: one that has lived through an
-//! outage is not used again, one that does not answer is replaced before anybody
-//! notices, one that a request left in the middle of a statement is closed, and
-//! the server then ends the statement.
+//! sqlx keeps the connections. This adds: a connection that was open during an outage is
+//! not used again. A connection that does not answer is replaced before a request gets it.
+//! A connection that a request left in the middle of a statement is closed, and PostgreSQL
+//! then ends the statement.
 
 use std::{ops::Deref, ops::DerefMut, sync::Arc, time::Duration};
 
@@ -18,19 +18,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::outage::{Outage, Watch};
-use crate::{config, error::is_connection_lost, server::metrics};
-
-/// What a request does with its connection.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
-pub enum Work {
-    /// Reads what a key leads to.
-    Read,
-    /// Searches a collection, for as long as that takes.
-    Query,
-    /// Writes, and may wait for others that do.
-    Write,
-}
+use super::{
+    metrics::DatabaseMetrics,
+    outage::{DatabaseStatus, HealthMonitor},
+    work::WorkClass,
+};
+use crate::{config, error::is_connection_lost};
 
 /// Makes the pools of the workers.
 #[derive(Clone)]
@@ -39,19 +32,19 @@ pub struct Pools {
     size: u32,
     answer_timeout: Duration,
     acquire_timeout: Duration,
-    watch: Arc<Watch>,
-    metrics: metrics::Database,
+    watch: Arc<HealthMonitor>,
+    metrics: DatabaseMetrics,
 }
 
 /// The connections of a worker.
 #[derive(Clone)]
 pub struct Pool {
     connections: PgPool,
-    outage: Outage,
+    outage: DatabaseStatus,
     queries: Arc<Semaphore>,
     writes: Arc<Semaphore>,
     acquire_timeout: Duration,
-    metrics: metrics::Database,
+    metrics: DatabaseMetrics,
 }
 
 /// How long a connection may take to be fit for the next request.
@@ -62,9 +55,9 @@ const CLIENT_CHECK_MS: u32 = 500;
 impl Pools {
     /// Pools of `workers` for requests to the database of these options.
     pub fn new(options: PgConnectOptions, settings: &config::Database, workers: usize) -> Self {
-        let metrics = metrics::Database::default();
+        let metrics = DatabaseMetrics::default();
         let answer_timeout = Duration::from_millis(settings.answer_timeout_ms);
-        let watch = Arc::new(Watch::new(options.clone(), answer_timeout, metrics.clone()));
+        let watch = Arc::new(HealthMonitor::new(options.clone(), answer_timeout, metrics.clone()));
         // What waits longer than its client does only keeps others from a connection.
         let options = options.options([
             ("lock_timeout", settings.lock_timeout_ms),
@@ -87,7 +80,7 @@ impl Pools {
             .acquire_timeout(self.acquire_timeout)
             .test_before_acquire(false)
             .before_acquire(move |_, connection| {
-                let is_fit = !known.is_survivor(connection.age);
+                let is_fit = !known.predates_outage(connection.age);
                 Box::pin(async move { Ok(is_fit) })
             })
             .connect_lazy_with(self.options.clone());
@@ -120,12 +113,12 @@ impl Pools {
     }
 
     /// What is known of the database.
-    pub fn outage(&self) -> Outage {
+    pub fn outage(&self) -> DatabaseStatus {
         self.watch.outage()
     }
 
     /// What is counted of the database.
-    pub fn metrics(&self) -> &metrics::Database {
+    pub fn metrics(&self) -> &DatabaseMetrics {
         &self.metrics
     }
 
@@ -141,21 +134,21 @@ impl Pool {
     ///
     /// # Errors
     /// When there is none in time.
-    pub async fn acquire(&self, work: Work, first: String, begins: bool) -> sqlx::Result<Lent> {
-        if self.outage.is_on() {
+    pub async fn acquire(&self, work: WorkClass, first: String, begins: bool) -> sqlx::Result<PooledConnection> {
+        if self.outage.is_down() {
             return Err(sqlx::Error::PoolTimedOut);
         }
         let started = Instant::now();
         let acquired = timeout(self.acquire_timeout, async {
             let permit = match work {
-                Work::Read => None,
-                Work::Query => self.queries.clone().acquire_owned().await.ok(),
-                Work::Write => self.writes.clone().acquire_owned().await.ok(),
+                WorkClass::Lookup => None,
+                WorkClass::Search => self.queries.clone().acquire_owned().await.ok(),
+                WorkClass::Write => self.writes.clone().acquire_owned().await.ok(),
             };
             loop {
                 // On loan before the statement: given up in the middle of it, a transaction is still rolled back.
                 let connection = Some(self.connections.acquire().await?);
-                let mut lent = Lent { connection, is_open: begins, permit: None };
+                let mut lent = PooledConnection { connection, is_open: begins, permit: None };
                 match timeout(self.acquire_timeout / 2, lent.execute(AssertSqlSafe(first.as_str()))).await {
                     Ok(Ok(_)) => {
                         lent.permit = permit;
@@ -176,12 +169,12 @@ impl Pool {
     }
 
     /// What is known of the database.
-    pub fn outage(&self) -> &Outage {
+    pub fn outage(&self) -> &DatabaseStatus {
         &self.outage
     }
 
     /// What is counted of the database.
-    pub fn metrics(&self) -> &metrics::Database {
+    pub fn metrics(&self) -> &DatabaseMetrics {
         &self.metrics
     }
 
@@ -192,20 +185,20 @@ impl Pool {
 }
 
 /// A connection on loan. Dropped, it goes back, without what is not committed.
-pub struct Lent {
+pub struct PooledConnection {
     connection: Option<PoolConnection<Postgres>>,
     /// Whether a transaction is.
     pub is_open: bool,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Drop for Lent {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        let mut ending = Ending(Some(connection));
+        let mut ending = ReturningConnection(Some(connection));
         let (is_open, permit) = (self.is_open, self.permit.take());
         actix_web::rt::spawn(async move {
-            let _ = timeout(RETURN, ending.goes_back(is_open)).await;
+            let _ = timeout(RETURN, ending.return_to_pool(is_open)).await;
             drop(permit);
         });
     }
@@ -213,10 +206,10 @@ impl Drop for Lent {
 
 /// A connection on its way back. Dropped before it is there, in the middle of a
 /// statement or dead, it is closed, and the server notices.
-struct Ending(Option<PoolConnection<Postgres>>);
+struct ReturningConnection(Option<PoolConnection<Postgres>>);
 
-impl Ending {
-    async fn goes_back(&mut self, is_open: bool) {
+impl ReturningConnection {
+    async fn return_to_pool(&mut self, is_open: bool) {
         let Some(connection) = &mut self.0 else { return };
         if !is_open || connection.execute("ROLLBACK").await.is_ok() {
             let returning = connection.return_to_pool();
@@ -226,13 +219,13 @@ impl Ending {
     }
 }
 
-impl Drop for Ending {
+impl Drop for ReturningConnection {
     fn drop(&mut self) {
         drop(self.0.take().map(PoolConnection::detach));
     }
 }
 
-impl Deref for Lent {
+impl Deref for PooledConnection {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
@@ -240,7 +233,7 @@ impl Deref for Lent {
     }
 }
 
-impl DerefMut for Lent {
+impl DerefMut for PooledConnection {
     fn deref_mut(&mut self) -> &mut PgConnection {
         self.connection.as_deref_mut().expect("it is there until it is dropped")
     }

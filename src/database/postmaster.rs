@@ -69,7 +69,7 @@ impl Postmaster {
         let mut lines = text.lines();
         let pid = lines.next().and_then(|pid| pid.trim().parse().ok()).map(Pid::from_raw);
         let Some(pid) = pid.filter(|pid| is_alive(*pid)) else { return Ok(None) };
-        // After a restart of the machine the number can be anybody's, and PostgreSQL would not start.
+        // After a restart of the machine another process can have this pid, and PostgreSQL would not start.
         let data = fs::canonicalize(data).with_context(|| format!("cannot read {}", data.display()))?;
         if fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd != data) {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
@@ -146,7 +146,7 @@ impl Postmaster {
     /// A fast shutdown: open transactions are rolled back, the rest is on disk.
     pub(super) async fn stop(&mut self) {
         for signal in [Signal::SIGINT, Signal::SIGQUIT] {
-            // The number of one that has ended can be somebody else's by now.
+            // Another process can have the pid of a server that has ended.
             if !self.is_running().unwrap_or(false) || kill(self.pid, signal).is_err() {
                 return;
             }

@@ -8,8 +8,8 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::{
-    catalogue::Type,
-    odata::{links::Version, members::Members},
+    catalogue::{Type, version::Version},
+    odata::members::ObjectReader,
     resources::{
         assignments::{
             self,
@@ -17,8 +17,9 @@ use crate::{
         },
         configurations::{
             self,
-            model::{self as configuration, Configuration, ConfigurationId, NewConfiguration},
+            model::{self as configuration, Configuration, NewConfiguration},
         },
+        parent::ConfigurationId,
         statuses::{
             self,
             model::{Kind, Status},
@@ -77,7 +78,7 @@ async fn refusals(
     for stored in assignments::sql::list_of(connection, &ids).await? {
         *rows += 1;
         let members = object(serde_json::to_value(stored.shown(Version::Beta))?);
-        let parsed = NewAssignment::parse(Members::new(members, String::new(), assignment::TYPE, Version::Beta));
+        let parsed = NewAssignment::parse(ObjectReader::new(members, String::new(), assignment::TYPE, Version::Beta));
         let refusal = parsed.err().map(|refusal| refusal.to_string());
         refusals.extend(refusal.map(|refusal| ("device_configuration_assignments", stored.id, refusal)));
     }
@@ -102,7 +103,7 @@ fn refusal_of(stored: &Configuration) -> Option<String> {
     members.insert("@odata.type".to_owned(), format!("#microsoft.graph.{}", stored.odata_type).into());
     members.insert("displayName".to_owned(), stored.display_name.clone().into());
     members.insert("description".to_owned(), stored.description.clone().into());
-    let parsed = NewConfiguration::parse(Members::new(members, String::new(), configuration::TYPE, Version::Beta));
+    let parsed = NewConfiguration::parse(ObjectReader::new(members, String::new(), configuration::TYPE, Version::Beta));
     parsed.err().map(|refusal| refusal.to_string())
 }
 

@@ -10,8 +10,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
-    io::{self, Write},
-    os::unix::fs::PermissionsExt,
+    io,
     path::Path,
 };
 
@@ -26,12 +25,13 @@ use uuid::Uuid;
 
 use super::manifest::{self, Manifest};
 use crate::{
-    catalogue::{NAMESPACE, validation::TYPE},
+    catalogue::{NAMESPACE, validation::TYPE, version::Version},
     database,
-    odata::{key, links::Version},
+    odata::key,
     resources::{
         assignments,
         configurations::{self, model::Configuration},
+        parent::ConfigurationId,
     },
 };
 
@@ -70,7 +70,7 @@ pub async fn export(pool: &PgPool, folder: &Path, force: bool, progress: impl Fn
         );
     }
     warn_of_unlisted(folder, |id| ids.contains(&id) || listed.contains(&id)).with_context(cannot)?;
-    let gone: Vec<Uuid> = listed.difference(&ids).copied().filter(|id| is_file(&path(folder, *id))).collect();
+    let gone: Vec<Uuid> = listed.difference(&ids).copied().filter(|id| manifest::is_file(&path(folder, *id))).collect();
     if !force {
         if let Some(manifest) = &before {
             manifest.check(folder, store, ids.is_empty(), &gone)?;
@@ -144,7 +144,8 @@ async fn write_all(connection: &mut PgConnection, folder: &Path, progress: impl 
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id);
         for (id, text) in texts(connection, &page).await? {
-            write(folder, &path(folder, id), &text).with_context(|| format!("cannot write to {}", folder.display()))?;
+            manifest::write(folder, &path(folder, id), &text)
+                .with_context(|| format!("cannot write to {}", folder.display()))?;
             progress();
         }
     }
@@ -192,11 +193,11 @@ fn text(configuration: &Configuration, assignments: Vec<Value>) -> anyhow::Resul
 async fn check_foreign(connection: &mut PgConnection, folder: &Path, foreign: &[Uuid]) -> anyhow::Result<()> {
     let mut differ = Vec::new();
     for id in foreign {
-        let stored = configurations::sql::find(connection, configurations::model::ConfigurationId(*id)).await?;
+        let stored = configurations::sql::find(connection, ConfigurationId(*id)).await?;
         for (id, text) in texts(connection, stored.as_slice()).await? {
             let path = path(folder, id);
             // A file that cannot be read is another tool's, too.
-            if !(is_file(&path) && fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes())) {
+            if !(manifest::is_file(&path) && fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes())) {
                 differ.push(id);
             }
         }
@@ -216,24 +217,4 @@ fn path(folder: &Path, id: Uuid) -> std::path::PathBuf {
 
 fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
-}
-
-fn is_file(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
-}
-
-/// Writes a file whole or not at all. Leaves a file alone that has this text already.
-///
-/// The text goes into a new file with a random name, so that no file or symbolic link
-/// that is in the folder already is written through. The new file then replaces `path`.
-pub(super) fn write(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
-    if is_file(path) && fs::read(path).is_ok_and(|bytes| bytes == text.as_bytes()) {
-        return Ok(());
-    }
-    // Hidden files are skipped by `seed`. The umask takes bits of the mode away, as from any new file.
-    let mode = fs::Permissions::from_mode(0o666);
-    let mut aside = tempfile::Builder::new().prefix(".devicegraph-export-").permissions(mode).tempfile_in(folder)?;
-    aside.write_all(text.as_bytes())?;
-    aside.persist(path)?;
-    Ok(())
 }

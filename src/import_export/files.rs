@@ -11,8 +11,9 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
+    catalogue::{messages, version::Version},
     error::ApiError,
-    odata::{json, links::Version, members::Members},
+    odata::{json, members::ObjectReader},
     resources::{
         assignments::model::{self as assignment, NewAssignment},
         configurations::model::{self as configuration, NewConfiguration},
@@ -21,9 +22,9 @@ use crate::{
 
 /// A configuration that a file has, with the set of its assignments.
 #[derive(Debug)]
-pub struct Seeded {
+pub struct ParsedConfiguration {
     /// The file, and the place in it.
-    pub at: Place,
+    pub at: SourceLocation,
     /// Its key: the file's, else one made from its type and name, so that the
     /// same file is the same configuration tomorrow.
     pub id: Uuid,
@@ -35,12 +36,12 @@ pub struct Seeded {
 
 /// Where in the files something stands.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct SourceLocation {
     file: PathBuf,
     path: String,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.file.display())?;
         if self.path.is_empty() { Ok(()) } else { write!(formatter, ": {}", self.path) }
@@ -51,7 +52,7 @@ impl fmt::Display for Place {
 ///
 /// # Errors
 /// Names the file and the member of the first thing that is wrong.
-pub fn read(path: &Path) -> anyhow::Result<Vec<Seeded>> {
+pub fn read(path: &Path) -> anyhow::Result<Vec<ParsedConfiguration>> {
     let mut files = Vec::new();
     find(path, true, &mut files)?;
     if files.is_empty() {
@@ -114,7 +115,7 @@ fn decode(bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     Ok(text.context("it is not UTF-16, as its first bytes say")?.into_bytes())
 }
 
-fn read_file(file: &Path, all: &mut Vec<Seeded>) -> anyhow::Result<()> {
+fn read_file(file: &Path, all: &mut Vec<ParsedConfiguration>) -> anyhow::Result<()> {
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let text = decode(bytes).with_context(|| file.display().to_string())?;
     let refused = |refusal: String| format!("{}: {refusal}", file.display());
@@ -132,21 +133,25 @@ fn read_file(file: &Path, all: &mut Vec<Seeded>) -> anyhow::Result<()> {
                 }
                 value => {
                     members.extend(value.map(|value| ("value".to_owned(), value)));
-                    all.push(configuration(Place { file: file.to_owned(), path: String::new() }, members, version)?);
+                    all.push(configuration(
+                        SourceLocation { file: file.to_owned(), path: String::new() },
+                        members,
+                        version,
+                    )?);
                     return Ok(());
                 }
             }
         }
         other => bail!(refused(format!(
             "it holds {}, and must hold a configuration or an array of them",
-            json::kind(&other)
+            messages::kind(&other)
         ))),
     };
     for (index, element) in elements.into_iter().enumerate() {
-        let at = Place { file: file.to_owned(), path: format!("{prefix}[{index}]") };
+        let at = SourceLocation { file: file.to_owned(), path: format!("{prefix}[{index}]") };
         match element {
             Value::Object(members) => all.push(configuration(at, members, version)?),
-            other => bail!("{at}: it is {}, and must be a configuration", json::kind(&other)),
+            other => bail!("{at}: it is {}, and must be a configuration", messages::kind(&other)),
         }
     }
     Ok(())
@@ -165,9 +170,13 @@ fn version(members: &Map<String, Value>) -> Version {
     }
 }
 
-fn configuration(at: Place, members: Map<String, Value>, version: Version) -> anyhow::Result<Seeded> {
+fn configuration(
+    at: SourceLocation,
+    members: Map<String, Value>,
+    version: Version,
+) -> anyhow::Result<ParsedConfiguration> {
     let refused = |refusal: ApiError| anyhow::anyhow!("{}: {refusal}", at.file.display());
-    let mut members = Members::new(members, at.path.clone(), configuration::TYPE, version);
+    let mut members = ObjectReader::new(members, at.path.clone(), configuration::TYPE, version);
     let assignments = members.objects("assignments", assignment::TYPE).map_err(refused)?;
     let assignments: Option<Result<Vec<_>, _>> =
         assignments.map(|all| all.into_iter().map(NewAssignment::parse).collect());
@@ -175,10 +184,10 @@ fn configuration(at: Place, members: Map<String, Value>, version: Version) -> an
     let new = NewConfiguration::parse(members).map_err(refused)?;
     let id =
         new.id.unwrap_or_else(|| Uuid::new_v5(&IDS, format!("{}\0{}", new.odata_type, new.display_name).as_bytes()));
-    Ok(Seeded { at, id, new, assignments })
+    Ok(ParsedConfiguration { at, id, new, assignments })
 }
 
-impl Seeded {
+impl ParsedConfiguration {
     /// The key of the assignment at `index`: the file's, else one made from
     /// what it names.
     pub fn assignment_id(&self, index: usize, new: &NewAssignment) -> Uuid {

@@ -1,6 +1,13 @@
 //! The list of the files that an export wrote, kept beside them.
 
-use std::{borrow::Borrow, collections::BTreeSet, fs, io, path::Path};
+use std::{
+    borrow::Borrow,
+    collections::BTreeSet,
+    fs,
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
@@ -50,7 +57,7 @@ impl Manifest {
 
     /// Writes the manifest.
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
-        super::export::write(folder, &folder.join(NAME), &(serde_json::to_string_pretty(self)? + "\n"))
+        write(folder, &folder.join(NAME), &(serde_json::to_string_pretty(self)? + "\n"))
     }
 
     /// The configurations whose files are listed. Ignores names that an export never
@@ -96,4 +103,25 @@ pub(super) fn names(ids: &[Uuid]) -> String {
         shown.push(format!("and {} more", ids.len() - MAX_SHOWN));
     }
     shown.join(", ")
+}
+
+/// Writes a file whole or not at all. Leaves a file alone that has this text already.
+///
+/// The text goes into a new file with a random name, so that no file or symbolic link
+/// that is in the folder already is written through. The new file then replaces `path`.
+pub(super) fn write(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
+    if is_file(path) && fs::read(path).is_ok_and(|bytes| bytes == text.as_bytes()) {
+        return Ok(());
+    }
+    // Hidden files are skipped by `seed`. The umask takes bits of the mode away, as from any new file.
+    let mode = fs::Permissions::from_mode(0o666);
+    let mut aside = tempfile::Builder::new().prefix(".devicegraph-export-").permissions(mode).tempfile_in(folder)?;
+    aside.write_all(text.as_bytes())?;
+    aside.persist(path)?;
+    Ok(())
+}
+
+/// Whether a path is a regular file, and no link to one.
+pub(super) fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
 }

@@ -1,5 +1,12 @@
-//! Exports in files: `devicegraph seed` reads them, `devicegraph export`
-//! writes them, `devicegraph reset` makes room for one.
+//! The store as files: `devicegraph seed`, `export`, `reset` and `check`.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `files.rs` | reads the files |
+//! | `seed.rs` | makes the store what the files say; reset |
+//! | `export.rs` | writes the files, and removes those of deleted configurations |
+//! | `manifest.rs` | the list of the files that an export wrote |
+//! | `check.rs` | lists the rows that the API would refuse |
 //!
 //! A file is JSON in UTF-8 in one of the forms that tools write: one
 //! configuration; an array of them; or a collection as Graph answers it, with

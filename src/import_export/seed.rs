@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::files::{Seeded, read};
+use super::files::{ParsedConfiguration, read};
 use crate::{
     error::ApiError,
     resources::{
@@ -15,12 +15,8 @@ use crate::{
             self,
             model::{Assignment, AssignmentId, NewAssignment},
         },
-        configurations::{
-            self,
-            model::{Configuration, ConfigurationId},
-            store,
-            vault::Vault,
-        },
+        configurations::{self, model::Configuration, store, vault::Vault},
+        parent::{self, ConfigurationId},
     },
 };
 
@@ -44,7 +40,12 @@ pub struct Done {
 /// # Errors
 /// Names the file and what does not fit: an id that belongs to something else,
 /// a type that cannot change.
-pub async fn seed(pool: &PgPool, vault: &Vault, seeds: &[Seeded], progress: impl Fn()) -> anyhow::Result<Done> {
+pub async fn seed(
+    pool: &PgPool,
+    vault: &Vault,
+    seeds: &[ParsedConfiguration],
+    progress: impl Fn(),
+) -> anyhow::Result<Done> {
     let mut transaction = pool.begin().await.context("the database cannot be used")?;
     let done = write_all(&mut transaction, vault, seeds, progress).await?;
     transaction.commit().await.context("the seed could not be committed")?;
@@ -70,7 +71,7 @@ pub async fn seed_if_empty(pool: &PgPool, vault: &Vault, path: &Path) -> anyhow:
 async fn write_all(
     connection: &mut PgConnection,
     vault: &Vault,
-    seeds: &[Seeded],
+    seeds: &[ParsedConfiguration],
     progress: impl Fn(),
 ) -> anyhow::Result<Done> {
     let mut done = Done::default();
@@ -92,7 +93,7 @@ enum Change {
     None,
 }
 
-async fn write(connection: &mut PgConnection, vault: &Vault, seeded: &Seeded) -> anyhow::Result<Change> {
+async fn write(connection: &mut PgConnection, vault: &Vault, seeded: &ParsedConfiguration) -> anyhow::Result<Change> {
     let id = ConfigurationId(seeded.id);
     if let Some(secret) = seeded.new.secrets.first() {
         bail!(
@@ -107,7 +108,7 @@ async fn write(connection: &mut PgConnection, vault: &Vault, seeded: &Seeded) ->
             Some(created) => (Change::Created, Some(created)),
             None => {
                 // Held like `assign` holds it: its assignments may be replaced.
-                configurations::sql::lock(connection, id).await?;
+                parent::lock(connection, id).await?;
                 let stored = configurations::sql::find(connection, id)
                     .await?
                     .context("the configuration was deleted meanwhile")?;
@@ -165,7 +166,7 @@ fn keep_unreadable(stored: &Configuration, changed: &mut Configuration) {
 /// id that the row gets. Where the file has none, a target that stays keeps its.
 async fn assign(
     connection: &mut PgConnection,
-    seeded: &Seeded,
+    seeded: &ParsedConfiguration,
     id: ConfigurationId,
     new: &[NewAssignment],
 ) -> anyhow::Result<bool> {
@@ -194,7 +195,7 @@ async fn assign(
     }
     let is_kept = |stored: &&Assignment| rows.iter().any(|row| row.id == stored.id && stored.has_target_of(row));
     let kept: Vec<Uuid> = before.iter().filter(is_kept).map(|stored| stored.id).collect();
-    assignments::sql::sets::replace_by_id(connection, id, &rows, &keys, &kept).await?;
+    assignments::sql::replace_by_id(connection, id, &rows, &keys, &kept).await?;
     let after = assignments::sql::list(connection, id).await?;
     if let Some(index) = rows.iter().position(|row| !after.contains(row)) {
         bail!("assignments[{index}].id belongs to an assignment of another configuration; leave it out");

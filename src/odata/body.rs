@@ -18,8 +18,8 @@ use flate2::bufread::{GzDecoder, ZlibDecoder};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
-use super::{json, links::Version, members::Members};
-use crate::error::ApiError;
+use super::{json, members::ObjectReader};
+use crate::{catalogue::version::Version, error::ApiError};
 
 /// What a body may be, as the extractor finds it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,8 +39,8 @@ pub struct Body {
 
 impl Body {
     /// Its members, to be read as `type_name`.
-    pub fn members(self, type_name: &'static str) -> Members {
-        Members::new(self.values, String::new(), type_name, self.version)
+    pub fn members(self, type_name: &'static str) -> ObjectReader {
+        ObjectReader::new(self.values, String::new(), type_name, self.version)
     }
 }
 

@@ -18,7 +18,7 @@ use actix_web::{
 };
 
 use super::prefer::unquoted;
-use crate::error::{ApiError, excerpt};
+use crate::error::{ApiError, shorten};
 
 /// What a resource is at a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,14 @@ impl ETag {
             response.headers_mut().insert(ETAG, value);
         }
         response
+    }
+
+    /// 412 for a request that depends on another version of the resource than this one.
+    fn precondition_failed(&self) -> ApiError {
+        let message = format!(
+            "A precondition of the request does not match: the resource is {self} now. Read it again, and send the change with this ETag if it is still wanted."
+        );
+        ApiError::precondition_failed(message, self.value())
     }
 }
 
@@ -87,7 +95,7 @@ impl Tags {
                 let tag = tag.parse::<EntityTag>().map_err(|_| {
                     ApiError::bad_request(format!(
                         "The header {name} has '{}', which is neither * nor an ETag in quotes. Send what an answer had as its ETag, for example W/\"1\".",
-                        excerpt(tag)
+                        shorten(tag)
                     ))
                 })?;
                 tags.push(tag.to_string());
@@ -116,16 +124,16 @@ impl Conditions {
     pub fn check(&self, now: &ETag) -> Result<(), ApiError> {
         let is_met = self.matches.as_ref().is_none_or(|tags| tags.has(now))
             && !self.matches_none.as_ref().is_some_and(|tags| tags.has(now));
-        if is_met { Ok(()) } else { Err(ApiError::precondition_failed(now)) }
+        if is_met { Ok(()) } else { Err(now.precondition_failed()) }
     }
 
-    /// For a read: the 304 of a client that has the resource as it is `now`.
+    /// Returns the 304 of a read when the client has the resource as it is `now`.
     ///
     /// # Errors
-    /// 412 when it is to be another.
+    /// 412 when `If-Match` names only other versions.
     pub fn unchanged(&self, now: &ETag) -> Result<Option<HttpResponse>, ApiError> {
         if self.matches.as_ref().is_some_and(|tags| !tags.has(now)) {
-            return Err(ApiError::precondition_failed(now));
+            return Err(now.precondition_failed());
         }
         let is_known = self.matches_none.as_ref().is_some_and(|tags| tags.has(now));
         Ok(is_known.then(|| now.on(HttpResponse::NotModified().finish())))

@@ -7,7 +7,7 @@
 //! surrogates, text after the end. So is nesting beyond 100 levels.
 //!
 //! A fraction and a whole number beyond 64 bits are floating-point numbers and
-//! have their precision; [`is_rounded`] tells whether that can matter.
+//! have their precision; [`is_rounded`](crate::catalogue::messages::is_rounded) tells whether that can matter.
 
 use std::fmt;
 
@@ -18,7 +18,10 @@ use serde::{
 };
 use serde_json::{Map, Number, Value, value::RawValue};
 
-use crate::error::{ApiError, excerpt};
+use crate::{
+    catalogue::messages::kind,
+    error::{ApiError, shorten},
+};
 
 /// Reads one JSON object.
 ///
@@ -40,53 +43,35 @@ pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
 /// What is wrong and where.
 pub fn read(bytes: &[u8]) -> serde_json::Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { member: None, depth: 0 }.deserialize(&mut deserializer)?;
+    let value = StrictValue { member: None, depth: 0 }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
-}
-
-/// What a value is, as a message says it.
-pub fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a Boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
-}
-
-/// Whether a number is a whole one of more than 64 bits, whose last digits are
-/// lost.
-pub fn is_rounded(number: &Number) -> bool {
-    number.is_f64() && number.as_f64().is_some_and(|number| number.fract() == 0.0)
 }
 
 const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;
 
 /// Builds a [`Value`] and refuses what it would lose; knows the member it reads.
-struct Strict<'a> {
+struct StrictValue<'a> {
     member: Option<&'a str>,
     depth: usize,
 }
 
-/// Arrays and objects in each other at most: what is read must also be within
-/// the limits of whoever reads the answer, in which it is deeper still.
-const DEEPEST: usize = 100;
+/// Levels of nesting at most. An answer has some of its own around the value, and many
+/// parsers refuse 128 levels.
+const MAX_DEPTH: usize = 100;
 
-impl Strict<'_> {
+impl StrictValue<'_> {
     fn refuse<T, E: Error>(&self, what: &str) -> Result<T, E> {
         Err(match self.member {
-            Some(member) => E::custom(format_args!("the member '{}' holds {what}", excerpt(member))),
+            Some(member) => E::custom(format_args!("the member '{}' holds {what}", shorten(member))),
             None => E::custom(format_args!("there is {what}")),
         })
     }
 
     fn deeper<E: Error>(&self) -> Result<usize, E> {
-        match self.depth < DEEPEST {
+        match self.depth < MAX_DEPTH {
             true => Ok(self.depth + 1),
-            false => self.refuse(&format!("more than {DEEPEST} arrays and objects in each other")),
+            false => self.refuse(&format!("more than {MAX_DEPTH} arrays and objects in each other")),
         }
     }
 
@@ -95,7 +80,7 @@ impl Strict<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict<'_> {
+impl<'de> DeserializeSeed<'de> for StrictValue<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -103,7 +88,7 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Strict<'_> {
+impl<'de> Visitor<'de> for StrictValue<'_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,7 +131,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
         let depth = self.deeper()?;
         let mut array = Vec::new();
-        while let Some(element) = elements.next_element_seed(Strict { member: self.member, depth })? {
+        while let Some(element) = elements.next_element_seed(StrictValue { member: self.member, depth })? {
             array.push(element);
         }
         Ok(Value::Array(array))
@@ -157,7 +142,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             let name = self.text(name)?;
-            let value = members.next_value_seed(Strict { member: Some(&name), depth })?;
+            let value = members.next_value_seed(StrictValue { member: Some(&name), depth })?;
             if object.contains_key(&name) {
                 return Err(twice(&name));
             }
@@ -168,14 +153,14 @@ impl<'de> Visitor<'de> for Strict<'_> {
 }
 
 fn twice<E: Error>(name: &str) -> E {
-    E::custom(format_args!("the member '{}' stands twice in one object", excerpt(name)))
+    E::custom(format_args!("the member '{}' stands twice in one object", shorten(name)))
 }
 
 /// An object whose members are read later, each as it was written; no two have
 /// one name.
-pub struct Unread<'a>(pub IndexMap<String, &'a RawValue>);
+pub struct RawObject<'a>(pub IndexMap<String, &'a RawValue>);
 
-impl<'de> Deserialize<'de> for Unread<'de> {
+impl<'de> Deserialize<'de> for RawObject<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Names)
     }
@@ -184,13 +169,13 @@ impl<'de> Deserialize<'de> for Unread<'de> {
 struct Names;
 
 impl<'de> Visitor<'de> for Names {
-    type Value = Unread<'de>;
+    type Value = RawObject<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Unread<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<RawObject<'de>, A::Error> {
         let mut unread = IndexMap::new();
         while let Some((name, value)) = members.next_entry::<String, &RawValue>()? {
             match unread.entry(name) {
@@ -198,7 +183,7 @@ impl<'de> Visitor<'de> for Names {
                 Entry::Occupied(there) => return Err(twice(there.key())),
             };
         }
-        Ok(Unread(unread))
+        Ok(RawObject(unread))
     }
 }
 

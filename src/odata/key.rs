@@ -5,8 +5,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::members::Members;
-use crate::error::{ApiError, excerpt};
+use super::members::ObjectReader;
+use crate::error::{ApiError, shorten};
 
 /// Reads a GUID in its one accepted form, 8-4-4-4-12, in any letter case.
 ///
@@ -23,7 +23,7 @@ pub fn guid(text: &str) -> Option<Uuid> {
 ///
 /// # Errors
 /// 400 for any other `id`.
-pub fn of_new_row(members: &mut Members) -> Result<Option<Uuid>, ApiError> {
+pub fn client_id(members: &mut ObjectReader) -> Result<Option<Uuid>, ApiError> {
     let Some(text) = members.string("id")? else { return Ok(None) };
     if let Some(id) = guid(&text) {
         return Ok(Some(id));
@@ -32,7 +32,7 @@ pub fn of_new_row(members: &mut Members) -> Result<Option<Uuid>, ApiError> {
         Some((left, right)) if guid(left).is_some() && guid(right).is_some() => Ok(None),
         _ => Err(ApiError::model(format!(
             "The value '{}' of '{}' is not a GUID. Send a GUID, or no id: the service then makes one.",
-            excerpt(&text),
+            shorten(&text),
             members.path("id"),
         ))),
     }
@@ -52,7 +52,7 @@ pub fn function_argument(arguments: &str, name: &str) -> Result<String, ApiError
         Some(text) => Ok(text.replace("''", "'")),
         None => Err(ApiError::bad_request(format!(
             "The parameters '{}' cannot be read. Write ({name}='…').",
-            excerpt(arguments)
+            shorten(arguments)
         ))),
     }
 }
@@ -61,9 +61,9 @@ pub fn function_argument(arguments: &str, name: &str) -> Result<String, ApiError
 ///
 /// 1 to 256 characters; one that is a GUID has one spelling, lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identifier(String);
+pub struct ExternalId(String);
 
-impl Identifier {
+impl ExternalId {
     /// # Errors
     /// 400 when `text`, the value of the member at `path`, is empty or too long.
     pub fn parse(text: String, path: &str) -> Result<Self, ApiError> {
@@ -79,7 +79,7 @@ impl Identifier {
     }
 }
 
-impl fmt::Display for Identifier {
+impl fmt::Display for ExternalId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn an_identifier_is_counted_in_characters_and_a_guid_is_lowered() {
         let parse = |text: &str| {
-            Identifier::parse(text.to_owned(), "target.groupId").map(|id| id.0).map_err(|error| error.to_string())
+            ExternalId::parse(text.to_owned(), "target.groupId").map(|id| id.0).map_err(|error| error.to_string())
         };
         assert_eq!(parse("groupId Value").as_deref(), Ok("groupId Value"));
         assert_eq!(

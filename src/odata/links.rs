@@ -1,4 +1,4 @@
-//! The version that was asked for, and what an answer says of where it belongs.
+//! The root of links, and the members of a collection's answer.
 
 use std::future::{Ready, ready};
 
@@ -9,31 +9,7 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use crate::error::ApiError;
-
-/// A version of the API, as the route table mounts it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// `/v1.0`, and a path without a version, as the documented page has it.
-    V1,
-    /// `/beta`.
-    Beta,
-}
-
-impl Version {
-    /// What the route table says of the path of a request.
-    pub fn of(request: &HttpRequest) -> Self {
-        request.app_data().copied().unwrap_or(Self::V1)
-    }
-
-    /// Its segment in a link.
-    pub fn segment(self) -> &'static str {
-        match self {
-            Self::V1 => "v1.0",
-            Self::Beta => "beta",
-        }
-    }
-}
+use crate::{catalogue::version::Version, error::ApiError};
 
 /// Where links of this answer begin: the client's own origin and the version.
 ///

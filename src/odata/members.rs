@@ -1,26 +1,26 @@
 //! The members of a JSON object, taken one by one as typed values.
 //!
-//! A parser takes what it knows and calls [`Members::finish`], which refuses
+//! A parser takes what it knows and calls [`ObjectReader::reject_unread`], which refuses
 //! whatever is left. Nothing that a client sends is dropped in silence but
 //! annotations, which OData lets a service ignore.
 
-use std::fmt;
-
 use serde_json::{Map, Value};
 
-use super::{json, links::Version};
-use crate::error::{ApiError, excerpt};
+use crate::{
+    catalogue::{messages, version::Version},
+    error::{ApiError, shorten},
+};
 
 /// A JSON object on its way to become a value of `type_name`.
 #[derive(Debug)]
-pub struct Members {
+pub struct ObjectReader {
     path: String,
     type_name: &'static str,
     version: Version,
     values: Map<String, Value>,
 }
 
-impl Members {
+impl ObjectReader {
     /// An object that stands at `path` of what was sent, empty for all of it,
     /// to be read as `type_name` of `version`.
     pub fn new(values: Map<String, Value>, path: String, type_name: &'static str, version: Version) -> Self {
@@ -41,7 +41,7 @@ impl Members {
     }
 
     /// Takes the member `name`, of whatever type.
-    pub fn any(&mut self, name: &str) -> Option<Value> {
+    pub fn take(&mut self, name: &str) -> Option<Value> {
         self.values.remove(name)
     }
 
@@ -50,7 +50,7 @@ impl Members {
     /// # Errors
     /// 400 for another type, and for null.
     pub fn string(&mut self, name: &str) -> Result<Option<String>, ApiError> {
-        match self.any(name) {
+        match self.take(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(self.mismatch(name, &other, "Edm.String")),
@@ -63,7 +63,7 @@ impl Members {
     /// 400 for another type.
     pub fn nullable_string(&mut self, name: &str) -> Result<Option<Option<String>>, ApiError> {
         if self.values.get(name).is_some_and(Value::is_null) {
-            self.any(name);
+            self.take(name);
             return Ok(Some(None));
         }
         Ok(self.string(name)?.map(Some))
@@ -83,7 +83,7 @@ impl Members {
             Some(known) => Ok(Some(known)),
             None => Err(ApiError::model(format!(
                 "The value '{}' of '{}' is not one of {}.",
-                excerpt(&text),
+                shorten(&text),
                 self.path(name),
                 names.join(", "),
             ))),
@@ -95,7 +95,7 @@ impl Members {
     /// # Errors
     /// 400 for another type, and for null.
     pub fn boolean(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
-        match self.any(name) {
+        match self.take(name) {
             None => Ok(None),
             Some(Value::Bool(value)) => Ok(Some(value)),
             Some(other) => Err(self.mismatch(name, &other, "Edm.Boolean")),
@@ -107,7 +107,7 @@ impl Members {
     /// # Errors
     /// 400 for another type, and for null.
     pub fn object(&mut self, name: &str, type_name: &'static str) -> Result<Option<Self>, ApiError> {
-        let Some(value) = self.any(name) else { return Ok(None) };
+        let Some(value) = self.take(name) else { return Ok(None) };
         self.nested(self.path(name), value, type_name).map(Some)
     }
 
@@ -116,7 +116,7 @@ impl Members {
     /// # Errors
     /// 400 for another type, of the array or of an element.
     pub fn objects(&mut self, name: &str, type_name: &'static str) -> Result<Option<Vec<Self>>, ApiError> {
-        let elements = match self.any(name) {
+        let elements = match self.take(name) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::Array(elements)) => elements,
             Some(other) => {
@@ -131,12 +131,12 @@ impl Members {
     fn nested(&self, path: String, value: Value, type_name: &'static str) -> Result<Self, ApiError> {
         match value {
             Value::Object(values) => Ok(Self { path, type_name, version: self.version, values }),
-            other => Err(no_object(&other, type_name, path)),
+            other => Err(messages::no_object(&other, type_name, path)),
         }
     }
 
     fn mismatch(&self, name: &str, value: &Value, expected: &str) -> ApiError {
-        mismatch(value, expected, self.path(name))
+        messages::mismatch(value, expected, self.path(name))
     }
 
     /// Renames the type that a message calls this object, once it is known.
@@ -144,26 +144,25 @@ impl Members {
         self.type_name = type_name;
     }
 
-    /// Ends the object and gives what nobody took, without annotations, for
-    /// somebody else to check.
+    /// Returns the members that were not read, without annotations.
     pub fn rest(mut self) -> Map<String, Value> {
-        self.values.retain(|name, _| !is_annotation(name));
+        self.values.retain(|name, _| !messages::is_annotation(name));
         self.values
     }
 
     /// Ends the object.
     ///
     /// # Errors
-    /// 400, in Graph's words, that names a member that nobody took.
-    pub fn finish(self) -> Result<(), ApiError> {
-        match self.values.keys().find(|name| !is_annotation(name)) {
+    /// 400, in Graph's words, that names a member that was not read.
+    pub fn reject_unread(self) -> Result<(), ApiError> {
+        match self.values.keys().find(|name| !messages::is_annotation(name)) {
             Some(name) => Err(self.unknown(name)),
             None => Ok(()),
         }
     }
 
     fn unknown(&self, name: &str) -> ApiError {
-        self.locate(unknown(name, self.type_name))
+        self.locate(messages::unknown(name, self.type_name))
     }
 
     /// Adds to Graph's words, which name no place, where this object stands.
@@ -177,54 +176,9 @@ impl Members {
     fn locate(&self, refusal: ApiError) -> ApiError {
         match self.path.is_empty() {
             true => refusal,
-            false => located(refusal, &self.path),
+            false => messages::located(refusal, &self.path),
         }
     }
-}
-
-/// Adds to Graph's words, which name no place, where something stands.
-pub fn located(refusal: ApiError, path: impl fmt::Display) -> ApiError {
-    ApiError::model(format!("{refusal} It stands in '{path}'."))
-}
-
-/// 400, in Graph's words, for a value of another type.
-pub fn mismatch(value: &Value, expected: &str, path: impl fmt::Display) -> ApiError {
-    // What is inside of it may not be for a message.
-    let literal = match value {
-        Value::Array(_) | Value::Object(_) => json::kind(value).to_owned(),
-        other => excerpt(&other.to_string()),
-    };
-    ApiError::model(format!(
-        "Cannot convert the literal '{literal}' to the expected type '{expected}' for the member '{path}'."
-    ))
-}
-
-/// 400 for what is not an object where one is due.
-pub fn no_object(value: &Value, type_name: &str, path: impl fmt::Display) -> ApiError {
-    ApiError::model(format!(
-        "The value of '{path}' must be an object of type 'microsoft.graph.{type_name}', not {}.",
-        json::kind(value),
-    ))
-}
-
-/// 400, in Graph's words, for a property that `type_name` does not have.
-pub fn unknown(name: &str, type_name: &str) -> ApiError {
-    ApiError::model(format!(
-        "The property '{}' does not exist on type 'microsoft.graph.{type_name}'. Make sure to only use property names that are defined by the type.",
-        excerpt(name),
-    ))
-}
-
-/// Whether a property can have this name.
-pub fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(['@', '#', '.'])
-}
-
-/// Control information (`@odata.context`, `target@odata.type`) and Graph's own
-/// annotations (`@microsoft.graph.tips`): what an answer carries beside its
-/// properties, and what may come back with it.
-pub fn is_annotation(name: &str) -> bool {
-    name.split_once('@').is_some_and(|(_, term)| term.starts_with("odata.") || term.starts_with("microsoft.graph."))
 }
 
 #[cfg(test)]
@@ -233,17 +187,17 @@ mod tests {
 
     use super::*;
 
-    fn members(value: Value) -> Members {
+    fn members(value: Value) -> ObjectReader {
         let Value::Object(values) = value else { panic!("an object") };
-        Members::new(values, String::new(), "deviceConfigurationAssignment", Version::V1)
+        ObjectReader::new(values, String::new(), "deviceConfigurationAssignment", Version::V1)
     }
 
     #[test]
     fn annotations_may_stay_and_other_members_may_not() {
         let annotated = json!({"@odata.etag": "x", "target@odata.type": "y", "@microsoft.graph.tips": "z"});
-        assert!(members(annotated).finish().is_ok());
+        assert!(members(annotated).reject_unread().is_ok());
         for name in ["@type", "x@y", "targets", ""] {
-            let refusal = members(json!({ name: 1 })).finish().expect_err(name).to_string();
+            let refusal = members(json!({ name: 1 })).reject_unread().expect_err(name).to_string();
             assert!(refusal.starts_with(&format!("The property '{name}' does not exist")), "{refusal}");
         }
     }

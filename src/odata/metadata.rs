@@ -20,9 +20,9 @@ use quick_xml::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{links::Version, options::Options};
+use super::options::Options;
 use crate::{
-    catalogue::{DOCUMENT, NAMESPACE},
+    catalogue::{DOCUMENT, NAMESPACE, version::Version},
     error::ApiError,
 };
 
@@ -54,7 +54,7 @@ pub async fn get(request: HttpRequest, options: Options) -> Result<HttpResponse,
         Version::Beta => &*BETA,
     };
     Ok(match is_json(options.get("format"), request.headers())? {
-        // With a parameter, by which `negotiate` sees that no control information is to be taken out of it.
+        // The charset tells `negotiate` not to remove control information from it.
         true => HttpResponse::Ok().content_type("application/json;charset=utf-8").body(documents.json.as_str()),
         false => HttpResponse::Ok().content_type("application/xml").body(documents.xml.as_str()),
     })

@@ -5,7 +5,7 @@
 //! | `url.rs` | the check that every request line passes |
 //! | `negotiate.rs` | OData's versions, and how much control information an answer carries |
 //! | `options.rs` | the query options of a request |
-//! | `query.rs` | what is asked of a collection, as one statement; pages |
+//! | `query.rs` | a query as one statement; pages, and the query of the next link |
 //! | `order.rs` | `$orderby`, and where a page begins |
 //! | `paging.rs` | how many rows an answer holds |
 //! | `token.rs` | `$skiptoken` |
@@ -15,13 +15,15 @@
 //! | `key.rs` | ids: keys in a path, ids that a client sends, identifiers of others |
 //! | `etag.rs` | `If-Match` and `If-None-Match` |
 //! | `prefer.rs` | the `Prefer` header |
+//! | `casts.rs` | the type-cast segments of a path |
 //! | `body.rs` | the extractor that reads a request body |
 //! | `json.rs` | JSON that is read strictly |
 //! | `members.rs` | the members of a JSON object, taken one by one as typed values |
 //! | `metadata.rs` | `$metadata` in XML and JSON |
-//! | `links.rs` | the version that was asked for; `@odata.context` and `Location` |
+//! | `links.rs` | the root of links; `@odata.context`, `@odata.nextLink` and `Location` |
 
 pub mod body;
+pub mod casts;
 pub mod etag;
 pub mod filter;
 pub mod json;

@@ -16,7 +16,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{ApiError, excerpt};
+use crate::error::{ApiError, shorten};
 
 const VERSION: HeaderName = HeaderName::from_static("odata-version");
 const MAX_VERSION: HeaderName = HeaderName::from_static("odata-maxversion");
@@ -56,7 +56,7 @@ fn versions(headers: &HeaderMap) -> Result<(), ApiError> {
         Some(other) => {
             return Err(ApiError::bad_request(format!(
                 "The header OData-Version says '{}', and this service reads 4.0 and 4.01.",
-                excerpt(other)
+                shorten(other)
             )));
         }
     }
@@ -65,7 +65,7 @@ fn versions(headers: &HeaderMap) -> Result<(), ApiError> {
     match text(&MAX_VERSION) {
         Some(text) if !least(text) => Err(ApiError::bad_request(format!(
             "The header OData-MaxVersion says '{}', and the answers of this service are of 4.0.",
-            excerpt(text)
+            shorten(text)
         ))),
         _ => Ok(()),
     }
@@ -74,7 +74,7 @@ fn versions(headers: &HeaderMap) -> Result<(), ApiError> {
 /// How much control information an answer carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Metadata {
-    /// Nobody asked: as much as `minimal`.
+    /// The client did not ask: as much as `minimal`.
     Unsaid,
     Minimal,
     /// What a page needs, and no more.
@@ -103,7 +103,7 @@ impl Metadata {
                 None => return Ok(Self::Unsaid),
                 Some("minimal") => return Ok(Self::Minimal),
                 Some("none") => return Ok(Self::None),
-                Some(other) => refused = refused.or_else(|| Some(excerpt(other))),
+                Some(other) => refused = refused.or_else(|| Some(shorten(other))),
             }
         }
         match refused {

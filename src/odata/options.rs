@@ -11,7 +11,7 @@ use std::future::{Ready, ready};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, web};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::error::{ApiError, excerpt};
+use crate::error::{ApiError, shorten};
 
 /// OData's system query options, without their `$`.
 pub const SYSTEM: [&str; 17] = [
@@ -111,7 +111,7 @@ impl Options {
         match self.custom.first() {
             Some((name, _)) if strict => Err(ApiError::bad_request(format!(
                 "The query option '{}' is unknown, and 'Prefer: handling=strict' asks that it is not ignored. Leave out one of the two.",
-                excerpt(name),
+                shorten(name),
             ))),
             _ => Ok(()),
         }
@@ -152,7 +152,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 fn refused(name: &str) -> ApiError {
     ApiError::bad_request(format!(
         "The query option '{}' is not supported here. README lists those that are; without it, nothing is left out of the answer.",
-        excerpt(name),
+        shorten(name),
     ))
 }
 

@@ -6,25 +6,25 @@ use serde_json::Value;
 use super::{
     filter::{self, Path},
     select::parts,
-    sql::{BEGINNING, Kind, Operand, Parameter, Parameters},
+    sql::{INDEXED_PREFIX_CHARS, Kind, Operand, Parameter, Parameters},
     token::{self, Position},
 };
 use crate::{
     catalogue::Primitive,
-    error::{ApiError, excerpt},
+    error::{ApiError, shorten},
 };
 
 /// Keys at most.
-const MOST: usize = 16;
+const MAX_KEYS: usize = 16;
 
 /// The keys of `$orderby`; true is descending.
 ///
 /// # Errors
 /// 400 for what is no property with a direction.
 pub fn parse(text: &str) -> Result<Vec<(Path, bool)>, ApiError> {
-    match parts(text, ',').nth(MOST) {
+    match parts(text, ',').nth(MAX_KEYS) {
         None => parts(text, ',').map(key).collect(),
-        Some(_) => Err(ApiError::bad_request(format!("there are more than {MOST} keys to sort by. Name fewer."))),
+        Some(_) => Err(ApiError::bad_request(format!("there are more than {MAX_KEYS} keys to sort by. Name fewer."))),
     }
 }
 
@@ -39,7 +39,7 @@ fn key(text: &str) -> Result<(Path, bool), ApiError> {
     if path.contains('(') {
         return Err(ApiError::bad_request(format!(
             "'{}' is a function or a condition, and none is supported as a key to sort by. Name a property.",
-            excerpt(path)
+            shorten(path)
         )));
     }
     Ok((filter::path(path)?, is_descending))
@@ -57,9 +57,11 @@ impl Keys {
     /// The value that is sorted by: of a text its beginning, so that a link to
     /// the next page has an end.
     fn value(operand: &Operand) -> String {
-        match (&operand.beginning, operand.kind) {
-            (Some(beginning), _) => beginning.clone(),
-            (None, Kind::Text | Kind::TextOf(Primitive::Binary)) => format!("left({}, {BEGINNING})", operand.whole()),
+        match (&operand.indexed_prefix, operand.kind) {
+            (Some(indexed_prefix), _) => indexed_prefix.clone(),
+            (None, Kind::Text | Kind::TextOf(Primitive::Binary)) => {
+                format!("left({}, {INDEXED_PREFIX_CHARS})", operand.whole())
+            }
             (None, _) => operand.whole(),
         }
     }

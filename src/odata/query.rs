@@ -9,19 +9,21 @@ use uuid::Uuid;
 
 use super::{
     filter::{self, Expression, Path},
-    links::Version,
     options::Options,
     order::{self, Keys},
     paging::Paging,
     select::{Select, parts},
-    sql::{Column, Instance, Parameter, Parameters, Scope, Table},
+    sql::{EntityTable, Instance, Parameter, Parameters, PropertyColumn, Scope},
     token::{self, Position},
 };
-use crate::error::{ApiError, excerpt};
+use crate::{
+    catalogue::version::Version,
+    error::{ApiError, shorten},
+};
 
 /// What a client asks of the rows of a table.
 pub struct Query {
-    table: &'static Table,
+    table: &'static EntityTable,
     version: Version,
     options: Options,
     filter: Option<Expression>,
@@ -47,8 +49,8 @@ impl Query {
     /// 400 that names the option, and what is wrong in it.
     pub fn parse(
         options: Options,
-        table: &'static Table,
-        within: &Within<'_>,
+        table: &'static EntityTable,
+        query_scope: &QueryScope<'_>,
         version: Version,
     ) -> Result<Self, ApiError> {
         let in_option = |name: &'static str| move |refusal: ApiError| invalid(name, &refusal);
@@ -79,8 +81,8 @@ impl Query {
             return Err(ApiError::bad_request("The query options '$skip' and '$skiptoken' exclude each other."));
         }
         // What is refused is refused before the database is asked.
-        if !query.options.is_empty() || !within.casts.is_empty() {
-            query.statement(within)?;
+        if !query.options.is_empty() || !query_scope.casts.is_empty() {
+            query.statement(query_scope)?;
         }
         Ok(query)
     }
@@ -97,21 +99,21 @@ impl Query {
 
     /// How many rows a page has, where all rows are asked for in the order of
     /// their ids, and no count.
-    pub fn of_whole(&self) -> Option<u32> {
+    pub fn whole_set_page_size(&self) -> Option<u32> {
         let is_whole = self.filter.is_none() && self.after.is_none() && self.skip == 0;
         self.size.filter(|_| is_whole && self.order.is_empty() && !self.count)
     }
 
     /// Takes the row off that a page has too many: the last one that stays is
     /// where the next page begins.
-    pub fn cut<'a, T>(&self, rows: &'a mut Vec<T>) -> Option<&'a T> {
+    pub fn truncate_to_page<'a, T>(&self, rows: &'a mut Vec<T>) -> Option<&'a T> {
         let size = self.size.map(|size| size as usize).filter(|size| rows.len() > *size)?;
         rows.truncate(size);
         rows.last()
     }
 
     /// What an answer's context says of the members.
-    pub fn fragment(&self) -> String {
+    pub fn context_fragment(&self) -> String {
         let selected = self.select.as_ref().map(|select| select.fragment(self.table, self.expand.is_some()));
         let expanded = self.expand.as_ref().map(|expand| {
             let nested = expand.select.as_ref().map(|select| select.fragment(expand.table, false)).unwrap_or_default();
@@ -129,13 +131,13 @@ impl Query {
     pub async fn count_rows(
         &self,
         connection: &mut PgConnection,
-        within: &Within<'_>,
+        query_scope: &QueryScope<'_>,
         counted: Option<i64>,
     ) -> Result<Option<i64>, ApiError> {
         match (self.count, counted) {
             (false, _) => Ok(None),
             (true, Some(counted)) => Ok(Some(counted)),
-            (true, None) => self.total(connection, within).await.map(Some),
+            (true, None) => self.total(connection, query_scope).await.map(Some),
         }
     }
 
@@ -143,9 +145,9 @@ impl Query {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn total(&self, connection: &mut PgConnection, within: &Within<'_>) -> Result<i64, ApiError> {
+    pub async fn total(&self, connection: &mut PgConnection, query_scope: &QueryScope<'_>) -> Result<i64, ApiError> {
         let mut parameters = Parameters::default();
-        let text = self.counted(within, &mut parameters)?;
+        let text = self.counted(query_scope, &mut parameters)?;
         Ok(parameters.statement(text).fetch_one(connection).await?.try_get(0)?)
     }
 
@@ -153,8 +155,11 @@ impl Query {
     ///
     /// # Errors
     /// 400 for a token that is not of this query.
-    pub fn rows(&self, within: &Within<'_>) -> Result<SqlQuery<'static, Postgres, PgArguments>, ApiError> {
-        self.statement(within).map(|(parameters, text)| parameters.statement(text))
+    pub fn page_statement(
+        &self,
+        query_scope: &QueryScope<'_>,
+    ) -> Result<SqlQuery<'static, Postgres, PgArguments>, ApiError> {
+        self.statement(query_scope).map(|(parameters, text)| parameters.statement(text))
     }
 
     /// The refusal of a statement that the database could not execute. It cannot read
@@ -165,57 +170,57 @@ impl Query {
         if is_data && self.after.is_some() { token::foreign() } else { error.into() }
     }
 
-    fn counted(&self, within: &Within<'_>, parameters: &mut Parameters) -> Result<String, ApiError> {
-        let mut scope = self.scope(within, parameters)?;
-        let condition = self.condition(within, &mut scope)?;
+    fn counted(&self, query_scope: &QueryScope<'_>, parameters: &mut Parameters) -> Result<String, ApiError> {
+        let mut scope = self.scope(query_scope, parameters)?;
+        let condition = self.condition(query_scope, &mut scope)?;
         Ok(format!("SELECT count(*) FROM {} WHERE {condition}", self.table.from()))
     }
 
     /// The text of the statement of a page.
     ///
     /// # Errors
-    /// Those of [`Query::rows`].
-    pub fn text(&self, within: &Within<'_>) -> Result<String, ApiError> {
-        self.statement(within).map(|(_, text)| text)
+    /// Those of [`Query::page_statement`].
+    pub fn text(&self, query_scope: &QueryScope<'_>) -> Result<String, ApiError> {
+        self.statement(query_scope).map(|(_, text)| text)
     }
 
     /// How PostgreSQL would find the rows of a page: a column of lines.
     ///
     /// # Errors
-    /// Those of [`Query::rows`].
-    pub fn plan(&self, within: &Within<'_>) -> Result<SqlQuery<'static, Postgres, PgArguments>, ApiError> {
-        self.statement(within).map(|(parameters, text)| parameters.statement(format!("EXPLAIN {text}")))
+    /// Those of [`Query::page_statement`].
+    pub fn plan(&self, query_scope: &QueryScope<'_>) -> Result<SqlQuery<'static, Postgres, PgArguments>, ApiError> {
+        self.statement(query_scope).map(|(parameters, text)| parameters.statement(format!("EXPLAIN {text}")))
     }
 
-    fn scope<'a>(&self, within: &Within<'_>, parameters: &'a mut Parameters) -> Result<Scope<'a>, ApiError> {
+    fn scope<'a>(&self, query_scope: &QueryScope<'_>, parameters: &'a mut Parameters) -> Result<Scope<'a>, ApiError> {
         let mut root = Instance::row(self.table, self.table.alias)?;
-        for cast in within.casts {
+        for cast in query_scope.casts {
             root = root.cast(cast, self.version, parameters)?;
         }
         Ok(Scope::new(root, self.version, parameters))
     }
 
-    fn condition(&self, within: &Within<'_>, scope: &mut Scope<'_>) -> Result<String, ApiError> {
+    fn condition(&self, query_scope: &QueryScope<'_>, scope: &mut Scope<'_>) -> Result<String, ApiError> {
         let mut conditions: Vec<_> = scope.is_there().into_iter().collect();
-        if let Some((column, id)) = within.parent {
+        if let Some((column, id)) = query_scope.parent {
             conditions.push(format!("{column} = {}", scope.parameters.add(Parameter::Id(id))));
         }
-        conditions.extend(within.join.map(str::to_owned));
+        conditions.extend(query_scope.join.map(str::to_owned));
         if let Some(filter) = &self.filter {
             conditions.push(scope.condition(filter).map_err(|refusal| invalid("filter", &refusal))?);
         }
         Ok(if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") })
     }
 
-    fn statement(&self, within: &Within<'_>) -> Result<(Parameters, String), ApiError> {
+    fn statement(&self, query_scope: &QueryScope<'_>) -> Result<(Parameters, String), ApiError> {
         let mut parameters = Parameters::default();
-        let text = self.page(within, &mut parameters)?;
+        let text = self.page(query_scope, &mut parameters)?;
         let mut columns = self.expanded(&mut parameters)?;
         if self.count {
             // In the same statement, so that it counts what the page was cut from.
-            columns += &format!(", ({}) AS total", self.counted(within, &mut parameters)?);
+            columns += &format!(", ({}) AS total", self.counted(query_scope, &mut parameters)?);
         }
-        if let (Some(digest), Some((_, id))) = (self.table.digest, within.parent) {
+        if let (Some(digest), Some((_, id))) = (self.table.digest, query_scope.parent) {
             // In the same statement, so that it says what the page was cut from.
             columns += &format!(", ({}) AS digest", digest.replace('%', &parameters.add(Parameter::Id(id))));
         }
@@ -228,12 +233,12 @@ impl Query {
     }
 
     /// The rows themselves, in their order.
-    fn page(&self, within: &Within<'_>, parameters: &mut Parameters) -> Result<String, ApiError> {
-        let mut scope = self.scope(within, parameters)?;
-        let mut condition = self.condition(within, &mut scope)?;
+    fn page(&self, query_scope: &QueryScope<'_>, parameters: &mut Parameters) -> Result<String, ApiError> {
+        let mut scope = self.scope(query_scope, parameters)?;
+        let mut condition = self.condition(query_scope, &mut scope)?;
         let keys = self.keys(&mut scope)?;
         if let Some(token) = &self.after {
-            let after = Position::read(token, &self.identity(within))?;
+            let after = Position::read(token, &self.identity(query_scope))?;
             condition = format!("{condition} AND {}", keys.after(&after, scope.parameters)?);
         }
         let row = if self.needs_properties() { self.table.row } else { self.table.row_without_properties };
@@ -257,18 +262,19 @@ impl Query {
     /// What is expanded, as columns: the rows, and how many there are.
     fn expanded(&self, parameters: &mut Parameters) -> Result<String, ApiError> {
         let Some(expand) = &self.expand else { return Ok(String::new()) };
-        let Some((_, Column::Rows(table, join))) = self.table.columns.iter().find(|(name, _)| *name == EXPANDABLE)
+        let Some((_, PropertyColumn::Rows(table, join))) =
+            self.table.columns.iter().find(|(name, _)| *name == EXPANDABLE)
         else {
             return Ok(String::new());
         };
         let join = join.replace('%', table.alias);
-        let within = Within { join: Some(&join), ..Within::all() };
-        let page = expand.page(&within, parameters)?;
+        let query_scope = QueryScope { join: Some(&join), ..QueryScope::all() };
+        let page = expand.page(&query_scope, parameters)?;
         let record = if self.version == Version::Beta { table.beta_record } else { table.record };
         let row = format!("SELECT ROW({record}) FROM ({page}) AS {}", table.alias);
         let mut columns = format!(", ARRAY({row}) AS expanded");
         if expand.count {
-            columns += &format!(", ({}) AS expanded_count", expand.counted(&within, parameters)?);
+            columns += &format!(", ({}) AS expanded_count", expand.counted(&query_scope, parameters)?);
         }
         Ok(columns)
     }
@@ -282,21 +288,21 @@ impl Query {
     }
 
     /// What tells the query apart from every other.
-    fn identity(&self, within: &Within<'_>) -> String {
+    fn identity(&self, query_scope: &QueryScope<'_>) -> String {
         let mut options: Vec<_> = self.options.of_query().collect();
         options.sort_unstable();
-        format!("{:?} {} {:?} {:?} {options:?}", self.version, self.table.of, within.parent, within.casts)
+        format!("{:?} {} {:?} {:?} {options:?}", self.version, self.table.of, query_scope.parent, query_scope.casts)
     }
 
     /// The URL's query of the page after `last`.
-    pub fn next(&self, within: &Within<'_>, last: &Position) -> String {
-        self.options.next(&last.token(&self.identity(within)))
+    pub fn next(&self, query_scope: &QueryScope<'_>, last: &Position) -> String {
+        self.options.next(&last.token(&self.identity(query_scope)))
     }
 }
 
 /// The part of a table that is asked.
 #[derive(Clone, Copy)]
-pub struct Within<'a> {
+pub struct QueryScope<'a> {
     /// The rows of one parent: the column, and its value.
     pub parent: Option<(&'static str, Uuid)>,
     /// A condition that joins the rows to those of a surrounding statement.
@@ -305,7 +311,7 @@ pub struct Within<'a> {
     pub casts: &'a [String],
 }
 
-impl Within<'_> {
+impl QueryScope<'_> {
     /// All of it.
     pub fn all() -> Self {
         Self { parent: None, join: None, casts: &[] }
@@ -326,7 +332,7 @@ fn number(name: &str, text: &str) -> Result<u32, ApiError> {
 }
 
 /// What is asked of the expanded rows.
-fn expand(text: &str, table: &'static Table, version: Version) -> Result<Query, ApiError> {
+fn expand(text: &str, table: &'static EntityTable, version: Version) -> Result<Query, ApiError> {
     let text = text.trim();
     let (name, nested) = match text.split_once('(') {
         Some((name, rest)) => match rest.trim_end().strip_suffix(')') {
@@ -336,11 +342,11 @@ fn expand(text: &str, table: &'static Table, version: Version) -> Result<Query, 
         None => (text, ""),
     };
     let to = table.columns.iter().find_map(|(known, column)| match column {
-        Column::Rows(to, _) if *known == name.trim() => Some(*to),
+        PropertyColumn::Rows(to, _) if *known == name.trim() => Some(*to),
         _ => None,
     });
     let Some(to) = to else {
-        return Err(ApiError::bad_request(format!("'{}' cannot be expanded; '{EXPANDABLE}' can.", excerpt(name))));
+        return Err(ApiError::bad_request(format!("'{}' cannot be expanded; '{EXPANDABLE}' can.", shorten(name))));
     };
     let mut options = Options::default();
     for option in parts(nested, ';').filter(|option| !option.trim().is_empty()) {
@@ -352,10 +358,10 @@ fn expand(text: &str, table: &'static Table, version: Version) -> Result<Query, 
             None => {
                 return Err(ApiError::bad_request(format!(
                     "the option '{}' is not supported in it; there are $select, $filter, $orderby, $top and $count.",
-                    excerpt(name.trim())
+                    shorten(name.trim())
                 )));
             }
         }
     }
-    Query::parse(options, to, &Within::all(), version)
+    Query::parse(options, to, &QueryScope::all(), version)
 }

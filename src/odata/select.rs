@@ -6,12 +6,11 @@ use indexmap::IndexMap;
 
 use super::{
     filter::{self, Segment},
-    links::Version,
-    sql::{Column, Instance, Parameters, Table},
+    sql::{EntityTable, Instance, Parameters, PropertyColumn},
 };
 use crate::{
-    catalogue::{NAMESPACE, Type, undeclared, unqualified},
-    error::{ApiError, excerpt},
+    catalogue::{NAMESPACE, Type, undeclared, unqualified, version::Version},
+    error::{ApiError, shorten},
 };
 
 /// The members that are shown.
@@ -25,7 +24,7 @@ pub struct Select {
 impl Select {
     /// # Errors
     /// 400 that names the property that is not there.
-    pub fn parse(text: &str, table: &'static Table, version: Version) -> Result<Self, ApiError> {
+    pub fn parse(text: &str, table: &'static EntityTable, version: Version) -> Result<Self, ApiError> {
         let mut select = Self { items: IndexMap::new(), is_all: false };
         for item in parts(text, ',') {
             let item = item.trim();
@@ -40,7 +39,7 @@ impl Select {
                 _ => {
                     return Err(ApiError::bad_request(format!(
                         "'{}' is more than a property. Name the property, and the answer holds all of its value.",
-                        excerpt(item)
+                        shorten(item)
                     )));
                 }
             };
@@ -68,15 +67,15 @@ impl Select {
     }
 
     /// Whether one of them stands in the `jsonb` column.
-    pub fn needs_properties(&self, table: &Table) -> bool {
+    pub fn needs_properties(&self, table: &EntityTable) -> bool {
         let has_column = |name: &str| table.columns.iter().any(|(known, _)| *known == name);
         self.is_all || self.items.keys().any(|name| !has_column(name))
     }
 
     /// As `@odata.context` lists it; what is expanded is listed by who expands it.
-    pub fn fragment(&self, table: &Table, is_expanded: bool) -> String {
+    pub fn fragment(&self, table: &EntityTable, is_expanded: bool) -> String {
         let is_rows = |name: &str| {
-            table.columns.iter().any(|(known, column)| *known == name && matches!(column, Column::Rows(..)))
+            table.columns.iter().any(|(known, column)| *known == name && matches!(column, PropertyColumn::Rows(..)))
         };
         let items = self.items.iter().filter(|(name, _)| !(is_expanded && is_rows(name)));
         let items = items.flat_map(|(name, casts)| casts.iter().map(move |cast| (name, cast)));

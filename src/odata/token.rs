@@ -6,8 +6,8 @@
 //!
 //! A token is a version, a digest, and the keys, in base64url. The digest is
 //! taken of the query too: a token that was altered, or that belongs to another
-//! query, is refused. It is no secret: whoever makes one asks for rows after
-//! keys of his own, which `$filter` lets him as well.
+//! query, is refused. It is no secret: a client that makes one up asks for rows after keys
+//! of its own, which `$filter` can do as well.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

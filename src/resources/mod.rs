@@ -1,5 +1,9 @@
 //! The resources: what the service stores and Graph defines.
+//!
+//! A resource is a folder with `model.rs` (Graph JSON to a valid value and back), `sql.rs`
+//! or `sql/` (every statement) and `handlers.rs` (what a route does).
 
 pub mod assignments;
 pub mod configurations;
+pub mod parent;
 pub mod statuses;

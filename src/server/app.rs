@@ -12,32 +12,44 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App, HttpServer, dev, middleware::from_fn, web::Data};
+use actix_web::{
+    App, HttpServer, dev,
+    middleware::from_fn,
+    web::{Data, ServiceConfig},
+};
 use anyhow::{Context, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sqlx::PgPool;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
+    authentication,
     batch::dispatch::Dispatcher,
     body_guard,
     cancellation::Client,
-    cors::Browsers,
-    health::{self, Seeded, Stopping},
+    cors::BrowserPolicy,
+    docs::Document,
+    health::{self, Seeded, ShuttingDown},
     hosts::{self, AllowedHosts},
     metrics::Metrics,
-    openapi::Document,
-    paths, routes, telemetry,
+    openapi, paths, routing, telemetry,
 };
 use crate::{
-    auth::{self, Gate},
+    auth::Authenticator,
     config::{self, Settings},
-    database::{self, Database, pool::Pools, session::Session},
+    database::{
+        self, Database,
+        pool::{Pool, Pools},
+        session::SharedConnection,
+    },
     import_export,
     odata::{body, links::Forwarded, negotiate, paging::PageSizes, url},
     resources::{
-        assignments::{self, loaders::SetReader, writer::Writer},
-        configurations::{self, vault::Vault},
+        assignments::{
+            create::Writer,
+            loaders::{AssignmentLoader, SetLoader},
+        },
+        configurations::{loader::ConfigurationLoader, vault::Vault},
     },
     tls::Certificate,
 };
@@ -81,7 +93,7 @@ async fn serve(service: &Service, listener: TcpListener, database: &Database, mu
     let workers = available_parallelism().map_or(1, NonZero::get).min(settings.max_connections as usize);
     let pools = database.pools(settings, workers);
     let server = service.server(listener, workers, pools.clone())?;
-    if let Gate::Disabled = **service.gate {
+    if let Authenticator::Disabled = **service.authenticator {
         tracing::warn!("authorization is disabled: everyone who can reach {address} may read and change everything");
     }
     tracing::info!("listening on {}://{address}", service.settings.server.scheme());
@@ -182,13 +194,13 @@ fn limit_unread(_: &TcpListener, _: &config::Server) -> anyhow::Result<()> {
 /// What serves, without the database: settings, and what was read by them.
 pub struct Service {
     settings: Settings,
-    gate: Data<Gate>,
+    authenticator: Data<Authenticator>,
     certificate: Option<Arc<Certificate>>,
-    browsers: Browsers,
+    browsers: BrowserPolicy,
     hosts: Data<AllowedHosts>,
     vault: Data<Vault>,
     seeded: Data<Seeded>,
-    stopping: Data<Stopping>,
+    stopping: Data<ShuttingDown>,
     document: Data<Document>,
 }
 
@@ -198,17 +210,17 @@ impl Service {
     /// # Errors
     /// When who may call is not settled, or a file, an origin or a host name is not right.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
-        let gate = Gate::new(settings)?;
-        let asks_for_tokens = !matches!(gate, Gate::Disabled);
+        let authenticator = Authenticator::new(settings)?;
+        let asks_for_tokens = !matches!(authenticator, Authenticator::Disabled);
         Ok(Self {
-            gate: Data::new(gate),
+            authenticator: Data::new(authenticator),
             certificate: Certificate::load(&settings.server)?.map(Arc::new),
-            browsers: Browsers::new(&settings.server)?,
+            browsers: BrowserPolicy::new(&settings.server)?,
             hosts: Data::new(AllowedHosts::new(&settings.server, asks_for_tokens)?),
             vault: Data::new(Vault::new(&settings.secrets)?),
             seeded: Data::new(Seeded(AtomicBool::new(settings.database.seed.is_none()))),
-            stopping: Data::new(Stopping(AtomicBool::new(false))),
-            document: Data::default(),
+            stopping: Data::new(ShuttingDown(AtomicBool::new(false))),
+            document: Data::new(Document::new(openapi::generate)),
             settings: settings.clone(),
         })
     }
@@ -223,46 +235,21 @@ impl Service {
     /// When the listener cannot be served.
     pub fn server(&self, listener: TcpListener, workers: usize, pools: Pools) -> anyhow::Result<dev::Server> {
         let settings = &self.settings.server;
-        let (gate, vault) = (self.gate.clone(), self.vault.clone());
-        let (seeded, stopping) = (self.seeded.clone(), self.stopping.clone());
-        let (browsers, document) = (self.browsers.clone(), self.document.clone());
-        let hosts = self.hosts.clone();
         let time = Duration::from_secs(settings.request_timeout_seconds);
-        let forwarded = Forwarded(settings.forwarded_headers);
-        let pages = PageSizes { default: settings.default_page_size, most: settings.max_page_size };
-        let limit = body::Limit { bytes: settings.max_body_bytes, time };
-        let metrics = Data::new(Metrics::new(pools.metrics().clone()));
-        // One for all workers: what counts is how few commits there are.
-        let writer = Data::new(Writer::start(&pools, Session::new(&pools, "devicegraph writer")));
+        let (browsers, hosts) = (self.browsers.clone(), self.hosts.clone());
+        let shared = self.shared_data(&pools);
         let server = HttpServer::new(move || {
-            let pool = Data::new(pools.pool());
+            let pool = pools.pool();
             let connections = pool.size();
-            let reading = Session::new(&pools, "devicegraph reader");
-            let configurations = Data::new(configurations::loader::Reader::start(&pools, reading.clone()));
-            let assignments = Data::new(assignments::loaders::Reader::start(&pools, reading.clone()));
-            let sets = Data::new(SetReader::start(&pools, reading));
-            let (gate, vault, seeded, stopping) = (gate.clone(), vault.clone(), seeded.clone(), stopping.clone());
-            let (document, metrics, writer) = (document.clone(), metrics.clone(), writer.clone());
+            let (shared, of_worker) = (shared.clone(), worker_data(&pools, pool));
             let application = move || {
                 App::new()
-                    .app_data(pool.clone())
-                    .app_data(gate.clone())
-                    .app_data(vault.clone())
-                    .app_data(seeded.clone())
-                    .app_data(stopping.clone())
-                    .app_data(document.clone())
-                    .app_data(metrics.clone())
-                    .app_data(writer.clone())
-                    .app_data(configurations.clone())
-                    .app_data(assignments.clone())
-                    .app_data(sets.clone())
-                    .app_data(limit)
-                    .app_data(forwarded)
-                    .app_data(pages)
-                    .configure(routes::configure)
+                    .configure(shared.clone())
+                    .configure(of_worker.clone())
+                    .configure(routing::configure)
                     .wrap(from_fn(url::check))
                     .wrap(from_fn(negotiate::negotiate))
-                    .wrap(from_fn(auth::authenticate))
+                    .wrap(from_fn(authentication::authenticate))
                     .wrap(from_fn(paths::normalize))
             };
             let steps = application.clone();
@@ -274,8 +261,8 @@ impl Service {
                 .wrap(browsers.cors())
                 .wrap(browsers.headers().add(negotiate::VERSION_HEADER))
                 .wrap(from_fn(telemetry::request))
-                .wrap(from_fn(health::last_answers))
-                .wrap(from_fn(body_guard::hold))
+                .wrap(from_fn(health::close_after_response_on_shutdown))
+                .wrap(from_fn(body_guard::keep_until_response_sent))
         });
         let server = server
             .on_connect(Client::remember)
@@ -293,6 +280,33 @@ impl Service {
         Ok(listening?.run())
     }
 
+    /// Adds what the handlers of all workers share.
+    fn shared_data(&self, pools: &Pools) -> impl Fn(&mut ServiceConfig) + Clone + Send + use<> {
+        let settings = &self.settings.server;
+        let (authenticator, vault) = (self.authenticator.clone(), self.vault.clone());
+        let (seeded, stopping, document) = (self.seeded.clone(), self.stopping.clone(), self.document.clone());
+        let forwarded = Forwarded(settings.forwarded_headers);
+        let pages = PageSizes { default: settings.default_page_size, most: settings.max_page_size };
+        let time = Duration::from_secs(settings.request_timeout_seconds);
+        let limit = body::Limit { bytes: settings.max_body_bytes, time };
+        let metrics = Data::new(Metrics::new(pools.metrics().clone()));
+        // One writer for all workers means fewer commits.
+        let writer = Data::new(Writer::start(pools, SharedConnection::new(pools, "devicegraph writer")));
+        move |service| {
+            service
+                .app_data(authenticator.clone())
+                .app_data(vault.clone())
+                .app_data(seeded.clone())
+                .app_data(stopping.clone())
+                .app_data(document.clone())
+                .app_data(metrics.clone())
+                .app_data(writer.clone())
+                .app_data(limit)
+                .app_data(forwarded)
+                .app_data(pages);
+        }
+    }
+
     /// Keeps keys and certificate what their sources say, and never ends.
     pub async fn keep(&self) {
         let certificate = async {
@@ -301,7 +315,23 @@ impl Service {
                 None => pending().await,
             }
         };
-        tokio::join!(self.gate.keep_keys(), certificate);
+        tokio::join!(self.authenticator.keep_keys(), certificate);
+    }
+}
+
+/// Adds what the handlers of one worker use: its connection pool, and its loaders.
+fn worker_data(pools: &Pools, pool: Pool) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
+    let pool = Data::new(pool);
+    let reading = SharedConnection::new(pools, "devicegraph reader");
+    let configurations = Data::new(ConfigurationLoader::start(pools, reading.clone()));
+    let assignments = Data::new(AssignmentLoader::start(pools, reading.clone()));
+    let sets = Data::new(SetLoader::start(pools, reading));
+    move |service| {
+        service
+            .app_data(pool.clone())
+            .app_data(configurations.clone())
+            .app_data(assignments.clone())
+            .app_data(sets.clone());
     }
 }
 

@@ -1,9 +1,8 @@
-//! Bodies that nobody reads to their end.
+//! Request bodies that no handler reads to their end.
 //!
-//! Where a request is answered before its body has come, actix-http goes on
-//! reading a chunked body that was dropped for as long as the client likes, and
-//! no limit on time ends that. Held until the answer is out, the body has it
-//! close the connection instead.
+//! When a handler answers before the body has arrived and drops it, actix-http goes on
+//! reading a chunked body for as long as the client sends, without a time limit. A body
+//! that is kept until the response is sent makes actix-http close the connection instead.
 
 use std::{
     cell::RefCell,
@@ -25,7 +24,7 @@ use futures_util::{Stream, stream::poll_fn};
 ///
 /// # Errors
 /// Those of what is inside.
-pub async fn hold(
+pub async fn keep_until_response_sent(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -37,15 +36,15 @@ pub async fn hold(
     let read = poll_fn(move |context| Pin::new(&mut *shared.borrow_mut()).poll_next(context));
     request.set_payload(Payload::Stream { payload: Box::pin(read) });
     let response = next.call(request).await?.map_into_boxed_body();
-    Ok(response.map_body(|_, body| Holding { body, _request: payload }.boxed()))
+    Ok(response.map_body(|_, body| BodyGuard { body, _request: payload }.boxed()))
 }
 
-struct Holding {
+struct BodyGuard {
     body: BoxBody,
     _request: Rc<RefCell<Payload>>,
 }
 
-impl MessageBody for Holding {
+impl MessageBody for BodyGuard {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {

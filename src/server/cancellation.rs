@@ -1,30 +1,29 @@
-//! When a request is given up: the database answers nobody, or its client is gone.
+//! Cancels a request when the database is down or its client has disconnected.
 //!
-//! What it held is free then: its connection to the database is closed, and the
-//! server ends the statement. The framework itself carries a request through
-//! whether anybody waits for it or not.
+//! The connection of the request to the database is then closed, and PostgreSQL ends the
+//! statement. Without this, actix-web runs a request to its end even when no client waits.
 
 use std::{any::Any, future::pending, os::fd::OwnedFd, rc::Rc, time::Duration};
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, dev::Extensions, http::StatusCode, web::Data};
 use tokio::time::sleep;
 
-use super::telemetry::Started;
 use crate::database::{
-    outage::{self, Outage},
+    outage::{self, DatabaseStatus},
     pool::Pool,
+    request::RequestContext,
 };
 
 /// The connection of a client.
 #[derive(Clone)]
 pub struct Client(Rc<OwnedFd>);
 
-/// How long a request takes before anybody looks whether its client waits, and
-/// how often then.
+/// How long a request runs before the service checks whether its client is still
+/// connected, and the time between two checks.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// How long a request has to give itself up. Who writes hears of the outage at the
-/// same time, in no order, and alone knows whether anything may have been written.
-const OWN: Duration = Duration::from_millis(100);
+/// How long a handler may take to answer after an outage began. A handler that writes
+/// learns of the outage at the same time, and only it knows whether it may have written.
+const HANDLER_GRACE: Duration = Duration::from_millis(100);
 
 impl Client {
     /// Remembers a new connection, for its requests.
@@ -67,35 +66,35 @@ impl Client {
     }
 }
 
-/// Ends when the request is to be given up, with what is answered then.
-pub async fn ends(request: HttpRequest) -> HttpResponse {
+/// Waits until the request must be cancelled, and returns the answer.
+pub async fn cancelled(request: HttpRequest) -> HttpResponse {
     // Most are answered by then: one timer, and nothing else is made for them.
     sleep(INTERVAL).await;
-    let started = request.extensions().get::<Started>().copied();
+    let started = request.extensions().get::<RequestContext>().copied();
     let outage = request.app_data::<Data<Pool>>().map(|pool| pool.outage().clone());
     tokio::select! {
-        () = has_outage(outage, started) => {
+        () = wait_for_outage(outage, started) => {
             let refusal = outage::refusal();
             HttpResponse::from_error(refusal)
         }
-        // As proxies log it; nobody reads it.
-        () = has_left(Client::of(&request)) => {
+        // 499 is what proxies log. No client reads it.
+        () = wait_for_disconnect(Client::of(&request)) => {
             HttpResponse::new(StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT))
         }
     }
 }
 
-async fn has_outage(outage: Option<Outage>, started: Option<Started>) {
+async fn wait_for_outage(outage: Option<DatabaseStatus>, started: Option<RequestContext>) {
     match outage.zip(started) {
         Some((outage, started)) => {
-            outage.is_over_patience(started.at).await;
-            sleep(OWN).await;
+            outage.wait_for_give_up(started.at).await;
+            sleep(HANDLER_GRACE).await;
         }
         None => pending().await,
     }
 }
 
-async fn has_left(client: Option<Client>) {
+async fn wait_for_disconnect(client: Option<Client>) {
     let Some(client) = client else { return pending().await };
     while !client.is_gone() {
         sleep(INTERVAL).await;

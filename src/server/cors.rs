@@ -25,12 +25,12 @@ const MAX_AGE: Duration = Duration::from_secs(3600);
 
 /// The rules for browsers.
 #[derive(Clone)]
-pub struct Browsers {
+pub struct BrowserPolicy {
     origins: Vec<String>,
     is_https: bool,
 }
 
-impl Browsers {
+impl BrowserPolicy {
     /// Rules for the pages of `server.cors_origins`, the only ones that may call.
     ///
     /// # Errors

@@ -1,16 +1,38 @@
-//! `/docs`: Swagger UI with `/openapi.json`, from this service alone. A token
-//! that is typed into it stays in the memory of the page.
+//! `/openapi.json`, and `/docs`: Swagger UI that shows it, from this service alone. A
+//! token that is typed into the page stays in its memory.
 
-use actix_web::{HttpResponse, http::header::CONTENT_SECURITY_POLICY};
+use std::sync::OnceLock;
+
+use actix_web::{HttpResponse, http::header::CONTENT_SECURITY_POLICY, web::Data};
 use anyhow::anyhow;
 use swagger_ui_redist::{SwaggerUi, SwaggerUiStaticFile};
 
-use crate::error::ApiError;
+use crate::{auth::Authenticator, error::ApiError};
 
 /// Scripts, styles and requests of this origin. `data:` is the pictures in the
 /// style sheet, and elements bring styles of their own.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; \
 connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// `/openapi.json` of a service, generated when it is first requested.
+pub struct Document {
+    generate: fn(&Authenticator) -> String,
+    text: OnceLock<String>,
+}
+
+impl Document {
+    /// A document that `generate` makes.
+    pub fn new(generate: fn(&Authenticator) -> String) -> Self {
+        Self { generate, text: OnceLock::new() }
+    }
+}
+
+/// `GET /openapi.json`
+pub async fn openapi(document: Data<Document>, authenticator: Data<Authenticator>) -> HttpResponse {
+    let text = document.text.get_or_init(|| (document.generate)(&authenticator));
+    // The charset tells `negotiate` not to remove control information from it.
+    HttpResponse::Ok().content_type("application/json;charset=utf-8").body(text.clone())
+}
 
 /// `GET /docs`
 pub async fn page() -> HttpResponse {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{
-    auth::Gate,
+    auth::Authenticator,
     database::{self, connections::Connections},
     error::ApiError,
 };
@@ -20,15 +20,15 @@ use actix_web::{
 pub struct Seeded(pub AtomicBool);
 
 /// Whether the service is about to stop.
-pub struct Stopping(pub AtomicBool);
+pub struct ShuttingDown(pub AtomicBool);
 
 /// Has the client of a service that is about to stop use no connection twice:
 /// what it sends next goes elsewhere.
-pub async fn last_answers(
+pub async fn close_after_response_on_shutdown(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let stopping = request.app_data::<Data<Stopping>>().cloned();
+    let stopping = request.app_data::<Data<ShuttingDown>>().cloned();
     let mut response = next.call(request).await?;
     if stopping.is_some_and(|stopping| stopping.0.load(Ordering::Acquire)) {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
@@ -36,18 +36,8 @@ pub async fn last_answers(
     Ok(response)
 }
 
-/// What this is, and where to go.
-pub fn welcome() -> HttpResponse {
-    HttpResponse::Ok().json(serde_json::json!({
-        "name": env!("CARGO_PKG_NAME"),
-        "version": env!("CARGO_PKG_VERSION"),
-        "deviceConfigurations": "/v1.0/deviceManagement/deviceConfigurations",
-        "ready": "/health/ready",
-    }))
-}
-
-/// The process is up. Says nothing of the database, so that nobody restarts
-/// the service for an outage of it.
+/// Says that the process is up. It does not look at the database: an outage of the
+/// database must not make an orchestrator restart the service.
 pub async fn live() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({"status": "live"}))
 }
@@ -59,14 +49,14 @@ pub async fn live() -> HttpResponse {
 /// 503 until then, and again while the service is about to stop.
 pub async fn ready(
     connections: Connections,
-    gate: Data<Gate>,
+    authenticator: Data<Authenticator>,
     seeded: Data<Seeded>,
-    stopping: Data<Stopping>,
+    stopping: Data<ShuttingDown>,
 ) -> Result<HttpResponse, ApiError> {
     if stopping.0.load(Ordering::Acquire) {
         return Err(ApiError::stopping());
     }
-    if !gate.has_keys() {
+    if !authenticator.has_keys() {
         return Err(ApiError::unavailable(anyhow::anyhow!("the keys of no issuer are there yet")));
     }
     if !seeded.0.load(Ordering::Acquire) {

@@ -19,7 +19,7 @@ use anyhow::ensure;
 
 use crate::{
     config::Server,
-    error::{ApiError, excerpt},
+    error::{ApiError, shorten},
     odata::links::Forwarded,
 };
 
@@ -99,7 +99,7 @@ pub async fn check(
         if let Some(host) = refused {
             return Ok(request.error_response(ApiError::misdirected(format!(
                 "The request names the host '{}', which is not a name of this service. Call it by its address or as localhost, or add the name to server.allowed_hosts.",
-                excerpt(&host)
+                shorten(&host)
             ))));
         }
     }

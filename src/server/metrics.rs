@@ -5,25 +5,22 @@
 //! <https://prometheus.io/docs/specs/om/open_metrics_spec/>
 
 use std::{
-    fmt,
-    hash::Hash,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU64},
-    },
+    sync::atomic::{AtomicI64, AtomicU64},
     time::Duration,
 };
 
 use actix_web::{HttpResponse, web::Data};
 use anyhow::Context;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
-use sqlx::PgPool;
 
-use crate::{database::pool::Work, error::ApiError};
+use crate::{
+    database::metrics::{DatabaseMetrics, Durations, durations},
+    error::ApiError,
+};
 
 /// Everything that is counted, by all workers together.
 pub struct Metrics {
@@ -32,7 +29,7 @@ pub struct Metrics {
     durations: Durations<Routed>,
     in_flight: Gauge,
     panics: Counter,
-    database: Database,
+    database: DatabaseMetrics,
     process: Process,
 }
 
@@ -43,23 +40,6 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-/// What concerns the database.
-#[derive(Clone)]
-pub struct Database {
-    /// 1 while it answers.
-    pub up: Gauge,
-    /// How often it has stopped to.
-    pub outages: Counter,
-    retries: Counter,
-    errors: Family<Failure, Counter>,
-    groups: Family<Grouped, Counter>,
-    grouped: Family<Grouped, Counter>,
-    waits: Durations<Waited>,
-    connections: Family<Connections, Gauge>,
-    most: Gauge,
-    pools: Arc<Mutex<Vec<PgPool>>>,
 }
 
 /// Where a request went: a line of the route table, never what a client wrote.
@@ -86,50 +66,9 @@ struct Answered {
     status: u16,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Failure {
-    /// PostgreSQL's code, or what kept it from giving one.
-    sqlstate: String,
-}
-
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Grouped {
-    of: &'static str,
-}
-
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Waited {
-    work: Work,
-}
-
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Connections {
-    state: &'static str,
-}
-
-impl EncodeLabelValue for Work {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        let name = match self {
-            Self::Read => "read",
-            Self::Query => "query",
-            Self::Write => "write",
-        };
-        name.encode(encoder)
-    }
-}
-
-type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
-
-fn durations<L: Clone + Hash + Eq>() -> Durations<L> {
-    Family::new_with_constructor(|| Histogram::new(BUCKETS))
-}
-
-/// Seconds: from a read by key to what a client waits for at most.
-const BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 20.0];
-
 impl Metrics {
     /// Nothing counted yet.
-    pub fn new(database: Database) -> Self {
+    pub fn new(database: DatabaseMetrics) -> Self {
         let mut all = Registry::default();
         let registry = all.sub_registry_with_prefix("devicegraph");
         let (requests, in_flight, panics) = (Family::default(), Gauge::default(), Counter::default());
@@ -162,7 +101,7 @@ impl Metrics {
         self.requests.get_or_create(&Answered { method, version, route, status }).inc();
         self.durations.get_or_create(&to).observe(time.as_secs_f64());
         if let Some(failure) = failure {
-            self.database.errors.get_or_create(&Failure { sqlstate: sqlstate(failure) }).inc();
+            self.database.failed(failure);
         }
     }
 
@@ -172,90 +111,6 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry).context("the metrics cannot be written")?;
         Ok(text)
-    }
-}
-
-fn sqlstate(error: &sqlx::Error) -> String {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.map_or_else(
-        || match error {
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => "none: no connection".to_owned(),
-            _ => "none: connection lost".to_owned(),
-        },
-        |code| code.into_owned(),
-    )
-}
-
-impl Default for Database {
-    fn default() -> Self {
-        Self {
-            up: Gauge::default(),
-            outages: Counter::default(),
-            retries: Counter::default(),
-            errors: Family::default(),
-            groups: Family::default(),
-            grouped: Family::default(),
-            waits: durations(),
-            connections: Family::default(),
-            most: Gauge::default(),
-            pools: Arc::default(),
-        }
-    }
-}
-
-impl Database {
-    fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("database");
-        registry.register("up", "1 while the database answers", self.up.clone());
-        registry.register("outages", "How often the database stopped to answer", self.outages.clone());
-        registry.register("errors", "Failures that the database caused, by SQLSTATE", self.errors.clone());
-        registry.register(
-            "retries",
-            "Connections that had died and were replaced before a request noticed",
-            self.retries.clone(),
-        );
-        registry.register(
-            "groups",
-            "Statements for all requests of a kind that had come together",
-            self.groups.clone(),
-        );
-        registry.register("grouped", "Requests that they answered", self.grouped.clone());
-        let wait = "How long a request waited for a connection, by what it does with it";
-        registry.register_with_unit("acquire", wait, Unit::Seconds, self.waits.clone());
-        registry.register("connections", "Open connections", self.connections.clone());
-        registry.register("connections_most", "Connections that may be open", self.most.clone());
-    }
-
-    /// Adds the connections of a worker.
-    pub fn watch(&self, pool: &PgPool) {
-        self.most.inc_by(pool.options().get_max_connections().into());
-        self.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool.clone());
-    }
-
-    /// Counts a connection that had died and was replaced.
-    pub fn retried(&self) {
-        self.retries.inc();
-    }
-
-    /// Counts a statement that answered so many requests of a kind.
-    pub fn grouped(&self, of: &'static str, requests: usize) {
-        let of = Grouped { of };
-        self.groups.get_or_create(&of).inc();
-        self.grouped.get_or_create(&of).inc_by(requests as u64);
-    }
-
-    /// Counts a wait for a connection.
-    pub fn waited(&self, work: Work, time: Duration) {
-        self.waits.get_or_create(&Waited { work }).observe(time.as_secs_f64());
-    }
-
-    fn look(&self) {
-        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let (open, idle) = pools.iter().fold((0, 0), |(open, idle), pool| {
-            (open + i64::from(pool.size()), idle + i64::try_from(pool.num_idle()).unwrap_or_default())
-        });
-        self.connections.get_or_create(&Connections { state: "idle" }).set(idle);
-        self.connections.get_or_create(&Connections { state: "used" }).set((open - idle).max(0));
     }
 }
 

@@ -6,42 +6,22 @@
 //!
 //! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_URLComponents>
 
-use std::{
-    borrow::Cow,
-    collections::HashMap,
-    future::{Ready, ready},
-    sync::LazyLock,
-};
+use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
 use actix_web::{
-    Error, FromRequest, HttpMessage, HttpRequest,
+    Error, HttpMessage,
     body::MessageBody,
-    dev::{Payload, ServiceRequest, ServiceResponse},
+    dev::{ServiceRequest, ServiceResponse},
     http::{Uri, uri::PathAndQuery},
     middleware::Next,
 };
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::routes;
-use crate::{catalogue::NAMESPACE, error::ApiError};
-
-/// The type-cast segments of a path, in their order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Casts {
-    /// Those of the collection of configurations.
-    pub of_collection: Vec<String>,
-    /// Those of one configuration.
-    pub of_entity: Vec<String>,
-}
-
-impl FromRequest for Casts {
-    type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Ok(request.extensions().get::<Self>().cloned().unwrap_or_default()))
-    }
-}
+use crate::{
+    catalogue::{NAMESPACE, version::MOUNTS},
+    odata::casts::TypeCasts,
+};
 
 /// Gives the request the path that the route table has.
 ///
@@ -51,8 +31,8 @@ pub async fn normalize<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    let (path, casts) = canonical(request.path());
-    if casts != Casts::default() {
+    let (path, casts) = canonical_path(request.path());
+    if casts != TypeCasts::default() {
         request.extensions_mut().insert(casts);
     }
     if path != request.path() {
@@ -71,8 +51,8 @@ pub async fn normalize<B: MessageBody>(
 
 /// The segments of the route table by their names in lower case.
 static SEGMENTS: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
-    let paths = routes::OWN.iter().chain(routes::GRAPH).map(|entry| entry.path);
-    let paths = paths.chain(routes::MOUNTS.iter().map(|(mount, _)| *mount));
+    let paths = routes::SERVICE_ROUTES.iter().chain(routes::GRAPH_ROUTES).map(|route| route.path);
+    let paths = paths.chain(MOUNTS.iter().map(|(mount, _)| *mount));
     let segments = paths.flat_map(|path| path.split('/')).filter(|segment| !segment.starts_with('{'));
     // Of a function only the name: its arguments keep their letter case.
     let names = segments.map(|segment| segment.split('(').next().unwrap_or(segment));
@@ -81,17 +61,17 @@ static SEGMENTS: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
 
 /// Those of them that take arguments.
 static FUNCTIONS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-    let segments = routes::GRAPH.iter().flat_map(|entry| entry.path.split('/'));
+    let segments = routes::GRAPH_ROUTES.iter().flat_map(|route| route.path.split('/'));
     segments.filter_map(|segment| segment.split_once('(')).map(|(name, _)| name).collect()
 });
 
 const CONFIGURATIONS: &str = "deviceConfigurations";
 
-fn canonical(path: &str) -> (String, Casts) {
-    let mut casts = Casts::default();
+fn canonical_path(path: &str) -> (String, TypeCasts) {
+    let mut casts = TypeCasts::default();
     let mut segments: Vec<Cow<str>> = Vec::new();
     for raw in path.split('/').filter(|segment| !segment.is_empty()) {
-        let Ok(segment) = percent_decode_str(raw).decode_utf8() else { return (path.to_owned(), Casts::default()) };
+        let Ok(segment) = percent_decode_str(raw).decode_utf8() else { return (path.to_owned(), TypeCasts::default()) };
         let (name, arguments) = match segment.split_once('(') {
             Some((name, arguments)) => (name, Some(arguments)),
             None => (&*segment, None),
@@ -199,16 +179,16 @@ mod tests {
             (format!("{one}/assignments/microsoft.graph.x"), format!("{one}/assignments/microsoft.graph.x")),
             ("/v1.0/whatever/It%20Is".to_owned(), "/v1.0/whatever/It%20Is".to_owned()),
         ] {
-            assert_eq!(canonical(&written), (expected, Casts::default()), "{written}");
+            assert_eq!(canonical_path(&written), (expected, TypeCasts::default()), "{written}");
         }
         let cast = "microsoft.graph.iosCustomConfiguration".to_owned();
         assert_eq!(
-            canonical(&format!("{collection}/{cast}/$count")),
-            (format!("{collection}/$count"), Casts { of_collection: vec![cast.clone()], ..Casts::default() })
+            canonical_path(&format!("{collection}/{cast}/$count")),
+            (format!("{collection}/$count"), TypeCasts { of_collection: vec![cast.clone()], ..TypeCasts::default() })
         );
         assert_eq!(
-            canonical(&format!("{collection}('{id}')/{cast}/assignments")),
-            (format!("{one}/assignments"), Casts { of_entity: vec![cast], ..Casts::default() })
+            canonical_path(&format!("{collection}('{id}')/{cast}/assignments")),
+            (format!("{one}/assignments"), TypeCasts { of_entity: vec![cast], ..TypeCasts::default() })
         );
     }
 
@@ -217,13 +197,13 @@ mod tests {
         fn what_is_canonical_stays(path in prop::collection::vec(prop::sample::select(vec![
             "v1.0", "Beta", "deviceManagement", "deviceConfigurations", "deviceConfigurations('a')", "%41", "", "a b", "('x')", "$count", "%", "%ff", "microsoft.graph.assign", "assignments(id='%2F')", "assign%28x%29", "getOmaSettingPlainTextValue%28x=%27y%27)"
         ]), 0..8)) {
-            let (once, _) = canonical(&format!("/{}", path.join("/")));
-            prop_assert_eq!(canonical(&once).0, once);
+            let (once, _) = canonical_path(&format!("/{}", path.join("/")));
+            prop_assert_eq!(canonical_path(&once).0, once);
         }
 
         #[test]
         fn arbitrary_paths_are_an_answer(path in "\\PC{0,64}") {
-            let _ = canonical(&path);
+            let _ = canonical_path(&path);
         }
     }
 }

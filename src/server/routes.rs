@@ -1,94 +1,100 @@
-//! The route table.
+//! The route table: path, method, access, documentation and handler of every route.
 //!
-//! Everything that the service answers stands here, with what it asks of its
-//! caller; a method that a path does not have is 405 with those it has, any
-//! other path is 404.
+//! One entry is a whole route, so a route without documentation does not compile. The table
+//! is formatted by hand. `/openapi.json` is generated from it. A method that a path does not have is 405 with the
+//! methods that it has. Any other path is 404.
 
-use std::{any::Any, panic::AssertUnwindSafe};
-
-use actix_web::{
-    HttpMessage, HttpRequest, HttpResponse, Resource, Route,
-    body::{BoxBody, MessageBody},
-    dev::{ServiceRequest, ServiceResponse},
-    guard,
-    http::Method,
-    middleware::{Next, from_fn},
-    web::{Data, ServiceConfig, resource, scope, to},
-};
-use anyhow::anyhow;
-use futures_util::FutureExt;
+use actix_web::{Route as Handler, http::Method, web::to};
 
 use super::{
-    batch, cancellation, docs, health,
-    metrics::{self, Metrics, Routed},
-    openapi,
+    batch, docs, health, metrics,
+    operation::{
+        Answer, Body, Operation,
+        Tag::{Assignments, Batch, Configurations, Model, Service, Statuses},
+        operation,
+    },
 };
 use crate::{
     auth::{
         Access::{self, Open, Read, ReadWrite, Token},
-        Document::{self, Metadata},
+        PublicDocument::{self, Metadata},
     },
     console,
-    database::pool::Work,
-    error::{ApiError, excerpt},
-    odata::{
-        etag::Conditions,
-        links::Version,
-        metadata,
-        options::{self, Options},
-        prefer::Preferences,
-    },
+    odata::{metadata, options},
     resources::{
-        assignments::handlers as assignments, configurations::handlers as configurations,
-        statuses::handlers as statuses,
+        assignments::{handlers as assignments, model as assignment},
+        configurations::{handlers as configurations, model as configuration},
+        statuses::{handlers as statuses, model::Kind},
     },
 };
 
-/// A path and a method, what they ask of the caller, and what answers.
-pub struct Entry {
+/// A path and a method, what they ask of the caller, what is said of them, and what answers.
+pub struct Route {
     /// As actix-web reads it: `{name}` is any one segment.
     pub path: &'static str,
     /// GET stands for HEAD too.
     pub method: Method,
     /// What the caller must have.
     pub access: Access,
+    /// What `/openapi.json` says of it.
+    pub operation: Operation,
     /// The system query options that it takes.
     pub options: &'static [&'static str],
-    /// Whether what is there has an ETag; the handler then heeds `If-Match` and `If-None-Match`.
-    pub is_tagged: bool,
-    handler: fn() -> Route,
+    /// Whether the resource has an ETag. The handler then checks `If-Match` and `If-None-Match`.
+    pub has_etag: bool,
+    /// Makes the handler.
+    pub handler: fn() -> Handler,
 }
 
-/// Where the resources of a version are mounted.
-pub const MOUNTS: [(&str, Version); 3] = [("/v1.0", Version::V1), ("/beta", Version::Beta), ("", Version::V1)];
-
 /// What the service says of itself.
-pub const OWN: &[Entry] = &[
-    entry("/", Method::GET, Open, || to(console::root)),
-    entry("/console/console.css", Method::GET, Open, || to(console::file)),
-    entry("/console/icon.svg", Method::GET, Open, || to(console::file)),
-    entry("/console/main.js", Method::GET, Open, || to(console::file)),
-    entry("/console/api.js", Method::GET, Open, || to(console::file)),
-    entry("/console/requests.js", Method::GET, Open, || to(console::file)),
-    entry("/console/token.js", Method::GET, Open, || to(console::file)),
-    entry("/console/list.js", Method::GET, Open, || to(console::file)),
-    entry("/console/configuration.js", Method::GET, Open, || to(console::file)),
-    entry("/console/assignments.js", Method::GET, Open, || to(console::file)),
-    entry("/console/dom.js", Method::GET, Open, || to(console::file)),
-    entry("/health/live", Method::GET, Open, || to(health::live)),
-    entry("/health/ready", Method::GET, Open, || to(health::ready)),
-    entry("/metrics", Method::GET, Access::Document(Document::Metrics), || to(metrics::get)),
-    entry("/openapi.json", Method::GET, Access::Document(Document::OpenApi), || to(openapi::get)),
-    entry("/docs", Method::GET, Access::Document(Document::Docs), || to(docs::page)),
-    entry("/docs/page.js", Method::GET, Access::Document(Document::Docs), || to(docs::script)),
-    entry("/docs/swagger-ui.css", Method::GET, Access::Document(Document::Docs), || to(docs::style)),
-    entry("/docs/swagger-ui-bundle.js", Method::GET, Access::Document(Document::Docs), || to(docs::bundle)),
+#[rustfmt::skip]
+pub const SERVICE_ROUTES: &[Route] = &[
+    route(Method::GET, "/", Open, || to(console::root), operation(
+        "getWelcome", "Learn what this is, and where to go; for people, the console.", Service, Answer::Welcome)),
+    route(Method::GET, "/console/console.css", Open, || to(console::file), operation(
+        "getConsole.console.css", "What the console is made of.", Service, Answer::File("text/css"))),
+    route(Method::GET, "/console/icon.svg", Open, || to(console::file), operation(
+        "getConsole.icon.svg", "What the console is made of.", Service, Answer::File("image/svg+xml"))),
+    route(Method::GET, "/console/main.js", Open, || to(console::file), operation(
+        "getConsole.main.js", "What the console is made of.", Service, Answer::File("text/javascript"))),
+    route(Method::GET, "/console/api.js", Open, || to(console::file), operation(
+        "getConsole.api.js", "What the console is made of.", Service, Answer::File("text/javascript"))),
+    route(Method::GET, "/console/requests.js", Open, || to(console::file), operation(
+        "getConsole.requests.js", "What the console is made of.", Service, Answer::File("text/javascript"))),
+    route(Method::GET, "/console/token.js", Open, || to(console::file), operation(
+        "getConsole.token.js", "What the console is made of.", Service, Answer::File("text/javascript"))),
+    route(Method::GET, "/console/list.js", Open, || to(console::file), operation(
+        "getConsole.list.js", "What the console is made of.", Service, Answer::File("text/javascript"))),
+    route(Method::GET, "/console/configuration.js", Open, || to(console::file), operation(
+        "getConsole.configuration.js", "What the console is made of.", Service, Answer::File("text/javascript"))),
+    route(Method::GET, "/console/assignments.js", Open, || to(console::file), operation(
+        "getConsole.assignments.js", "What the console is made of.", Service, Answer::File("text/javascript"))),
+    route(Method::GET, "/console/dom.js", Open, || to(console::file), operation(
+        "getConsole.dom.js", "What the console is made of.", Service, Answer::File("text/javascript"))),
+    route(Method::GET, "/health/live", Open, || to(health::live), operation(
+        "getLiveness", "Ask whether the process is up.", Service, Answer::Status("live"))),
+    route(Method::GET, "/health/ready", Open, || to(health::ready), operation(
+        "getReadiness", "Ask whether the service is ready for requests.", Service, Answer::Status("ready"))),
+    route(Method::GET, "/metrics", Access::PublicDocument(PublicDocument::Metrics), || to(metrics::get), operation(
+        "getMetrics", "Read what Prometheus is to know.", Service, Answer::File("application/openmetrics-text"))),
+    route(Method::GET, "/openapi.json", Access::PublicDocument(PublicDocument::OpenApi), || to(docs::openapi), operation(
+        "getOpenApi", "Read this document.", Service, Answer::File("application/json"))),
+    route(Method::GET, "/docs", Access::PublicDocument(PublicDocument::Docs), || to(docs::page), operation(
+        "getDocs", "Read this document as a page, and try it.", Service, Answer::File("text/html"))),
+    route(Method::GET, "/docs/page.js", Access::PublicDocument(PublicDocument::Docs), || to(docs::script), operation(
+        "getDocsScript", "What starts the page.", Service, Answer::File("text/javascript"))),
+    route(Method::GET, "/docs/swagger-ui.css", Access::PublicDocument(PublicDocument::Docs), || to(docs::style), operation(
+        "getDocsStyle", "What the page looks like.", Service, Answer::File("text/css"))),
+    route(Method::GET, "/docs/swagger-ui-bundle.js", Access::PublicDocument(PublicDocument::Docs), || to(docs::bundle), operation(
+        "getDocsBundle", "What shows the page.", Service, Answer::File("text/javascript"))),
 ];
 
-const BATCH: &str = "/$batch";
+/// The path of `$batch`.
+pub const BATCH: &str = "/$batch";
 const CONFIGURATIONS: &str = "/deviceManagement/deviceConfigurations";
 const CONFIGURATIONS_COUNT: &str = "/deviceManagement/deviceConfigurations/$count";
-const CONFIGURATION: &str = "/deviceManagement/deviceConfigurations/{configuration}";
+/// The path of a configuration.
+pub const CONFIGURATION: &str = "/deviceManagement/deviceConfigurations/{configuration}";
 const ASSIGN: &str = "/deviceManagement/deviceConfigurations/{configuration}/assign";
 const QUALIFIED_ASSIGN: &str = "/deviceManagement/deviceConfigurations/{configuration}/microsoft.graph.assign";
 const PLAIN_TEXT: &str =
@@ -108,244 +114,138 @@ const USER_OVERVIEW: &str = "/deviceManagement/deviceConfigurations/{configurati
 const SUMMARIES: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries";
 const SUMMARY: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries/{status}";
 
-/// The resources of a version. The entries of a path stand together; where two
-/// paths fit, the first is meant.
-pub const GRAPH: &[Entry] = &[
-    Entry {
-        path: "/$metadata",
-        method: Method::GET,
-        access: Access::Document(Metadata),
-        options: options::OF_METADATA,
-        is_tagged: false,
-        handler: || to(metadata::get),
-    },
-    entry(BATCH, Method::POST, Token, || to(batch::post)),
-    query(CONFIGURATIONS, options::OF_COLLECTION, || to(configurations::list)),
-    entry(CONFIGURATIONS, Method::POST, ReadWrite, || to(configurations::create)),
-    query(CONFIGURATIONS_COUNT, options::OF_COUNT, || to(configurations::count)),
-    query(CONFIGURATION, options::OF_ENTITY, || to(configurations::get)).tagged(),
-    entry(CONFIGURATION, Method::PATCH, ReadWrite, || to(configurations::update)).tagged(),
-    entry(CONFIGURATION, Method::DELETE, ReadWrite, || to(configurations::delete)).tagged(),
-    entry(ASSIGN, Method::POST, ReadWrite, || to(assignments::assign)).tagged(),
-    entry(QUALIFIED_ASSIGN, Method::POST, ReadWrite, || to(assignments::assign)).tagged(),
-    entry(PLAIN_TEXT, Method::GET, ReadWrite, || to(configurations::plain_text)),
-    entry(QUALIFIED_PLAIN_TEXT, Method::GET, ReadWrite, || to(configurations::plain_text)),
-    query(ASSIGNMENTS, options::OF_LEAVES, || to(assignments::list)).tagged(),
-    entry(ASSIGNMENTS, Method::POST, ReadWrite, || to(assignments::create)).tagged(),
-    entry(ASSIGNMENTS_REF, Method::POST, ReadWrite, || to(assignments::create)).tagged(),
-    query(ASSIGNMENTS_COUNT, options::OF_COUNT, || to(assignments::count)),
-    query(ASSIGNMENT, options::OF_LEAF, || to(assignments::get)).tagged(),
-    entry(ASSIGNMENT, Method::PATCH, ReadWrite, || to(assignments::update)).tagged(),
-    entry(ASSIGNMENT, Method::DELETE, ReadWrite, || to(assignments::delete)).tagged(),
-    entry(DEVICE_STATUSES, Method::GET, Read, || to(statuses::list)),
-    entry(DEVICE_STATUSES, Method::POST, ReadWrite, || to(statuses::create)),
-    entry(DEVICE_STATUS, Method::GET, Read, || to(statuses::get)),
-    entry(DEVICE_STATUS, Method::PATCH, ReadWrite, || to(statuses::update)),
-    entry(DEVICE_STATUS, Method::DELETE, ReadWrite, || to(statuses::delete)),
-    entry(USER_STATUSES, Method::GET, Read, || to(statuses::list)),
-    entry(USER_STATUSES, Method::POST, ReadWrite, || to(statuses::create)),
-    entry(USER_STATUS, Method::GET, Read, || to(statuses::get)),
-    entry(USER_STATUS, Method::PATCH, ReadWrite, || to(statuses::update)),
-    entry(USER_STATUS, Method::DELETE, ReadWrite, || to(statuses::delete)),
-    entry(SUMMARIES, Method::GET, Read, || to(statuses::list)),
-    entry(SUMMARIES, Method::POST, ReadWrite, || to(statuses::create)),
-    entry(SUMMARY, Method::GET, Read, || to(statuses::get)),
-    entry(SUMMARY, Method::PATCH, ReadWrite, || to(statuses::update)),
-    entry(SUMMARY, Method::DELETE, ReadWrite, || to(statuses::delete)),
-    entry(DEVICE_OVERVIEW, Method::GET, Read, || to(statuses::overview)),
-    entry(USER_OVERVIEW, Method::GET, Read, || to(statuses::overview)),
+/// The resources of a version. The routes of a path stand together. Where two paths match,
+/// the first one is used.
+#[rustfmt::skip]
+pub const GRAPH_ROUTES: &[Route] = &[
+    route(Method::GET, "/$metadata", Access::PublicDocument(Metadata), || to(metadata::get), operation(
+        "getMetadata", "Read the model in CSDL, XML or JSON.", Model, Answer::Csdl)).takes(options::OF_METADATA),
+    route(Method::POST, BATCH, Token, || to(batch::post), operation(
+        "postBatch", "Send up to 20 requests in one; the answer to each is in the answer.", Batch, Answer::Batch
+    ).reads(Body::Batch)),
+    route(Method::GET, CONFIGURATIONS, Read, || to(configurations::list), operation(
+        "listDeviceConfigurations", "List configurations.", Configurations, Answer::Collection(configuration::TYPE)
+    ).page("intune-deviceconfig-deviceconfiguration-list")).takes(options::OF_COLLECTION),
+    route(Method::POST, CONFIGURATIONS, ReadWrite, || to(configurations::create), operation(
+        "createDeviceConfiguration", "Create a configuration.", Configurations, Answer::Created(configuration::TYPE)
+    ).reads(Body::New(configuration::TYPE)).conflicts().page("intune-deviceconfig-windows10customconfiguration-create")),
+    route(Method::GET, CONFIGURATIONS_COUNT, Read, || to(configurations::count), operation(
+        "countDeviceConfigurations", "Count configurations.", Configurations, Answer::Count)).takes(options::OF_COUNT),
+    route(Method::GET, CONFIGURATION, Read, || to(configurations::get), operation(
+        "getDeviceConfiguration", "Read a configuration.", Configurations, Answer::Entity(configuration::TYPE)
+    ).page("intune-deviceconfig-deviceconfiguration-get")).takes(options::OF_ENTITY).with_etag(),
+    route(Method::PATCH, CONFIGURATION, ReadWrite, || to(configurations::update), operation(
+        "updateDeviceConfiguration", "Change a configuration; what is left out stays.", Configurations, Answer::Changed(configuration::TYPE)
+    ).reads(Body::Change(configuration::TYPE)).conflicts().page("intune-deviceconfig-windows10customconfiguration-update")).with_etag(),
+    route(Method::DELETE, CONFIGURATION, ReadWrite, || to(configurations::delete), operation(
+        "deleteDeviceConfiguration", "Delete a configuration, and its assignments with it.", Configurations, Answer::Deleted
+    ).page("intune-deviceconfig-windows10customconfiguration-delete")).with_etag(),
+    route(Method::POST, ASSIGN, ReadWrite, || to(assignments::assign), operation(
+        "assignDeviceConfiguration", "Replace all assignments of a configuration.", Assignments, Answer::Assigned
+    ).reads(Body::Assign).page("intune-deviceconfig-deviceconfiguration-assign")).with_etag(),
+    route(Method::POST, QUALIFIED_ASSIGN, ReadWrite, || to(assignments::assign), operation(
+        "assignDeviceConfigurationQualified", "Replace all assignments of a configuration.", Assignments, Answer::Assigned
+    ).reads(Body::Assign).page("intune-deviceconfig-deviceconfiguration-assign")).with_etag(),
+    route(Method::GET, PLAIN_TEXT, ReadWrite, || to(configurations::plain_text), operation(
+        "getOmaSettingPlainTextValue", "Read the secret of an OMA setting.", Configurations, Answer::PlainText
+    ).page("intune-deviceconfig-deviceconfiguration-getomasettingplaintextvalue")),
+    route(Method::GET, QUALIFIED_PLAIN_TEXT, ReadWrite, || to(configurations::plain_text), operation(
+        "getOmaSettingPlainTextValueQualified", "Read the secret of an OMA setting.", Configurations, Answer::PlainText
+    ).page("intune-deviceconfig-deviceconfiguration-getomasettingplaintextvalue")),
+    route(Method::GET, ASSIGNMENTS, Read, || to(assignments::list), operation(
+        "listAssignments", "List the assignments of a configuration.", Assignments, Answer::Collection(assignment::TYPE)
+    ).page("intune-deviceconfig-deviceconfigurationassignment-list")).takes(options::OF_LEAVES).with_etag(),
+    route(Method::POST, ASSIGNMENTS, ReadWrite, || to(assignments::create), operation(
+        "createAssignment", "Assign a configuration to a target.", Assignments, Answer::Created(assignment::TYPE)
+    ).reads(Body::New(assignment::TYPE)).conflicts().page("intune-deviceconfig-deviceconfigurationassignment-create")).with_etag(),
+    route(Method::POST, ASSIGNMENTS_REF, ReadWrite, || to(assignments::create), operation(
+        "createAssignmentByReference", "Assign a configuration to a target.", Assignments, Answer::Created(assignment::TYPE)
+    ).reads(Body::New(assignment::TYPE)).conflicts().page("intune-deviceconfig-deviceconfigurationassignment-create")).with_etag(),
+    route(Method::GET, ASSIGNMENTS_COUNT, Read, || to(assignments::count), operation(
+        "countAssignments", "Count the assignments of a configuration.", Assignments, Answer::Count
+    )).takes(options::OF_COUNT),
+    route(Method::GET, ASSIGNMENT, Read, || to(assignments::get), operation(
+        "getAssignment", "Read an assignment.", Assignments, Answer::Entity(assignment::TYPE)
+    ).page("intune-deviceconfig-deviceconfigurationassignment-get")).takes(options::OF_LEAF).with_etag(),
+    route(Method::PATCH, ASSIGNMENT, ReadWrite, || to(assignments::update), operation(
+        "updateAssignment", "Change an assignment; what is left out stays.", Assignments, Answer::Changed(assignment::TYPE)
+    ).reads(Body::Change(assignment::TYPE)).conflicts().page("intune-deviceconfig-deviceconfigurationassignment-update")).with_etag(),
+    route(Method::DELETE, ASSIGNMENT, ReadWrite, || to(assignments::delete), operation(
+        "deleteAssignment", "Delete an assignment.", Assignments, Answer::Deleted
+    ).page("intune-deviceconfig-deviceconfigurationassignment-delete")).with_etag(),
+    route(Method::GET, DEVICE_STATUSES, Read, || to(statuses::list), operation(
+        "listDeviceStatus", "List what is reported of each device.", Statuses, Answer::Collection(Kind::Device.type_name())
+    ).page("intune-deviceconfig-deviceconfigurationdevicestatus-list")),
+    route(Method::POST, DEVICE_STATUSES, ReadWrite, || to(statuses::create), operation(
+        "createDeviceStatus", "Report of a device.", Statuses, Answer::CreatedAlways(Kind::Device.type_name())
+    ).reads(Body::New(Kind::Device.type_name())).conflicts().page("intune-deviceconfig-deviceconfigurationdevicestatus-create")),
+    route(Method::GET, DEVICE_STATUS, Read, || to(statuses::get), operation(
+        "getDeviceStatus", "Read what is reported of a device.", Statuses, Answer::Entity(Kind::Device.type_name())
+    ).page("intune-deviceconfig-deviceconfigurationdevicestatus-get")),
+    route(Method::PATCH, DEVICE_STATUS, ReadWrite, || to(statuses::update), operation(
+        "updateDeviceStatus", "Change what is reported of a device; what is left out stays.", Statuses, Answer::Changed(Kind::Device.type_name())
+    ).reads(Body::Change(Kind::Device.type_name())).page("intune-deviceconfig-deviceconfigurationdevicestatus-update")),
+    route(Method::DELETE, DEVICE_STATUS, ReadWrite, || to(statuses::delete), operation(
+        "deleteDeviceStatus", "Delete what is reported of a device.", Statuses, Answer::Deleted
+    ).page("intune-deviceconfig-deviceconfigurationdevicestatus-delete")),
+    route(Method::GET, USER_STATUSES, Read, || to(statuses::list), operation(
+        "listUserStatus", "List what is reported of each user.", Statuses, Answer::Collection(Kind::User.type_name())
+    ).page("intune-deviceconfig-deviceconfigurationuserstatus-list")),
+    route(Method::POST, USER_STATUSES, ReadWrite, || to(statuses::create), operation(
+        "createUserStatus", "Report of a user.", Statuses, Answer::CreatedAlways(Kind::User.type_name())
+    ).reads(Body::New(Kind::User.type_name())).conflicts().page("intune-deviceconfig-deviceconfigurationuserstatus-create")),
+    route(Method::GET, USER_STATUS, Read, || to(statuses::get), operation(
+        "getUserStatus", "Read what is reported of a user.", Statuses, Answer::Entity(Kind::User.type_name())
+    ).page("intune-deviceconfig-deviceconfigurationuserstatus-get")),
+    route(Method::PATCH, USER_STATUS, ReadWrite, || to(statuses::update), operation(
+        "updateUserStatus", "Change what is reported of a user; what is left out stays.", Statuses, Answer::Changed(Kind::User.type_name())
+    ).reads(Body::Change(Kind::User.type_name())).page("intune-deviceconfig-deviceconfigurationuserstatus-update")),
+    route(Method::DELETE, USER_STATUS, ReadWrite, || to(statuses::delete), operation(
+        "deleteUserStatus", "Delete what is reported of a user.", Statuses, Answer::Deleted
+    ).page("intune-deviceconfig-deviceconfigurationuserstatus-delete")),
+    route(Method::GET, SUMMARIES, Read, || to(statuses::list), operation(
+        "listSettingStateSummary", "List what is reported of each setting.", Statuses, Answer::Collection(Kind::Setting.type_name())
+    ).page("intune-deviceconfig-settingstatedevicesummary-list")),
+    route(Method::POST, SUMMARIES, ReadWrite, || to(statuses::create), operation(
+        "createSettingStateSummary", "Report of a setting.", Statuses, Answer::CreatedAlways(Kind::Setting.type_name())
+    ).reads(Body::New(Kind::Setting.type_name())).conflicts().page("intune-deviceconfig-settingstatedevicesummary-create")),
+    route(Method::GET, SUMMARY, Read, || to(statuses::get), operation(
+        "getSettingStateSummary", "Read what is reported of a setting.", Statuses, Answer::Entity(Kind::Setting.type_name())
+    ).page("intune-deviceconfig-settingstatedevicesummary-get")),
+    route(Method::PATCH, SUMMARY, ReadWrite, || to(statuses::update), operation(
+        "updateSettingStateSummary", "Change what is reported of a setting; what is left out stays.", Statuses, Answer::Changed(Kind::Setting.type_name())
+    ).reads(Body::Change(Kind::Setting.type_name())).page("intune-deviceconfig-settingstatedevicesummary-update")),
+    route(Method::DELETE, SUMMARY, ReadWrite, || to(statuses::delete), operation(
+        "deleteSettingStateSummary", "Delete what is reported of a setting.", Statuses, Answer::Deleted
+    ).page("intune-deviceconfig-settingstatedevicesummary-delete")),
+    route(Method::GET, DEVICE_OVERVIEW, Read, || to(statuses::overview), operation(
+        "getDeviceStatusOverview", "Read how many devices there are of each status, counted from what is reported.", Statuses, Answer::Entity("deviceConfigurationDeviceOverview")
+    ).page("intune-deviceconfig-deviceconfigurationdeviceoverview-get")),
+    route(Method::GET, USER_OVERVIEW, Read, || to(statuses::overview), operation(
+        "getUserStatusOverview", "Read how many users there are of each status, counted from what is reported.", Statuses, Answer::Entity("deviceConfigurationUserOverview")
+    ).page("intune-deviceconfig-deviceconfigurationuseroverview-get")),
 ];
 
-const fn entry(path: &'static str, method: Method, access: Access, handler: fn() -> Route) -> Entry {
-    Entry { path, method, access, options: options::NONE, is_tagged: false, handler }
+pub(super) const fn route(
+    method: Method,
+    path: &'static str,
+    access: Access,
+    handler: fn() -> Handler,
+    operation: Operation,
+) -> Route {
+    Route { path, method, access, operation, options: options::NONE, has_etag: false, handler }
 }
 
-/// A read that takes some system query options.
-const fn query(path: &'static str, options: &'static [&'static str], handler: fn() -> Route) -> Entry {
-    Entry { path, method: Method::GET, access: Read, options, is_tagged: false, handler }
-}
-
-impl Entry {
-    /// What it does on the database; the requests of a batch do what they do.
-    fn work(&self) -> Option<Work> {
-        match self.method {
-            Method::GET if self.options.contains(&"filter") => Some(Work::Query),
-            Method::GET => Some(Work::Read),
-            _ if self.path == BATCH => None,
-            _ => Some(Work::Write),
-        }
-    }
-
-    fn routed(&'static self, version: Option<Version>) -> Routed {
-        let version = version.map_or("none", Version::segment);
-        Routed { method: self.method.as_str(), version, route: self.path }
-    }
-
-    const fn tagged(mut self) -> Self {
-        self.is_tagged = true;
+impl Route {
+    /// The same route with system query options.
+    const fn takes(mut self, options: &'static [&'static str]) -> Self {
+        self.options = options;
         self
     }
-}
 
-/// Adds every route to an application.
-pub fn configure(service: &mut ServiceConfig) {
-    for entries in by_path(OWN) {
-        service.service(at(entries[0].path, entries));
-    }
-    for (mount, version) in MOUNTS {
-        let below = |entry: &Entry| entry.path.strip_prefix(CONFIGURATION).filter(|rest| !rest.is_empty());
-        // The key of a configuration is found once, and what stands behind it is compared.
-        let (mut mounted, mut configuration) = (scope(mount).app_data(version), scope(CONFIGURATION));
-        for entries in by_path(GRAPH) {
-            match below(&entries[0]) {
-                Some(rest) => configuration = configuration.service(at(rest, entries)),
-                None => mounted = mounted.service(at(entries[0].path, entries)),
-            }
-        }
-        service.service(mounted.service(configuration));
-    }
-    service.default_service(to(unknown));
-}
-
-/// Whether an entry of this path asks for such an access.
-pub fn is_at(path: &str, access: impl Fn(Access) -> bool) -> bool {
-    let such = |entry: &&Entry| access(entry.access);
-    let is_below = |entry: &Entry| MOUNTS.iter().any(|(mount, _)| path.strip_prefix(mount) == Some(entry.path));
-    OWN.iter().filter(such).any(|entry| entry.path == path) || GRAPH.iter().filter(such).any(is_below)
-}
-
-fn by_path(entries: &'static [Entry]) -> impl Iterator<Item = &'static [Entry]> {
-    entries.chunk_by(|one, next| one.path == next.path)
-}
-
-/// One path with its methods. What answers GET answers HEAD.
-fn at(path: &str, entries: &'static [Entry]) -> Resource {
-    let mut allowed = Vec::new();
-    let mut resource = resource(path);
-    for entry in entries {
-        let method = entry.method.clone();
-        allowed.push(method.clone());
-        let is_get = method == Method::GET;
-        if is_get {
-            allowed.push(Method::HEAD);
-        }
-        let fits = guard::fn_guard(move |request| {
-            request.head().method == method || is_get && request.head().method == Method::HEAD
-        });
-        let check = from_fn(move |request, next| permitted(entry, request, next));
-        resource = resource.route((entry.handler)().guard(fits).wrap(check));
-    }
-    resource.default_service(to(move || {
-        let refusal = ApiError::method_not_allowed(&allowed);
-        async move { Err::<HttpResponse, _>(refusal) }
-    }))
-}
-
-/// Holds a request to its entry, and gives it up when nobody is helped by it.
-async fn permitted(
-    entry: &'static Entry,
-    mut request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    request.extensions_mut().insert(entry.routed(request.app_data().copied()));
-    let work = entry.work();
-    if let Some(work) = work {
-        request.extensions_mut().insert(work);
-    }
-    let whole = request.request().clone();
-    let handled = async {
-        if let Err(refusal) = check(entry, &mut request).await {
-            return Ok(request.error_response(refusal));
-        }
-        match configurations::check_casts(&mut request).await {
-            Ok(()) => Ok(next.call(request).await?.map_into_boxed_body()),
-            Err(refusal) => Ok(request.error_response(refusal)),
-        }
-    };
-    // A panic is a defect of the service: this request fails, and its connection stays open.
-    let handled = AssertUnwindSafe(handled)
-        .catch_unwind()
-        .map(|ended| ended.unwrap_or_else(|panic| Ok(failed(whole.clone(), &*panic))));
-    // A batch is never cancelled as a whole; each of its steps is.
-    if work.is_none() {
-        return handled.await;
-    }
-    tokio::select! {
-        biased;
-        answered = handled => answered,
-        answer = cancellation::ends(whole.clone()) => Ok(ServiceResponse::new(whole.clone(), answer)),
-    }
-}
-
-/// Counts a panic of a handler, and answers 500. The log has the message.
-fn failed(request: HttpRequest, panic: &(dyn Any + Send)) -> ServiceResponse<BoxBody> {
-    if let Some(metrics) = request.app_data::<Data<Metrics>>() {
-        metrics.panicked();
-    }
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message");
-    let failure = ApiError::internal(anyhow!("a handler panicked: {text}"));
-    ServiceResponse::new(request, HttpResponse::from_error(failure))
-}
-
-async fn check(entry: &Entry, request: &mut ServiceRequest) -> Result<(), ApiError> {
-    let options = request.extract::<Options>().await?;
-    entry.access.check(request)?;
-    options.check(entry.options, Preferences::of(request.headers()).strict)?;
-    match entry.is_tagged {
-        true => Ok(()),
-        false => Conditions::of(request.headers())?.check_untagged(entry.method == Method::GET),
-    }
-}
-
-async fn unknown(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    Err(ApiError::not_found(format!(
-        "Resource not found for the path '{}'. What is here begins with /v1.0/deviceManagement/deviceConfigurations.",
-        excerpt(request.path()),
-    )))
-}
-
-#[cfg(test)]
-mod tests {
-    use actix_web::{App, body::to_bytes, test::TestRequest};
-
-    use super::*;
-    use crate::server::telemetry;
-
-    const PANICS: &[Entry] = &[
-        entry("/panics", Method::GET, Open, || to(panics)),
-        entry("/panics", Method::POST, Open, || to(panics)),
-        // A batch is never cancelled as a whole.
-        entry(BATCH, Method::POST, Open, || to(panics)),
-    ];
-
-    async fn panics() -> Result<HttpResponse, ApiError> {
-        Err(ApiError::internal(anyhow!("{}", [0_u8; 0][std::hint::black_box(0)])))
-    }
-
-    #[actix_web::test]
-    async fn a_handler_that_panics_is_500_in_the_envelope_and_counted() {
-        let metrics = Data::new(Metrics::new(metrics::Database::default()));
-        let mut application = App::new().app_data(metrics.clone());
-        for entries in by_path(PANICS) {
-            application = application.service(at(entries[0].path, entries));
-        }
-        let application = actix_web::test::init_service(application.wrap(from_fn(telemetry::request))).await;
-        for (number, (method, path)) in
-            [(Method::GET, "/panics"), (Method::POST, "/panics"), (Method::POST, BATCH)].into_iter().enumerate()
-        {
-            let request = TestRequest::default().method(method).uri(path).to_request();
-            let answer = actix_web::test::call_service(&application, request).await;
-            assert_eq!(answer.status(), 500, "{path}");
-            assert_eq!(answer.headers().get("content-type").expect("a media type"), "application/json");
-            let body = to_bytes(answer.into_body()).await.expect("a body");
-            let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
-            assert_eq!(body["error"]["code"], "InternalServerError", "{body}");
-            assert!(!body.to_string().contains("index"), "the message of the panic stays inside: {body}");
-            let counted = format!("devicegraph_http_panics_total {}\n", number + 1);
-            let text = metrics::get(metrics.clone()).await.expect("metrics").into_body();
-            let text = to_bytes(text).await.expect("a body");
-            assert!(String::from_utf8_lossy(&text).contains(&counted));
-        }
+    /// The same route for a resource that has an ETag.
+    const fn with_etag(mut self) -> Self {
+        self.has_etag = true;
+        self
     }
 }

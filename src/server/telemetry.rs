@@ -23,10 +23,14 @@ use tracing::Instrument;
 use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 
-use super::metrics::{Metrics, Routed};
+use super::{
+    envelope,
+    metrics::{Metrics, Routed},
+};
 use crate::{
     config::{Log, LogFormat},
-    error::{self, ApiError},
+    database::request::RequestContext,
+    error::ApiError,
 };
 
 /// Graph's name for the id that the service gives a request.
@@ -48,15 +52,6 @@ pub fn start(log: &Log) -> anyhow::Result<()> {
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     Ok(())
-}
-
-/// What every layer below is told of the request.
-#[derive(Clone, Copy)]
-pub struct Started {
-    /// The id that the service gave it.
-    pub request_id: Uuid,
-    /// When it came.
-    pub at: Instant,
 }
 
 /// The ids of one request, in its answer and its log line.
@@ -108,7 +103,7 @@ pub async fn request(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let at = Instant::now();
     let ids = RequestIds::new(Uuid::new_v4(), request.headers());
-    request.extensions_mut().insert(Started { request_id: ids.request_id, at });
+    request.extensions_mut().insert(RequestContext { request_id: ids.request_id, at });
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
 
@@ -117,7 +112,7 @@ pub async fn request(
     let span = tracing::error_span!("request", request_id = %ids.request_id);
     let mut response = next.call(request).instrument(span).await?.map_into_boxed_body();
     if let Some(error) = response.response().error() {
-        let body = error::envelope(error, ids.request_id, &ids.client_request_id);
+        let body = envelope::envelope(error, ids.request_id, &ids.client_request_id);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response = response.map_body(|_, _| BoxBody::new(body));
     }
@@ -150,7 +145,7 @@ pub fn refusal(
     let ids = RequestIds::new(earlier.unwrap_or_else(Uuid::new_v4), headers);
     let mut response = refusal.error_response();
     ids.log(request, response.status(), None, refusal.cause().map(|cause| format!("{cause:#}")));
-    let body = error::envelope(&refusal.into(), ids.request_id, &ids.client_request_id);
+    let body = envelope::envelope(&refusal.into(), ids.request_id, &ids.client_request_id);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     ids.write(response.headers_mut());
     response.set_body(BoxBody::new(body))

@@ -1,7 +1,8 @@
 //! Who is let in, and who is not.
 
 use devicegraph::{
-    auth::{Access, Document},
+    auth::{Access, PublicDocument},
+    catalogue::version,
     config::Names,
     server::routes,
 };
@@ -32,15 +33,15 @@ const OWN: [&str; 19] = [
     "Open GET /console/dom.js",
     "Open GET /health/live",
     "Open GET /health/ready",
-    "Document(Metrics) GET /metrics",
-    "Document(OpenApi) GET /openapi.json",
-    "Document(Docs) GET /docs",
-    "Document(Docs) GET /docs/page.js",
-    "Document(Docs) GET /docs/swagger-ui.css",
-    "Document(Docs) GET /docs/swagger-ui-bundle.js",
+    "PublicDocument(Metrics) GET /metrics",
+    "PublicDocument(OpenApi) GET /openapi.json",
+    "PublicDocument(Docs) GET /docs",
+    "PublicDocument(Docs) GET /docs/page.js",
+    "PublicDocument(Docs) GET /docs/swagger-ui.css",
+    "PublicDocument(Docs) GET /docs/swagger-ui-bundle.js",
 ];
 const GRAPH: [&str; 36] = [
-    "Document(Metadata) GET /$metadata",
+    "PublicDocument(Metadata) GET /$metadata",
     "Token POST /$batch",
     "Read GET /deviceManagement/deviceConfigurations",
     "ReadWrite POST /deviceManagement/deviceConfigurations",
@@ -78,19 +79,23 @@ const GRAPH: [&str; 36] = [
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/userStatusOverview",
 ];
 
-fn listed(entries: &[routes::Entry]) -> Vec<String> {
+fn listed(entries: &[routes::Route]) -> Vec<String> {
     entries.iter().map(|entry| format!("{:?} {} {}", entry.access, entry.method, entry.path)).collect()
 }
 
 /// As the settings come, metrics are not for everyone.
 fn is_open(access: Access) -> bool {
-    matches!(access, Access::Open | Access::Document(Document::Metadata | Document::OpenApi | Document::Docs))
+    matches!(
+        access,
+        Access::Open
+            | Access::PublicDocument(PublicDocument::Metadata | PublicDocument::OpenApi | PublicDocument::Docs)
+    )
 }
 
 #[actix_web::test]
 async fn every_route_refuses_whom_it_must() {
     assert_eq!(
-        (listed(routes::OWN), listed(routes::GRAPH)),
+        (listed(routes::SERVICE_ROUTES), listed(routes::GRAPH_ROUTES)),
         (OWN.map(str::to_owned).into(), GRAPH.map(str::to_owned).into())
     );
     let Some(issuer) = issuer() else { return };
@@ -100,12 +105,14 @@ async fn every_route_refuses_whom_it_must() {
     let before = (app.get(&configuration).await.text, app.assignments(&configuration).await);
     let id = configuration.rsplit('/').next().expect("an id");
 
-    let mut paths: Vec<(String, &[routes::Entry], bool)> = Vec::new();
-    for (mount, entries) in
-        routes::MOUNTS.map(|(mount, _)| (mount, routes::GRAPH)).into_iter().chain([("", routes::OWN)])
+    let mut paths: Vec<(String, &[routes::Route], bool)> = Vec::new();
+    for (mount, entries) in version::MOUNTS
+        .map(|(mount, _)| (mount, routes::GRAPH_ROUTES))
+        .into_iter()
+        .chain([("", routes::SERVICE_ROUTES)])
     {
         // Every token on the paths of one version, and some of them where the same paths are mounted again.
-        let is_first = mount == routes::MOUNTS[0].0 || entries.len() == routes::OWN.len();
+        let is_first = mount == version::MOUNTS[0].0 || entries.len() == routes::SERVICE_ROUTES.len();
         for of_path in entries.chunk_by(|one, next| one.path == next.path) {
             let path = of_path[0].path.replace("{configuration}", id).replace("{assignment}", &assignment);
             paths.push((format!("{mount}{path}"), of_path, is_first));
@@ -129,7 +136,7 @@ async fn every_route_refuses_whom_it_must() {
 struct Path<'a> {
     app: &'a App,
     path: &'a str,
-    entries: &'a [routes::Entry],
+    entries: &'a [routes::Route],
     method: Method,
 }
 
@@ -204,12 +211,12 @@ async fn what_describes_the_service_is_open_unless_the_settings_close_it() {
     }
     let issuer = issuer().expect("an issuer");
     let documents: Vec<String> =
-        [(vec![""], routes::OWN), (routes::MOUNTS.map(|(mount, _)| mount).into(), routes::GRAPH)]
+        [(vec![""], routes::SERVICE_ROUTES), (version::MOUNTS.map(|(mount, _)| mount).into(), routes::GRAPH_ROUTES)]
             .into_iter()
             .flat_map(|(mounts, entries)| {
                 mounts.into_iter().flat_map(|mount| entries.iter().map(move |entry| (mount, entry)))
             })
-            .filter(|(_, entry)| matches!(entry.access, Access::Document(_)))
+            .filter(|(_, entry)| matches!(entry.access, Access::PublicDocument(_)))
             .map(|(mount, entry)| format!("{mount}{}", entry.path))
             .collect();
     assert!(documents.contains(&"/beta/$metadata".to_owned()), "{documents:?}");

@@ -140,7 +140,7 @@ fn comparable(
 }
 
 /// The same requests one by one.
-async fn one_by_one(app: &App, step: &Value) -> Answer {
+async fn send_step_as_request(app: &App, step: &Value) -> Answer {
     let (method, url) = (step["method"].as_str().expect("a method"), step["url"].as_str().expect("a URL"));
     let path = url.strip_prefix("[origin]").or(url.strip_prefix("https://graph.microsoft.com")).unwrap_or(url);
     let path = format!("/{}", path.trim_start_matches('/'));
@@ -214,7 +214,7 @@ async fn any_mix_of_steps_is_answered_as_the_same_requests_one_by_one() {
             };
             let header = |name: &str| headers.get(name).and_then(Value::as_str).map(str::to_owned);
             let inside = comparable(&batched, answer["status"].as_u64().expect("a status"), header, body);
-            let alone = one_by_one(&single, step).await;
+            let alone = send_step_as_request(&single, step).await;
             let header = |name: &str| alone.headers.get(name).map(|value| value.to_str().expect("text").to_owned());
             // Members in one order.
             let text = serde_json::from_str::<Value>(&alone.text).map_or(alone.text.clone(), |body| body.to_string());
@@ -264,7 +264,7 @@ async fn any_group_of_steps_is_written_as_one_by_one_or_not_at_all() {
         let alone = async {
             let mut alone = Vec::new();
             for step in &steps {
-                alone.push(u64::from(one_by_one(&single, step).await.status.as_u16()));
+                alone.push(u64::from(send_step_as_request(&single, step).await.status.as_u16()));
             }
             alone
         };

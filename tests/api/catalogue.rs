@@ -1,10 +1,7 @@
 //! Every type and every property of the catalogue, over HTTP: right values come
 //! back, wrong ones are refused with the place where they stand.
 
-use devicegraph::{
-    catalogue::{Primitive, Property, Type, ValueType},
-    odata::links::Version,
-};
+use devicegraph::catalogue::{Primitive, Property, Type, ValueType, version::Version};
 use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 

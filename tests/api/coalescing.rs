@@ -6,17 +6,18 @@ use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 use actix_web::{FromRequest, HttpMessage, ResponseError, test::TestRequest, web::Data};
 use devicegraph::{
     database::{
-        coalescing::{Groups, Member, Outcome},
+        coalescing::{CoalescedRequest, Coalescer, Outcome},
         connections::Connections,
-        pool::{Pools, Work},
-        session::{self, Session},
+        pool::Pools,
+        request::RequestContext,
+        session::{self, SharedConnection},
+        work::WorkClass,
     },
     error::ApiError,
     resources::assignments::{
+        create::{PendingInsert, Writer},
         model::Assignment,
-        writer::{NewRow, Writer},
     },
-    server::telemetry::Started,
 };
 use futures_util::future::join_all;
 use reqwest::StatusCode;
@@ -51,10 +52,10 @@ impl Direct {
         settings.acquire_timeout_ms = wait.as_millis().try_into().expect("a short time");
         let pools = Pools::new(options, &settings, 1);
         let request = TestRequest::default().app_data(Data::new(pools.pool())).to_http_request();
-        request.extensions_mut().insert(Work::Write);
-        request.extensions_mut().insert(Started { request_id: Uuid::new_v4(), at: Instant::now() });
+        request.extensions_mut().insert(WorkClass::Write);
+        request.extensions_mut().insert(RequestContext { request_id: Uuid::new_v4(), at: Instant::now() });
         let connections = Connections::extract(&request).await.expect("the request has what an extractor needs");
-        let session = Session::new(&pools, WRITER);
+        let session = SharedConnection::new(&pools, WRITER);
         let writer = Writer::start(&pools, session.clone());
         let pool = PgPool::connect_with(database).await.expect("the database answers");
         let configuration = Uuid::new_v4();
@@ -82,8 +83,8 @@ impl Direct {
             source: "direct".to_owned(),
             source_id: None,
         };
-        let new = NewRow { row, target_key: Some(format!("group:{group}")), by: None };
-        self.writer.ask(new, &self.connections).await
+        let new = PendingInsert { row, target_key: Some(format!("group:{group}")), actor: None };
+        self.writer.execute(new, &self.connections).await
     }
 
     /// Returns the id and the directory group of each stored assignment.
@@ -114,7 +115,7 @@ async fn of_two_creates_with_one_id_in_a_combined_statement_the_first_is_written
     assert!(is_waiting(&mut both).await);
     drop(session);
     let outcomes = both.await;
-    assert!(matches!(outcomes[..], [Ok(Outcome::Done(())), Ok(Outcome::Alone)]), "{outcomes:?}");
+    assert!(matches!(outcomes[..], [Ok(Outcome::Answered(())), Ok(Outcome::RunSeparately)]), "{outcomes:?}");
     assert_eq!(direct.stored().await, [(id, "b".to_owned())]);
 }
 
@@ -133,7 +134,7 @@ async fn of_two_creates_with_one_target_in_a_combined_statement_the_first_is_wri
     assert!(is_waiting(&mut both).await);
     drop(session);
     let outcomes = both.await;
-    assert!(matches!(outcomes[..], [Ok(Outcome::Done(())), Ok(Outcome::Alone)]), "{outcomes:?}");
+    assert!(matches!(outcomes[..], [Ok(Outcome::Answered(())), Ok(Outcome::RunSeparately)]), "{outcomes:?}");
     assert_eq!(direct.stored().await, [(first, "a".to_owned())]);
 }
 
@@ -151,7 +152,7 @@ async fn a_create_whose_client_left_before_the_combined_statement_is_not_written
     drop(leaves);
     drop(session);
     let outcome = stays.await;
-    assert!(matches!(outcome, Ok(Outcome::Done(()))), "{outcome:?}");
+    assert!(matches!(outcome, Ok(Outcome::Answered(()))), "{outcome:?}");
     assert_eq!(direct.stored().await, [(stayed, "b".to_owned())]);
 }
 
@@ -171,7 +172,7 @@ async fn a_create_that_no_combined_statement_took_in_time_is_refused_and_not_wri
     assert_eq!(refusal.status_code(), StatusCode::SERVICE_UNAVAILABLE.as_u16());
     drop(session);
     let outcome = taken.await;
-    assert!(matches!(outcome, Ok(Outcome::Done(()))), "{outcome:?}");
+    assert!(matches!(outcome, Ok(Outcome::Answered(()))), "{outcome:?}");
     assert_eq!(direct.stored().await, [(first, "a".to_owned())]);
 }
 
@@ -373,12 +374,12 @@ struct Fragile {
     panics: bool,
 }
 
-impl Member for Fragile {
+impl CoalescedRequest for Fragile {
     type Answer = ();
     const NAME: &'static str = "fragile requests";
-    const MOST: usize = 8;
+    const MAX_SIZE: usize = 8;
 
-    async fn ask(_: &mut PgConnection, group: &[&Self]) -> sqlx::Result<Vec<Option<()>>> {
+    async fn execute(_: &mut PgConnection, group: &[&Self]) -> sqlx::Result<Vec<Option<()>>> {
         assert!(!group.iter().any(|one| one.panics), "a defect");
         Ok(vec![Some(()); group.len()])
     }
@@ -394,10 +395,11 @@ async fn after_a_panic_the_next_combined_statements_run() {
     let mut settings = settings().database;
     settings.answer_timeout_ms = 60_000;
     let pools = Pools::new(options, &settings, 1);
-    let groups = Groups::start(&pools, Session::new(&pools, "devicegraph fragile"));
-    let outcome = async |panics: bool| groups.ask(Fragile { panics }, &direct.connections).await.expect("an outcome");
+    let groups = Coalescer::start(&pools, SharedConnection::new(&pools, "devicegraph fragile"));
+    let outcome =
+        async |panics: bool| groups.execute(Fragile { panics }, &direct.connections).await.expect("an outcome");
     for _ in 0..2 {
         assert!(matches!(outcome(true).await, Outcome::Unknown));
-        assert!(matches!(outcome(false).await, Outcome::Done(())));
+        assert!(matches!(outcome(false).await, Outcome::Answered(())));
     }
 }

@@ -1,10 +1,10 @@
 //! `$filter`: what is let through, and what is refused, over rows of many types.
 
 use devicegraph::{
+    catalogue::version::Version,
     odata::{
-        links::Version,
         options::Options,
-        query::{Query, Within},
+        query::{Query, QueryScope},
     },
     resources::configurations::sql::TABLE,
 };
@@ -332,7 +332,7 @@ proptest! {
     ) {
         let filter = template.replace('#', &mark).replace('$', &number.to_string());
         let options = Options::parse(&format!("$filter={0}&$expand=assignments($filter=target/groupId%20eq%20'{mark}')", encoded(&filter))).expect("options");
-        let all = Within::all();
+        let all = QueryScope::all();
         let query = Query::parse(options, &TABLE, &all, Version::Beta).map_err(|refusal| format!("{filter}: {refusal}")).expect("a query");
         let text = query.text(&all).expect("a statement");
         prop_assert!(!text.contains(&mark) && !text.contains(&number.to_string()), "{}", text);
@@ -344,7 +344,7 @@ fn a_value_that_is_compared_with_many_stands_once() {
     let many = vec!["true"; 1000].join(",");
     let filter = (0..3).fold("version eq 1".to_owned(), |inner, _| format!("({inner}) in ({many})"));
     let options = Options::parse(&format!("$filter={}", encoded(&filter))).expect("options");
-    let all = Within::all();
+    let all = QueryScope::all();
     let query = Query::parse(options, &TABLE, &all, Version::V1).expect("a query");
     assert!(query.text(&all).expect("a statement").len() < 40_000);
 }

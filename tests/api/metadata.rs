@@ -1,9 +1,6 @@
 //! `$metadata`: both forms, of both versions, say what the catalogue says.
 
-use devicegraph::{
-    catalogue::{Primitive, Type, ValueType},
-    odata::links::Version,
-};
+use devicegraph::catalogue::{Primitive, Type, ValueType, version::Version};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 

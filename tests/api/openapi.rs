@@ -7,10 +7,7 @@ use std::{
     fs,
 };
 
-use devicegraph::{
-    odata::links::Version,
-    server::{openapi::parameters::template, routes},
-};
+use devicegraph::{odata::links::Version, openapi::parameters::template, routes};
 use jsonschema::Validator;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -151,7 +148,7 @@ async fn every_route_is_an_operation_and_every_operation_a_route() {
     let expected: BTreeSet<_> = expected().into_iter().map(|(_, method, path)| (method, path)).collect();
     assert_eq!(there, expected);
     // What is said of a route that is not there would be said in vain.
-    for said in devicegraph::server::openapi::operations::ALL.iter() {
+    for said in devicegraph::openapi::operations::ALL.iter() {
         let mut entries = routes::GRAPH.iter().chain(routes::OWN);
         assert!(
             entries.any(|entry| entry.path == said.path && entry.method.as_str() == said.method),

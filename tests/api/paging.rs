@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use devicegraph::{
-    catalogue::{Type, ValueType},
-    odata::links::Version,
-};
+use devicegraph::catalogue::{Type, ValueType, version::Version};
 use proptest::prelude::*;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

@@ -3,14 +3,14 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use devicegraph::{
+    catalogue::version::Version,
     odata::{
-        links::Version,
         options::Options,
-        query::{Query, Within},
-        sql::Table,
+        query::{Query, QueryScope},
+        sql::EntityTable,
         token::Position,
     },
-    resources::{assignments, configurations},
+    resources::{assignments, configurations, parent},
 };
 use serde_json::json;
 use sqlx::Row;
@@ -29,14 +29,14 @@ const KEY: &str = "device_configurations_pkey";
 const GROUP: &str = "device_configuration_assignments_group_id_idx";
 const PARENT: &str = "device_configuration_assignments_target_key";
 
-fn query(table: &'static Table, within: &Within<'_>, options: &[(&str, &str)]) -> Query {
+fn query(table: &'static EntityTable, query_scope: &QueryScope<'_>, options: &[(&str, &str)]) -> Query {
     let text: Vec<_> = options.iter().map(|(name, value)| format!("${name}={}", encoded(value))).collect();
     let options = Options::parse(&text.join("&")).expect("options");
-    Query::parse(options, table, within, Version::V1).expect("a query")
+    Query::parse(options, table, query_scope, Version::V1).expect("a query")
 }
 
-async fn plan(app: &App, query: &Query, within: &Within<'_>) -> String {
-    let rows = query.plan(within).expect("a statement").fetch_all(app.pool()).await.expect("a plan");
+async fn plan(app: &App, query: &Query, query_scope: &QueryScope<'_>) -> String {
+    let rows = query.plan(query_scope).expect("a statement").fetch_all(app.pool()).await.expect("a plan");
     rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n")
 }
 
@@ -59,7 +59,7 @@ async fn a_filter_and_an_order_on_an_indexed_column_read_its_index() {
     let id: Uuid =
         sqlx::query_scalar("SELECT id FROM device_configurations LIMIT 1").fetch_one(app.pool()).await.expect("an id");
     let one = id.to_string();
-    let all = Within::all();
+    let all = QueryScope::all();
     for (filter, index) in [
         (format!("id eq '{one}'"), KEY),
         (format!("id in ('{one}','x')"), KEY),
@@ -104,7 +104,7 @@ async fn a_filter_and_an_order_on_an_indexed_column_read_its_index() {
     }
     // Nor does a type in the path keep an index from being read.
     let casts = ["microsoft.graph.iosCustomConfiguration".to_owned()];
-    let cast = Within { casts: &casts, ..Within::all() };
+    let cast = QueryScope { casts: &casts, ..QueryScope::all() };
     for (options, index) in [
         ([("filter", "startswith(displayName,'name 77')"), ("top", "10")], NAME),
         ([("orderby", "displayName"), ("top", "10")], NAME),
@@ -121,7 +121,7 @@ async fn a_filter_and_an_order_on_an_indexed_column_read_its_index() {
     );
     let plan_of_expanded = plan(&app, &expanded, &all).await;
     assert!(plan_of_expanded.contains(PARENT) && !plan_of_expanded.contains("Seq Scan"), "{plan_of_expanded}");
-    let within = assignments::handlers::of(configurations::model::ConfigurationId(id));
-    let plan_of_list = plan(&app, &query(&assignments::sql::TABLE, &within, &[]), &within).await;
+    let query_scope = assignments::sql::scope_of(parent::ConfigurationId(id));
+    let plan_of_list = plan(&app, &query(&assignments::sql::TABLE, &query_scope, &[]), &query_scope).await;
     assert!(plan_of_list.contains(PARENT), "{plan_of_list}");
 }

@@ -1,13 +1,14 @@
 //! The tables, as a DBA meets them.
 
 use devicegraph::{
-    odata::{links::Version, members::Members},
+    catalogue::version::Version,
+    odata::members::ObjectReader,
     resources::{
         assignments::{
             model::{AssignmentId, NewAssignment},
             sql,
         },
-        configurations::model::ConfigurationId,
+        parent::ConfigurationId,
     },
 };
 use serde_json::json;
@@ -188,7 +189,7 @@ async fn the_target_key_of_the_table_is_the_one_of_the_code() {
     ];
     for target in targets {
         let body = json!({ "target": target }).as_object().expect("an object").clone();
-        let new = NewAssignment::parse(Members::new(body, String::new(), "", Version::V1)).expect("valid");
+        let new = NewAssignment::parse(ObjectReader::new(body, String::new(), "", Version::V1)).expect("valid");
         let row = new.row(ConfigurationId(CONFIGURATION.parse().expect("a GUID")), AssignmentId(uuid::Uuid::new_v4()));
         let mut connection = pool.acquire().await.expect("a connection");
         assert_eq!(sql::insert(&mut connection, &row, None).await.expect("a row").as_ref(), Some(&row));

@@ -1,10 +1,10 @@
 //! A row that SQL accepted breaks no read.
 
 use devicegraph::{
+    catalogue::version::Version,
     odata::{
-        links::Version,
         options::Options,
-        query::{Query, Within},
+        query::{Query, QueryScope},
         token::Position,
     },
     resources::configurations,
@@ -313,7 +313,7 @@ async fn a_token_that_a_client_makes_up_is_400() {
     for _ in 0..3 {
         app.configuration().await;
     }
-    let within = Within::all();
+    let query_scope = QueryScope::all();
     for (key, right) in [
         ("displayName", json!(["YQ=="])),
         ("createdDateTime", json!(["2026-01-01T00:00:00+00:00"])),
@@ -323,10 +323,10 @@ async fn a_token_that_a_client_makes_up_is_400() {
         ("microsoft.graph.iosGeneralDeviceConfiguration/passcodeMinimumLength", json!([6])),
     ] {
         let options = Options::parse(&format!("$top=1&$orderby={}", encoded(key))).expect("options");
-        let query = Query::parse(options, &configurations::sql::TABLE, &within, Version::V1).expect("a query");
+        let query = Query::parse(options, &configurations::sql::TABLE, &query_scope, Version::V1).expect("a query");
         let status = async |values: &Value| {
             let position = Position(values.as_array().expect("values").clone(), Uuid::nil());
-            let answer = app.get(&format!("{CONFIGURATIONS}?{}", query.next(&within, &position))).await;
+            let answer = app.get(&format!("{CONFIGURATIONS}?{}", query.next(&query_scope, &position))).await;
             assert!([200, 400].contains(&answer.status.as_u16()), "{key} {values}: {}", answer.text);
             answer.status.as_u16()
         };

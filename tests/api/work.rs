@@ -19,14 +19,14 @@ use actix_web::{
     web::Data,
 };
 use devicegraph::{
-    auth::{self, Gate},
-    database::{pool::Pools, session::Session},
+    auth::Authenticator,
+    database::{pool::Pools, session::SharedConnection},
     odata::{body, negotiate, url},
     resources::{
-        assignments::{self, loaders::SetReader, writer::Writer},
+        assignments::{self, create::Writer, loaders::SetLoader},
         configurations,
     },
-    server::{metrics::Metrics, paths, routes, telemetry},
+    server::{authentication, metrics::Metrics, paths, routing, telemetry},
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -315,20 +315,21 @@ async fn together(meter: &mut Meter) {
 async fn application(options: PgConnectOptions) -> impl Service<Request, Response = ServiceResponse, Error = Error> {
     let settings = patient_settings();
     let pools = Pools::new(options, &settings.database, 1);
-    let (writing, reading) = (Session::new(&pools, "devicegraph writer"), Session::new(&pools, "devicegraph reader"));
+    let (writing, reading) =
+        (SharedConnection::new(&pools, "devicegraph writer"), SharedConnection::new(&pools, "devicegraph reader"));
     let application = App::new()
         .app_data(Data::new(pools.pool()))
         .app_data(Data::new(Metrics::new(pools.metrics().clone())))
-        .app_data(Data::new(Gate::new(&settings).expect("the settings are right")))
+        .app_data(Data::new(Authenticator::new(&settings).expect("the settings are right")))
         .app_data(Data::new(Writer::start(&pools, writing)))
-        .app_data(Data::new(configurations::loader::Reader::start(&pools, reading.clone())))
-        .app_data(Data::new(assignments::loaders::Reader::start(&pools, reading.clone())))
-        .app_data(Data::new(SetReader::start(&pools, reading)))
+        .app_data(Data::new(configurations::loader::ConfigurationLoader::start(&pools, reading.clone())))
+        .app_data(Data::new(assignments::loaders::AssignmentLoader::start(&pools, reading.clone())))
+        .app_data(Data::new(SetLoader::start(&pools, reading)))
         .app_data(body::Limit { bytes: settings.server.max_body_bytes, time: Duration::from_secs(60) })
-        .configure(routes::configure)
+        .configure(routing::configure)
         .wrap(from_fn(url::check))
         .wrap(from_fn(negotiate::negotiate))
-        .wrap(from_fn(auth::authenticate))
+        .wrap(from_fn(authentication::authenticate))
         .wrap(from_fn(paths::normalize))
         .wrap(from_fn(telemetry::request));
     init_service(application).await

@@ -1,7 +1,7 @@
 //! The text of an expression cut into words, literals and marks.
 
-use super::Literal;
-use crate::error::{ApiError, excerpt};
+use super::expression::Literal;
+use crate::error::{ApiError, shorten};
 
 /// What stands in an expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +54,7 @@ pub(super) fn cut(text: &str) -> Result<Vec<Placed>, ApiError> {
                 }
             }
             '@' => return Err(refused(at, "'@': parameter aliases and annotations are not supported")),
-            other => return Err(refused(at, &format!("'{}'", excerpt(&other.to_string())))),
+            other => return Err(refused(at, &format!("'{}'", shorten(&other.to_string())))),
         };
         tokens.push(Placed { token, at });
     }

@@ -3,10 +3,14 @@
 use serde_json::Value as Json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Kind, Operand, Parameter, operands::plain, predicate::Scope};
+use super::{
+    operand::{Kind, Operand},
+    scope::Scope,
+    table::Parameter,
+};
 use crate::{
     catalogue::{Enumeration, NAMESPACE, Primitive, unqualified},
-    error::{ApiError, excerpt},
+    error::{ApiError, shorten},
     odata::{filter::Literal, key},
 };
 
@@ -26,7 +30,9 @@ impl Scope<'_> {
                 Ok(number) => Parameter::Number(number),
                 Err(_) => return Err(mismatch(literal, beside)),
             },
-            (Kind::Boolean, Literal::Boolean(value)) => return Ok(plain(kind, value.to_string(), &value.to_string())),
+            (Kind::Boolean, Literal::Boolean(value)) => {
+                return Ok(Operand::plain(kind, value.to_string(), &value.to_string()));
+            }
             (Kind::Time, Literal::Plain(text)) => {
                 let Some(text) = canonical(Primitive::DateTimeOffset, text) else {
                     return Err(mismatch(literal, beside));
@@ -44,7 +50,7 @@ impl Scope<'_> {
             (Kind::Text | Kind::TextOf(_) | Kind::Name(_), _) => Parameter::Text(text_of(literal, beside)?),
             _ => return Err(mismatch(literal, beside)),
         };
-        let literal = plain(kind, self.parameters.add(parameter), &excerpt(&literal.to_string()));
+        let literal = Operand::plain(kind, self.parameters.add(parameter), &shorten(&literal.to_string()));
         Ok(Operand { is_cut, ..literal })
     }
 }
@@ -96,7 +102,7 @@ fn bits_of(of: &Enumeration, name: &str, beside: &Operand) -> Result<i64, ApiErr
         Some(at) => Ok(of.bits.get(at).copied().unwrap_or_default()),
         None => Err(ApiError::bad_request(format!(
             "The value '{}' is not one of '{}' of type {NAMESPACE}.{}: {}.",
-            excerpt(name),
+            shorten(name),
             beside.name,
             of.name,
             of.members.join(", ")
@@ -123,7 +129,7 @@ pub(super) fn mismatch(literal: &Literal, beside: &Operand) -> ApiError {
     };
     ApiError::bad_request(format!(
         "The literal {} cannot be compared with '{}' of type {}. {remedy}",
-        excerpt(&literal.to_string()),
+        shorten(&literal.to_string()),
         beside.name,
         beside.kind.type_name()
     ))

@@ -1,21 +1,23 @@
 //! Paths and functions as values that can be compared; lambdas over collections.
 
 use super::{
-    BEGINNING, Instance, Kind, Operand, Parameter, Value,
     literals::is_time,
-    predicate::{
+    operand::{Kind, Operand},
+    scope::{
         Exactness::{Exact, NullIsFalse},
         Scope, Variable,
     },
+    table::{INDEXED_PREFIX_CHARS, Parameter},
+    values::{Instance, Value},
 };
 use crate::{
     catalogue::{NAMESPACE, Primitive},
-    error::{ApiError, excerpt},
+    error::{ApiError, shorten},
     odata::filter::{Expression, Function, Lambda, Literal, Path, Segment},
 };
 
 /// Lambdas in each other at most: each runs as often as the one around it has elements.
-const DEEPEST: usize = 2;
+const MAX_LAMBDA_DEPTH: usize = 2;
 
 impl Scope<'_> {
     /// The value of an expression that has one by itself.
@@ -23,7 +25,7 @@ impl Scope<'_> {
         match expression {
             Expression::Path(path) => self.path(path),
             Expression::Call(function, arguments) => self.call(*function, arguments),
-            Expression::Literal(Literal::Boolean(value)) => Ok(plain(Kind::Boolean, value.to_string(), "")),
+            Expression::Literal(Literal::Boolean(value)) => Ok(Operand::plain(Kind::Boolean, value.to_string(), "")),
             Expression::Literal(literal) => {
                 let kind = match literal {
                     Literal::Text(_) => Kind::Text,
@@ -32,15 +34,15 @@ impl Scope<'_> {
                     other => {
                         return Err(ApiError::bad_request(format!(
                             "The literal {} stands alone. Compare it with a property.",
-                            excerpt(&other.to_string())
+                            shorten(&other.to_string())
                         )));
                     }
                 };
-                self.literal(literal, &plain(kind, String::new(), "a literal"))
+                self.literal(literal, &Operand::plain(kind, String::new(), "a literal"))
             }
             predicate => Ok(Operand {
                 is_nullable: true,
-                ..plain(Kind::Boolean, self.predicate(predicate, Exact)?, "the expression")
+                ..Operand::plain(Kind::Boolean, self.predicate(predicate, Exact)?, "the expression")
             }),
         }
     }
@@ -51,16 +53,16 @@ impl Scope<'_> {
     /// 400 for a property that is not there, and for what is no single value.
     pub fn path(&mut self, path: &Path) -> Result<Operand, ApiError> {
         match self.walk(path)? {
-            Walked::Condition(sql) => Ok(plain(Kind::Boolean, sql, &path.to_string())),
-            Walked::Value(Value::Scalar(operand)) => Ok(Operand { name: excerpt(&path.to_string()), ..operand }),
+            Walked::Condition(sql) => Ok(Operand::plain(Kind::Boolean, sql, &path.to_string())),
+            Walked::Value(Value::Scalar(operand)) => Ok(Operand { name: shorten(&path.to_string()), ..operand }),
             Walked::Value(Value::Instance(instance)) => Err(ApiError::bad_request(format!(
                 "The property '{}' is an object of type '{NAMESPACE}.{}'. Name a property of it.",
-                excerpt(&path.to_string()),
+                shorten(&path.to_string()),
                 instance.of.name
             ))),
             Walked::Value(Value::Elements(..) | Value::Rows(..)) => Err(ApiError::bad_request(format!(
                 "The property '{}' is a collection. Ask for its elements with any or all.",
-                excerpt(&path.to_string())
+                shorten(&path.to_string())
             ))),
         }
     }
@@ -88,8 +90,8 @@ impl Scope<'_> {
                 (None, Segment::Name(name) | Segment::Cast(name), _) => {
                     return Err(ApiError::bad_request(format!(
                         "'{}' in '{}' stands after a value that has no properties.",
-                        excerpt(name),
-                        excerpt(&path.to_string())
+                        shorten(name),
+                        shorten(&path.to_string())
                     )));
                 }
             };
@@ -112,10 +114,10 @@ impl Scope<'_> {
         lambda: Option<&Lambda>,
         is_all: bool,
     ) -> Result<String, ApiError> {
-        if self.variables.len() >= DEEPEST {
+        if self.variables.len() >= MAX_LAMBDA_DEPTH {
             return Err(ApiError::bad_request(format!(
-                "'{}' asks for elements inside of what is asked of elements, {DEEPEST} times already. Ask for fewer.",
-                excerpt(&path.to_string())
+                "'{}' asks for elements inside of what is asked of elements, {MAX_LAMBDA_DEPTH} times already. Ask for fewer.",
+                shorten(&path.to_string())
             )));
         }
         self.elements += 1;
@@ -173,12 +175,12 @@ impl Scope<'_> {
             (Function::StartsWith, Some(Expression::Literal(Literal::Text(prefix)))) => {
                 let escaped = |text: &str| text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_") + "%";
                 let mut sql = String::new();
-                if let Some(beginning) = &text.beginning {
+                if let Some(indexed_prefix) = &text.indexed_prefix {
                     // As many bytes: that is within as many characters of any encoding.
-                    let most = prefix.floor_char_boundary(BEGINNING);
+                    let most = prefix.floor_char_boundary(INDEXED_PREFIX_CHARS);
                     let pattern = escaped(&prefix[..most]);
                     let pattern = self.parameters.add(Parameter::Text(pattern));
-                    sql = format!("{beginning} COLLATE \"C\" LIKE {pattern} AND ");
+                    sql = format!("{indexed_prefix} COLLATE \"C\" LIKE {pattern} AND ");
                 }
                 let pattern = self.parameters.add(Parameter::Text(escaped(prefix)));
                 (Kind::Boolean, format!("({sql}{whole} COLLATE \"C\" LIKE {pattern})"))
@@ -198,7 +200,7 @@ impl Scope<'_> {
             (Function::ToUpper, _) => (Kind::Text, format!("(graph_toupper({whole}) COLLATE \"C\")")),
             (_, _) => (Kind::Number, format!("char_length({whole})::float8")),
         };
-        Ok(Operand { is_nullable, ..plain(kind, sql, &name) })
+        Ok(Operand { is_nullable, ..Operand::plain(kind, sql, &name) })
     }
 
     /// An argument that must be a text.
@@ -221,10 +223,6 @@ enum Walked {
     Condition(String),
 }
 
-pub(super) fn plain(kind: Kind, sql: String, name: &str) -> Operand {
-    Operand { name: name.to_owned(), kind, sql, is_nullable: false, guard: None, is_cut: false, beginning: None }
-}
-
 fn no_collection(path: &Path) -> ApiError {
-    ApiError::bad_request(format!("'{}' asks for elements of what is no collection.", excerpt(&path.to_string())))
+    ApiError::bad_request(format!("'{}' asks for elements of what is no collection.", shorten(&path.to_string())))
 }

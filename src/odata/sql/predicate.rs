@@ -7,43 +7,23 @@
 //! of null are null, and `not` leaves null what it is.
 
 use super::{
-    BEGINNING, Instance, Kind, Operand, Parameter, Parameters,
     literals::{mismatch, text_of},
+    operand::{Kind, Operand},
+    scope::{
+        Exactness::{self, Exact, NullIsFalse},
+        Scope,
+    },
+    table::{INDEXED_PREFIX_CHARS, Parameter, Parameters},
+    values::Instance,
 };
 use crate::{
-    catalogue::Primitive,
+    catalogue::{Primitive, version::Version},
     error::ApiError,
     odata::{
         filter::{Expression, Literal, Operator},
         key,
-        links::Version,
     },
 };
-
-/// What names in an expression mean, and the parameters of the statement.
-pub struct Scope<'a> {
-    pub(super) root: Instance,
-    there: Option<String>,
-    pub(super) variables: Vec<(String, Variable)>,
-    pub(super) version: Version,
-    pub(super) elements: usize,
-    /// The values of the statement.
-    pub parameters: &'a mut Parameters,
-}
-
-#[derive(Clone)]
-pub(super) enum Variable {
-    Instance(Instance),
-    Scalar(Operand),
-}
-
-/// Whether a condition may be null for false.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Exactness {
-    NullIsFalse,
-    Exact,
-}
-use Exactness::{Exact, NullIsFalse};
 
 impl<'a> Scope<'a> {
     /// Where names are properties of `root`.
@@ -80,11 +60,11 @@ impl<'a> Scope<'a> {
                     false => (*operator, left, right),
                 };
                 let left = self.side(left, None)?;
-                let beginning = left.as_ref().and_then(|left| self.beginning(operator, left, right));
+                let indexed_prefix = left.as_ref().and_then(|left| self.indexed_prefix(operator, left, right));
                 let right = self.side(right, left.as_ref())?;
                 let compared = self.compare(operator, left, right, exactness)?;
-                match beginning {
-                    Some(beginning) => format!("({beginning} AND {compared})"),
+                match indexed_prefix {
+                    Some(indexed_prefix) => format!("({indexed_prefix} AND {compared})"),
                     None => compared,
                 }
             }
@@ -181,8 +161,10 @@ impl<'a> Scope<'a> {
 
     /// What holds of the beginning of a long text where the comparison holds:
     /// a condition that an index answers.
-    fn beginning(&mut self, operator: Operator, left: &Operand, right: &Expression) -> Option<String> {
-        let (Some(beginning), Expression::Literal(Literal::Text(text))) = (&left.beginning, right) else { return None };
+    fn indexed_prefix(&mut self, operator: Operator, left: &Operand, right: &Expression) -> Option<String> {
+        let (Some(indexed_prefix), Expression::Literal(Literal::Text(text))) = (&left.indexed_prefix, right) else {
+            return None;
+        };
         let sign = match operator {
             Operator::Eq => "=",
             Operator::Gt | Operator::Ge => ">=",
@@ -191,7 +173,7 @@ impl<'a> Scope<'a> {
         };
         // Cut by the database, whose encoding says what a character is.
         let text = self.parameters.add(Parameter::Text(text.clone()));
-        Some(format!("{beginning} COLLATE \"C\" {sign} left({text}, {BEGINNING})"))
+        Some(format!("{indexed_prefix} COLLATE \"C\" {sign} left({text}, {INDEXED_PREFIX_CHARS})"))
     }
 
     fn has(&mut self, left: &Expression, right: &Expression) -> Result<String, ApiError> {
@@ -231,10 +213,10 @@ impl<'a> Scope<'a> {
                 let texts: Vec<_> = texts.collect::<Result<_, _>>()?;
                 let mut guard = guard;
                 // Texts that are their own beginnings in any encoding.
-                let are_short = texts.iter().all(|text| text.len() <= BEGINNING);
+                let are_short = texts.iter().all(|text| text.len() <= INDEXED_PREFIX_CHARS);
                 let texts = self.parameters.add(Parameter::Texts(texts));
-                if let Some(beginning) = operand.beginning.as_ref().filter(|_| are_short) {
-                    guard += &format!("{beginning} COLLATE \"C\" = ANY ({texts}) AND ");
+                if let Some(indexed_prefix) = operand.indexed_prefix.as_ref().filter(|_| are_short) {
+                    guard += &format!("{indexed_prefix} COLLATE \"C\" = ANY ({texts}) AND ");
                 }
                 conditions.push(format!("({guard}{} = ANY ({texts}))", operand.sql));
             }

@@ -1,14 +1,16 @@
 //! A path as the SQL of the value that it leads to.
 //!
-//! A property that nobody set is what it reads as: `false`, `0`, the first name
-//! of an enumeration. Beyond a cast that does not fit, and in what is null,
-//! everything is null.
+//! An unset property has the value that it reads as: `false`, `0`, the first name of an
+//! enumeration. A cast to a type that the entity does not have yields null, and so does a
+//! property of null.
 
-use super::{Column, Parameter, Parameters, Table};
+use super::{
+    operand::{Kind, Operand},
+    table::{EntityTable, Parameter, Parameters, PropertyColumn},
+};
 use crate::{
-    catalogue::{self, Enumeration, NAMESPACE, Primitive, Property, Type, ValueType},
-    error::{ApiError, excerpt},
-    odata::links::Version,
+    catalogue::{self, Enumeration, NAMESPACE, Primitive, Property, Type, ValueType, version::Version},
+    error::{ApiError, shorten},
 };
 
 /// An object: a row, a part of it, or what stands in a `jsonb` value.
@@ -24,7 +26,7 @@ pub struct Instance {
 #[derive(Clone)]
 enum Place {
     /// A row of a table, and what it is called in the statement.
-    Row(&'static Table, String),
+    Row(&'static EntityTable, String),
     /// The SQL of an object, and the type that it is of when it does not say.
     Json(String, &'static Type),
 }
@@ -38,79 +40,7 @@ pub enum Value {
     /// The elements of a `jsonb` array, objects or scalars.
     Elements(String, &'static Property, Option<String>),
     /// Rows of another table.
-    Rows(&'static Table, &'static str),
-}
-
-/// A value that can be compared.
-#[derive(Clone)]
-pub struct Operand {
-    /// What it is called in a message.
-    pub name: String,
-    /// What it can be compared with.
-    pub kind: Kind,
-    /// Its SQL, where `guard` holds.
-    pub sql: String,
-    /// Whether it may be null.
-    pub is_nullable: bool,
-    /// The condition without which it is null.
-    pub guard: Option<String>,
-    /// Whether it is a time that a column cannot have, cut to one that it can.
-    pub is_cut: bool,
-    /// The SQL of its beginning, where it is a text of any length.
-    pub beginning: Option<String>,
-}
-
-/// What a value can be compared with.
-#[derive(Clone, Copy)]
-pub enum Kind {
-    /// `Edm.String` in a column of type `uuid`.
-    Id,
-    /// A text.
-    Text,
-    /// A number, `double precision`.
-    Number,
-    /// A Boolean.
-    Boolean,
-    /// `Edm.DateTimeOffset` in a column of type `timestamptz`.
-    Time,
-    /// A date or time in `jsonb`, in a form whose texts sort as what they mean.
-    TextOf(Primitive),
-    /// A name of an enumeration.
-    Name(&'static Enumeration),
-    /// Names of an enumeration, as bits.
-    Flags(&'static Enumeration),
-}
-
-impl Kind {
-    /// The type, as a message names it.
-    pub fn type_name(self) -> String {
-        match self {
-            Self::Id | Self::Text => "Edm.String".to_owned(),
-            Self::Number => "Edm.Int32".to_owned(),
-            Self::Boolean => "Edm.Boolean".to_owned(),
-            Self::Time => "Edm.DateTimeOffset".to_owned(),
-            Self::TextOf(primitive) => format!("Edm.{primitive:?}"),
-            Self::Name(of) | Self::Flags(of) => format!("{NAMESPACE}.{}", of.name),
-        }
-    }
-
-    /// Whether it is a text that is sorted by its bytes.
-    pub fn is_text(self) -> bool {
-        matches!(self, Self::Text | Self::TextOf(_) | Self::Name(_))
-    }
-}
-
-impl Operand {
-    /// Its SQL, null where it is not there.
-    pub fn whole(&self) -> String {
-        let Self { sql, guard, .. } = self;
-        guard.as_ref().map_or_else(|| sql.clone(), |guard| format!("CASE WHEN {guard} THEN {sql} END"))
-    }
-
-    /// Whether it can be null at all.
-    pub fn can_be_null(&self) -> bool {
-        self.is_nullable || self.guard.is_some()
-    }
+    Rows(&'static EntityTable, &'static str),
 }
 
 fn both(one: Option<String>, other: Option<String>) -> Option<String> {
@@ -135,7 +65,7 @@ impl Instance {
     ///
     /// # Errors
     /// 500 when the catalogue lacks the type.
-    pub fn row(table: &'static Table, alias: &str) -> Result<Self, ApiError> {
+    pub fn row(table: &'static EntityTable, alias: &str) -> Result<Self, ApiError> {
         let of = Type::find(table.of).ok_or_else(|| ApiError::internal(anyhow::anyhow!("no type {}", table.of)))?;
         Ok(Self { of, place: Place::Row(table, alias.to_owned()), guard: None })
     }
@@ -151,7 +81,7 @@ impl Instance {
             }
             Place::Json(..) => None,
         };
-        if let Some(Column::Rows(table, join)) = column {
+        if let Some(PropertyColumn::Rows(table, join)) = column {
             return Ok(Value::Rows(table, join));
         }
         let (property, guard) = match self.of.property(name, version) {
@@ -174,7 +104,7 @@ impl Instance {
         if having.iter().any(|(_, other)| !property.reads_like(other)) {
             return Err(ApiError::bad_request(format!(
                 "The property '{}' is not the same in all types that have it. Name one before it, as in '{NAMESPACE}.{}/{name}'.",
-                excerpt(name),
+                shorten(name),
                 first.name,
             )));
         }
@@ -189,7 +119,7 @@ impl Instance {
     pub fn find(&self, name: &str, version: Version) -> Result<(), ApiError> {
         let is_rows = match &self.place {
             Place::Row(table, _) => {
-                table.columns.iter().any(|(known, column)| *known == name && matches!(column, Column::Rows(..)))
+                table.columns.iter().any(|(known, column)| *known == name && matches!(column, PropertyColumn::Rows(..)))
             }
             Place::Json(..) => false,
         };
@@ -203,7 +133,7 @@ impl Instance {
     fn unknown(&self, name: &str) -> ApiError {
         ApiError::bad_request(format!(
             "Could not find a property named '{}' on type '{NAMESPACE}.{}'.",
-            excerpt(name),
+            shorten(name),
             self.of.name
         ))
     }
@@ -270,7 +200,7 @@ impl Instance {
     fn column(
         &self,
         property: &'static Property,
-        column: &'static Column,
+        column: &'static PropertyColumn,
         guard: Option<String>,
     ) -> Result<Value, ApiError> {
         let alias = match &self.place {
@@ -278,29 +208,37 @@ impl Instance {
             Place::Json(..) => return Err(self.unknown(&property.name)),
         };
         let (kind, sql, is_nullable) = match *column {
-            Column::Id(sql) => (Kind::Id, sql, false),
-            Column::Text(sql) | Column::LongText(sql, _) | Column::NullableText(sql) => {
+            PropertyColumn::Id(sql) => (Kind::Id, sql, false),
+            PropertyColumn::Text(sql) | PropertyColumn::LongText(sql, _) | PropertyColumn::NullableText(sql) => {
                 let kind = match &property.value_type {
                     ValueType::Enumeration(of) => Kind::Name(of),
                     _ => Kind::Text,
                 };
-                (kind, sql, matches!(column, Column::NullableText(_)))
+                (kind, sql, matches!(column, PropertyColumn::NullableText(_)))
             }
-            Column::Number(sql) => (Kind::Number, sql, false),
-            Column::Time(sql) => (Kind::Time, sql, false),
-            Column::True => (Kind::Boolean, "(%.id IS NOT NULL)", false),
-            Column::Part(table) => {
+            PropertyColumn::Number(sql) => (Kind::Number, sql, false),
+            PropertyColumn::Time(sql) => (Kind::Time, sql, false),
+            PropertyColumn::True => (Kind::Boolean, "(%.id IS NOT NULL)", false),
+            PropertyColumn::Part(table) => {
                 return Ok(Value::Instance(Self { guard, ..Self::row(table, alias)? }));
             }
-            Column::Rows(table, join) => return Ok(Value::Rows(table, join)),
+            PropertyColumn::Rows(table, join) => return Ok(Value::Rows(table, join)),
         };
         let name = property.name.clone();
         // Beyond a cast it may be null where the column is not, and no index helps.
-        let beginning = match *column {
-            Column::LongText(_, beginning) if guard.is_none() => Some(called(beginning, alias)),
+        let indexed_prefix = match *column {
+            PropertyColumn::LongText(_, indexed_prefix) if guard.is_none() => Some(called(indexed_prefix, alias)),
             _ => None,
         };
-        Ok(Value::Scalar(Operand { name, kind, sql: called(sql, alias), is_nullable, guard, is_cut: false, beginning }))
+        Ok(Value::Scalar(Operand {
+            name,
+            kind,
+            sql: called(sql, alias),
+            is_nullable,
+            guard,
+            is_cut: false,
+            indexed_prefix,
+        }))
     }
 
     fn in_json(&self, property: &'static Property, guard: Option<String>) -> Result<Value, ApiError> {
@@ -383,7 +321,7 @@ fn scalar(property: &'static Property, json: &str, text: &str, is_nullable: bool
             }
         },
     };
-    Operand { name: property.name.clone(), kind, sql, is_nullable, guard, is_cut: false, beginning: None }
+    Operand { name: property.name.clone(), kind, sql, is_nullable, guard, is_cut: false, indexed_prefix: None }
 }
 
 /// A number in `jsonb` as a double, and `unset` for one whose amount is not 0 and not

@@ -1,7 +1,13 @@
-//! A create: with others where nothing is in its way, and alone where something
-//! is, which it then names.
+//! A create of an assignment, combined with other creates.
+//!
+//! The cost of a small write is its commit. So the creates that arrive while one statement
+//! commits are inserted by the next, and each is answered after the commit that holds it.
+//!
+//! A create whose configuration is missing or locked, or whose id or target is taken, is left
+//! out of the combined statement. It runs its own statement, which finds the reason: see
+//! [`coalescing`](crate::database::coalescing).
 
-use std::future::pending;
+use std::{collections::HashSet, future::pending};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -9,20 +15,19 @@ use uuid::Uuid;
 use super::{
     model::{Assignment, AssignmentId, NewAssignment},
     sql,
-    writer::{NewRow, Writer},
 };
 use crate::{
     auth::Caller,
+    catalogue::version::Version,
     database::{
-        coalescing::Outcome,
+        coalescing::{CoalescedRequest, Coalescer, Outcome, QueuedRequest},
         connections::{Connection, Connections},
     },
     error::ApiError,
-    odata::links::Version,
-    resources::configurations::{self, model::ConfigurationId},
+    resources::parent::{self, ConfigurationId},
 };
 
-/// A create on its way.
+/// A create request.
 pub struct Create<'a> {
     configuration: ConfigurationId,
     id: AssignmentId,
@@ -33,51 +38,50 @@ pub struct Create<'a> {
     version: Version,
 }
 
-/// How often a create is tried whose place was taken, and free again when it
-/// asked by whom: somebody else creates and deletes the same target all the time.
+/// Retries of a create whose insert found a conflict that was gone when it looked for the
+/// conflicting row.
 const TRIES: u8 = 10;
 
 impl<'a> Create<'a> {
-    /// With the client's id, else one of the service's.
+    /// A create with the client's id, else with a new one.
     pub fn new(new: &'a NewAssignment, configuration: ConfigurationId, caller: &'a Caller, version: Version) -> Self {
         let id = AssignmentId(new.id.unwrap_or_else(Uuid::now_v7));
         let (row, target_key) = (new.row(configuration, id), new.target.key());
         Self { configuration, id, new, row, target_key, caller, version }
     }
 
-    /// With others, if it can be.
+    /// Inserts the row together with other creates, or separately.
     ///
     /// # Errors
     /// Those of [`Create::insert`].
-    pub async fn carry_out(self, connections: &Connections, writer: &Writer) -> Result<Assignment, ApiError> {
+    pub async fn execute(self, connections: &Connections, writer: &Writer) -> Result<Assignment, ApiError> {
         let (row, target_key) = (self.row.clone(), self.target_key.clone());
-        let new = NewRow { row, target_key, by: self.caller.id().map(str::to_owned) };
-        match writer.ask(new, connections).await? {
-            Outcome::Done(()) => Ok(self.row),
-            Outcome::Alone => self.insert(&mut connections.acquire().await?).await,
+        let new = PendingInsert { row, target_key, actor: self.caller.id().map(str::to_owned) };
+        match writer.execute(new, connections).await? {
+            Outcome::Answered(()) => Ok(self.row),
+            Outcome::RunSeparately => self.insert(&mut connections.acquire().await?).await,
             Outcome::Unknown => self.insert_again(connections).await,
         }
     }
 
-    /// With the same id the row is found, or written now. Whatever fails, it may
-    /// have been written before.
+    /// Repeats an insert with an unknown outcome. The same id finds the row or writes it.
     async fn insert_again(&self, connections: &Connections) -> Result<Assignment, ApiError> {
         let unknown = || ApiError::outcome_unknown(self.id.path(self.configuration));
         let again = async { self.insert(&mut connections.acquire().await?).await };
-        let gives_up = async {
-            match connections.gives_up() {
-                Some(gives_up) => gives_up.await,
+        let give_up = async {
+            match connections.give_up_signal() {
+                Some(give_up) => give_up.await,
                 None => pending().await,
             }
         };
         tokio::select! {
             biased;
             done = again => done.map_err(|error| if error.is_of_client() { error } else { unknown() }),
-            () = gives_up => Err(unknown()),
+            () = give_up => Err(unknown()),
         }
     }
 
-    /// On a connection of its own; the row is there afterwards.
+    /// Inserts on this connection. Returns the stored row.
     ///
     /// # Errors
     /// 404 without the configuration; 409 when the id or the target is taken.
@@ -85,13 +89,14 @@ impl<'a> Create<'a> {
         let Self { configuration, id, new, row, .. } = self;
         for _ in 0..TRIES {
             let insert = async |connection: &mut PgConnection| sql::insert(connection, row, self.caller.id()).await;
-            if let Some(stored) = connection.writing(id.path(*configuration), insert).await? {
+            if let Some(stored) = connection.execute_write(id.path(*configuration), insert).await? {
                 return Ok(stored);
             }
-            configurations::handlers::check(connection, *configuration).await?;
+            parent::check(connection, *configuration).await?;
             match sql::find_anywhere(connection, *id).await? {
-                Some(stored) if stored.shows_as(row, self.version) => return Ok(stored),
-                // Nobody else has an id of the service's: it was written, and changed since.
+                Some(stored) if stored.reads_same_as(row, self.version) => return Ok(stored),
+                // The service generated this id, so the row is our own insert, and another request has
+                // changed it since.
                 Some(_) if new.id.is_none() => return Err(ApiError::outcome_unknown(id.path(*configuration))),
                 Some(_) => {
                     return Err(ApiError::conflict(format!(
@@ -110,15 +115,73 @@ impl<'a> Create<'a> {
         )))
     }
 
-    /// What this create has made already, when it is sent again.
+    /// Returns the row that this create has stored already.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn find_made(&self, connection: &mut PgConnection) -> Result<Option<Assignment>, ApiError> {
+    pub async fn find_existing(&self, connection: &mut PgConnection) -> Result<Option<Assignment>, ApiError> {
         if self.new.id.is_none() {
             return Ok(None);
         }
         let stored = sql::find(connection, self.configuration, self.id).await?;
-        Ok(stored.filter(|stored| stored.shows_as(&self.row, self.version)))
+        Ok(stored.filter(|stored| stored.reads_same_as(&self.row, self.version)))
+    }
+}
+
+/// Queues the creates of handlers.
+pub type Writer = Coalescer<PendingInsert>;
+
+/// A row that waits for its insert.
+pub struct PendingInsert {
+    /// The row.
+    pub row: Assignment,
+    /// What its target is told by, where a configuration has it once.
+    pub target_key: Option<String>,
+    /// In whose name.
+    pub actor: Option<String>,
+}
+
+impl CoalescedRequest for PendingInsert {
+    type Answer = ();
+    const NAME: &'static str = "creates";
+    /// As many as there may be clients by default.
+    const MAX_SIZE: usize = 1024;
+
+    /// Removes a second id or target, so that each row that comes back belongs to one
+    /// request. Sorts the rows, which prevents deadlocks between two services.
+    fn deduplicate_and_sort(group: Vec<QueuedRequest<Self>>) -> Vec<QueuedRequest<Self>> {
+        let (mut ids, mut places) = (HashSet::new(), HashSet::new());
+        let mut arranged: Vec<QueuedRequest<Self>> = Vec::with_capacity(group.len());
+        for waiting in group {
+            let new = &waiting.member;
+            let place = new.target_key.as_ref().map(|key| (new.row.device_configuration_id, key.clone()));
+            if ids.contains(&new.row.id) || place.as_ref().is_some_and(|place| places.contains(place)) {
+                waiting.reply(Outcome::RunSeparately);
+                continue;
+            }
+            ids.insert(new.row.id);
+            places.extend(place);
+            arranged.push(waiting);
+        }
+        arranged.sort_unstable_by(|one, other| one.member.order().cmp(&other.member.order()));
+        arranged
+    }
+
+    /// Its configuration: `assign` locks all targets of one.
+    fn parent(&self) -> Uuid {
+        self.row.device_configuration_id
+    }
+
+    async fn execute(connection: &mut PgConnection, group: &[&Self]) -> sqlx::Result<Vec<Option<()>>> {
+        let rows: Vec<_> = group.iter().map(|new| &new.row).collect();
+        let by: Vec<_> = group.iter().map(|new| new.actor.as_deref()).collect();
+        let written: HashSet<_> = sql::insert_many(connection, &rows, &by).await?.into_iter().collect();
+        Ok(group.iter().map(|new| written.contains(&new.row.id).then_some(())).collect())
+    }
+}
+
+impl PendingInsert {
+    fn order(&self) -> (Uuid, Option<&str>, Uuid) {
+        (self.row.device_configuration_id, self.target_key.as_deref(), self.row.id)
     }
 }

@@ -5,27 +5,27 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    create::Create,
-    loaders::{Key, Reader, SetOf, SetReader},
+    create::{Create, Writer},
+    loaders::{AssignmentKey, AssignmentLoader, SetKey, SetLoader},
     model::{Assignment, AssignmentId, AssignmentPatch, AssignmentSet, NewAssignment, TYPE},
     sql,
     target::Target,
-    writer::Writer,
 };
 use crate::{
     auth::Caller,
+    catalogue::version::Version,
     database::connections::Connections,
     error::ApiError,
     odata::{
         body::Body,
         etag::{Conditions, ETag},
-        links::{Collection, Links, Version},
+        links::{Collection, Links},
         options::Options,
         paging::{Paging, TEXT_PLAIN},
         prefer::Preferences,
-        query::{Query, Within},
+        query::Query,
     },
-    resources::configurations::{self, model::ConfigurationId},
+    resources::parent::{self, ConfigurationId},
 };
 
 /// `GET …/deviceConfigurations/{id}/assignments`
@@ -33,19 +33,22 @@ use crate::{
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-list>
 pub async fn list(
     connections: Connections,
-    reader: Data<SetReader>,
+    reader: Data<SetLoader>,
     links: Links,
     configuration: ConfigurationId,
     (paging, conditions): (Paging, Conditions),
     options: Options,
 ) -> Result<HttpResponse, ApiError> {
-    let mut query = Query::parse(options, &sql::TABLE, &of(configuration), links.version)?;
+    let mut query = Query::parse(options, &sql::TABLE, &sql::scope_of(configuration), links.version)?;
     query.limit(&paging);
-    let path = format_args!("deviceManagement/deviceConfigurations('{configuration}')/assignments{}", query.fragment());
+    let path = format_args!(
+        "deviceManagement/deviceConfigurations('{configuration}')/assignments{}",
+        query.context_fragment()
+    );
     let context = links.context(path);
     let shown = |row| Assignment::selected(row, links.version, query.select.as_ref());
-    if let Some(size) = query.of_whole()
-        && let Some(set) = reader.ask(SetOf { configuration, size }, &connections).await?.done()
+    if let Some(size) = query.whole_set_page_size()
+        && let Some(set) = reader.execute(SetKey { configuration, size }, &connections).await?.answered()
     {
         let etag = sql::etag(set.digest);
         if let Some(unchanged) = conditions.unchanged(&etag)? {
@@ -54,15 +57,16 @@ pub async fn list(
         let value = set.rows.iter().map(shown).collect();
         return Ok(etag.on(paging.answer(Collection { context, count: None, next: None, value })));
     }
-    let within = of(configuration);
+    let query_scope = sql::scope_of(configuration);
     let mut connection = connections.acquire().await?;
-    let mut found = sql::select(&mut connection, &query, &within).await?;
+    let mut found = sql::select(&mut connection, &query, &query_scope).await?;
     let etag = match found.first() {
         Some(first) => sql::etag(first.digest.clone()),
         None => {
-            let etag = of_set(&mut connection, configuration).await?;
-            // A page may be younger than its ETag and not older, or a client would overwrite what it has not seen.
-            found = sql::select(&mut connection, &query, &within).await?;
+            let etag = set_etag(&mut connection, configuration).await?;
+            // Read the page after its ETag. A page older than its ETag would let a client overwrite
+            // changes that it has not seen.
+            found = sql::select(&mut connection, &query, &query_scope).await?;
             etag
         }
     };
@@ -70,9 +74,9 @@ pub async fn list(
         return Ok(unchanged);
     }
     let counted = found.first().and_then(|found| found.total);
-    let count = query.count_rows(&mut connection, &within, counted).await?;
-    let last = query.cut(&mut found).map(|last| &last.position);
-    let next = last.map(|last| format!("{}?{}", links.to(set_path(configuration)), query.next(&within, last)));
+    let count = query.count_rows(&mut connection, &query_scope, counted).await?;
+    let last = query.truncate_to_page(&mut found).map(|last| &last.position);
+    let next = last.map(|last| format!("{}?{}", links.to(set_path(configuration)), query.next(&query_scope, last)));
     let value = found.iter().map(|found| shown(&found.assignment)).collect();
     Ok(etag.on(paging.answer(Collection { context, count, next, value })))
 }
@@ -81,7 +85,7 @@ pub async fn list(
 ///
 /// # Errors
 /// 404 when there is no such configuration.
-async fn of_set(connection: &mut PgConnection, configuration: ConfigurationId) -> Result<ETag, ApiError> {
+async fn set_etag(connection: &mut PgConnection, configuration: ConfigurationId) -> Result<ETag, ApiError> {
     let etag = sql::find_etag(connection, configuration).await?;
     etag.ok_or_else(|| ConfigurationId::not_found(configuration))
 }
@@ -91,17 +95,17 @@ async fn of_set(connection: &mut PgConnection, configuration: ConfigurationId) -
 ///
 /// # Errors
 /// 404 when there is no such configuration.
-async fn hold(
+async fn lock_configuration(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
     conditions: &Conditions,
 ) -> Result<Option<ETag>, ApiError> {
-    if !configurations::sql::lock(connection, configuration).await? {
+    if !parent::lock(connection, configuration).await? {
         return Err(ConfigurationId::not_found(configuration));
     }
     match conditions.is_empty() {
         true => Ok(None),
-        false => of_set(connection, configuration).await.map(Some),
+        false => set_etag(connection, configuration).await.map(Some),
     }
 }
 
@@ -112,18 +116,13 @@ pub async fn count(
     configuration: ConfigurationId,
     options: Options,
 ) -> Result<HttpResponse, ApiError> {
-    let query = Query::parse(options, &sql::TABLE, &of(configuration), links.version)?;
+    let query = Query::parse(options, &sql::TABLE, &sql::scope_of(configuration), links.version)?;
     let mut connection = connections.acquire().await?;
-    let count = query.total(&mut connection, &of(configuration)).await?;
+    let count = query.total(&mut connection, &sql::scope_of(configuration)).await?;
     if count == 0 {
-        configurations::handlers::check(&mut connection, configuration).await?;
+        parent::check(&mut connection, configuration).await?;
     }
     Ok(HttpResponse::Ok().content_type(TEXT_PLAIN).body(count.to_string()))
-}
-
-/// The assignments of one configuration.
-pub fn of(configuration: ConfigurationId) -> Within<'static> {
-    Within { parent: Some(("a.device_configuration_id", configuration.0)), ..Within::all() }
 }
 
 /// `POST …/deviceConfigurations/{id}/assignments` and `POST …/assignments/$ref`
@@ -153,18 +152,18 @@ pub async fn create(
         preferences.created(location, stored.shown(links.version))
     };
     if conditions.is_empty() {
-        return Ok(created(&create.carry_out(&connections, &writer).await?));
+        return Ok(created(&create.execute(&connections, &writer).await?));
     }
     let mut transaction = connections.begin().await?;
-    if let Some(now) = hold(&mut transaction, configuration, &conditions).await? {
+    if let Some(now) = lock_configuration(&mut transaction, configuration, &conditions).await? {
         // Sent again it would depend on what it has changed itself.
-        if let Some(stored) = create.find_made(&mut transaction).await? {
+        if let Some(stored) = create.find_existing(&mut transaction).await? {
             return Ok(now.on(created(&stored)));
         }
         conditions.check(&now)?;
     }
     let stored = create.insert(&mut transaction).await?;
-    let etag = of_set(&mut transaction, configuration).await?;
+    let etag = set_etag(&mut transaction, configuration).await?;
     transaction.commit(AssignmentId(stored.id).path(configuration)).await?;
     Ok(etag.on(created(&stored)))
 }
@@ -172,24 +171,25 @@ pub async fn create(
 /// `GET …/assignments/{id}`
 pub async fn get(
     connections: Connections,
-    reader: Data<Reader>,
+    reader: Data<AssignmentLoader>,
     links: Links,
     (configuration, id): (ConfigurationId, AssignmentId),
     conditions: Conditions,
     options: Options,
 ) -> Result<HttpResponse, ApiError> {
-    let query = Query::parse(options, &sql::TABLE, &of(configuration), links.version)?;
+    let query = Query::parse(options, &sql::TABLE, &sql::scope_of(configuration), links.version)?;
     let answer = |stored: &Assignment| HttpResponse::Ok().json(stored.shown_alone(&links, query.select.as_ref()));
     if conditions.is_empty()
-        && let Some(stored) = reader.ask(Key { configuration, id }, &connections).await?.done()
+        && let Some(stored) = reader.execute(AssignmentKey { configuration, id }, &connections).await?.answered()
     {
         return Ok(answer(&stored));
     }
     let mut connection = connections.acquire().await?;
-    // Before the assignment, which may then be younger and not older. Whoever does not ask is spared it.
+    // Read the ETag before the assignment, so that the assignment is never older than its ETag.
+    // Without a condition, skip this read.
     let etag = match conditions.is_empty() {
         true => None,
-        false => Some(of_set(&mut connection, configuration).await?),
+        false => Some(set_etag(&mut connection, configuration).await?),
     };
     let Some(stored) = sql::find(&mut connection, configuration, id).await? else {
         return Err(not_found(&mut connection, configuration, id).await);
@@ -218,25 +218,25 @@ pub async fn update(
 ) -> Result<HttpResponse, ApiError> {
     let patch = AssignmentPatch::parse(body.members(TYPE))?;
     let mut transaction = connections.begin().await?;
-    let now = hold(&mut transaction, configuration, &conditions).await?;
+    let now = lock_configuration(&mut transaction, configuration, &conditions).await?;
     let stored = sql::find(&mut transaction, configuration, id).await?;
     let stored = stored.ok_or_else(|| AssignmentId::not_found(id))?;
     now.map_or(Ok(()), |now| conditions.check(&now))?;
     let changed = patch.apply(&stored);
     if changed != stored {
         let update = async |connection: &mut PgConnection| sql::update(connection, &changed, caller.id()).await;
-        if !transaction.attempt(update).await? {
-            return Err(target_taken_by_whom(&mut transaction, configuration, patch.target).await?);
+        if !transaction.with_savepoint(update).await? {
+            return Err(target_conflict(&mut transaction, configuration, patch.target).await?);
         }
     }
-    let etag = of_set(&mut transaction, configuration).await?;
+    let etag = set_etag(&mut transaction, configuration).await?;
     transaction.commit(id.path(configuration)).await?;
     Ok(etag.on(preferences.changed(changed.shown_alone(&links, None))))
 }
 
 /// The 409 that names who has the target. The configuration is held, so that
 /// it is still there.
-async fn target_taken_by_whom(
+async fn target_conflict(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
     target: Option<Target>,
@@ -264,18 +264,18 @@ pub async fn delete(
     if conditions.is_empty() {
         let mut connection = connections.acquire().await?;
         let delete = async |connection: &mut PgConnection| sql::delete(connection, configuration, id).await;
-        return match connection.writing(id.path(configuration), delete).await? {
+        return match connection.execute_write(id.path(configuration), delete).await? {
             true => Ok(HttpResponse::NoContent().finish()),
             false => Err(not_found(&mut connection, configuration, id).await),
         };
     }
     let mut transaction = connections.begin().await?;
-    let now = hold(&mut transaction, configuration, &conditions).await?;
+    let now = lock_configuration(&mut transaction, configuration, &conditions).await?;
     if !sql::delete(&mut transaction, configuration, id).await? {
         return Err(AssignmentId::not_found(id));
     }
     now.map_or(Ok(()), |now| conditions.check(&now))?;
-    let etag = of_set(&mut transaction, configuration).await?;
+    let etag = set_etag(&mut transaction, configuration).await?;
     transaction.commit(id.path(configuration)).await?;
     Ok(etag.on(HttpResponse::NoContent().finish()))
 }
@@ -301,12 +301,12 @@ pub async fn assign(
     let rows: Vec<Assignment> = set.0.iter().map(|new| new.row(configuration, AssignmentId(Uuid::now_v7()))).collect();
     let keys: Vec<_> = set.0.iter().map(|new| new.target.key()).collect();
     let mut transaction = connections.begin().await?;
-    let now = hold(&mut transaction, configuration, &conditions).await?;
+    let now = lock_configuration(&mut transaction, configuration, &conditions).await?;
     now.map_or(Ok(()), |now| conditions.check(&now))?;
     let beta = links.version == Version::Beta;
-    sql::sets::replace(&mut transaction, configuration, &rows, &keys, beta, caller.id()).await?;
+    sql::replace(&mut transaction, configuration, &rows, &keys, beta, caller.id()).await?;
     let stored = sql::list(&mut transaction, configuration).await?;
-    let etag = of_set(&mut transaction, configuration).await?;
+    let etag = set_etag(&mut transaction, configuration).await?;
     transaction.commit(set_path(configuration)).await?;
     let context = links.context("Collection(microsoft.graph.deviceConfigurationAssignment)");
     Ok(etag.on(collection(&stored, &links, context)))
@@ -323,8 +323,5 @@ fn set_path(configuration: ConfigurationId) -> String {
 
 /// The 404 of a configuration that is not there, else of its assignment.
 async fn not_found(connection: &mut PgConnection, configuration: ConfigurationId, id: AssignmentId) -> ApiError {
-    configurations::handlers::check(connection, configuration)
-        .await
-        .err()
-        .unwrap_or_else(|| AssignmentId::not_found(id))
+    parent::check(connection, configuration).await.err().unwrap_or_else(|| AssignmentId::not_found(id))
 }

@@ -11,20 +11,17 @@ use std::{
 };
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::target::{self, Filter, Target};
 use crate::{
-    catalogue::{self, NAMESPACE},
-    error::{ApiError, excerpt},
+    catalogue::{self, version::Version},
+    error::{ApiError, shorten},
     odata::{
-        key::{self, Identifier},
-        links::{Links, Version},
-        members::Members,
-        select::Select,
+        key::{self, ExternalId},
+        members::ObjectReader,
     },
-    resources::configurations::model::ConfigurationId,
+    resources::parent::ConfigurationId,
 };
 
 /// The type of an assignment.
@@ -61,7 +58,7 @@ impl FromRequest for AssignmentId {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let key = request.match_info().get("assignment").unwrap_or_default();
-        ready(key::guid(key).map(Self).ok_or_else(|| Self::not_found(excerpt(key))))
+        ready(key::guid(key).map(Self).ok_or_else(|| Self::not_found(shorten(key))))
     }
 }
 
@@ -106,16 +103,16 @@ struct BetaMembers {
     filter: Option<Option<Filter>>,
     intent: Option<&'static str>,
     source: Option<&'static str>,
-    source_id: Option<Option<Identifier>>,
+    source_id: Option<Option<ExternalId>>,
 }
 
 impl BetaMembers {
-    fn parse(members: &mut Members, filter: Option<Option<Filter>>) -> Result<Self, ApiError> {
+    fn parse(members: &mut ObjectReader, filter: Option<Option<Filter>>) -> Result<Self, ApiError> {
         if members.version() == Version::V1 {
             return Ok(Self::default());
         }
         let source_id = members.nullable_string("sourceId")?;
-        let source_id = source_id.map(|id| id.map(|id| Identifier::parse(id, &members.path("sourceId"))).transpose());
+        let source_id = source_id.map(|id| id.map(|id| ExternalId::parse(id, &members.path("sourceId"))).transpose());
         Ok(Self {
             filter,
             intent: members.one_of("intent", ["apply", "remove"])?,
@@ -136,36 +133,36 @@ impl BetaMembers {
             row.source = source.to_owned();
         }
         if let Some(source_id) = &self.source_id {
-            row.source_id = source_id.as_ref().map(Identifier::to_string);
+            row.source_id = source_id.as_ref().map(ExternalId::to_string);
         }
     }
 }
 
-fn check_type(members: &mut Members, expected: &'static str) -> Result<(), ApiError> {
+fn check_type(members: &mut ObjectReader, expected: &'static str) -> Result<(), ApiError> {
     match members.string("@odata.type")? {
         Some(odata_type) => members.located(catalogue::resolve(&odata_type, expected)).map(drop),
         None => Ok(()),
     }
 }
 
-fn missing_target(members: &Members) -> ApiError {
+fn missing_target(members: &ObjectReader) -> ApiError {
     ApiError::model(format!("The member '{}' is missing. An assignment needs a target.", members.path("target")))
 }
 
 impl NewAssignment {
     /// # Errors
     /// 400 that names the member that is wrong.
-    pub fn parse(mut members: Members) -> Result<Self, ApiError> {
-        let id = key::of_new_row(&mut members)?;
+    pub fn parse(mut members: ObjectReader) -> Result<Self, ApiError> {
+        let id = key::client_id(&mut members)?;
         Ok(Self { id, ..Self::parse_without_id(members)? })
     }
 
-    fn parse_without_id(mut members: Members) -> Result<Self, ApiError> {
+    fn parse_without_id(mut members: ObjectReader) -> Result<Self, ApiError> {
         check_type(&mut members, TYPE)?;
         let Some(target) = members.object("target", target::TYPE)? else { return Err(missing_target(&members)) };
         let (target, filter) = Target::parse(target)?;
         let beta = BetaMembers::parse(&mut members, filter)?;
-        members.finish()?;
+        members.reject_unread()?;
         Ok(Self { id: None, target, beta })
     }
 
@@ -185,7 +182,7 @@ impl NewAssignment {
         };
         row.set_target(&self.target);
         self.beta.write(&mut row);
-        row.settle();
+        row.normalize_source();
         row
     }
 }
@@ -201,7 +198,7 @@ pub struct AssignmentPatch {
 impl AssignmentPatch {
     /// # Errors
     /// 400 that names the member that is wrong.
-    pub fn parse(mut members: Members) -> Result<Self, ApiError> {
+    pub fn parse(mut members: ObjectReader) -> Result<Self, ApiError> {
         check_type(&mut members, TYPE)?;
         // The key is in the path; the one in a body that was read and is sent back is not applied.
         members.string("id")?;
@@ -210,18 +207,18 @@ impl AssignmentPatch {
             None => (None, None),
         };
         let beta = BetaMembers::parse(&mut members, filter)?;
-        members.finish()?;
+        members.reject_unread()?;
         Ok(Self { target, beta })
     }
 
-    /// The assignment as it is to be.
+    /// Returns the changed assignment.
     pub fn apply(&self, stored: &Assignment) -> Assignment {
         let mut changed = stored.clone();
         if let Some(target) = &self.target {
             changed.set_target(target);
         }
         self.beta.write(&mut changed);
-        changed.settle();
+        changed.normalize_source();
         changed
     }
 }
@@ -240,13 +237,13 @@ impl AssignmentSet {
     /// # Errors
     /// 400 for a member that is wrong, for the base target, which names
     /// nothing that a set could hold once, and for a target that stands twice.
-    pub fn parse(mut members: Members) -> Result<Self, ApiError> {
+    pub fn parse(mut members: ObjectReader) -> Result<Self, ApiError> {
         let assignments = members.objects("assignments", TYPE)?;
         let group_assignments = match members.version() {
             Version::Beta => members.objects("deviceConfigurationGroupAssignments", GROUP_ASSIGNMENT_TYPE)?,
             Version::V1 => None,
         };
-        members.finish()?;
+        members.reject_unread()?;
         if assignments.is_none() && group_assignments.is_none() {
             return Err(ApiError::model(
                 "The member 'assignments' is missing. Send the whole set; an empty array takes every assignment away.",
@@ -274,7 +271,7 @@ impl AssignmentSet {
         Ok(Self(set))
     }
 
-    fn element(mut members: Members) -> Result<(String, NewAssignment), ApiError> {
+    fn element(mut members: ObjectReader) -> Result<(String, NewAssignment), ApiError> {
         let path = members.path("target");
         // Elements that were read before carry ids; which of them stays is decided by target.
         members.string("id")?;
@@ -282,57 +279,21 @@ impl AssignmentSet {
     }
 
     /// <https://learn.microsoft.com/graph/api/resources/intune-deviceconfig-deviceconfigurationgroupassignment>
-    fn group_element(mut members: Members) -> Result<(String, NewAssignment), ApiError> {
+    fn group_element(mut members: ObjectReader) -> Result<(String, NewAssignment), ApiError> {
         let path = members.path("targetGroupId");
         check_type(&mut members, GROUP_ASSIGNMENT_TYPE)?;
         members.string("id")?;
         let Some(group) = members.string("targetGroupId")? else {
             return Err(ApiError::model(format!("The member '{path}' is missing. A group assignment needs it.")));
         };
-        let group = Identifier::parse(group, &path)?;
+        let group = ExternalId::parse(group, &path)?;
         let target = match members.boolean("excludeGroup")? {
             Some(true) => Target::ExclusionGroup(group),
             _ => Target::Group(group),
         };
-        members.finish()?;
+        members.reject_unread()?;
         Ok((path, NewAssignment { id: None, target, beta: BetaMembers::default() }))
     }
-}
-
-/// An assignment as an answer shows it: the documented members in the
-/// documented order, then what `/beta` adds.
-#[derive(PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Shown<'a> {
-    #[serde(rename = "@odata.context", skip_serializing_if = "Option::is_none")]
-    context: Option<String>,
-    #[serde(rename = "@odata.type")]
-    odata_type: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<Uuid>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<ShownTarget<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    intent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source_id: Option<Option<String>>,
-}
-
-#[derive(PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownTarget<'a> {
-    #[serde(rename = "@odata.type")]
-    odata_type: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    group_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    collection_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device_and_app_management_assignment_filter_id: Option<Option<&'a str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device_and_app_management_assignment_filter_type: Option<&'a str>,
 }
 
 impl Assignment {
@@ -345,67 +306,17 @@ impl Assignment {
     fn set_target(&mut self, target: &Target) {
         let (target_type, group_id, collection_id) = target.columns();
         self.target_type = target_type.to_owned();
-        self.group_id = group_id.map(Identifier::to_string);
-        self.collection_id = collection_id.map(Identifier::to_string);
+        self.group_id = group_id.map(ExternalId::to_string);
+        self.collection_id = collection_id.map(ExternalId::to_string);
     }
 
     /// A direct assignment was made by its configuration, which is stored as
     /// nothing: what was read can be sent back and is the same row.
-    fn settle(&mut self) {
+    fn normalize_source(&mut self) {
         if self.source == "direct"
             && self.source_id.as_deref().and_then(key::guid) == Some(self.device_configuration_id)
         {
             self.source_id = None;
         }
-    }
-
-    /// As an element of a collection, and as the answer to a create.
-    pub fn shown(&self, version: Version) -> Shown<'_> {
-        self.selected(version, None)
-    }
-
-    /// The members of it that are selected.
-    pub fn selected(&self, version: Version, select: Option<&Select>) -> Shown<'_> {
-        // The base target goes out as the documented example has it, without '#'.
-        let hash = if self.target_type == target::TYPE { "" } else { "#" };
-        let is_beta = version == Version::Beta;
-        let has = |name: &str| select.is_none_or(|select| select.has(TYPE, name));
-        let source_id = || match self.source.as_str() {
-            "direct" => Some(self.source_id.clone().unwrap_or_else(|| self.device_configuration_id.to_string())),
-            _ => self.source_id.clone(),
-        };
-        let target = || ShownTarget {
-            odata_type: format!("{hash}{NAMESPACE}.{}", self.target_type),
-            group_id: self.group_id.as_deref(),
-            collection_id: self.collection_id.as_deref(),
-            device_and_app_management_assignment_filter_id: is_beta.then_some(self.filter_id.as_deref()),
-            device_and_app_management_assignment_filter_type: is_beta.then_some(&self.filter_type),
-        };
-        Shown {
-            context: None,
-            odata_type: "#microsoft.graph.deviceConfigurationAssignment",
-            id: has("id").then_some(self.id),
-            target: has("target").then(target),
-            intent: (is_beta && has("intent")).then_some(&self.intent),
-            source: (is_beta && has("source")).then_some(&self.source),
-            source_id: (is_beta && has("sourceId")).then(source_id),
-        }
-    }
-
-    /// Whether the two are one assignment to a client of `version`, which is
-    /// what lets a create be sent again.
-    pub fn shows_as(&self, other: &Self, version: Version) -> bool {
-        self.device_configuration_id == other.device_configuration_id && self.shown(version) == other.shown(version)
-    }
-
-    /// As the whole answer.
-    pub fn shown_alone(&self, links: &Links, select: Option<&Select>) -> Shown<'_> {
-        let selected =
-            select.map(|select| format!("({})", select.fragment(&super::sql::TABLE, false))).unwrap_or_default();
-        let fragment = format!(
-            "deviceManagement/deviceConfigurations('{}')/assignments{selected}/$entity",
-            self.device_configuration_id
-        );
-        Shown { context: Some(links.context(fragment)), ..self.selected(links.version, select) }
     }
 }

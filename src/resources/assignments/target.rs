@@ -7,9 +7,9 @@
 use std::fmt;
 
 use crate::{
-    catalogue,
-    error::{ApiError, excerpt},
-    odata::{key::Identifier, links::Version, members::Members},
+    catalogue::{self, version::Version},
+    error::{ApiError, shorten},
+    odata::{key::ExternalId, members::ObjectReader},
 };
 
 /// The base type of every target.
@@ -26,18 +26,18 @@ pub enum Target {
     /// Every user with a licence.
     AllLicensedUsers,
     /// The members of a group.
-    Group(Identifier),
+    Group(ExternalId),
     /// All but the members of a group.
-    ExclusionGroup(Identifier),
+    ExclusionGroup(ExternalId),
     /// A collection of Configuration Manager.
-    ConfigurationManagerCollection(Identifier),
+    ConfigurationManagerCollection(ExternalId),
 }
 
 /// The assignment filter of a target, which only `/beta` shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     /// The filter's id.
-    pub id: Identifier,
+    pub id: ExternalId,
     /// `include` or `exclude`.
     pub filter_type: &'static str,
 }
@@ -47,7 +47,7 @@ impl Target {
     ///
     /// # Errors
     /// 400 that names the member that is wrong.
-    pub fn parse(mut members: Members) -> Result<(Self, Option<Option<Filter>>), ApiError> {
+    pub fn parse(mut members: ObjectReader) -> Result<(Self, Option<Option<Filter>>), ApiError> {
         let Some(odata_type) = members.string("@odata.type")? else {
             return Err(ApiError::model(format!(
                 "The member '{}' is missing: it says what kind of target this is, for example '#microsoft.graph.groupAssignmentTarget'.",
@@ -70,12 +70,12 @@ impl Target {
             Version::Beta => filter(&mut members)?,
             Version::V1 => None,
         };
-        members.finish()?;
+        members.reject_unread()?;
         Ok((target, filter))
     }
 
     /// The columns `target_type`, `group_id` and `collection_id`.
-    pub fn columns(&self) -> (&'static str, Option<&Identifier>, Option<&Identifier>) {
+    pub fn columns(&self) -> (&'static str, Option<&ExternalId>, Option<&ExternalId>) {
         match self {
             Self::Base => (TYPE, None, None),
             Self::AllDevices => ("allDevicesAssignmentTarget", None, None),
@@ -106,8 +106,8 @@ impl Target {
             Self::Base => "the base target".to_owned(),
             Self::AllDevices => "all devices".to_owned(),
             Self::AllLicensedUsers => "all licensed users".to_owned(),
-            Self::Group(id) | Self::ExclusionGroup(id) => format!("the group '{}'", excerpt(id.as_str())),
-            Self::ConfigurationManagerCollection(id) => format!("the collection '{}'", excerpt(id.as_str())),
+            Self::Group(id) | Self::ExclusionGroup(id) => format!("the group '{}'", shorten(id.as_str())),
+            Self::ConfigurationManagerCollection(id) => format!("the collection '{}'", shorten(id.as_str())),
         }
     }
 
@@ -120,16 +120,16 @@ impl Target {
     }
 }
 
-fn required(members: &mut Members, name: &str) -> Result<Identifier, ApiError> {
+fn required(members: &mut ObjectReader, name: &str) -> Result<ExternalId, ApiError> {
     let path = members.path(name);
     match members.string(name)? {
-        Some(text) => Identifier::parse(text, &path),
+        Some(text) => ExternalId::parse(text, &path),
         None => Err(ApiError::model(format!("The member '{path}' is missing. This target needs it."))),
     }
 }
 
 /// The two filter members, which only mean something together.
-fn filter(members: &mut Members) -> Result<Option<Option<Filter>>, ApiError> {
+fn filter(members: &mut ObjectReader) -> Result<Option<Option<Filter>>, ApiError> {
     const ID: &str = "deviceAndAppManagementAssignmentFilterId";
     const TYPE: &str = "deviceAndAppManagementAssignmentFilterType";
     let id = members.nullable_string(ID)?;
@@ -138,7 +138,7 @@ fn filter(members: &mut Members) -> Result<Option<Option<Filter>>, ApiError> {
         (None, None) => Ok(None),
         (None | Some(None), None | Some("none")) => Ok(Some(None)),
         (Some(Some(id)), Some(filter_type @ ("include" | "exclude"))) => {
-            Ok(Some(Some(Filter { id: Identifier::parse(id, &members.path(ID))?, filter_type })))
+            Ok(Some(Some(Filter { id: ExternalId::parse(id, &members.path(ID))?, filter_type })))
         }
         _ => Err(ApiError::model(format!(
             "The members '{}' and '{}' do not fit together: send an id with include or exclude, or null with none.",

@@ -11,28 +11,31 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    loader::{Key, Reader},
-    model::{self, ConfigurationId, ConfigurationPatch, Expanded, NewConfiguration, Shown, TYPE},
+    loader::{ConfigurationKey, ConfigurationLoader},
+    model::{self, ConfigurationJson, ConfigurationPatch, Expanded, NewConfiguration, TYPE},
     sql, store,
     vault::Vault,
 };
 use crate::{
     auth::Caller,
-    catalogue::NAMESPACE,
+    catalogue::{NAMESPACE, version::Version},
     database::connections::Connections,
-    error::{ApiError, excerpt},
+    error::{ApiError, shorten},
     odata::{
         body::Body,
+        casts::TypeCasts,
         etag::Conditions,
         key,
-        links::{Collection, Links, Version},
+        links::{Collection, Links},
         options::Options,
         paging::{Paging, TEXT_PLAIN},
         prefer::Preferences,
-        query::{Query, Within},
+        query::{Query, QueryScope},
     },
-    resources::assignments,
-    server::paths::Casts,
+    resources::{
+        assignments,
+        parent::{self, ConfigurationId},
+    },
 };
 
 /// `GET /deviceManagement/deviceConfigurations`
@@ -41,54 +44,58 @@ use crate::{
 pub async fn list(
     connections: Connections,
     links: Links,
-    casts: Casts,
+    casts: TypeCasts,
     paging: Paging,
     options: Options,
 ) -> Result<HttpResponse, ApiError> {
-    let within = Within { casts: &casts.of_collection, ..Within::all() };
-    let mut query = Query::parse(options, &sql::TABLE, &within, links.version)?;
+    let query_scope = QueryScope { casts: &casts.of_collection, ..QueryScope::all() };
+    let mut query = Query::parse(options, &sql::TABLE, &query_scope, links.version)?;
     query.limit(&paging);
     let mut connection = connections.acquire().await?;
-    let mut found = sql::select(&mut connection, &query, &within).await?;
+    let mut found = sql::select(&mut connection, &query, &query_scope).await?;
     let counted = found.first().and_then(|found| found.total);
-    let count = query.count_rows(&mut connection, &within, counted).await?;
-    let next = query.cut(&mut found).map(|last| query.next(&within, &last.position));
+    let count = query.count_rows(&mut connection, &query_scope, counted).await?;
+    let next = query.truncate_to_page(&mut found).map(|last| query.next(&query_scope, &last.position));
     let cast = casts.of_collection.iter().map(|cast| format!("/{cast}")).collect::<String>();
     let path = format!("deviceManagement/deviceConfigurations{cast}");
     let next = next.map(|next| format!("{}?{next}", links.to(&path)));
-    let context = links.context(format_args!("{path}{}", query.fragment()));
+    let context = links.context(format_args!("{path}{}", query.context_fragment()));
     let value = found.iter_mut().map(|found| shown(found, &query, &links)).collect();
     Ok(paging.answer(Collection { context, count, next, value }))
 }
 
 /// A row of an answer to a query, with its assignments where they are expanded.
-fn shown<'a>(found: &'a mut sql::Found, query: &'a Query, links: &Links) -> Shown<'a> {
+fn shown<'a>(found: &'a mut sql::QueryRow, query: &'a Query, links: &Links) -> ConfigurationJson<'a> {
     let expanded = query.expand.as_deref().zip(found.assignments.as_mut()).map(|(expand, assignments)| {
         let id = ConfigurationId(found.configuration.id);
-        let next = expand.cut(assignments).map(|last| {
-            let next = expand.next(&assignments::handlers::of(id), &last.position);
+        let next = expand.truncate_to_page(assignments).map(|last| {
+            let next = expand.next(&assignments::sql::scope_of(id), &last.position);
             format!("{}?{next}", links.to(format_args!("{}/assignments", id.path())))
         });
         let of = &found.configuration.odata_type;
-        let selected = expand.fragment();
+        let selected = expand.context_fragment();
         let context = format!("deviceManagement/deviceConfigurations('{id}')/{NAMESPACE}.{of}/assignments{selected}");
         let rows = assignments.iter();
         let value = rows.map(|row| row.assignment.selected(links.version, expand.select.as_ref())).collect();
         Expanded { context: links.context(context), count: found.assignments_count, next, value }
     });
-    Shown { select: query.select.as_ref(), assignments: expanded, ..found.configuration.shown(links.version) }
+    ConfigurationJson {
+        select: query.select.as_ref(),
+        assignments: expanded,
+        ..found.configuration.shown(links.version)
+    }
 }
 
 /// `GET /deviceManagement/deviceConfigurations/$count`
 pub async fn count(
     connections: Connections,
     links: Links,
-    casts: Casts,
+    casts: TypeCasts,
     options: Options,
 ) -> Result<HttpResponse, ApiError> {
-    let within = Within { casts: &casts.of_collection, ..Within::all() };
-    let query = Query::parse(options, &sql::TABLE, &within, links.version)?;
-    let count = query.total(&mut *connections.acquire().await?, &within).await?;
+    let query_scope = QueryScope { casts: &casts.of_collection, ..QueryScope::all() };
+    let query = Query::parse(options, &sql::TABLE, &query_scope, links.version)?;
+    let count = query.total(&mut *connections.acquire().await?, &query_scope).await?;
     Ok(HttpResponse::Ok().content_type(TEXT_PLAIN).body(count.to_string()))
 }
 
@@ -104,14 +111,14 @@ pub async fn create(
     caller: Caller,
     vault: Data<Vault>,
     links: Links,
-    casts: Casts,
+    casts: TypeCasts,
     preferences: Preferences,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     if let Some(cast) = casts.of_collection.first() {
         return Err(ApiError::bad_request(format!(
             "A create names its type in '@odata.type'. Leave '{}' out of the path.",
-            excerpt(cast)
+            shorten(cast)
         )));
     }
     let new = NewConfiguration::parse(body.members(TYPE))?;
@@ -121,10 +128,12 @@ pub async fn create(
     let insert = async |connection: &mut PgConnection| {
         sql::insert(connection, id, &new, &properties, &secrets, caller.id()).await
     };
-    let stored = match connection.writing(id.path(), insert).await? {
+    let stored = match connection.execute_write(id.path(), insert).await? {
         Some(stored) => stored,
         None => match sql::find(&mut connection, id).await? {
-            Some(stored) if store::is_made(&mut connection, &vault, &stored, &new, links.version).await? => stored,
+            Some(stored) if store::is_same_create(&mut connection, &vault, &stored, &new, links.version).await? => {
+                stored
+            }
             _ => {
                 return Err(ApiError::conflict(format!(
                     "Another device configuration has the id '{id}'. Send another id, or none."
@@ -138,28 +147,30 @@ pub async fn create(
 /// `GET /deviceManagement/deviceConfigurations/{id}`
 pub async fn get(
     connections: Connections,
-    reader: Data<Reader>,
+    reader: Data<ConfigurationLoader>,
     links: Links,
     id: ConfigurationId,
     conditions: Conditions,
     options: Options,
 ) -> Result<HttpResponse, ApiError> {
-    let within = Within { parent: Some(("c.id", id.0)), ..Within::all() };
-    let query = Query::parse(options, &sql::TABLE, &within, links.version)?;
-    let key = Key { id, with_properties: query.needs_properties() };
+    let query_scope = QueryScope { parent: Some(("c.id", id.0)), ..QueryScope::all() };
+    let query = Query::parse(options, &sql::TABLE, &query_scope, links.version)?;
+    let key = ConfigurationKey { id, with_properties: query.needs_properties() };
     let read = match query.expand {
-        None => reader.ask(key, &connections).await?.done(),
+        None => reader.execute(key, &connections).await?.answered(),
         Some(_) => None,
     };
     let found = match read {
-        Some(configuration) => Some(sql::Found::alone(configuration)),
-        None => sql::select(&mut *connections.acquire().await?, &query, &within).await?.pop(),
+        Some(configuration) => Some(sql::QueryRow::alone(configuration)),
+        None => sql::select(&mut *connections.acquire().await?, &query, &query_scope).await?.pop(),
     };
     let mut found = found.ok_or_else(|| ConfigurationId::not_found(id))?;
-    let context = links.context(format_args!("deviceManagement/deviceConfigurations{}/$entity", query.fragment()));
+    let context =
+        links.context(format_args!("deviceManagement/deviceConfigurations{}/$entity", query.context_fragment()));
     let etag = found.configuration.etag();
     let unchanged = conditions.unchanged(&etag)?;
-    let answer = || HttpResponse::Ok().json(Shown { context: Some(context), ..shown(&mut found, &query, &links) });
+    let answer =
+        || HttpResponse::Ok().json(ConfigurationJson { context: Some(context), ..shown(&mut found, &query, &links) });
     Ok(match query.expand {
         // The ETag says nothing of the assignments.
         Some(_) => answer(),
@@ -173,7 +184,7 @@ pub async fn get(
 /// 400 for a type that is unknown or of another family; 404 when the
 /// configuration is of another type.
 pub async fn check_casts(request: &mut ServiceRequest) -> Result<(), ApiError> {
-    let casts = request.extract::<Casts>().await?;
+    let casts = request.extract::<TypeCasts>().await?;
     let casts = [casts.of_collection, casts.of_entity].concat();
     if casts.is_empty() || request.match_info().get("configuration").is_none() {
         return Ok(());
@@ -234,28 +245,16 @@ pub async fn delete(
         true => connections.acquire().await?,
         false => {
             let mut transaction = connections.begin().await?;
-            sql::lock(&mut transaction, id).await?;
+            parent::lock(&mut transaction, id).await?;
             let stored = sql::find(&mut transaction, id).await?;
             conditions.check(&stored.ok_or_else(|| ConfigurationId::not_found(id))?.etag())?;
             transaction
         }
     };
-    let is_there = connection.writing(id.path(), async |connection| sql::delete(connection, id).await).await?;
+    let is_there = connection.execute_write(id.path(), async |connection| sql::delete(connection, id).await).await?;
     connection.commit(id.path()).await?;
     match is_there {
         true => Ok(HttpResponse::NoContent().finish()),
-        false => Err(ConfigurationId::not_found(id)),
-    }
-}
-
-/// For what found nothing below a configuration: whether the configuration is
-/// there.
-///
-/// # Errors
-/// 404 when it is not.
-pub async fn check(connection: &mut PgConnection, id: ConfigurationId) -> Result<(), ApiError> {
-    match sql::exists(connection, id).await? {
-        true => Ok(()),
         false => Err(ConfigurationId::not_found(id)),
     }
 }
@@ -282,10 +281,10 @@ pub async fn plain_text(
             Ok(HttpResponse::Ok().json(answer))
         }
         _ => {
-            check(&mut connection, id).await?;
+            parent::check(&mut connection, id).await?;
             Err(ApiError::not_found(format!(
                 "The configuration has no secret '{}'. Its settings, read on /beta, name those it has.",
-                excerpt(&reference)
+                shorten(&reference)
             )))
         }
     }

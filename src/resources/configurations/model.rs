@@ -2,12 +2,6 @@
 //!
 //! A [`NewConfiguration`] or [`ConfigurationPatch`] that exists is valid.
 
-use std::{
-    fmt,
-    future::{Ready, ready},
-};
-
-use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 use time::format_description::well_known::Rfc3339;
@@ -18,55 +12,16 @@ use crate::{
     catalogue::{
         self, NAMESPACE, Type, rendering,
         validation::{self, Path},
+        version::Version,
     },
     database::{self, json::Object, timestamp::Timestamp},
-    error::{ApiError, excerpt},
-    odata::{
-        etag::ETag,
-        key,
-        links::{Links, Version},
-        members::Members,
-        select::Select,
-    },
+    error::ApiError,
+    odata::{etag::ETag, key, links::Links, members::ObjectReader, select::Select},
     resources::assignments,
 };
 
 /// The base type of every configuration.
 pub const TYPE: &str = "deviceConfiguration";
-
-/// The key of a configuration. Taken from a path, it may belong to nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConfigurationId(pub Uuid);
-
-impl ConfigurationId {
-    /// Its path below a version.
-    pub fn path(self) -> String {
-        format!("deviceManagement/deviceConfigurations/{self}")
-    }
-
-    /// The 404 of a configuration that is not there.
-    pub fn not_found(key: impl fmt::Display) -> ApiError {
-        ApiError::not_found(format!(
-            "DeviceConfigurations not found: Profile {key}. GET /deviceManagement/deviceConfigurations lists those that are there."
-        ))
-    }
-}
-
-impl fmt::Display for ConfigurationId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
-
-impl FromRequest for ConfigurationId {
-    type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let key = request.match_info().get("configuration").unwrap_or_default();
-        ready(key::guid(key).map(Self).ok_or_else(|| Self::not_found(excerpt(key))))
-    }
-}
 
 /// A configuration as it is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,7 +40,7 @@ pub struct Configuration {
     pub created_date_time: Timestamp,
     /// When its version last went up.
     pub last_modified_date_time: Timestamp,
-    /// What its type adds, as it was sent; see [`catalogue::values`].
+    /// What its type adds, as it was sent; see [`catalogue::validation`].
     pub properties: Object,
 }
 
@@ -135,7 +90,7 @@ pub const NAVIGATION: [(&str, &str); 7] = [
 impl NewConfiguration {
     /// # Errors
     /// 400 that names the member that is wrong.
-    pub fn parse(mut members: Members) -> Result<Self, ApiError> {
+    pub fn parse(mut members: ObjectReader) -> Result<Self, ApiError> {
         let odata_type = match members.string(validation::TYPE)? {
             Some(text) => concrete_type(&text, members.version()),
             None => Err(validation::abstract_class(TYPE)),
@@ -148,7 +103,7 @@ impl NewConfiguration {
             )));
         };
         let description = members.nullable_string("description")?.flatten();
-        let id = key::of_new_row(&mut members)?;
+        let id = key::client_id(&mut members)?;
         // An export carries its assignments; they belong to the configuration it was taken from.
         members.objects("assignments", assignments::model::TYPE)?;
         let version = members.version();
@@ -169,7 +124,7 @@ impl NewConfiguration {
 impl ConfigurationPatch {
     /// # Errors
     /// 400 that names the member that is wrong.
-    pub fn parse(mut members: Members) -> Result<Self, ApiError> {
+    pub fn parse(mut members: ObjectReader) -> Result<Self, ApiError> {
         let odata_type = members.string(validation::TYPE)?;
         let display_name = members.string("displayName")?;
         let description = members.nullable_string("description")?;
@@ -179,8 +134,8 @@ impl ConfigurationPatch {
         Ok(Self { odata_type, display_name, description, properties, version })
     }
 
-    /// The configuration as it is to be, and the secrets that were sent. A
-    /// member is replaced whole, a collection too.
+    /// Returns the changed configuration and the secrets that were sent. A member is
+    /// replaced whole, also a collection.
     ///
     /// # Errors
     /// 400 for a type that is not the configuration's, and for a member that
@@ -227,10 +182,10 @@ fn concrete_type(odata_type: &str, version: Version) -> Result<String, ApiError>
 }
 
 /// What is left is the type's own: every member but the computed ones.
-fn own_properties(mut members: Members) -> Result<Map<String, Value>, ApiError> {
+fn own_properties(mut members: ObjectReader) -> Result<Map<String, Value>, ApiError> {
     let of = Type::find(TYPE);
     for name in COMPUTED {
-        let (path, value) = (members.path(name), members.any(name));
+        let (path, value) = (members.path(name), members.take(name));
         let (Some(mut value), Some(property)) = (value, of.and_then(|of| of.property(name, Version::Beta))) else {
             continue;
         };
@@ -239,7 +194,7 @@ fn own_properties(mut members: Members) -> Result<Map<String, Value>, ApiError> 
         }
     }
     for (name, remedy) in NAVIGATION {
-        if members.any(name).is_some() {
+        if members.take(name).is_some() {
             let path = members.path(name);
             return Err(ApiError::model(format!(
                 "The member '{path}' is a resource of its own and cannot be set here: {remedy}."
@@ -261,8 +216,7 @@ pub fn is_a(odata_type: &str, cast: &str, version: Version) -> Result<bool, ApiE
     }
 }
 
-/// The type of a configuration. One that the catalogue lacks has the properties
-/// of its base, and others that nobody knows.
+/// The type of a configuration, or the base type when the catalogue lacks it.
 fn type_of(odata_type: &str) -> Option<&'static Type> {
     Type::find(odata_type).or_else(|| Type::find(TYPE))
 }
@@ -273,11 +227,11 @@ fn checked(
     odata_type: &str,
     version: Version,
 ) -> Result<(Map<String, Value>, Vec<Secret>), ApiError> {
-    let taken = secrets::take(&mut properties)?;
+    let taken = secrets::extract(&mut properties)?;
     if let Some(of) = type_of(odata_type) {
         validation::check(&mut properties, of, Path::Body, version)?;
     }
-    let secrets = secrets::hide(&mut properties, taken)?;
+    let secrets = secrets::mask(&mut properties, taken)?;
     Ok((properties, secrets))
 }
 
@@ -303,7 +257,7 @@ pub const RESERVED: [&str; 13] = [
 ];
 
 /// A configuration as an answer shows it.
-pub struct Shown<'a> {
+pub struct ConfigurationJson<'a> {
     /// What is shown.
     pub configuration: &'a Configuration,
     /// `@odata.context`, where the answer is this configuration alone.
@@ -325,13 +279,13 @@ pub struct Expanded<'a> {
     /// Where the rest is, when they are cut short.
     pub next: Option<String>,
     /// They themselves.
-    pub value: Vec<assignments::model::Shown<'a>>,
+    pub value: Vec<assignments::representation::AssignmentJson<'a>>,
 }
 
 impl Configuration {
     /// All of it, as an element of a collection.
-    pub fn shown(&self, version: Version) -> Shown<'_> {
-        Shown { configuration: self, context: None, version, select: None, assignments: None }
+    pub fn shown(&self, version: Version) -> ConfigurationJson<'_> {
+        ConfigurationJson { configuration: self, context: None, version, select: None, assignments: None }
     }
 
     /// Whether the row holds values that JSON cannot hold, which are read as something near.
@@ -348,9 +302,9 @@ impl Configuration {
     }
 
     /// As the whole answer.
-    pub fn shown_alone(&self, links: &Links) -> Shown<'_> {
+    pub fn shown_alone(&self, links: &Links) -> ConfigurationJson<'_> {
         let context = links.context("deviceManagement/deviceConfigurations/$entity");
-        Shown { context: Some(context), ..self.shown(links.version) }
+        ConfigurationJson { context: Some(context), ..self.shown(links.version) }
     }
 
     /// Whether a client sees no difference; a version and the times do not count.
@@ -361,7 +315,7 @@ impl Configuration {
     }
 }
 
-impl Serialize for Shown<'_> {
+impl Serialize for ConfigurationJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { configuration: stored, version, select, .. } = *self;
         if stored.is_unreadable() {

@@ -11,11 +11,11 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::model::ConfigurationId;
 use crate::{
-    catalogue::{Primitive, Type, ValueType, validation::TYPE},
-    error::{ApiError, excerpt},
-    odata::{key, links::Version},
+    catalogue::{Primitive, Type, ValueType, validation::TYPE, version::Version},
+    error::{ApiError, shorten},
+    odata::key,
+    resources::parent::ConfigurationId,
 };
 
 /// What is read instead of a secret.
@@ -47,11 +47,11 @@ fn is_hidden(setting: &Map<String, Value>) -> bool {
 
 /// Takes the values out that are marked or hidden, so that the rest can be held
 /// to the catalogue, whose refusals quote what is wrong. They come back with
-/// [`hide`].
+/// [`mask`].
 ///
 /// # Errors
 /// 400 for a mark on what is no text.
-pub fn take(properties: &mut Map<String, Value>) -> Result<Vec<(usize, Value)>, ApiError> {
+pub fn extract(properties: &mut Map<String, Value>) -> Result<Vec<(usize, Value)>, ApiError> {
     let mut taken = Vec::new();
     for (place, setting) in settings(properties) {
         let is_text = primitive(setting).is_none_or(|of| matches!(of, Primitive::String | Primitive::Binary));
@@ -73,7 +73,7 @@ pub fn take(properties: &mut Map<String, Value>) -> Result<Vec<(usize, Value)>, 
 /// # Errors
 /// 400 for a value that is not one of its setting, and for a mark that is none
 /// or has no value; nothing is quoted.
-pub fn hide(properties: &mut Map<String, Value>, taken: Vec<(usize, Value)>) -> Result<Vec<Secret>, ApiError> {
+pub fn mask(properties: &mut Map<String, Value>, taken: Vec<(usize, Value)>) -> Result<Vec<Secret>, ApiError> {
     let is_list = |settings: &Value| {
         settings.is_null() || settings.as_array().is_some_and(|all| all.iter().all(|setting| !setting.is_array()))
     };
@@ -106,18 +106,18 @@ pub fn hide(properties: &mut Map<String, Value>, taken: Vec<(usize, Value)>) -> 
         }
         setting.insert("value".to_owned(), HIDDEN.into());
     }
-    match secrets.get(MOST) {
+    match secrets.get(MAX_SECRETS) {
         None => Ok(secrets),
         Some(_) => Err(ApiError::model(format!(
-            "The collection 'omaSettings' holds more than {MOST} values to encrypt, which are the most. Send fewer."
+            "The collection 'omaSettings' holds more than {MAX_SECRETS} values to encrypt, which are the most. Send fewer."
         ))),
     }
 }
 
 /// Secrets of a configuration at most: as many as Graph lets it have settings.
-const MOST: usize = 1000;
+const MAX_SECRETS: usize = 1000;
 
-/// Whether a value that is to be encrypted stands where nobody looks for one.
+/// Whether a value is marked as encrypted outside of an OMA setting.
 fn holds_mark(value: &Value) -> bool {
     match value {
         Value::Array(elements) => elements.iter().any(holds_mark),
@@ -132,7 +132,7 @@ fn holds_mark(value: &Value) -> bool {
 fn cannot_be_kept(name: &str) -> ApiError {
     ApiError::model(format!(
         "A value in '{}' is marked 'isEncrypted', and only those of 'omaSettings' can be encrypted. Send 'isEncrypted' as false.",
-        excerpt(name)
+        shorten(name)
     ))
 }
 
@@ -163,14 +163,14 @@ pub fn replaced(place: usize) -> ApiError {
     ))
 }
 
-/// Gives each hidden value of `changed` that does not say which secret it is
-/// that of a stored setting with the same type and URI: on `/v1.0` nobody can
-/// say it. What hides one of `sent` is left as it is.
+/// Gives each masked value without a reference the reference of the stored setting with
+/// the same type and `omaUri`: `/v1.0` does not show references. Masked values that belong
+/// to `sent` are left unchanged.
 ///
 /// # Errors
 /// 400 for one of which there is none, although there are secrets, and for a
 /// new text for a secret that does not say whether it is one.
-pub fn carry_over(
+pub fn match_masked_values(
     stored: &Map<String, Value>,
     changed: &mut Map<String, Value>,
     sent: &[Secret],
@@ -247,7 +247,7 @@ fn setting(properties: &mut Map<String, Value>, place: usize) -> Option<&mut Map
 }
 
 /// Says in a setting which secret is its own.
-pub fn name(properties: &mut Map<String, Value>, place: usize, reference: &str) {
+pub fn set_reference(properties: &mut Map<String, Value>, place: usize, reference: &str) {
     if let Some(setting) = setting(properties, place) {
         setting.insert("isEncrypted".to_owned(), true.into());
         setting.insert(REFERENCE.to_owned(), reference.into());

@@ -1,28 +1,28 @@
 //! Every statement on `device_configurations` and `device_configuration_secrets`.
 //!
-//! A function borrows a connection; whoever opened a transaction commits it.
+//! A function borrows a connection. Its caller commits the transaction that the caller began.
 
 use serde_json::Value;
 use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use super::{
-    model::{Configuration, ConfigurationId, NewConfiguration, TYPE},
+    model::{Configuration, NewConfiguration, TYPE},
     vault::{Sealed, StoredSecret},
 };
 use crate::{
     database::json::Object,
     error::ApiError,
     odata::{
-        query::{Query, Within},
-        sql::{Column, Table},
+        query::{Query, QueryScope},
+        sql::{EntityTable, PropertyColumn},
         token::Position,
     },
-    resources::assignments,
+    resources::{assignments, parent::ConfigurationId},
 };
 
 /// The table as queries see it.
-pub static TABLE: Table = Table {
+pub static TABLE: EntityTable = EntityTable {
     alias: "c",
     name: "device_configurations",
     of: TYPE,
@@ -31,14 +31,14 @@ pub static TABLE: Table = Table {
     record: "c.id",
     beta_record: "c.id",
     columns: &[
-        ("id", Column::Id("%.id")),
-        ("displayName", Column::LongText("%.display_name", "left(%.display_name, 600)")),
-        ("description", Column::NullableText("%.description")),
-        ("version", Column::Number("%.version::float8")),
-        ("createdDateTime", Column::Time("%.created_date_time")),
-        ("lastModifiedDateTime", Column::Time("%.last_modified_date_time")),
-        ("supportsScopeTags", Column::True),
-        ("assignments", Column::Rows(&assignments::sql::TABLE, "%.device_configuration_id = c.id")),
+        ("id", PropertyColumn::Id("%.id")),
+        ("displayName", PropertyColumn::LongText("%.display_name", "left(%.display_name, 600)")),
+        ("description", PropertyColumn::NullableText("%.description")),
+        ("version", PropertyColumn::Number("%.version::float8")),
+        ("createdDateTime", PropertyColumn::Time("%.created_date_time")),
+        ("lastModifiedDateTime", PropertyColumn::Time("%.last_modified_date_time")),
+        ("supportsScopeTags", PropertyColumn::True),
+        ("assignments", PropertyColumn::Rows(&assignments::sql::TABLE, "%.device_configuration_id = c.id")),
     ],
     properties: Some("%.properties"),
     odata_type: Some("%.odata_type"),
@@ -46,20 +46,20 @@ pub static TABLE: Table = Table {
 };
 
 /// A row of an answer to a query.
-pub struct Found {
+pub struct QueryRow {
     /// The configuration, of which what is not selected may be missing.
     pub configuration: Configuration,
     /// Its values of `$orderby`.
     pub position: Position,
     /// Its assignments, where they are expanded.
-    pub assignments: Option<Vec<assignments::sql::Found>>,
+    pub assignments: Option<Vec<assignments::sql::QueryRow>>,
     /// How many they are, where that is asked.
     pub assignments_count: Option<i64>,
     /// How many rows the query has, where that was asked.
     pub total: Option<i64>,
 }
 
-impl Found {
+impl QueryRow {
     /// One that was asked for by its id.
     pub fn alone(configuration: Configuration) -> Self {
         let position = Position(Vec::new(), configuration.id);
@@ -68,12 +68,16 @@ impl Found {
 }
 
 /// The rows of a page.
-pub async fn select(connection: &mut PgConnection, query: &Query, within: &Within<'_>) -> Result<Vec<Found>, ApiError> {
-    let rows = query.rows(within)?.fetch_all(connection).await.map_err(|error| query.refusal(error))?;
+pub async fn select(
+    connection: &mut PgConnection,
+    query: &Query,
+    query_scope: &QueryScope<'_>,
+) -> Result<Vec<QueryRow>, ApiError> {
+    let rows = query.page_statement(query_scope)?.fetch_all(connection).await.map_err(|error| query.refusal(error))?;
     Ok(rows.iter().map(|row| found(row, query)).collect::<sqlx::Result<_>>()?)
 }
 
-fn found(row: &PgRow, query: &Query) -> sqlx::Result<Found> {
+fn found(row: &PgRow, query: &Query) -> sqlx::Result<QueryRow> {
     let configuration = Configuration {
         id: row.try_get("id")?,
         odata_type: row.try_get("odata_type")?,
@@ -87,14 +91,14 @@ fn found(row: &PgRow, query: &Query) -> sqlx::Result<Found> {
     let keys: Option<Json<Vec<Value>>> = row.try_get("position")?;
     let (mut expanded, mut count) = (None, None);
     if let Some(expand) = &query.expand {
-        let records: Vec<assignments::sql::Record> = row.try_get("expanded")?;
+        let records: Vec<assignments::sql::ExpandedRow> = row.try_get("expanded")?;
         let parent = ConfigurationId(configuration.id);
-        expanded = Some(records.into_iter().map(|record| assignments::sql::Found::of(record, parent)).collect());
+        expanded = Some(records.into_iter().map(|record| assignments::sql::QueryRow::of(record, parent)).collect());
         count = if expand.count { Some(row.try_get("expanded_count")?) } else { None };
     }
     let position = Position(keys.map(|keys| keys.0).unwrap_or_default(), configuration.id);
     let total = if query.count { Some(row.try_get("total")?) } else { None };
-    Ok(Found { configuration, position, assignments: expanded, assignments_count: count, total })
+    Ok(QueryRow { configuration, position, assignments: expanded, assignments_count: count, total })
 }
 
 /// The concrete type of a configuration.
@@ -205,13 +209,14 @@ pub async fn find(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::R
     .await
 }
 
-/// Bytes of properties, as they are stored, for which nobody waits but who asks for them.
+/// Stored bytes of properties above which a configuration is read by a statement of its
+/// own, so that other requests do not wait for it.
 const LARGE: i32 = 16 << 10;
 
 /// The configurations of these ids, each at the place of its id, without
 /// properties where that is enough; none where they are so large that the others
 /// would wait for them.
-pub async fn find_group(
+pub async fn find_many(
     connection: &mut PgConnection,
     ids: &[Uuid],
     with_properties: &[bool],
@@ -266,20 +271,6 @@ pub async fn find_for_update(
     )
     .fetch_optional(connection)
     .await
-}
-
-/// Whether the configuration is there.
-pub async fn exists(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM device_configurations WHERE id = $1) AS "exists!""#, id.0)
-        .fetch_one(connection)
-        .await
-}
-
-/// Holds the configuration alone until the transaction ends, so that its set
-/// of assignments can be replaced as one; `false` when it is not there.
-pub async fn lock(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<bool> {
-    let row = sqlx::query!("SELECT id FROM device_configurations WHERE id = $1 FOR UPDATE", id.0);
-    Ok(row.fetch_optional(connection).await?.is_some())
 }
 
 /// Writes what a change by `by` left, and raises the version.
@@ -381,7 +372,7 @@ pub async fn lock_all(connection: &mut PgConnection) -> sqlx::Result<()> {
     .map(drop)
 }
 
-/// Waits for whoever fills the empty database, until its transaction ends.
+/// Waits until the transaction of another process that seeds the database ends.
 pub async fn lock_seeding(connection: &mut PgConnection) -> sqlx::Result<()> {
     let lock = sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('devicegraph seed', 0))");
     lock.fetch_one(connection).await.map(drop)

@@ -8,12 +8,17 @@ use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
 use super::{
-    model::{Configuration, ConfigurationId, NewConfiguration},
+    model::{Configuration, NewConfiguration},
     secrets::{self, Secret},
     sql,
     vault::{Sealed, Vault},
 };
-use crate::{database::json::Object, error::ApiError, odata::links::Version};
+use crate::{
+    catalogue::version::Version,
+    database::json::Object,
+    error::ApiError,
+    resources::parent::{self, ConfigurationId},
+};
 
 /// The properties of a new configuration as they are stored, and its secrets.
 ///
@@ -26,7 +31,7 @@ pub async fn seal(
     new: &NewConfiguration,
 ) -> Result<(Object, Vec<Sealed>), ApiError> {
     let mut properties = new.properties.clone();
-    let secrets = settle(connection, vault, id, None, &mut properties, new.secrets.clone()).await?;
+    let secrets = resolve_secret_references(connection, vault, id, None, &mut properties, new.secrets.clone()).await?;
     let sealed = vault.seal(id, &mut properties, &secrets)?;
     Ok((properties, sealed))
 }
@@ -35,7 +40,7 @@ pub async fn seal(
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn is_made(
+pub async fn is_same_create(
     connection: &mut PgConnection,
     vault: &Vault,
     stored: &Configuration,
@@ -44,7 +49,16 @@ pub async fn is_made(
 ) -> Result<bool, ApiError> {
     let mut properties = new.properties.clone();
     let id = ConfigurationId(stored.id);
-    match settle(connection, vault, id, Some(&stored.properties), &mut properties, new.secrets.clone()).await {
+    match resolve_secret_references(
+        connection,
+        vault,
+        id,
+        Some(&stored.properties),
+        &mut properties,
+        new.secrets.clone(),
+    )
+    .await
+    {
         Ok(others) => Ok(others.is_empty() && new.reads_as(&properties, stored, version)),
         Err(refusal) if refusal.is_of_client() => Ok(false),
         Err(failure) => Err(failure),
@@ -55,8 +69,8 @@ pub async fn is_made(
 /// already, secrets included.
 ///
 /// # Errors
-/// 400 for a hidden value of which nobody can say what it hides, and for a
-/// secret when there is no key; 409 for one that has been replaced meanwhile.
+/// 400 for a masked value that matches no secret, and for a secret when there is no key.
+/// 409 for a secret that has been replaced meanwhile.
 pub async fn replace(
     connection: &mut PgConnection,
     vault: &Vault,
@@ -66,7 +80,9 @@ pub async fn replace(
     by: Option<&str>,
 ) -> Result<Option<Configuration>, ApiError> {
     let id = ConfigurationId(stored.id);
-    let secrets = settle(connection, vault, id, Some(&stored.properties), &mut changed.properties, secrets).await?;
+    let secrets =
+        resolve_secret_references(connection, vault, id, Some(&stored.properties), &mut changed.properties, secrets)
+            .await?;
     if secrets.is_empty() && changed.reads_as(stored) {
         return Ok(None);
     }
@@ -120,7 +136,7 @@ pub async fn forget_replaced(connection: &mut PgConnection, properties: &mut Map
 ///
 /// A name that belongs to no secret stays: it came from another store, which
 /// keeps it.
-async fn settle(
+async fn resolve_secret_references(
     connection: &mut PgConnection,
     vault: &Vault,
     id: ConfigurationId,
@@ -129,7 +145,7 @@ async fn settle(
     mut sent: Vec<Secret>,
 ) -> Result<Vec<Secret>, ApiError> {
     if let Some(stored) = stored {
-        secrets::carry_over(stored, properties, &sent)?;
+        secrets::match_masked_values(stored, properties, &sent)?;
     }
     let named = secrets::references(properties);
     if named.is_empty() && sent.is_empty() {
@@ -142,23 +158,19 @@ async fn settle(
     let known: HashSet<_> = before.iter().map(|(_, reference)| reference.as_str()).collect();
     for (place, reference) in &named {
         match all.get(reference.as_str()) {
-            Some(secret) if secret.device_configuration_id == id.0 => secrets::name(properties, *place, reference),
+            Some(secret) if secret.device_configuration_id == id.0 => {
+                secrets::set_reference(properties, *place, reference)
+            }
             Some(secret) => {
                 vault.key(*place)?;
                 secrets::unname(properties, *place);
                 sent.push(Secret { place: *place, text: vault.open(secret)? });
             }
             None if known.contains(reference.as_str()) => {}
-            None => {
-                let is_gone = match secrets::owner(reference) {
-                    Some(owner) if owner == id => stored.is_some(),
-                    Some(owner) => sql::exists(connection, owner).await?,
-                    None => false,
-                };
-                if is_gone {
-                    return Err(secrets::replaced(*place));
-                }
+            None if is_of_this_store(connection, id, reference, stored.is_some()).await? => {
+                return Err(secrets::replaced(*place));
             }
+            None => {}
         }
     }
     // The text that is stored, sent again, is no change. What cannot be decrypted is none: a lost key
@@ -176,8 +188,23 @@ async fn settle(
     sent.retain(|Secret { place, text }| {
         let key = (secrets::uri(properties, *place).map(str::to_owned), text.expose_secret().to_owned());
         let Some(reference) = free.get_mut(&key).and_then(Vec::pop) else { return true };
-        secrets::name(properties, *place, reference);
+        secrets::set_reference(properties, *place, reference);
         false
     });
     Ok(sent)
+}
+
+/// Whether a reference names a configuration of this store, so that its secret has been
+/// replaced. `is_stored` says whether the configuration `id` itself is stored.
+async fn is_of_this_store(
+    connection: &mut PgConnection,
+    id: ConfigurationId,
+    reference: &str,
+    is_stored: bool,
+) -> Result<bool, ApiError> {
+    Ok(match secrets::owner(reference) {
+        Some(owner) if owner == id => is_stored,
+        Some(owner) => parent::exists(connection, owner).await?,
+        None => false,
+    })
 }

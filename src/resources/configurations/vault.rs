@@ -10,11 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{
-    model::ConfigurationId,
-    secrets::{self, Secret},
-};
-use crate::{config, error::ApiError};
+use super::secrets::{self, Secret};
+use crate::{config, error::ApiError, resources::parent::ConfigurationId};
 
 /// A secret as it is stored.
 pub struct Sealed {
@@ -79,7 +76,7 @@ impl Vault {
             let nonce = key.seal_in_place_append_tag(Aad::from(&reference), &mut ciphertext);
             let nonce = nonce.map_err(|_| ApiError::internal(anyhow!("a secret could not be encrypted")))?;
             ciphertext.splice(0..0, nonce.as_ref().iter().copied());
-            secrets::name(properties, place, &reference);
+            secrets::set_reference(properties, place, &reference);
             sealed.push(Sealed { reference, ciphertext });
         }
         Ok(sealed)

@@ -19,7 +19,7 @@ use crate::{
         links::{Collection, Links},
         prefer::Preferences,
     },
-    resources::configurations::{self, model::ConfigurationId},
+    resources::parent::{self, ConfigurationId},
 };
 
 /// `GET …/deviceConfigurations/{id}/deviceStatuses`, and of the two others.
@@ -34,7 +34,7 @@ pub async fn list(
     let mut connection = connections.acquire().await?;
     let rows = sql::list(&mut connection, kind, configuration).await?;
     if rows.is_empty() {
-        configurations::handlers::check(&mut connection, configuration).await?;
+        parent::check(&mut connection, configuration).await?;
     }
     let stored: Vec<_> = rows.iter().map(|row| Status::of_row(kind, row)).collect::<Result<_, _>>()?;
     let value = stored.iter().map(|stored| stored.shown(links.version)).collect();
@@ -67,10 +67,10 @@ pub async fn create(
     let path = path(kind, configuration, id);
     let insert =
         async |connection: &mut PgConnection| sql::insert(connection, kind, configuration, &row, caller.id()).await;
-    let row = match connection.writing(&path, insert).await? {
+    let row = match connection.execute_write(&path, insert).await? {
         Some(row) => row,
         None => {
-            configurations::handlers::check(&mut connection, configuration).await?;
+            parent::check(&mut connection, configuration).await?;
             let stored = sql::find(&mut connection, kind, configuration, id).await?;
             let is_same =
                 |row: &serde_json::Value| Status::of_row(kind, row).is_ok_and(|stored| stored.changed(&sent) == stored);
@@ -112,7 +112,7 @@ pub async fn update(
 ) -> Result<HttpResponse, ApiError> {
     let sent = SentStatus::parse(kind, body.members(kind.type_name()))?;
     let mut transaction = connections.begin().await?;
-    if !configurations::sql::lock(&mut transaction, configuration).await? {
+    if !parent::lock(&mut transaction, configuration).await? {
         return Err(ConfigurationId::not_found(configuration));
     }
     let row = sql::find(&mut transaction, kind, configuration, id).await?;
@@ -136,7 +136,7 @@ pub async fn delete(
 ) -> Result<HttpResponse, ApiError> {
     let mut connection = connections.acquire().await?;
     let delete = async |connection: &mut PgConnection| sql::delete(connection, kind, configuration, id).await;
-    match connection.writing(path(kind, configuration, id), delete).await? {
+    match connection.execute_write(path(kind, configuration, id), delete).await? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(not_found(&mut connection, configuration, id).await),
     }
@@ -162,5 +162,5 @@ fn path(kind: Kind, configuration: ConfigurationId, id: StatusId) -> String {
 
 /// The 404 of a configuration that is not there, else of its status.
 async fn not_found(connection: &mut PgConnection, configuration: ConfigurationId, id: StatusId) -> ApiError {
-    configurations::handlers::check(connection, configuration).await.err().unwrap_or_else(|| StatusId::not_found(id.0))
+    parent::check(connection, configuration).await.err().unwrap_or_else(|| StatusId::not_found(id.0))
 }

@@ -15,20 +15,16 @@ use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
-use super::sql::Overview;
 use crate::{
     catalogue::{
-        self, NAMESPACE, Primitive, Property, Type, ValueType, rendering,
+        self, NAMESPACE, Primitive, Property, Type, ValueType, messages, rendering,
         validation::{self, Path, TYPE},
+        version::Version,
     },
-    database,
-    error::{ApiError, excerpt},
-    odata::{
-        key,
-        links::{Links, Version},
-        members::{self, Members},
-    },
-    resources::configurations::model::ConfigurationId,
+    database::{self, timestamp::Timestamp},
+    error::{ApiError, shorten},
+    odata::{key, links::Links, members::ObjectReader},
+    resources::parent::ConfigurationId,
 };
 
 /// One of the three collections.
@@ -53,7 +49,7 @@ impl Kind {
     }
 
     /// The type of its elements.
-    pub fn type_name(self) -> &'static str {
+    pub const fn type_name(self) -> &'static str {
         match self {
             Self::Device => "deviceConfigurationDeviceStatus",
             Self::User => "deviceConfigurationUserStatus",
@@ -110,7 +106,7 @@ impl FromRequest for StatusId {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let key = request.match_info().get("status").unwrap_or_default();
-        ready(key::guid(key).map(Self).ok_or_else(|| Self::not_found(excerpt(key))))
+        ready(key::guid(key).map(Self).ok_or_else(|| Self::not_found(shorten(key))))
     }
 }
 
@@ -136,14 +132,14 @@ impl SentStatus {
     /// # Errors
     /// 400 that names the member that is wrong. A column is needed for each
     /// member, so that `/beta` is not open here.
-    pub fn parse(kind: Kind, mut members: Members) -> Result<Self, ApiError> {
+    pub fn parse(kind: Kind, mut members: ObjectReader) -> Result<Self, ApiError> {
         if let Some(odata_type) = members.string(TYPE)? {
             members.located(catalogue::resolve(&odata_type, kind.type_name()))?;
         }
-        let (id, version, of) = (key::of_new_row(&mut members)?, members.version(), kind.of_type()?);
+        let (id, version, of) = (key::client_id(&mut members)?, members.version(), kind.of_type()?);
         let mut properties = members.rest();
         if let Some(name) = properties.keys().find(|name| of.property(name, version).is_none()) {
-            return Err(members::unknown(name, &of.name));
+            return Err(messages::unknown(name, &of.name));
         }
         validation::check(&mut properties, of, Path::Body, version)?;
         for (name, value) in properties.iter().filter(|(name, _)| name.ends_with("Count")) {
@@ -156,8 +152,8 @@ impl SentStatus {
 }
 
 impl Status {
-    /// A new one: what was not sent is as Graph shows what nobody set, and the
-    /// last report is now.
+    /// Returns a new status. Properties that were not sent have the values that Graph shows
+    /// for unset ones. The last report is now.
     ///
     /// # Errors
     /// None that is known.
@@ -175,7 +171,7 @@ impl Status {
         }
     }
 
-    /// As it is to be after a change.
+    /// Returns the status with the members that were sent.
     pub fn changed(&self, sent: &SentStatus) -> Self {
         let mut changed = self.clone();
         changed.properties.extend(sent.properties.clone());
@@ -243,15 +239,15 @@ impl Status {
     }
 
     /// As an element of a collection.
-    pub fn shown(&self, version: Version) -> Shown<'_> {
+    pub fn shown(&self, version: Version) -> StatusJson<'_> {
         let properties = Cow::Borrowed(&self.properties);
-        Shown { context: None, type_name: self.kind.type_name(), id: self.id, properties, version }
+        StatusJson { context: None, type_name: self.kind.type_name(), id: self.id, properties, version }
     }
 
     /// As the whole answer.
-    pub fn shown_alone(&self, links: &Links, configuration: ConfigurationId) -> Shown<'_> {
+    pub fn shown_alone(&self, links: &Links, configuration: ConfigurationId) -> StatusJson<'_> {
         let fragment = format!("{}/$entity", context(self.kind, configuration));
-        Shown { context: Some(links.context(fragment)), ..self.shown(links.version) }
+        StatusJson { context: Some(links.context(fragment)), ..self.shown(links.version) }
     }
 }
 
@@ -261,7 +257,7 @@ pub fn context(kind: Kind, configuration: ConfigurationId) -> String {
 }
 
 /// A status or an overview as an answer shows it.
-pub struct Shown<'a> {
+pub struct StatusJson<'a> {
     context: Option<String>,
     type_name: &'static str,
     id: Uuid,
@@ -269,7 +265,7 @@ pub struct Shown<'a> {
     version: Version,
 }
 
-impl Serialize for Shown<'_> {
+impl Serialize for StatusJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         if let Some(context) = &self.context {
@@ -318,6 +314,26 @@ fn nearest_time(text: &str) -> &'static str {
     }
 }
 
+/// What the rows of a configuration add up to.
+pub struct Overview {
+    /// Of the configuration.
+    pub version: i32,
+    /// The last report, else the last change of the configuration.
+    pub last_update_date_time: Timestamp,
+    /// Compliant and remediated.
+    pub success: i64,
+    /// Not compliant.
+    pub failed: i64,
+    /// In error.
+    pub error: i64,
+    /// In conflict.
+    pub conflict: i64,
+    /// Not applicable.
+    pub not_applicable: i64,
+    /// In no known state yet, or not assigned.
+    pub pending: i64,
+}
+
 /// One of the two overviews.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OverviewKind {
@@ -336,7 +352,7 @@ impl OverviewKind {
     }
 
     /// The overview as the whole answer.
-    pub fn shown(self, configuration: ConfigurationId, overview: &Overview, links: &Links) -> Shown<'static> {
+    pub fn shown(self, configuration: ConfigurationId, overview: &Overview, links: &Links) -> StatusJson<'static> {
         let (segment, type_name) = self.names();
         let fragment = format!("deviceManagement/deviceConfigurations('{configuration}')/{segment}/$entity");
         let properties = [
@@ -350,7 +366,7 @@ impl OverviewKind {
             ("conflictCount", overview.conflict.into()),
         ];
         let properties = properties.map(|(name, value): (_, Value)| (name.to_owned(), value)).into_iter().collect();
-        Shown {
+        StatusJson {
             context: Some(links.context(fragment)),
             type_name,
             id: configuration.0,

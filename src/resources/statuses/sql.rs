@@ -1,17 +1,31 @@
 //! Every statement on the three tables of statuses.
 //!
 //! A row goes in and comes out as JSON with a member for each column, and
-//! PostgreSQL holds it to the types of the table. A function borrows a
-//! connection; whoever opened a transaction commits it.
+//! PostgreSQL checks it against the types of the table. A function borrows a connection.
+//! Its caller commits the transaction that the caller began.
+//!
+//! A statement is written once, with `$table` in the place of the table. The macro
+//! `on_table` makes one statement for each table of it, and the build checks each of them.
 
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::model::{Kind, OverviewKind, StatusId};
-use crate::{database::timestamp::Timestamp, resources::configurations::model::ConfigurationId};
+use super::model::{Kind, Overview, OverviewKind, StatusId};
+use crate::resources::parent::ConfigurationId;
 
-/// Inserts a row in the name of `by`; `None` when its configuration is not there
-/// or its id is taken.
+/// Runs the statement that the macro `$statement` makes of the table of a kind.
+macro_rules! on_table {
+    ($kind:expr, $statement:ident) => {
+        match $kind {
+            Kind::Device => $statement!("device_configuration_device_statuses"),
+            Kind::User => $statement!("device_configuration_user_statuses"),
+            Kind::Setting => $statement!("device_configuration_setting_summaries"),
+        }
+    };
+}
+
+/// Inserts a row in the name of `by`. Returns `None` when its configuration does not exist or
+/// its id is taken.
 pub async fn insert(
     connection: &mut PgConnection,
     kind: Kind,
@@ -19,300 +33,194 @@ pub async fn insert(
     row: &Value,
     by: Option<&str>,
 ) -> sqlx::Result<Option<Value>> {
+    macro_rules! statement {
+        ($table:tt, $columns:tt, $values:tt) => {
+            sqlx::query_scalar!(
+                "INSERT INTO "
+                    + $table
+                    + " (id, device_configuration_id, "
+                    + $columns
+                    + ", created_by, last_modified_by)
+                 SELECT row.id, c.id, "
+                    + $values
+                    + ", $3, $3
+                 FROM device_configurations AS c, jsonb_populate_record(NULL::"
+                    + $table
+                    + ", $2) AS row
+                 WHERE c.id = $1
+                 FOR KEY SHARE OF c
+                 ON CONFLICT DO NOTHING
+                 RETURNING to_jsonb("
+                    + $table
+                    + ") AS \"row!\"",
+                configuration.0,
+                row,
+                by,
+            )
+            .fetch_optional(connection)
+            .await
+        };
+    }
     match kind {
-        Kind::Device => {
-            sqlx::query_scalar!(
-                r#"INSERT INTO device_configuration_device_statuses
-                       (id, device_configuration_id, status, device_display_name, device_model, platform, user_name, user_principal_name, compliance_grace_period_expiration_date_time, last_reported_date_time,
-                        created_by, last_modified_by)
-                   SELECT row.id, c.id, row.status, row.device_display_name, row.device_model, row.platform, row.user_name, row.user_principal_name, row.compliance_grace_period_expiration_date_time, row.last_reported_date_time, $3, $3
-                   FROM device_configurations AS c, jsonb_populate_record(NULL::device_configuration_device_statuses, $2) AS row
-                   WHERE c.id = $1
-                   FOR KEY SHARE OF c
-                   ON CONFLICT DO NOTHING
-                   RETURNING to_jsonb(device_configuration_device_statuses) AS "row!""#,
-                configuration.0,
-                row,
-                by,
-            )
-            .fetch_optional(connection)
-            .await
-        }
-        Kind::User => {
-            sqlx::query_scalar!(
-                r#"INSERT INTO device_configuration_user_statuses
-                       (id, device_configuration_id, status, user_display_name, user_principal_name, devices_count, last_reported_date_time,
-                        created_by, last_modified_by)
-                   SELECT row.id, c.id, row.status, row.user_display_name, row.user_principal_name, row.devices_count, row.last_reported_date_time, $3, $3
-                   FROM device_configurations AS c, jsonb_populate_record(NULL::device_configuration_user_statuses, $2) AS row
-                   WHERE c.id = $1
-                   FOR KEY SHARE OF c
-                   ON CONFLICT DO NOTHING
-                   RETURNING to_jsonb(device_configuration_user_statuses) AS "row!""#,
-                configuration.0,
-                row,
-                by,
-            )
-            .fetch_optional(connection)
-            .await
-        }
-        Kind::Setting => {
-            sqlx::query_scalar!(
-                r#"INSERT INTO device_configuration_setting_summaries
-                       (id, device_configuration_id, setting_name, instance_path, compliant_device_count, conflict_device_count, error_device_count, non_compliant_device_count, not_applicable_device_count, remediated_device_count, unknown_device_count,
-                        created_by, last_modified_by)
-                   SELECT row.id, c.id, row.setting_name, row.instance_path, row.compliant_device_count, row.conflict_device_count, row.error_device_count, row.non_compliant_device_count, row.not_applicable_device_count, row.remediated_device_count, row.unknown_device_count, $3, $3
-                   FROM device_configurations AS c, jsonb_populate_record(NULL::device_configuration_setting_summaries, $2) AS row
-                   WHERE c.id = $1
-                   FOR KEY SHARE OF c
-                   ON CONFLICT DO NOTHING
-                   RETURNING to_jsonb(device_configuration_setting_summaries) AS "row!""#,
-                configuration.0,
-                row,
-                by,
-            )
-            .fetch_optional(connection)
-            .await
-        }
+        Kind::Device => statement!(
+            "device_configuration_device_statuses",
+            "status, device_display_name, device_model, platform, user_name, user_principal_name, compliance_grace_period_expiration_date_time, last_reported_date_time",
+            "row.status, row.device_display_name, row.device_model, row.platform, row.user_name, row.user_principal_name, row.compliance_grace_period_expiration_date_time, row.last_reported_date_time"
+        ),
+        Kind::User => statement!(
+            "device_configuration_user_statuses",
+            "status, user_display_name, user_principal_name, devices_count, last_reported_date_time",
+            "row.status, row.user_display_name, row.user_principal_name, row.devices_count, row.last_reported_date_time"
+        ),
+        Kind::Setting => statement!(
+            "device_configuration_setting_summaries",
+            "setting_name, instance_path, compliant_device_count, conflict_device_count, error_device_count, non_compliant_device_count, not_applicable_device_count, remediated_device_count, unknown_device_count",
+            "row.setting_name, row.instance_path, row.compliant_device_count, row.conflict_device_count, row.error_device_count, row.non_compliant_device_count, row.not_applicable_device_count, row.remediated_device_count, row.unknown_device_count"
+        ),
     }
 }
 
-/// The rows of a configuration, the oldest id first; none also when there is no
-/// such configuration.
+/// Returns the rows of a configuration, sorted by their ids; also none when the configuration
+/// does not exist.
 pub async fn list(
     connection: &mut PgConnection,
     kind: Kind,
     configuration: ConfigurationId,
 ) -> sqlx::Result<Vec<Value>> {
-    match kind {
-        Kind::Device => {
+    macro_rules! statement {
+        ($table:tt) => {
             sqlx::query_scalar!(
-                r#"SELECT to_jsonb(s) AS "row!" FROM device_configuration_device_statuses AS s
-                   WHERE device_configuration_id = $1 ORDER BY id"#,
+                "SELECT to_jsonb(s) AS \"row!\" FROM "
+                    + $table
+                    + " AS s
+                 WHERE device_configuration_id = $1 ORDER BY id",
                 configuration.0,
             )
             .fetch_all(connection)
             .await
-        }
-        Kind::User => {
-            sqlx::query_scalar!(
-                r#"SELECT to_jsonb(s) AS "row!" FROM device_configuration_user_statuses AS s
-                   WHERE device_configuration_id = $1 ORDER BY id"#,
-                configuration.0,
-            )
-            .fetch_all(connection)
-            .await
-        }
-        Kind::Setting => {
-            sqlx::query_scalar!(
-                r#"SELECT to_jsonb(s) AS "row!" FROM device_configuration_setting_summaries AS s
-                   WHERE device_configuration_id = $1 ORDER BY id"#,
-                configuration.0,
-            )
-            .fetch_all(connection)
-            .await
-        }
+        };
     }
+    on_table!(kind, statement)
 }
 
-/// One row of a configuration.
+/// Returns one row of a configuration.
 pub async fn find(
     connection: &mut PgConnection,
     kind: Kind,
     configuration: ConfigurationId,
     id: StatusId,
 ) -> sqlx::Result<Option<Value>> {
-    match kind {
-        Kind::Device => {
+    macro_rules! statement {
+        ($table:tt) => {
             sqlx::query_scalar!(
-                r#"SELECT to_jsonb(s) AS "row!" FROM device_configuration_device_statuses AS s
-                   WHERE id = $2 AND device_configuration_id = $1"#,
+                "SELECT to_jsonb(s) AS \"row!\" FROM "
+                    + $table
+                    + " AS s
+                 WHERE id = $2 AND device_configuration_id = $1",
                 configuration.0,
                 id.0,
             )
             .fetch_optional(connection)
             .await
-        }
-        Kind::User => {
-            sqlx::query_scalar!(
-                r#"SELECT to_jsonb(s) AS "row!" FROM device_configuration_user_statuses AS s
-                   WHERE id = $2 AND device_configuration_id = $1"#,
-                configuration.0,
-                id.0,
-            )
-            .fetch_optional(connection)
-            .await
-        }
-        Kind::Setting => {
-            sqlx::query_scalar!(
-                r#"SELECT to_jsonb(s) AS "row!" FROM device_configuration_setting_summaries AS s
-                   WHERE id = $2 AND device_configuration_id = $1"#,
-                configuration.0,
-                id.0,
-            )
-            .fetch_optional(connection)
-            .await
-        }
+        };
     }
+    on_table!(kind, statement)
 }
 
-/// Writes what a change by `by` left.
+/// Writes a changed row in the name of `by`.
 pub async fn update(connection: &mut PgConnection, kind: Kind, row: &Value, by: Option<&str>) -> sqlx::Result<()> {
+    macro_rules! statement {
+        ($table:tt, $columns:tt) => {
+            sqlx::query!(
+                "UPDATE "
+                    + $table
+                    + " AS s
+                 SET "
+                    + $columns
+                    + ", last_modified_by = $2
+                 FROM jsonb_populate_record(NULL::"
+                    + $table
+                    + ", $1) AS row
+                 WHERE s.id = row.id",
+                row,
+                by,
+            )
+            .execute(connection)
+            .await
+            .map(drop)
+        };
+    }
     match kind {
-        Kind::Device => {
-            sqlx::query!(
-                r#"UPDATE device_configuration_device_statuses AS s
-                   SET status = row.status, device_display_name = row.device_display_name, device_model = row.device_model, platform = row.platform, user_name = row.user_name, user_principal_name = row.user_principal_name, compliance_grace_period_expiration_date_time = row.compliance_grace_period_expiration_date_time, last_reported_date_time = row.last_reported_date_time,
-                       last_modified_by = $2
-                   FROM jsonb_populate_record(NULL::device_configuration_device_statuses, $1) AS row
-                   WHERE s.id = row.id"#,
-                row,
-                by,
-            )
-            .execute(connection)
-            .await
-            .map(drop)
-        }
-        Kind::User => {
-            sqlx::query!(
-                r#"UPDATE device_configuration_user_statuses AS s
-                   SET status = row.status, user_display_name = row.user_display_name, user_principal_name = row.user_principal_name, devices_count = row.devices_count, last_reported_date_time = row.last_reported_date_time,
-                       last_modified_by = $2
-                   FROM jsonb_populate_record(NULL::device_configuration_user_statuses, $1) AS row
-                   WHERE s.id = row.id"#,
-                row,
-                by,
-            )
-            .execute(connection)
-            .await
-            .map(drop)
-        }
-        Kind::Setting => {
-            sqlx::query!(
-                r#"UPDATE device_configuration_setting_summaries AS s
-                   SET setting_name = row.setting_name, instance_path = row.instance_path, compliant_device_count = row.compliant_device_count, conflict_device_count = row.conflict_device_count, error_device_count = row.error_device_count, non_compliant_device_count = row.non_compliant_device_count, not_applicable_device_count = row.not_applicable_device_count, remediated_device_count = row.remediated_device_count, unknown_device_count = row.unknown_device_count,
-                       last_modified_by = $2
-                   FROM jsonb_populate_record(NULL::device_configuration_setting_summaries, $1) AS row
-                   WHERE s.id = row.id"#,
-                row,
-                by,
-            )
-            .execute(connection)
-            .await
-            .map(drop)
-        }
+        Kind::Device => statement!(
+            "device_configuration_device_statuses",
+            "status = row.status, device_display_name = row.device_display_name, device_model = row.device_model, platform = row.platform, user_name = row.user_name, user_principal_name = row.user_principal_name, compliance_grace_period_expiration_date_time = row.compliance_grace_period_expiration_date_time, last_reported_date_time = row.last_reported_date_time"
+        ),
+        Kind::User => statement!(
+            "device_configuration_user_statuses",
+            "status = row.status, user_display_name = row.user_display_name, user_principal_name = row.user_principal_name, devices_count = row.devices_count, last_reported_date_time = row.last_reported_date_time"
+        ),
+        Kind::Setting => statement!(
+            "device_configuration_setting_summaries",
+            "setting_name = row.setting_name, instance_path = row.instance_path, compliant_device_count = row.compliant_device_count, conflict_device_count = row.conflict_device_count, error_device_count = row.error_device_count, non_compliant_device_count = row.non_compliant_device_count, not_applicable_device_count = row.not_applicable_device_count, remediated_device_count = row.remediated_device_count, unknown_device_count = row.unknown_device_count"
+        ),
     }
 }
 
-/// Deletes one row; `false` when the configuration does not have it.
+/// Deletes one row. Returns `false` when the configuration does not have it.
 pub async fn delete(
     connection: &mut PgConnection,
     kind: Kind,
     configuration: ConfigurationId,
     id: StatusId,
 ) -> sqlx::Result<bool> {
-    match kind {
-        Kind::Device => {
+    macro_rules! statement {
+        ($table:tt) => {{
             let done = sqlx::query!(
-                "DELETE FROM device_configuration_device_statuses AS s
+                "DELETE FROM "
+                    + $table
+                    + " AS s
                  USING (SELECT id FROM device_configurations WHERE id = $1 FOR KEY SHARE) AS c
                  WHERE s.device_configuration_id = c.id AND s.id = $2",
                 configuration.0,
                 id.0,
             );
             Ok(done.execute(connection).await?.rows_affected() > 0)
-        }
-        Kind::User => {
-            let done = sqlx::query!(
-                "DELETE FROM device_configuration_user_statuses AS s
-                 USING (SELECT id FROM device_configurations WHERE id = $1 FOR KEY SHARE) AS c
-                 WHERE s.device_configuration_id = c.id AND s.id = $2",
-                configuration.0,
-                id.0,
-            );
-            Ok(done.execute(connection).await?.rows_affected() > 0)
-        }
-        Kind::Setting => {
-            let done = sqlx::query!(
-                "DELETE FROM device_configuration_setting_summaries AS s
-                 USING (SELECT id FROM device_configurations WHERE id = $1 FOR KEY SHARE) AS c
-                 WHERE s.device_configuration_id = c.id AND s.id = $2",
-                configuration.0,
-                id.0,
-            );
-            Ok(done.execute(connection).await?.rows_affected() > 0)
-        }
+        }};
     }
+    on_table!(kind, statement)
 }
 
-/// What the rows of a configuration add up to.
-pub struct Overview {
-    /// Of the configuration.
-    pub version: i32,
-    /// The last report, else the last change of the configuration.
-    pub last_update_date_time: Timestamp,
-    /// Compliant and remediated.
-    pub success: i64,
-    /// Not compliant.
-    pub failed: i64,
-    /// In error.
-    pub error: i64,
-    /// In conflict.
-    pub conflict: i64,
-    /// Not applicable.
-    pub not_applicable: i64,
-    /// In no known state yet, or not assigned.
-    pub pending: i64,
-}
-
-/// Counts the rows of a configuration; `None` when it is not there.
+/// Counts the rows of a configuration. Returns `None` when the configuration does not exist.
 pub async fn overview(
     connection: &mut PgConnection,
     kind: OverviewKind,
     configuration: ConfigurationId,
 ) -> sqlx::Result<Option<Overview>> {
+    macro_rules! statement {
+        ($table:tt) => {
+            sqlx::query_as!(
+                Overview,
+                "SELECT
+                     c.version,
+                     coalesce(max(s.last_reported_date_time), c.last_modified_date_time) AS \"last_update_date_time!\",
+                     count(*) FILTER (WHERE s.status IN ('compliant', 'remediated')) AS \"success!\",
+                     count(*) FILTER (WHERE s.status = 'nonCompliant') AS \"failed!\",
+                     count(*) FILTER (WHERE s.status = 'error') AS \"error!\",
+                     count(*) FILTER (WHERE s.status = 'conflict') AS \"conflict!\",
+                     count(*) FILTER (WHERE s.status = 'notApplicable') AS \"not_applicable!\",
+                     count(*) FILTER (WHERE s.status IN ('unknown', 'notAssigned')) AS \"pending!\"
+                 FROM device_configurations AS c
+                 LEFT JOIN " + $table + " AS s ON s.device_configuration_id = c.id
+                 WHERE c.id = $1
+                 GROUP BY c.id",
+                configuration.0,
+            )
+            .fetch_optional(connection)
+            .await
+        };
+    }
     match kind {
-        OverviewKind::Device => {
-            sqlx::query_as!(
-                Overview,
-                r#"SELECT
-                       c.version,
-                       coalesce(max(s.last_reported_date_time), c.last_modified_date_time) AS "last_update_date_time!",
-                       count(*) FILTER (WHERE s.status IN ('compliant', 'remediated')) AS "success!",
-                       count(*) FILTER (WHERE s.status = 'nonCompliant') AS "failed!",
-                       count(*) FILTER (WHERE s.status = 'error') AS "error!",
-                       count(*) FILTER (WHERE s.status = 'conflict') AS "conflict!",
-                       count(*) FILTER (WHERE s.status = 'notApplicable') AS "not_applicable!",
-                       count(*) FILTER (WHERE s.status IN ('unknown', 'notAssigned')) AS "pending!"
-                   FROM device_configurations AS c
-                   LEFT JOIN device_configuration_device_statuses AS s ON s.device_configuration_id = c.id
-                   WHERE c.id = $1
-                   GROUP BY c.id"#,
-                configuration.0,
-            )
-            .fetch_optional(connection)
-            .await
-        }
-        OverviewKind::User => {
-            sqlx::query_as!(
-                Overview,
-                r#"SELECT
-                       c.version,
-                       coalesce(max(s.last_reported_date_time), c.last_modified_date_time) AS "last_update_date_time!",
-                       count(*) FILTER (WHERE s.status IN ('compliant', 'remediated')) AS "success!",
-                       count(*) FILTER (WHERE s.status = 'nonCompliant') AS "failed!",
-                       count(*) FILTER (WHERE s.status = 'error') AS "error!",
-                       count(*) FILTER (WHERE s.status = 'conflict') AS "conflict!",
-                       count(*) FILTER (WHERE s.status = 'notApplicable') AS "not_applicable!",
-                       count(*) FILTER (WHERE s.status IN ('unknown', 'notAssigned')) AS "pending!"
-                   FROM device_configurations AS c
-                   LEFT JOIN device_configuration_user_statuses AS s ON s.device_configuration_id = c.id
-                   WHERE c.id = $1
-                   GROUP BY c.id"#,
-                configuration.0,
-            )
-            .fetch_optional(connection)
-            .await
-        }
+        OverviewKind::Device => statement!("device_configuration_device_statuses"),
+        OverviewKind::User => statement!("device_configuration_user_statuses"),
     }
 }

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    error::{ApiError, excerpt},
-    odata::json::Unread,
+    error::{ApiError, shorten},
+    odata::json::RawObject,
 };
 
 /// A refusal of the batch that says where in it.
@@ -26,12 +26,12 @@ pub fn read<'a, T: Deserialize<'a>>(place: &str, json: &'a RawValue) -> Result<T
 }
 
 /// The members of an object in the batch. One that is null is none.
-pub struct Members<'a> {
+pub struct BatchObject<'a> {
     place: String,
-    values: Unread<'a>,
+    values: RawObject<'a>,
 }
 
-impl<'a> Members<'a> {
+impl<'a> BatchObject<'a> {
     /// Those of an object.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl<'a> Members<'a> {
 
     /// Where in the batch a member stands.
     pub fn place(&self, name: &str) -> String {
-        format!("{}.{}", self.place, excerpt(name))
+        format!("{}.{}", self.place, shorten(name))
     }
 
     /// A refusal of a member.

@@ -22,17 +22,15 @@ use actix_web::{
 };
 use serde_json::{Value, value::RawValue};
 
-use super::members::{Members, read, wrong};
+use super::members::{BatchObject, read, wrong};
 use crate::{
-    error::{ApiError, excerpt},
-    odata::{
-        body,
-        json::{self, Unread},
-    },
+    catalogue::messages,
+    error::{ApiError, shorten},
+    odata::{body, json::RawObject},
 };
 
 /// Steps of a batch at most.
-pub const MOST: usize = 20;
+pub const MAX_REQUESTS: usize = 20;
 
 /// What says how a message travels is not a step's to say, and no more is what
 /// a proxy says of where it came from.
@@ -79,23 +77,23 @@ impl Batch {
         if !sent.get().starts_with('{') {
             return Err(ApiError::bad_request("The request body must be a JSON object with the member 'requests'."));
         }
-        let Unread(sent) = serde_json::from_slice(bytes).map_err(unreadable)?;
+        let RawObject(sent) = serde_json::from_slice(bytes).map_err(unreadable)?;
         let requests = sent.get("requests").filter(|requests| requests.get() != "null");
         let requests = requests.ok_or_else(|| wrong("requests", "is missing. Send an array of requests"))?;
         if !requests.get().starts_with('[') {
             return Err(wrong("requests", "must be an array of requests"));
         }
         let requests: Vec<&RawValue> = read("requests", requests)?;
-        if requests.len() > MOST {
+        if requests.len() > MAX_REQUESTS {
             return Err(ApiError::bad_request(format!(
-                "A batch has at most {MOST} requests, and this one has {}. Send the others in another.",
+                "A batch has at most {MAX_REQUESTS} requests, and this one has {}. Send the others in another.",
                 requests.len()
             )));
         }
         let mut batch = Self(Vec::with_capacity(requests.len()));
         for (index, request) in requests.into_iter().enumerate() {
             let expected = "must be an object with the members of a request";
-            let step = batch.step(&Members::read(format!("requests[{index}]"), request, expected)?)?;
+            let step = batch.step(&BatchObject::read(format!("requests[{index}]"), request, expected)?)?;
             batch.0.push(step);
         }
         batch.check_groups()?;
@@ -103,11 +101,11 @@ impl Batch {
     }
 
     /// The next step.
-    fn step(&self, sent: &Members) -> Result<Step, ApiError> {
+    fn step(&self, sent: &BatchObject) -> Result<Step, ApiError> {
         let id = name(&sent.needed("id")?);
         let id = id.ok_or_else(|| sent.wrong("id", "must be a string that is not empty, or a number"))?;
         if self.0.iter().any(|step| step.id.eq_ignore_ascii_case(&id)) {
-            let unique = format!("is '{}', as another before it. Give each request an id of its own", excerpt(&id));
+            let unique = format!("is '{}', as another before it. Give each request an id of its own", shorten(&id));
             return Err(sent.wrong("id", &unique));
         }
         let method = sent.needed("method")?;
@@ -146,7 +144,7 @@ impl Batch {
             };
             places.extend(self.0.iter().enumerate().filter(|(_, step)| is_meant(step)).map(|(index, _)| index));
             if places.len() == before {
-                let unknown = format!("names '{}', and no request before this one has that id", excerpt(&id));
+                let unknown = format!("names '{}', and no request before this one has that id", shorten(&id));
                 return Err(wrong(place, &unknown));
             }
         }
@@ -195,14 +193,14 @@ fn name(value: &Value) -> Option<String> {
     }
 }
 
-fn headers(step: &Members) -> Result<HeaderMap, ApiError> {
+fn headers(step: &BatchObject) -> Result<HeaderMap, ApiError> {
     let mut headers = HeaderMap::new();
     let Some(sent) = step.as_written("headers") else { return Ok(headers) };
-    let sent = Members::read(step.place("headers"), sent, "must be an object of strings")?;
+    let sent = BatchObject::read(step.place("headers"), sent, "must be an object of strings")?;
     for (name, value) in sent.all() {
         let value: Value = read(&sent.place(name), value)?;
         let Value::String(text) = &value else {
-            return Err(sent.wrong(name, &format!("must be a string, not {}", json::kind(&value))));
+            return Err(sent.wrong(name, &format!("must be a string, not {}", messages::kind(&value))));
         };
         // As a header line: blanks around the value are not of it.
         let text = text.trim_matches([' ', '\t']);

@@ -5,9 +5,8 @@ use url::Url;
 
 use super::steps::Step;
 use crate::{
-    error::{ApiError, excerpt},
-    odata::links::Version,
-    server::routes::MOUNTS,
+    catalogue::version::{MOUNTS, Version},
+    error::{ApiError, shorten},
 };
 
 /// What OData itself has at its root below a `$`, and no step.
@@ -31,7 +30,7 @@ pub fn reference<'a>(step: &'a Step, before: &[Step]) -> Result<Option<(usize, &
         true => Ok(Some((place, rest))),
         false => Err(ApiError::bad_request(format!(
             "The url begins with what the request '{}' answers. Name that one in 'dependsOn'.",
-            excerpt(id)
+            shorten(id)
         ))),
     }
 }
@@ -42,7 +41,7 @@ pub fn reference<'a>(step: &'a Step, before: &[Step]) -> Result<Option<(usize, &
 /// # Errors
 /// When it is no URL.
 pub fn resolve(text: &str, version: Version) -> Result<Uri, ApiError> {
-    let unreadable = || ApiError::bad_request(format!("The url '{}' cannot be read.", excerpt(text)));
+    let unreadable = || ApiError::bad_request(format!("The url '{}' cannot be read.", shorten(text)));
     let is_of = |scheme: &&str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     let has_origin = ["http://", "https://"].iter().any(is_of);
     let url = match has_origin {

@@ -16,11 +16,12 @@ use futures_util::{future::join_all, stream::iter};
 use serde_json::{Value, json};
 use tokio::task::yield_now;
 
-use super::*;
+use super::{answer::Answer, dispatch::Dispatcher, *};
 use crate::{
     config::{self, Settings},
-    database::pool::Pools,
+    database::pool::{Pool, Pools},
     odata::body::Limit,
+    server::telemetry,
 };
 
 /// Requests under way, and the most there were.

@@ -5,34 +5,29 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    operations::{Answer, Operation},
-    schemas::{At, Schemas, reference},
-};
+use super::schemas::{At, Schemas, reference};
 use crate::{
     auth::Access,
-    catalogue::{Type, validation::TYPE},
+    catalogue::{Type, validation::TYPE, version::Version},
     error::Code,
-    odata::links::Version,
     resources::{assignments::model as assignments, configurations::model as configurations},
+    server::{operation::Answer, routes::Route},
 };
 
 /// The answers that something refers to.
 #[derive(Default)]
 pub struct Answers(pub BTreeMap<String, Value>);
 
-/// What an operation is, as far as its answers go.
+/// An operation, as far as its answers go.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
-    /// What is said of it.
-    pub operation: &'a Operation,
-    /// What it asks of its caller, `Open` where nobody is asked.
+pub struct ResponseContext<'a> {
+    /// The route of the operation.
+    pub route: &'a Route,
+    /// What the service asks of the caller: `Open` where it asks for no token.
     pub access: Access,
-    /// Of which version it is.
+    /// The version of the API.
     pub version: Version,
-    /// Whether what it is about has an ETag.
-    pub is_tagged: bool,
-    /// Whether it answers without a body.
+    /// Whether the answer has no body.
     pub is_head: bool,
 }
 
@@ -75,18 +70,18 @@ pub fn headers() -> Value {
 
 impl Answers {
     /// The answers of an operation by their status.
-    pub fn of(&mut self, schemas: &mut Schemas, asked: Asked<'_>) -> Map<String, Value> {
+    pub fn of(&mut self, schemas: &mut Schemas, context: ResponseContext<'_>) -> Map<String, Value> {
         let mut all = Map::new();
         let unchanged =
             ("304", "unchanged".to_owned(), response("The client has it as it is.", &[ETAG], Value::Null, true));
-        let is_read = matches!(asked.operation.answer, Answer::Collection(_) | Answer::Entity(_));
-        let unchanged = Some(unchanged).filter(|_| asked.is_tagged && is_read);
-        for (status, name, answer) in successes(schemas, asked).into_iter().chain(unchanged) {
-            all.insert(status.to_owned(), self.component(format!("{name}{}", suffix(asked)), || answer));
+        let is_read = matches!(context.route.operation.answer, Answer::Collection(_) | Answer::Entity(_));
+        let unchanged = Some(unchanged).filter(|_| context.route.has_etag && is_read);
+        for (status, name, answer) in successes(schemas, context).into_iter().chain(unchanged) {
+            all.insert(status.to_owned(), self.component(format!("{name}{}", suffix(context)), || answer));
         }
-        for status in refusals(asked) {
-            let answer = || refusal(schemas, status, asked.is_head);
-            all.insert(status.to_string(), self.component(format!("error.{status}{}", suffix(asked)), answer));
+        for status in refusals(context) {
+            let answer = || refusal(schemas, status, context.is_head);
+            all.insert(status.to_string(), self.component(format!("error.{status}{}", suffix(context)), answer));
         }
         all
     }
@@ -98,20 +93,21 @@ impl Answers {
     }
 }
 
-fn suffix(asked: Asked<'_>) -> &'static str {
-    if asked.is_head { ".head" } else { "" }
+fn suffix(context: ResponseContext<'_>) -> &'static str {
+    if context.is_head { ".head" } else { "" }
 }
 
 /// The statuses of the refusals of an operation.
-fn refusals(asked: Asked<'_>) -> Vec<u16> {
-    let Asked { operation, access, .. } = asked;
+fn refusals(context: ResponseContext<'_>) -> Vec<u16> {
+    let ResponseContext { route, access, .. } = context;
+    let operation = &route.operation;
     let is_asked = access != Access::Open;
     // 421: any operation, while authorization is off.
     let mut all = vec![400, 406, 412, 421];
     if is_asked {
         all.extend([401, 403]);
     }
-    if operation.path.contains('{') {
+    if route.path.contains('{') {
         all.push(404);
     }
     if operation.body.is_some() {
@@ -185,12 +181,12 @@ fn envelope() -> Value {
 type Success = (&'static str, String, Value);
 
 /// Those of each success.
-fn successes(schemas: &mut Schemas, asked: Asked<'_>) -> Vec<Success> {
-    let (at, head) = (At::answer(asked.version), asked.is_head);
+fn successes(schemas: &mut Schemas, context: ResponseContext<'_>) -> Vec<Success> {
+    let (at, head) = (At::answer(context.version), context.is_head);
     let ok = |name: String, description: &str, own: &[_], content| {
         vec![("200", name, response(description, own, content, head))]
     };
-    match asked.operation.answer {
+    match context.route.operation.answer {
         Answer::Collection(of) => {
             let is_paged = of == configurations::TYPE || of == assignments::TYPE;
             let own: &[_] = match of {
@@ -202,14 +198,14 @@ fn successes(schemas: &mut Schemas, asked: Asked<'_>) -> Vec<Success> {
             ok(at.name(&format!("{of}.collection")), "The collection, or a page of it.", own, content)
         }
         Answer::Entity(of) => {
-            let own: &[_] = if asked.is_tagged { &[ANY_ETAG] } else { &[] };
+            let own: &[_] = if context.route.has_etag { &[ANY_ETAG] } else { &[] };
             ok(at.name(&format!("{of}.read")), "The instance.", own, json(alone(schemas, of, at)))
         }
         Answer::Changed(of) => {
             let content = json(alone(schemas, of, at));
-            let own: &[_] = if asked.is_tagged { &[APPLIED, ETAG] } else { &[APPLIED] };
+            let own: &[_] = if context.route.has_etag { &[APPLIED, ETAG] } else { &[APPLIED] };
             let mut all = ok(at.name(&format!("{of}.changed")), "The instance as it is now.", own, content);
-            let name = if asked.is_tagged { "changed.tagged" } else { "changed" };
+            let name = if context.route.has_etag { "changed.tagged" } else { "changed" };
             all.push(unwanted(name, own, head));
             all
         }

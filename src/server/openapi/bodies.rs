@@ -3,18 +3,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    operations::Body,
-    schemas::{At, Schemas, TEXT, closed, concrete, discriminator, or_null, text},
-};
+use super::schemas::{At, Schemas, TEXT, closed, concrete, discriminator, or_null, text};
 use crate::{
-    catalogue::{Type, validation::TYPE},
-    odata::links::Version,
+    catalogue::{Type, validation::TYPE, version::Version},
     resources::{
         assignments::{model as assignments, target},
         configurations::model as configurations,
     },
-    server::batch::steps::MOST,
+    server::{batch::steps::MAX_REQUESTS, operation::Body},
 };
 
 const GROUP_ASSIGNMENT: &str = "deviceConfigurationGroupAssignment";
@@ -80,7 +76,7 @@ fn assignment(schemas: &mut Schemas, at: At) -> Value {
     let Some(of) = Type::find(assignments::TYPE) else { return json!(false) };
     let component = schemas.object(of, at);
     if at.version == Version::Beta {
-        let object = schemas.0.entry(at.name(&of.name)).or_default();
+        let object = schemas.components.entry(at.name(&of.name)).or_default();
         object["properties"]["sourceId"] = or_null(identifier());
     }
     component
@@ -107,7 +103,7 @@ fn target_of<I: Iterator<Item = &'static Type>>(
     schemas.component(at.name(name), |schemas| {
         let all = schemas.alternatives(types(), at);
         for of in types() {
-            named(schemas.0.entry(at.name(&of.name)).or_default());
+            named(schemas.components.entry(at.name(&of.name)).or_default());
         }
         let discriminator = discriminator(types(), at);
         let mut target = json!({"type": "object", "required": [TYPE], "oneOf": all, "discriminator": discriminator});
@@ -171,7 +167,7 @@ fn assign(schemas: &mut Schemas, at: At) -> Value {
     })
 }
 
-/// Members that nobody knows are ignored: there are clients that send some.
+/// Unknown members are ignored: some clients send them.
 fn batch() -> Value {
     const TOKEN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
     let name = || json!({"type": ["string", "number"], "minLength": 1});
@@ -192,7 +188,7 @@ fn batch() -> Value {
             "atomicityGroup": {"description": "Requests of a group stand together and are one transaction.", "type": ["string", "number", "null"], "minLength": 1},
         },
     });
-    json!({"type": "object", "required": ["requests"], "properties": {"requests": {"type": "array", "maxItems": MOST, "items": step}}})
+    json!({"type": "object", "required": ["requests"], "properties": {"requests": {"type": "array", "maxItems": MAX_REQUESTS, "items": step}}})
 }
 
 fn example(body: Body) -> Option<Value> {

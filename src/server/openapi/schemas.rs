@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    catalogue::{self, Enumeration, NAMESPACE, Primitive, Property, Type, ValueType, validation::TYPE},
-    odata::links::Version,
+    catalogue::{
+        self, Enumeration, NAMESPACE, Primitive, Property, Type, ValueType, validation::TYPE, version::Version,
+    },
     resources::{assignments::target, configurations::model as configurations},
 };
 
@@ -69,11 +70,16 @@ const NAME: &str = r"^[^@#.\u0000]+$";
 pub const TEXT: &str = r"^[^\u0000]*$";
 
 /// The schemas that something refers to.
-pub struct Schemas(pub BTreeMap<String, Value>);
+pub struct Schemas {
+    /// By their names.
+    pub components: BTreeMap<String, Value>,
+    /// Returns the schema of a target.
+    target: fn(&mut Self, At) -> Value,
+}
 
-impl Default for Schemas {
-    /// With what can stand in the place of what is not declared.
-    fn default() -> Self {
+impl Schemas {
+    /// Only the schemas of undeclared values; `target` returns the schema of a target.
+    pub fn new(target: fn(&mut Self, At) -> Value) -> Self {
         let (any, any_object) = (reference("any"), reference("anyObject"));
         let object = json!({"type": "object", "propertyNames": {"pattern": TEXT}, "additionalProperties": any});
         let value = json!({
@@ -87,18 +93,17 @@ impl Default for Schemas {
                 any_object,
             ],
         });
-        Self(BTreeMap::from([("any".to_owned(), value), ("anyObject".to_owned(), object)]))
+        let components = BTreeMap::from([("any".to_owned(), value), ("anyObject".to_owned(), object)]);
+        Self { components, target }
     }
-}
 
-impl Schemas {
     /// Refers to a component, made by `make` when it is not there yet.
     pub fn component(&mut self, name: String, make: impl FnOnce(&mut Self) -> Value) -> Value {
-        if !self.0.contains_key(&name) {
+        if !self.components.contains_key(&name) {
             // There already while it is made: types refer to each other in circles.
-            self.0.insert(name.clone(), Value::Null);
+            self.components.insert(name.clone(), Value::Null);
             let made = make(self);
-            self.0.insert(name.clone(), made);
+            self.components.insert(name.clone(), made);
         }
         reference(&name)
     }
@@ -199,7 +204,7 @@ impl Schemas {
 
     fn value(&mut self, property: &'static Property, at: At) -> Value {
         match &property.value_type {
-            ValueType::Complex(id) if id.get().name == target::TYPE => super::bodies::target(self, at),
+            ValueType::Complex(id) if id.get().name == target::TYPE => (self.target)(self, at),
             ValueType::Complex(id) => self.declared(id.get(), at),
             ValueType::Enumeration(of) => self.component(of.name.clone(), |_| enumeration(of)),
             ValueType::Primitive(Primitive::Boolean) => json!({"type": "boolean"}),

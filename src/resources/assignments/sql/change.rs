@@ -1,11 +1,62 @@
-//! Statements that make some rows the assignments of a configuration.
+//! Statements that change or delete assignments.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::column;
-use crate::resources::assignments::model::Assignment;
-use crate::resources::configurations::model::ConfigurationId;
+use super::columns::{TARGET_KEY, column};
+use crate::resources::{
+    assignments::model::{Assignment, AssignmentId},
+    parent::ConfigurationId,
+};
+
+/// Writes what a change by `by` left; `false` when the configuration has the target
+/// already, and the transaction can then only be rolled back to a savepoint:
+/// see [`Connection::with_savepoint`](crate::database::connections::Connection::with_savepoint).
+pub async fn update(connection: &mut PgConnection, changed: &Assignment, by: Option<&str>) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE device_configuration_assignments
+         SET target_type = $2, group_id = $3, collection_id = $4, filter_id = $5, filter_type = $6, intent = $7,
+             source = $8, source_id = $9, last_modified_date_time = greatest(clock_timestamp(), least(created_date_time, '9999-12-31T23:59:59.999999Z')), last_modified_by = $10,
+             created_date_time = least(greatest(created_date_time, '0001-01-01T00:00:00Z'), '9999-12-31T23:59:59.999999Z')
+         WHERE id = $1",
+        changed.id,
+        changed.target_type,
+        changed.group_id,
+        changed.collection_id,
+        changed.filter_id,
+        changed.filter_type,
+        changed.intent,
+        changed.source,
+        changed.source_id,
+        by,
+    );
+    match done.execute(connection).await {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(error)) if error.constraint() == Some(TARGET_KEY) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes one assignment; `false` when the configuration does not have it.
+pub async fn delete(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    id: AssignmentId,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "DELETE FROM device_configuration_assignments AS a
+         USING (SELECT id FROM device_configurations WHERE id = $1 FOR KEY SHARE) AS c
+         WHERE a.device_configuration_id = c.id AND a.id = $2",
+        configuration.0,
+        id.0,
+    );
+    Ok(done.execute(connection).await?.rows_affected() > 0)
+}
+
+/// Deletes every assignment.
+pub async fn delete_all(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM device_configuration_assignments").execute(connection).await.map(drop)
+}
 
 /// Makes `rows` the assignments of a configuration that the caller holds.
 ///
@@ -27,9 +78,9 @@ pub async fn replace(
     insert_missing(connection, configuration, rows, by).await
 }
 
-/// The same where rows are told by their ids: those of `kept` stay, which have
-/// the id and the target of a row, and every other one goes. It is in nobody's
-/// name: a seed has no caller.
+/// The same, but rows are matched by their ids: the rows of `kept`, which have the id and
+/// the target of a row, stay, and all others are deleted. The rows have no author, because
+/// a seed has no caller.
 pub async fn replace_by_id(
     connection: &mut PgConnection,
     configuration: ConfigurationId,

@@ -1,0 +1,111 @@
+//! The verdict on a request: who calls, or 401.
+
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use anyhow::{bail, ensure};
+
+use super::{
+    access::{Access, PublicDocument},
+    caller::Caller,
+    tokens::Tokens,
+};
+use crate::{
+    config::{AuthMode, Settings},
+    error::ApiError,
+};
+
+/// Decides who calls.
+pub enum Authenticator {
+    /// `auth.mode = "disabled"`: every caller may do everything.
+    Disabled,
+    /// `auth.mode = "jwt"`: a caller is whom a token of a trusted issuer names.
+    Jwt {
+        /// The verdict on a token.
+        tokens: Tokens,
+        /// What is shown to everyone.
+        open: Vec<PublicDocument>,
+    },
+}
+
+impl Authenticator {
+    /// Creates the authenticator of the settings. Keys in files are read, those of a
+    /// URL when [`Authenticator::keep_keys`] runs.
+    ///
+    /// # Errors
+    /// When no mode is set and others than this machine could call, or what is
+    /// set of an issuer is wrong.
+    pub fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let (auth, server) = (&settings.auth, &settings.server);
+        let issuers = auth.all_issuers()?;
+        let open = PublicDocument::named(&auth.open.0)?;
+        let mode = match auth.mode {
+            Some(mode) => mode,
+            None if !server.is_loopback()? => bail!(
+                "server.host: {server} can be reached from other machines and auth.mode is not set; set it to jwt, with auth.issuer and auth.audience, or listen on 127.0.0.1, or set it to disabled if everyone who can reach the service may change everything"
+            ),
+            None => AuthMode::Disabled,
+        };
+        match mode {
+            AuthMode::Jwt => Ok(Self::Jwt { tokens: Tokens::new(auth, &issuers)?, open }),
+            AuthMode::Disabled => {
+                ensure!(
+                    issuers.is_empty(),
+                    "auth.issuer is set and nobody would ask for its tokens; set auth.mode to jwt, or take the issuer out"
+                );
+                Ok(Self::Disabled)
+            }
+        }
+    }
+
+    /// Reads the keys of every issuer again and again, and never ends.
+    pub async fn keep_keys(&self) {
+        match self {
+            Self::Disabled => std::future::pending().await,
+            Self::Jwt { tokens, .. } => tokens.keep_keys().await,
+        }
+    }
+
+    /// Whether a token could be judged: there are keys, where keys are needed.
+    pub fn has_keys(&self) -> bool {
+        match self {
+            Self::Disabled => true,
+            Self::Jwt { tokens, .. } => tokens.has_keys(),
+        }
+    }
+
+    /// Whether a route of this access asks for a token.
+    pub fn requires_token(&self, access: Access) -> bool {
+        matches!(self, Self::Jwt { .. }) && !self.allows_anonymous(access)
+    }
+
+    /// Whether a route of this access is answered without a token.
+    pub fn allows_anonymous(&self, access: Access) -> bool {
+        match (access, self) {
+            (Access::Open, _) => true,
+            (Access::PublicDocument(document), Self::Jwt { open, .. }) => open.contains(&document),
+            _ => false,
+        }
+    }
+
+    /// Returns the caller of a request with these headers.
+    ///
+    /// # Errors
+    /// 401 without a valid token.
+    pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+        match self {
+            Self::Disabled => Ok(Caller::unknown()),
+            Self::Jwt { tokens, .. } => tokens.caller(bearer(headers)?).await,
+        }
+    }
+}
+
+/// The token of the header `Authorization` (RFC 6750, 2.1); nowhere else is one
+/// looked for.
+fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let mut lines = headers.get_all(AUTHORIZATION);
+    let (Some(line), None) = (lines.next(), lines.next()) else { return Err(ApiError::no_token()) };
+    let (scheme, token) = line.to_str().ok().and_then(|line| line.trim().split_once(' ')).unwrap_or_default();
+    match token.trim_start() {
+        token if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() => Ok(token),
+        _ => Err(ApiError::no_token()),
+    }
+}

@@ -1,0 +1,197 @@
+//! How a type is found by its name.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt,
+    sync::LazyLock,
+};
+
+use super::{
+    document,
+    model::{NAMESPACE, Type, TypeId, ValueType},
+};
+use crate::error::{ApiError, shorten};
+
+/// The document itself.
+pub const DOCUMENT: &str = include_str!("graph.csdl.json");
+
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
+    let (types, others) = document::read(DOCUMENT).expect("the catalogue is embedded and held by a test");
+    let names = types.iter().enumerate().map(|(id, found)| (found.name.clone(), TypeId(id))).collect();
+    Catalogue { types, names, others }
+});
+
+struct Catalogue {
+    types: Vec<Type>,
+    names: HashMap<String, TypeId>,
+    /// Names of what is no type of objects: enumerations, operations.
+    others: HashSet<String>,
+}
+
+impl TypeId {
+    /// The type.
+    pub fn get(self) -> &'static Type {
+        &CATALOGUE.types[self.0]
+    }
+}
+
+impl Type {
+    /// The type of a name without the namespace.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        CATALOGUE.names.get(name).map(|id| id.get())
+    }
+
+    /// The type that an `@odata.type` names.
+    pub fn named(odata_type: &str) -> Option<&'static Self> {
+        unqualified(odata_type).and_then(Self::find)
+    }
+
+    /// Every type of the catalogue, in its order.
+    pub fn all() -> &'static [Self] {
+        &CATALOGUE.types
+    }
+
+    /// Whether it is the type of this name, or derived from it.
+    pub fn is_a(&self, name: &str) -> bool {
+        self.name == name || self.base.is_some_and(|base| base.get().is_a(name))
+    }
+}
+
+impl fmt::Display for ValueType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Primitive(primitive) => write!(formatter, "Edm.{primitive:?}"),
+            Self::Enumeration(enumeration) => write!(formatter, "{NAMESPACE}.{}", enumeration.name),
+            Self::Complex(id) => write!(formatter, "{NAMESPACE}.{}", id.get().name),
+        }
+    }
+}
+
+/// The name in an `@odata.type`, which comes with or without its `#`; `None`
+/// for a name outside Graph's namespace.
+pub fn unqualified(odata_type: &str) -> Option<&str> {
+    odata_type.strip_prefix('#').unwrap_or(odata_type).strip_prefix(NAMESPACE)?.strip_prefix('.')
+}
+
+/// The type that an `@odata.type` names where an `expected` one is due.
+///
+/// # Errors
+/// 400, in Graph's words, for a type that is not in the catalogue or is of
+/// another family. Whether an abstract type will do is the caller's to say.
+pub fn resolve(odata_type: &str, expected: &str) -> Result<&'static Type, ApiError> {
+    let Some(found) = Type::named(odata_type) else {
+        return Err(ApiError::model(format!(
+            "A type named '{}' could not be resolved by the model. When a model is available, each type name must resolve to a valid type.",
+            shorten(odata_type.strip_prefix('#').unwrap_or(odata_type)),
+        )));
+    };
+    if !found.is_a(expected) {
+        return Err(ApiError::model(format!(
+            "An entry with type '{NAMESPACE}.{}' was found, but it is not assignable to the expected type '{NAMESPACE}.{expected}'. The type specified in the entry must be equal to either the expected type or a derived type.",
+            found.name,
+        )));
+    }
+    Ok(found)
+}
+
+/// Every name of the catalogue, whatever it names, sorted.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let types = CATALOGUE.types.iter().map(|of| &of.name);
+    types.chain(&CATALOGUE.others).map(String::as_str).collect::<BTreeSet<_>>().into_iter()
+}
+
+/// The name in an `@odata.type` of Graph's namespace that the catalogue lacks.
+pub fn undeclared(odata_type: &str) -> Option<&str> {
+    let name = unqualified(odata_type)?;
+    let is_identifier = name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.len() <= 128
+        && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+    (is_identifier && Type::find(name).is_none() && !CATALOGUE.others.contains(name)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::{
+        super::{
+            model::{Limits, Property},
+            version::Version,
+        },
+        *,
+    };
+
+    fn derived(base: &str) -> Vec<&'static Type> {
+        Type::all().iter().filter(|found| found.is_a(base) && found.name != base).collect()
+    }
+
+    /// The counts of Graph's v1.0 model of August 2026; what `/beta` adds is not counted.
+    #[test]
+    fn the_catalogue_is_whole() {
+        let document: Value = serde_json::from_str(include_str!("graph.csdl.json")).expect("JSON");
+        let elements = document[NAMESPACE].as_object().expect("a schema");
+        let is_v1 = |element: &&Value| element.get("@Org.OData.Core.V1.Revisions").is_none();
+        let of_kind =
+            |kind: &'static str| elements.values().filter(is_v1).filter(move |element| element["$Kind"] == kind);
+        assert_eq!((of_kind("ComplexType").count(), of_kind("EnumType").count()), (42, 68));
+        let is_member = |name: &&String| !name.starts_with(['$', '@']);
+        let members = |element: &Value| element.as_object().expect("a type").keys().filter(is_member).count();
+        assert_eq!(of_kind("EnumType").map(members).sum::<usize>(), 379);
+        assert_eq!(of_kind("EnumType").filter(|element| element["$IsFlags"] == true).count(), 3);
+        assert_eq!(elements.values().filter(|element| element.is_array()).count(), 2, "bound operations");
+
+        let configurations = derived("deviceConfiguration");
+        assert_eq!(configurations.len(), 26);
+        assert_eq!(configurations.iter().filter(|found| !found.is_abstract).count(), 24);
+        assert_eq!(derived("deviceAndAppManagementAssignmentTarget").len(), 5);
+        let count = |found: &Type| found.properties(Version::V1).count();
+        let own = |found: &Type| count(found) - found.base.map_or(0, |base| count(base.get()));
+        assert_eq!(count(Type::find("deviceConfiguration").expect("it is there")), 6);
+        assert_eq!(configurations.iter().map(|found| own(found)).sum::<usize>(), 623);
+        assert_eq!(configurations.iter().map(|found| own(found)).max(), Some(201));
+        let limited = |found: &Type| {
+            let inherited = found.base.map_or(0, |base| base.get().properties.len());
+            let is_limited = |property: &&Property| {
+                let Limits { minimum, maximum, max_items } = property.limits;
+                minimum.or(maximum).or(max_items).is_some()
+            };
+            found.properties[inherited..].iter().filter(is_limited).count()
+        };
+        assert_eq!(Type::all().iter().map(limited).sum::<usize>(), 64, "properties with limits");
+    }
+
+    #[test]
+    fn a_type_is_named_with_or_without_its_hash() {
+        for odata_type in ["#microsoft.graph.groupAssignmentTarget", "microsoft.graph.groupAssignmentTarget"] {
+            assert!(resolve(odata_type, "deviceAndAppManagementAssignmentTarget").is_ok());
+            assert!(resolve(odata_type, "groupAssignmentTarget").is_ok());
+            assert!(resolve(odata_type, "deviceConfiguration").is_err());
+        }
+        for odata_type in [
+            "",
+            "#",
+            "groupAssignmentTarget",
+            "##microsoft.graph.groupAssignmentTarget",
+            "microsoft.graph.",
+            "microsoft.graphgroupAssignmentTarget",
+        ] {
+            assert!(resolve(odata_type, "deviceAndAppManagementAssignmentTarget").is_err(), "{odata_type}");
+        }
+    }
+
+    #[test]
+    fn only_a_name_of_graph_that_is_not_here_is_undeclared() {
+        assert_eq!(undeclared("#microsoft.graph.windowsKioskConfiguration"), Some("windowsKioskConfiguration"));
+        for odata_type in [
+            "#microsoft.graph.groupAssignmentTarget",
+            "#microsoft.graph.appListType",
+            "#microsoft.graph.assign",
+            "#contoso.thing",
+            "#microsoft.graph.",
+            "#microsoft.graph.a.b",
+            "#microsoft.graph.a-b",
+        ] {
+            assert_eq!(undeclared(odata_type), None, "{odata_type}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Which database the settings name, its migrations, and whether it is ready.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{PathBuf, absolute},
+    sync::{LazyLock, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow, bail, ensure};
+use nix::unistd::geteuid;
+use secrecy::ExposeSecret;
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection, PgExecutor, PgPool,
+    migrate::{MigrateError, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use uuid::Uuid;
+
+use super::{embedded, pool::Pools};
+use crate::config;
+
+/// The schema. What a later release added to the tables is not an error here;
+/// [`Database::check_unknown`] is stricter and says more.
+static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrator = sqlx::migrate!();
+    migrator.set_ignore_missing(true);
+    migrator
+});
+
+/// How long a start waits for a database that does not answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The database of the settings, and the private server where it is that one.
+pub struct Database {
+    /// A connection for what is not a request, and takes the time it needs.
+    pub pool: PgPool,
+    options: PgConnectOptions,
+    private: Option<embedded::Server>,
+    /// The folder of the private server.
+    folder: Option<PathBuf>,
+}
+
+impl Database {
+    /// Connects to the database of the settings, or starts the private server.
+    ///
+    /// # Errors
+    /// When there is no database to be had; the message says what to do.
+    pub async fn open(settings: &config::Database) -> anyhow::Result<Self> {
+        if let Some(url) = &settings.url {
+            return Ok(Self::new(checked(url.expose_secret()).await?, None, None));
+        }
+        let folder = data_dir(settings);
+        let server = embedded::Server::start(&folder).await?;
+        Ok(Self::new(server.options(), Some(server), Some(folder)))
+    }
+
+    /// The same for a command: it may run beside a service that has started the
+    /// private server, and it never makes a database.
+    ///
+    /// # Errors
+    /// Those of [`Database::open`], and when there is no private database yet.
+    pub async fn open_existing(settings: &config::Database) -> anyhow::Result<Self> {
+        if let Some(url) = &settings.url {
+            return Ok(Self::new(checked(url.expose_secret()).await?, None, None));
+        }
+        let folder = data_dir(settings);
+        let folder = absolute(&folder).unwrap_or(folder);
+        ensure!(
+            embedded::has_cluster(&folder).with_context(|| {
+                format!("cannot look for a database in {}; run this as the user of the service, or name a database in DATABASE_URL", folder.display())
+            })?,
+            "there is no database in {}; start the service once, which makes it, or name the right folder in database.data_dir or a database in DATABASE_URL",
+            folder.display()
+        );
+        if let Some(options) = embedded::of_running_service(&folder).await? {
+            return Ok(Self::new(options, None, Some(folder)));
+        }
+        let server = embedded::Server::start(&folder).await?;
+        Ok(Self::new(server.options(), Some(server), Some(folder)))
+    }
+
+    /// What a person needs to recognise the database: its name and where it is.
+    pub fn description(&self) -> String {
+        let name = self.options.get_database().unwrap_or_else(|| self.options.get_username());
+        match &self.folder {
+            Some(folder) => format!("the private database in {}", folder.display()),
+            None => format!("the database {name} at {}", Address(&self.options)),
+        }
+    }
+
+    fn new(options: PgConnectOptions, private: Option<embedded::Server>, folder: Option<PathBuf>) -> Self {
+        let options = options.application_name("devicegraph");
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
+        Self { pool, options, private, folder }
+    }
+
+    /// The connections of `workers` for requests.
+    pub fn pools(&self, settings: &config::Database, workers: usize) -> Pools {
+        Pools::new(self.options.clone(), settings, workers)
+    }
+
+    /// Applies the migrations that the database does not have. Several processes
+    /// may do so at once: the first one does.
+    ///
+    /// # Errors
+    /// When the database is of a later release that took something away, or a
+    /// migration fails.
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        self.check_unknown().await?;
+        migrate(&self.pool).await
+    }
+
+    /// Accepts a database that a later release has added to, and no other that
+    /// this release does not know.
+    ///
+    /// # Errors
+    /// When a later release has taken something away.
+    pub async fn check_unknown(&self) -> anyhow::Result<()> {
+        let applied = applied(&self.pool).await;
+        for (version, description) in applied.map_err(|error| cannot_migrate(&error))? {
+            if MIGRATOR.version_exists(version) {
+                continue;
+            }
+            if !description.starts_with("expand") {
+                bail!(
+                    "the database holds migration {version} ({description}), which this release does not know and which may have taken away what it needs; start the release that made it, or a later one"
+                );
+            }
+            tracing::info!(version, description, "the database holds a migration of a later release, which only adds");
+        }
+        Ok(())
+    }
+
+    /// What a command needs that does not migrate.
+    ///
+    /// # Errors
+    /// When the database lacks a migration, or is one that
+    /// [`Database::check_unknown`] refuses.
+    pub async fn check_migrated(&self) -> anyhow::Result<()> {
+        self.check_unknown().await?;
+        let is_migrated = is_migrated(&self.pool).await.map_err(|error| cannot_migrate(&error))?;
+        ensure!(is_migrated, "the database lacks migrations; run `devicegraph migrate` as the owner of its tables");
+        Ok(())
+    }
+
+    /// Closes every connection, and then stops the private server.
+    pub async fn close(self) {
+        self.pool.close().await;
+        if let Some(server) = self.private {
+            server.stop().await;
+        }
+    }
+}
+
+/// Logs that a row holds a value that no answer can show, once for each row of this process.
+pub fn report_unreadable(table: &'static str, id: Uuid) {
+    const MAX_REPORTED: usize = 10_000;
+    static REPORTED: Mutex<BTreeSet<(&str, Uuid)>> = Mutex::new(BTreeSet::new());
+    let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if reported.len() < MAX_REPORTED && reported.insert((table, id)) {
+        tracing::warn!(
+            table,
+            %id,
+            "the row holds a value that JSON cannot hold: it is read as null, or as the nearest time"
+        );
+        if reported.len() == MAX_REPORTED {
+            tracing::warn!("no more such rows are logged; `devicegraph check` lists all");
+        }
+    }
+}
+
+/// Applies the migrations.
+///
+/// # Errors
+/// When one fails.
+pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
+    MIGRATOR.run(pool).await.map_err(|error| match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => cannot_migrate(&error),
+        other => anyhow!("the database cannot be migrated: {other}; restore it to what a release made of it"),
+    })
+}
+
+/// Validates the constraints that a migration added as NOT VALID: reads all rows, under a
+/// lock that lets reads and writes go on. Logs the constraints that older rows violate.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn validate_constraints(pool: &PgPool) -> sqlx::Result<()> {
+    let pending = sqlx::query!(
+        r#"SELECT conrelid::regclass::text AS "table!", conname AS name,
+                  format('BEGIN; SET LOCAL lock_timeout = 5000; ALTER TABLE %s VALIDATE CONSTRAINT %I; COMMIT',
+                         conrelid::regclass, conname) AS "statement!"
+           FROM pg_constraint
+           WHERE NOT convalidated AND contype = 'c' AND connamespace = current_schema()::regnamespace
+             AND conname LIKE 'device_configuration%'
+           ORDER BY conrelid, conname"#
+    );
+    for constraint in pending.fetch_all(pool).await? {
+        if let Err(error) = sqlx::raw_sql(AssertSqlSafe(constraint.statement)).execute(pool).await {
+            // A transaction that failed stays open.
+            sqlx::raw_sql("ROLLBACK").execute(pool).await?;
+            let message = match error.as_database_error().and_then(|error| error.code()).as_deref() {
+                Some("23514") => "rows that are older than this constraint violate it; `devicegraph check` lists them",
+                // Another process that starts at the same time validates it, or a long transaction holds the table.
+                _ => {
+                    "this constraint could not be validated now; the next start tries again unless another process has"
+                }
+            };
+            tracing::warn!(table = constraint.table, constraint = constraint.name, cause = reason(&error), "{message}");
+        }
+    }
+    Ok(())
+}
+
+fn cannot_migrate(error: &sqlx::Error) -> anyhow::Error {
+    let remedy = match error.as_database_error().and_then(|error| error.code()).as_deref() {
+        Some("42501") => {
+            "; run `devicegraph migrate` as the owner of the tables, and set database.migrate to false here"
+        }
+        _ => "",
+    };
+    anyhow!("the database cannot be migrated: {}{remedy}", reason(error))
+}
+
+/// What the database says, without the line of PostgreSQL's source that the
+/// driver adds.
+fn reason(error: &sqlx::Error) -> String {
+    error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
+}
+
+/// The folder of the private server.
+pub fn data_dir(settings: &config::Database) -> std::path::PathBuf {
+    let default = if geteuid().is_root() { "/var/lib/devicegraph/postgres" } else { ".devicegraph/postgres" };
+    settings.data_dir.clone().unwrap_or_else(|| default.into())
+}
+
+/// The driver reads a URL of any scheme as one of PostgreSQL.
+fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
+    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    match url.parse() {
+        Ok(options) if is_postgres => Ok(options),
+        _ => bail!("database.url (or DATABASE_URL) is no PostgreSQL URL; write postgres://user:password@host/database"),
+    }
+}
+
+/// The options of a URL that was connected to once, outside of the pool: the
+/// pool tries again until its time is over and then says only that it is.
+async fn checked(url: &str) -> anyhow::Result<PgConnectOptions> {
+    let options = parse(url)?;
+    let attempt = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
+    let at = Address(&options);
+    let error = match attempt {
+        Ok(Ok(connection)) => {
+            connection.close().await.context("the database closed the first connection")?;
+            return Ok(options);
+        }
+        Ok(Err(error)) => error,
+        Err(_) => bail!(
+            "PostgreSQL at {at} did not answer in {} s; start it, or correct database.url (or DATABASE_URL)",
+            CONNECT_TIMEOUT.as_secs()
+        ),
+    };
+    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+    let remedy = match code.as_str() {
+        "28P01" | "28000" => "correct the user and the password in database.url (or DATABASE_URL)",
+        "3D000" => "create the database, or correct its name in database.url (or DATABASE_URL)",
+        _ => "start it, or correct database.url (or DATABASE_URL)",
+    };
+    bail!("cannot use PostgreSQL at {at}: {}; {remedy}", reason(&error))
+}
+
+/// Where a database is, without its password.
+struct Address<'a>(&'a PgConnectOptions);
+
+impl fmt::Display for Address<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.get_socket() {
+            Some(socket) => write!(formatter, "{}", socket.display()),
+            None => write!(formatter, "{}:{}", self.0.get_host(), self.0.get_port()),
+        }
+    }
+}
+
+/// Whether the database answers and holds every migration of this release.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn is_migrated(executor: impl PgExecutor<'_>) -> sqlx::Result<bool> {
+    let applied = applied(executor).await?;
+    Ok(MIGRATOR.iter().all(|migration| applied.iter().any(|(version, _)| *version == migration.version)))
+}
+
+async fn applied(executor: impl PgExecutor<'_>) -> sqlx::Result<Vec<(i64, String)>> {
+    let rows = sqlx::query!("SELECT version, description FROM _sqlx_migrations WHERE success ORDER BY version");
+    match rows.fetch_all(executor).await {
+        Ok(rows) => Ok(rows.into_iter().map(|row| (row.version, row.description)).collect()),
+        // undefined_table: this database has no migrations yet.
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}

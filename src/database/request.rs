@@ -1,0 +1,13 @@
+//! The id and the arrival time of a request.
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// The id and the arrival time of a request.
+#[derive(Clone, Copy)]
+pub struct RequestContext {
+    /// The id that the service gave it.
+    pub request_id: Uuid,
+    /// When it came.
+    pub at: Instant,
+}

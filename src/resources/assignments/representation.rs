@@ -1,0 +1,101 @@
+//! An assignment as an answer shows it.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    model::{Assignment, TYPE},
+    sql::TABLE,
+    target,
+};
+use crate::{
+    catalogue::{NAMESPACE, version::Version},
+    odata::{links::Links, select::Select},
+};
+
+/// An assignment as an answer shows it: the documented members in the
+/// documented order, then what `/beta` adds.
+#[derive(PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignmentJson<'a> {
+    #[serde(rename = "@odata.context", skip_serializing_if = "Option::is_none")]
+    context: Option<String>,
+    #[serde(rename = "@odata.type")]
+    odata_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<TargetJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_id: Option<Option<String>>,
+}
+
+#[derive(PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TargetJson<'a> {
+    #[serde(rename = "@odata.type")]
+    odata_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    collection_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_and_app_management_assignment_filter_id: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_and_app_management_assignment_filter_type: Option<&'a str>,
+}
+
+impl Assignment {
+    /// As an element of a collection, and as the answer to a create.
+    pub fn shown(&self, version: Version) -> AssignmentJson<'_> {
+        self.selected(version, None)
+    }
+
+    /// The members of it that are selected.
+    pub fn selected(&self, version: Version, select: Option<&Select>) -> AssignmentJson<'_> {
+        // The base target goes out as the documented example has it, without '#'.
+        let hash = if self.target_type == target::TYPE { "" } else { "#" };
+        let is_beta = version == Version::Beta;
+        let has = |name: &str| select.is_none_or(|select| select.has(TYPE, name));
+        let source_id = || match self.source.as_str() {
+            "direct" => Some(self.source_id.clone().unwrap_or_else(|| self.device_configuration_id.to_string())),
+            _ => self.source_id.clone(),
+        };
+        let target = || TargetJson {
+            odata_type: format!("{hash}{NAMESPACE}.{}", self.target_type),
+            group_id: self.group_id.as_deref(),
+            collection_id: self.collection_id.as_deref(),
+            device_and_app_management_assignment_filter_id: is_beta.then_some(self.filter_id.as_deref()),
+            device_and_app_management_assignment_filter_type: is_beta.then_some(&self.filter_type),
+        };
+        AssignmentJson {
+            context: None,
+            odata_type: "#microsoft.graph.deviceConfigurationAssignment",
+            id: has("id").then_some(self.id),
+            target: has("target").then(target),
+            intent: (is_beta && has("intent")).then_some(&self.intent),
+            source: (is_beta && has("source")).then_some(&self.source),
+            source_id: (is_beta && has("sourceId")).then(source_id),
+        }
+    }
+
+    /// Whether the two are one assignment to a client of `version`, which is
+    /// what lets a create be sent again.
+    pub fn reads_same_as(&self, other: &Self, version: Version) -> bool {
+        self.device_configuration_id == other.device_configuration_id && self.shown(version) == other.shown(version)
+    }
+
+    /// As the whole answer.
+    pub fn shown_alone(&self, links: &Links, select: Option<&Select>) -> AssignmentJson<'_> {
+        let selected = select.map(|select| format!("({})", select.fragment(&TABLE, false))).unwrap_or_default();
+        let fragment = format!(
+            "deviceManagement/deviceConfigurations('{}')/assignments{selected}/$entity",
+            self.device_configuration_id
+        );
+        AssignmentJson { context: Some(links.context(fragment)), ..self.selected(links.version, select) }
+    }
+}

@@ -1,0 +1,53 @@
+//! The body of every error, in Graph's form.
+//!
+//! Form: <https://learn.microsoft.com/graph/errors>
+
+use actix_cors::CorsError;
+use serde::Serialize;
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+use uuid::Uuid;
+
+use crate::error::{ApiError, Code, FAILED};
+
+/// As Graph writes it: no zone, no fraction.
+const DATE: &[BorrowedFormatItem<'static>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+
+/// Members in the order in which Graph writes them.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    error: Body<'a>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    code: &'static str,
+    message: String,
+    #[serde(rename = "innerError")]
+    inner_error: InnerError<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct InnerError<'a> {
+    date: String,
+    request_id: Uuid,
+    client_request_id: &'a str,
+}
+
+/// The error body: Graph's envelope, whatever failed and wherever it did.
+pub fn envelope(error: &actix_web::Error, request_id: Uuid, client_request_id: &str) -> String {
+    let (code, message) = match error.as_error::<ApiError>() {
+        Some(error) => (error.code(), error.to_string()),
+        None if error.as_error::<CorsError>().is_some() => (
+            Code::BadRequest,
+            "The page's origin, or what it asks to send, is not allowed here. An operator allows origins with server.cors_origins.".to_owned(),
+        ),
+        // What the framework itself refuses before a handler runs.
+        None if error.as_response_error().status_code().is_client_error() => (Code::BadRequest, error.to_string()),
+        None => (Code::InternalServerError, FAILED.to_owned()),
+    };
+    let inner_error =
+        InnerError { date: OffsetDateTime::now_utc().format(&DATE).unwrap_or_default(), request_id, client_request_id };
+    let error = Body { code: code.wire().1, message, inner_error };
+    serde_json::to_string(&Envelope { error }).unwrap_or_default()
+}
