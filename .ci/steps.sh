@@ -148,7 +148,7 @@ deny_version=0.20.2
 
 install_deny() { # folder
     # It runs for seconds only: a build without optimisation takes less time in all.
-    cargo install --quiet --locked --debug --root "$1" --version "$deny_version" cargo-deny
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug --root "$1" --version "$deny_version" cargo-deny
 }
 
 step_deny() {

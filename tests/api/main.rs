@@ -5,6 +5,7 @@
 //! the database or a process of its own is then left out.
 
 mod addressing;
+mod architecture;
 mod assign;
 mod assignments;
 mod authorization;
@@ -27,6 +28,7 @@ mod filter;
 mod generated;
 mod hardening;
 mod harness;
+mod imports;
 mod keys;
 mod metadata;
 mod meter;
@@ -50,5 +52,6 @@ mod tokens;
 mod total;
 mod transfer;
 mod wire;
+mod words;
 mod work;
 mod writer;
