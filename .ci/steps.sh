@@ -1,5 +1,5 @@
-# The steps of .ci/run: the step `name` is the function `step_name`. Each runs in a
-# shell of its own with an empty folder "$scratch", and ends when a command fails.
+# The steps of .ci/run: the step `name` is the function `step_name`. Each step runs in its
+# own shell, has an empty folder "$scratch", and fails with the first command that fails.
 # shellcheck shell=bash disable=SC2154
 
 cache=${CI_CACHE:-$HOME/.cache/devicegraph-ci}
@@ -16,7 +16,7 @@ unset DATABASE_URL
 install_packages() {
     (($#)) || { echo 'nothing is missing'; return; }
     echo "installs $*"
-    # Debian's PostgreSQL would otherwise make a cluster of its own and start it.
+    # Otherwise Debian's package creates a PostgreSQL cluster and starts it.
     mkdir -p /etc/postgresql-common
     [ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
     apt-get -o DPkg::Lock::Timeout=600 update -qq

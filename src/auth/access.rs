@@ -8,11 +8,11 @@ use anyhow::Context;
 /// <https://learn.microsoft.com/graph/permissions-reference>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Nothing. No token is looked at.
+    /// Nothing. The service ignores a token.
     Open,
-    /// A token that is valid, whatever it permits.
+    /// A valid token with any permissions.
     Token,
-    /// A token that is valid, unless `auth.open` names the document.
+    /// A valid token, unless `auth.open` names the document.
     PublicDocument(PublicDocument),
     /// To read configurations and who gets them.
     Read,

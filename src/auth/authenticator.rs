@@ -1,4 +1,4 @@
-//! The verdict on a request: who calls, or 401.
+//! Finds the caller of a request, or refuses the request with 401.
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use anyhow::{bail, ensure};
@@ -13,7 +13,7 @@ use crate::{
     error::ApiError,
 };
 
-/// Decides who calls.
+/// Finds the caller of a request.
 pub enum Authenticator {
     /// `auth.mode = "disabled"`: every caller may do everything.
     Disabled,
@@ -21,7 +21,7 @@ pub enum Authenticator {
     Jwt {
         /// The verdict on a token.
         tokens: Tokens,
-        /// What is shown to everyone.
+        /// Documents that need no token.
         open: Vec<PublicDocument>,
     },
 }
@@ -31,8 +31,8 @@ impl Authenticator {
     /// URL when [`Authenticator::keep_keys`] runs.
     ///
     /// # Errors
-    /// When no mode is set and others than this machine could call, or what is
-    /// set of an issuer is wrong.
+    /// When `auth.mode` is not set and other machines can reach the service, or a setting of
+    /// an issuer is wrong.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         let (auth, server) = (&settings.auth, &settings.server);
         let issuers = auth.all_issuers()?;

@@ -31,7 +31,6 @@ use crate::{
     resources::{
         assignments,
         configurations::{self, model::Configuration},
-        parent::ConfigurationId,
     },
 };
 
@@ -75,7 +74,8 @@ pub async fn export(pool: &PgPool, folder: &Path, force: bool, progress: impl Fn
         if let Some(manifest) = &before {
             manifest.check(folder, store, ids.is_empty(), &gone)?;
         }
-        let foreign: Vec<Uuid> = ids.difference(&listed).copied().filter(|id| exists(&path(folder, *id))).collect();
+        let foreign: BTreeSet<Uuid> =
+            ids.difference(&listed).copied().filter(|id| exists(&path(folder, *id))).collect();
         check_foreign(&mut transaction, folder, &foreign).await?;
     }
     let flush = || flush(folder).with_context(|| format!("cannot flush the file system of {}", folder.display()));
@@ -190,11 +190,14 @@ fn text(configuration: &Configuration, assignments: Vec<Value>) -> anyhow::Resul
 
 /// Refuses to overwrite files that no export wrote, unless they hold what this export
 /// writes: an export whose manifest was not kept.
-async fn check_foreign(connection: &mut PgConnection, folder: &Path, foreign: &[Uuid]) -> anyhow::Result<()> {
-    let mut differ = Vec::new();
-    for id in foreign {
-        let stored = configurations::sql::find(connection, ConfigurationId(*id)).await?;
-        for (id, text) in texts(connection, stored.as_slice()).await? {
+async fn check_foreign(connection: &mut PgConnection, folder: &Path, foreign: &BTreeSet<Uuid>) -> anyhow::Result<()> {
+    let (mut differ, mut after) = (Vec::new(), None);
+    while !foreign.is_empty() {
+        let mut page = configurations::sql::page(connection, after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        page.retain(|configuration| foreign.contains(&configuration.id));
+        for (id, text) in texts(connection, &page).await? {
             let path = path(folder, id);
             // A file that cannot be read is another tool's, too.
             if !(manifest::is_file(&path) && fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes())) {

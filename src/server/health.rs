@@ -1,4 +1,4 @@
-//! What the service says of itself: what it is, that it is up, that it is ready.
+//! Health checks: whether the process is up, and whether the service is ready.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

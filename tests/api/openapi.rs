@@ -56,39 +56,13 @@ impl Described {
             let schema = self.document.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is not in the document"));
             let whole = json!({
                 "$schema": "https://json-schema.org/draft/2020-12/schema",
-                "components": self.components(schema),
+                "components": self.document["components"],
                 "allOf": [schema],
             });
             let options = jsonschema::options().should_validate_formats(true);
             options.build(&whole).unwrap_or_else(|error| panic!("{pointer}: {error}"))
         });
         validator.iter_errors(value).map(|error| format!("{}: {error:.300}", error.instance_path())).collect()
-    }
-
-    /// Returns the components that a schema refers to, directly or by way of others. To
-    /// compile all components for each schema would take most of the time of these tests.
-    fn components(&self, schema: &Value) -> Value {
-        let (mut components, mut open) = (json!({}), vec![schema]);
-        while let Some(value) = open.pop() {
-            let members = match value {
-                Value::Object(members) => members,
-                Value::Array(elements) => {
-                    open.extend(elements);
-                    continue;
-                }
-                _ => continue,
-            };
-            open.extend(members.values());
-            let reference = members.get("$ref").and_then(Value::as_str);
-            let path = reference.and_then(|reference| reference.strip_prefix("#/components/"));
-            let Some((kind, name)) = path.and_then(|path| path.split_once('/')) else { continue };
-            if components[kind].get(name).is_none() {
-                let component = &self.document["components"][kind][name];
-                components[kind][name] = component.clone();
-                open.push(component);
-            }
-        }
-        components
     }
 
     /// Holds an answer to what is said of it.

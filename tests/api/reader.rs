@@ -1,4 +1,4 @@
-//! Reads that are answered in groups.
+//! Reads that are combined into one statement.
 
 use std::cell::Cell;
 

@@ -1,4 +1,4 @@
-//! Creates that are written in groups.
+//! Creates that are combined into one statement.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! An assignment: read from Graph JSON, kept as a row, written as Graph JSON.
+//! An assignment: read from Graph JSON, kept as a row. `representation.rs` writes it.
 //!
 //! A [`NewAssignment`], [`AssignmentPatch`] or [`AssignmentSet`] that exists is
 //! valid, up to what only the database knows: whether the configuration is
