@@ -8,6 +8,7 @@
 //! | `lookup.rs` | how a type is found by its name |
 //! | [`version`] | the versions of the API, and where they are mounted |
 //! | [`messages`] | refusals of values, in Graph's words |
+//! | [`spelling`] | names that a client may have meant |
 //! | `document.rs` | from the document to the types |
 //! | [`validation`] | values that a client sends, held to their types |
 //! | [`rendering`] | values that are stored, written as Graph writes them |
@@ -19,6 +20,7 @@ mod lookup;
 pub mod messages;
 mod model;
 pub mod rendering;
+pub mod spelling;
 pub mod validation;
 pub mod version;
 
