@@ -380,7 +380,10 @@ impl CoalescedRequest for Fragile {
     const MAX_SIZE: usize = 8;
 
     async fn execute(_: &mut PgConnection, group: &[&Self]) -> sqlx::Result<Vec<Option<()>>> {
-        assert!(!group.iter().any(|one| one.panics), "a defect");
+        if group.iter().any(|one| one.panics) {
+            // Without the panic hook: this panic is no failure of a test.
+            std::panic::resume_unwind(Box::new("a defect"));
+        }
         Ok(vec![Some(()); group.len()])
     }
 }

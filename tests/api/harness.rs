@@ -146,16 +146,25 @@ fn parent_folder() -> PathBuf {
     if room > ROOM { shared } else { std::env::temp_dir() }
 }
 
-/// With `DEVICEGRAPH_TEST_FAIL_FAST` the first failure ends the run, which libtest cannot do:
-/// a mutant is caught by one failure, and there are hundreds of mutants.
+/// With `DEVICEGRAPH_TEST_FAIL_FAST`, ends the process at the first failure, which libtest
+/// cannot do: one failure catches a mutant, and there are hundreds of mutants.
+///
+/// Only a panic of a test is a failure. libtest calls its threads like the tests; the
+/// service has threads of its own, and a test lets one of its handlers panic.
 fn end_at_first_failure() {
-    if std::env::var_os("DEVICEGRAPH_TEST_FAIL_FAST").is_some() {
-        let report = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            report(panic);
-            std::process::exit(101);
-        }));
+    if std::env::var_os("DEVICEGRAPH_TEST_FAIL_FAST").is_none() {
+        return;
     }
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        let thread = std::thread::current();
+        if let Some(test) = thread.name().filter(|name| name.contains("::")) {
+            // Not with a macro, whose output libtest would keep.
+            _ = writeln!(std::io::stderr(), "the test {test} failed: {panic}");
+            std::process::exit(101);
+        }
+    }));
 }
 
 /// Leaves a shell behind that waits for the end of this process, whatever it
