@@ -220,7 +220,7 @@ impl Settings {
             .add_source(environment)
             .build()
             .and_then(Config::try_deserialize)
-            .map_err(|error| anyhow!("the settings are not right: {}", without_values(&error)))?;
+            .map_err(|error| anyhow!("the settings are wrong: {}", without_values(&error)))?;
         if settings.database.url.is_none() {
             let url = env::var(DATABASE_URL).ok().filter(|url| !url.is_empty());
             settings.database.url = url.map(SecretString::from);
@@ -238,11 +238,11 @@ impl Settings {
             ("auth.refresh_seconds", auth.refresh_seconds == 0),
             ("auth.unknown_key_seconds", auth.unknown_key_seconds == 0),
         ] {
-            ensure!(!is_zero, "{key} is 0, which nothing could work with; set it to more, or leave it out");
+            ensure!(!is_zero, "{key} is 0; set it to 1 or more, or leave it out");
         }
         ensure!(
             auth.leeway_seconds <= 300,
-            "auth.leeway_seconds is {}, and expired tokens would be good for that long; set it to 300 or less, and the clocks right",
+            "auth.leeway_seconds is {}, and expired tokens would be accepted for that long; set it to 300 or less, and synchronize the clocks",
             auth.leeway_seconds
         );
         Ok(settings)
@@ -288,16 +288,16 @@ fn without_values(error: &ConfigError) -> String {
 fn without_source(message: &str) -> String {
     let is_source =
         |line: &str| line.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ' ').starts_with('|');
-    let said: Vec<_> = message.lines().filter(|line| !is_source(line)).map(str::trim).collect();
-    let said = said.join("; ");
+    let text: Vec<_> = message.lines().filter(|line| !is_source(line)).map(str::trim).collect();
+    let text = text.join("; ");
     for kind in ["invalid type: ", "invalid value: "] {
         if let Some((before, (_, expected))) =
-            said.split_once(kind).and_then(|(before, rest)| Some((before, rest.rsplit_once(", expected ")?)))
+            text.split_once(kind).and_then(|(before, rest)| Some((before, rest.rsplit_once(", expected ")?)))
         {
             return format!("{before}it must be {expected}");
         }
     }
-    said
+    text
 }
 
 impl Auth {
@@ -334,8 +334,9 @@ impl Server {
     /// When it is neither an address nor a name that can be looked up.
     pub fn is_loopback(&self) -> anyhow::Result<bool> {
         let addresses = (self.host.as_str(), self.port).to_socket_addrs();
-        let mut addresses = addresses
-            .with_context(|| format!("server.host: '{}' is no address and no name that is known", self.host))?;
+        let mut addresses = addresses.with_context(|| {
+            format!("server.host: '{}' is no address and no host name that can be resolved", self.host)
+        })?;
         Ok(addresses.all(|address| address.ip().is_loopback()))
     }
 }

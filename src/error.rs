@@ -269,8 +269,9 @@ impl ApiError {
         }
     }
 
-    /// 503 of a service that is about to stop: nothing that a log needs each time.
-    pub fn stopping() -> Self {
+    /// Returns the 503 of a service that is shutting down. It has no cause, so that the log
+    /// does not repeat it for each request.
+    pub fn shutting_down() -> Self {
         let header = Some((RETRY_AFTER, HeaderValue::from_static("1")));
         Self { header, ..Self::new(Code::ServiceUnavailable, FAILED) }
     }

@@ -21,8 +21,8 @@ use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::config;
 
-/// Until the files of the certificate are looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// The interval at which the service checks the files of the certificate.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The certificate of the service, taken anew when its files change.
 #[derive(Debug)]
@@ -79,11 +79,11 @@ impl Certificate {
     /// Takes renewed files again and again, and never ends.
     pub async fn keep(&self) {
         loop {
-            sleep(LOOK_AGAIN).await;
+            sleep(CHECK_INTERVAL).await;
             match self.renew() {
                 Ok(true) => tracing::info!("there is a new certificate in {}", self.chain.display()),
                 Ok(false) => {}
-                Err(error) => tracing::warn!("the certificate that is there stays: {error:#}"),
+                Err(error) => tracing::warn!("the current certificate stays in use: {error:#}"),
             }
         }
     }

@@ -49,7 +49,7 @@ impl Authenticator {
             AuthMode::Disabled => {
                 ensure!(
                     issuers.is_empty(),
-                    "auth.issuer is set and nobody would ask for its tokens; set auth.mode to jwt, or take the issuer out"
+                    "auth.issuer is set and auth.mode is disabled, so its tokens would be ignored; set auth.mode to jwt, or remove the issuer"
                 );
                 Ok(Self::Disabled)
             }

@@ -17,8 +17,9 @@ use crate::error::ApiError;
 
 /// The tenant of every personal Microsoft account.
 const CONSUMERS: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
-/// Letters of an id at most: it is stored with every row that its owner writes.
-const LONGEST_ID: usize = 256;
+/// The maximum length of a caller's id in characters. The id is stored with every row that the
+/// caller writes.
+const MAX_ID_CHARS: usize = 256;
 
 /// Who calls.
 #[derive(Clone, Debug)]
@@ -125,11 +126,11 @@ impl Claims {
         let id = [&self.oid, &self.sub, &self.azp, &self.appid].into_iter().flatten().next();
         let is_storable = |id: &str| {
             let letters = id.chars().count();
-            (1..=LONGEST_ID).contains(&letters) && !id.chars().any(char::is_control)
+            (1..=MAX_ID_CHARS).contains(&letters) && !id.chars().any(char::is_control)
         };
         let Some(id) = id.filter(|id| is_storable(id)) else {
             return Err(ApiError::bad_token(format!(
-                "The token names nobody: its 'oid', else its 'sub', must have 1 to {LONGEST_ID} characters that can be printed."
+                "The token names no caller: its 'oid', else its 'sub', must have 1 to {MAX_ID_CHARS} characters that can be printed."
             )));
         };
         let granted = match &self.scp {

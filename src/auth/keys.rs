@@ -33,12 +33,12 @@ use crate::{config, tls};
 
 /// How long an issuer may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a request waits for that.
-const PATIENCE: Duration = Duration::from_millis(900);
-/// Until an issuer is asked again whose keys are not there.
-const RETRY: Duration = Duration::from_secs(5);
-/// Bytes of an issuer's answer at most.
-const LARGEST: u64 = 1024 * 1024;
+/// How long a request waits for a refresh of the keys.
+const REFRESH_WAIT: Duration = Duration::from_millis(900);
+/// The pause before the next attempt while an issuer has no keys.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+/// The maximum size of an issuer's answer in bytes.
+const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
 
 /// The keys of one issuer, kept.
 ///
@@ -54,8 +54,8 @@ pub struct Keys {
 /// What the last reading left.
 struct Reading {
     keys: Arc<KeySet>,
-    /// Until then no token has the keys read again.
-    rest: Instant,
+    /// Before this time, no token causes another read.
+    not_before: Instant,
 }
 
 #[derive(Clone)]
@@ -97,7 +97,7 @@ impl Keys {
             (Some(file), None) => {
                 let source = Source::File(file.clone());
                 let keys = source.read().and_then(KeySet::new).context("auth.jwks_file")?;
-                ensure!(!keys.is_empty(), "auth.jwks_file: {} has no key that can be used", file.display());
+                ensure!(!keys.is_empty(), "auth.jwks_file: {} has no usable key", file.display());
                 (source, keys)
             }
             (None, Some(url)) => (Source::Url(url.clone()), KeySet::default()),
@@ -114,12 +114,12 @@ impl Keys {
             );
             if scheme == Some("http") {
                 tracing::warn!(
-                    "the keys of the issuer '{issuer}' come over plain HTTP: whoever can change what {} answers can call",
+                    "the keys of the issuer '{issuer}' come over plain HTTP: an attacker who can change the answers of {} can call this service",
                     shown(url)
                 );
             }
         }
-        let reading = Reading { keys: Arc::new(keys), rest: Instant::now() };
+        let reading = Reading { keys: Arc::new(keys), not_before: Instant::now() };
         Ok(Self { issuer, source, current: watch::Sender::new(reading), refresh_requested: Notify::new() })
     }
 
@@ -132,16 +132,16 @@ impl Keys {
     /// is time for one and it ends soon.
     pub async fn find_or_refresh(&self, id: Option<&str>) -> Arc<KeySet> {
         let mut readings = self.current.subscribe();
-        let (keys, rest) = {
+        let (keys, not_before) = {
             let reading = readings.borrow_and_update();
-            (reading.keys.clone(), reading.rest)
+            (reading.keys.clone(), reading.not_before)
         };
-        if keys.of(id).next().is_some() || rest > Instant::now() {
+        if keys.of(id).next().is_some() || not_before > Instant::now() {
             return keys;
         }
         self.refresh_requested.notify_one();
         // Use the keys that are known now, whether or not the refresh finished in time.
-        let _ = timeout(PATIENCE, readings.changed()).await;
+        let _ = timeout(REFRESH_WAIT, readings.changed()).await;
         self.current()
     }
 
@@ -153,10 +153,10 @@ impl Keys {
             self.read(if was_asked { pause } else { Duration::ZERO }).await;
             // Who asked meanwhile has been answered by it.
             let _ = self.refresh_requested.notified().now_or_never();
-            let due = if self.current().is_empty() { RETRY } else { refresh };
-            let rest = self.current.borrow().rest;
+            let due = if self.current().is_empty() { RETRY_PAUSE } else { refresh };
+            let not_before = self.current.borrow().not_before;
             let asked = async {
-                sleep_until(rest.into()).await;
+                sleep_until(not_before.into()).await;
                 self.refresh_requested.notified().await;
             };
             was_asked = timeout(due, asked).await.is_ok();
@@ -173,20 +173,20 @@ impl Keys {
                 Arc::new(keys)
             }
             Err(error) => {
-                let left = match self.current().is_empty() {
-                    true => "nobody can be let in by it until they can",
-                    false => "those that are there stay",
+                let consequence = match self.current().is_empty() {
+                    true => "its tokens are refused until they can",
+                    false => "the service keeps the keys that it has",
                 };
-                tracing::warn!("the keys of the issuer '{}' cannot be read, {left}: {error:#}", self.issuer);
+                tracing::warn!("the keys of the issuer '{}' cannot be read, {consequence}: {error:#}", self.issuer);
                 self.current()
             }
         };
-        self.current.send_replace(Reading { keys, rest: Instant::now() + pause });
+        self.current.send_replace(Reading { keys, not_before: Instant::now() + pause });
     }
 
     fn report(&self, keys: &KeySet) {
         if keys.is_empty() {
-            tracing::warn!("the issuer '{}' has no key that can be used: nobody can be let in by it", self.issuer);
+            tracing::warn!("the issuer '{}' has no usable key: its tokens are refused", self.issuer);
         } else {
             let ids: Vec<_> = keys.keys.iter().map(|key| key.id.as_deref().unwrap_or("(no id)")).collect();
             tracing::info!("keys of the issuer '{}': {}", self.issuer, ids.join(", "));
@@ -213,12 +213,12 @@ impl Source {
                     .with_context(|| format!("{url} is no OIDC discovery document"))?;
                 ensure!(
                     metadata.issuer == *issuer,
-                    "{url} is of the issuer '{}'; set auth.issuer to that, to the letter, or auth.jwks_url",
+                    "{url} belongs to the issuer '{}'; set auth.issuer to exactly that, or set auth.jwks_url",
                     metadata.issuer
                 );
                 ensure!(
                     !is_https(issuer) || is_https(&metadata.jwks_uri),
-                    "{url} names keys that do not come over HTTPS"
+                    "{url} names a URL for keys that is not HTTPS"
                 );
                 fetch(&metadata.jwks_uri)
             }
@@ -231,10 +231,10 @@ fn fetch(url: &str) -> anyhow::Result<Value> {
     let place = shown(url);
     let answer = tls::client(is_https(url), TIMEOUT).get(url).call().with_context(|| format!("cannot get {place}"))?;
     let mut text = Vec::new();
-    let body = answer.into_body().into_reader().take(LARGEST).read_to_end(&mut text);
-    body.with_context(|| format!("cannot read what {place} answers"))?;
+    let body = answer.into_body().into_reader().take(MAX_ANSWER_BYTES).read_to_end(&mut text);
+    body.with_context(|| format!("cannot read the answer of {place}"))?;
     serde_json::from_slice(&text)
-        .with_context(|| format!("{place} does not answer with JSON of at most {LARGEST} bytes"))
+        .with_context(|| format!("{place} does not answer with JSON of at most {MAX_ANSWER_BYTES} bytes"))
 }
 
 fn is_https(url: &str) -> bool {

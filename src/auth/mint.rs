@@ -125,9 +125,9 @@ impl KeyPair {
         jwk.common.key_id = Some(id.clone());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
         let jwks = std::path::absolute(folder.join("jwks.json"))?;
-        // Other keys that an operator has added stay.
-        let is_there = fs::read_to_string(&jwks).is_ok_and(|text| text.contains(&id));
-        if !is_there {
+        // Keep other keys that an operator has added.
+        let is_listed = fs::read_to_string(&jwks).is_ok_and(|text| text.contains(&id));
+        if !is_listed {
             let text = serde_json::to_string_pretty(&JwkSet { keys: vec![jwk] })? + "\n";
             replace(&jwks, text.as_bytes()).with_context(|| format!("cannot write {}", jwks.display()))?;
         }

@@ -24,13 +24,13 @@ use crate::{
     error::{ApiError, shorten},
 };
 
-/// Bytes of tokens whose verdicts are remembered at most: about 8,000 of them.
-const REMEMBERED: u64 = 16 * 1024 * 1024;
+/// The maximum size of the cache in bytes of tokens: about 8,000 tokens.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Judges tokens.
 pub struct Tokens {
     issuers: Vec<Issuer>,
-    verdicts: Cache<Box<str>, Verdict, Bytes>,
+    cache: Cache<Box<str>, ValidToken, Bytes>,
     leeway: u64,
     refresh: Duration,
     pause: Duration,
@@ -46,7 +46,7 @@ struct Issuer {
 /// That a token is valid. It is remembered until it expires or its issuer's
 /// keys change; a refusal is not remembered.
 #[derive(Clone)]
-struct Verdict {
+struct ValidToken {
     caller: Caller,
     issuer: usize,
     keys: Arc<KeySet>,
@@ -57,9 +57,9 @@ struct Verdict {
 #[derive(Clone)]
 struct Bytes;
 
-impl Weighter<Box<str>, Verdict> for Bytes {
-    fn weight(&self, token: &Box<str>, _: &Verdict) -> u64 {
-        (token.len() + size_of::<Verdict>()) as u64
+impl Weighter<Box<str>, ValidToken> for Bytes {
+    fn weight(&self, token: &Box<str>, _: &ValidToken) -> u64 {
+        (token.len() + size_of::<ValidToken>()) as u64
     }
 }
 
@@ -76,7 +76,7 @@ impl Tokens {
             let name = issuer.issuer.clone();
             ensure!(!name.is_empty(), "auth.issuer is empty; set it to the 'iss' of your tokens");
             let named = issuers.iter().filter(|other| other.issuer == name).count();
-            ensure!(named == 1, "auth.issuers: the issuer '{name}' is there {named} times; keep one");
+            ensure!(named == 1, "auth.issuers: the issuer '{name}' is set {named} times; keep one");
             ensure!(
                 !issuer.audience.0.is_empty(),
                 "auth.audience is not set for the issuer '{name}'; set it to the 'aud' of its tokens"
@@ -85,7 +85,7 @@ impl Tokens {
         });
         Ok(Self {
             issuers: issuers.collect::<anyhow::Result<_>>()?,
-            verdicts: Cache::with_weighter(1024, REMEMBERED, Bytes),
+            cache: Cache::with_weighter(1024, CACHE_BYTES, Bytes),
             leeway: auth.leeway_seconds,
             refresh: Duration::from_secs(auth.refresh_seconds),
             pause: Duration::from_secs(auth.unknown_key_seconds),
@@ -108,19 +108,19 @@ impl Tokens {
     /// 401 that says what is wrong with it, 403 for a personal account, 503
     /// when the keys of its issuer could never be read.
     pub async fn caller(&self, token: &str) -> Result<Caller, ApiError> {
-        if let Some(verdict) = self.verdicts.get(token) {
-            let keys = self.issuers[verdict.issuer].keys.current();
-            if get_current_timestamp() <= verdict.last_second && Arc::ptr_eq(&keys, &verdict.keys) {
-                return Ok(verdict.caller);
+        if let Some(valid_token) = self.cache.get(token) {
+            let keys = self.issuers[valid_token.issuer].keys.current();
+            if get_current_timestamp() <= valid_token.last_second && Arc::ptr_eq(&keys, &valid_token.keys) {
+                return Ok(valid_token.caller);
             }
-            self.verdicts.remove(token);
+            self.cache.remove(token);
         }
-        let verdict = self.judge(token).await?;
-        self.verdicts.insert(token.into(), verdict.clone());
-        Ok(verdict.caller)
+        let valid_token = self.validate(token).await?;
+        self.cache.insert(token.into(), valid_token.clone());
+        Ok(valid_token.caller)
     }
 
-    async fn judge(&self, token: &str) -> Result<Verdict, ApiError> {
+    async fn validate(&self, token: &str) -> Result<ValidToken, ApiError> {
         let (header, name) = unverified(token)?;
         let position = self.issuers.iter().position(|issuer| issuer.name == name);
         let position = position.ok_or_else(|| {
@@ -133,7 +133,7 @@ impl Tokens {
         let keys = issuer.keys.find_or_refresh(header.kid.as_deref()).await;
         let claims = issuer.verify(token, &header, &keys, self.leeway)?;
         let last_second = claims.expires().saturating_add(self.leeway);
-        Ok(Verdict { caller: claims.caller()?, issuer: position, keys, last_second })
+        Ok(ValidToken { caller: claims.caller()?, issuer: position, keys, last_second })
     }
 }
 
@@ -171,7 +171,9 @@ impl Issuer {
                 "Access token validation failure. The issuer has no key for {:?}, and the token does not say whose it is: its header has no 'kid'.",
                 header.alg
             )),
-            (false, _) => ApiError::unavailable(anyhow!("the keys of the issuer '{}' are not there yet", self.name)),
+            (false, _) => {
+                ApiError::unavailable(anyhow!("the keys of the issuer '{}' have not been read yet", self.name))
+            }
         };
         for key in keys.of(header.kid.as_deref()).filter(|key| key.algorithms.contains(&header.alg)) {
             let mut validation = Validation::new(header.alg);

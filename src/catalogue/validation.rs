@@ -86,10 +86,10 @@ impl Property {
         match value {
             Value::Null if self.is_nullable => Ok(()),
             Value::Array(elements) if self.is_collection => {
-                let most = self.limits.max_items.unwrap_or(i64::MAX);
-                if elements.len() as i64 > most {
+                let max_items = self.limits.max_items.unwrap_or(i64::MAX);
+                if elements.len() as i64 > max_items {
                     return Err(ApiError::model(format!(
-                        "The collection '{path}' holds {} items, and {most} are the most. Send fewer.",
+                        "The collection '{path}' holds {} items. At most {max_items} are allowed. Send fewer.",
                         elements.len()
                     )));
                 }
@@ -115,7 +115,8 @@ impl Property {
         let (minimum, maximum) = (self.limits.minimum, self.limits.maximum);
         match value.as_i64() {
             Some(number)
-                if minimum.is_some_and(|least| number < least) || maximum.is_some_and(|most| number > most) =>
+                if minimum.is_some_and(|minimum| number < minimum)
+                    || maximum.is_some_and(|maximum| number > maximum) =>
             {
                 let bound = |limit: Option<i64>| limit.map_or_else(|| "…".to_owned(), |limit| limit.to_string());
                 Err(ApiError::model(format!(
@@ -247,8 +248,8 @@ pub fn date_time(text: &str) -> Option<OffsetDateTime> {
             (clock, UtcOffset::parse(offset, OFFSET).ok()?)
         }
     };
-    let there = date(day)?.with_time(time(clock)?).assume_offset(offset);
-    there.checked_to_offset(UtcOffset::UTC).filter(|time| time.year() > 0)
+    let time = date(day)?.with_time(time(clock)?).assume_offset(offset);
+    time.checked_to_offset(UtcOffset::UTC).filter(|time| time.year() > 0)
 }
 
 impl Primitive {

@@ -22,24 +22,29 @@ pub struct File {
 
 /// What the page is made of.
 pub const FILES: [File; 10] = [
-    style("/console/console.css", include_str!("console.css")),
-    File { path: "/console/icon.svg", media_type: "image/svg+xml", text: include_str!("icon.svg") },
-    script("/console/main.js", include_str!("main.js")),
-    script("/console/api.js", include_str!("api.js")),
-    script("/console/requests.js", include_str!("requests.js")),
-    script("/console/token.js", include_str!("token.js")),
-    script("/console/list.js", include_str!("list.js")),
-    script("/console/configuration.js", include_str!("configuration.js")),
-    script("/console/assignments.js", include_str!("assignments.js")),
-    script("/console/dom.js", include_str!("dom.js")),
+    file_at("/console/console.css", include_str!("console.css")),
+    file_at("/console/icon.svg", include_str!("icon.svg")),
+    file_at("/console/main.js", include_str!("main.js")),
+    file_at("/console/api.js", include_str!("api.js")),
+    file_at("/console/requests.js", include_str!("requests.js")),
+    file_at("/console/token.js", include_str!("token.js")),
+    file_at("/console/list.js", include_str!("list.js")),
+    file_at("/console/configuration.js", include_str!("configuration.js")),
+    file_at("/console/assignments.js", include_str!("assignments.js")),
+    file_at("/console/dom.js", include_str!("dom.js")),
 ];
 
-const fn script(path: &'static str, text: &'static str) -> File {
-    File { path, media_type: "text/javascript", text }
+const fn file_at(path: &'static str, text: &'static str) -> File {
+    File { path, media_type: media_type(path), text }
 }
 
-const fn style(path: &'static str, text: &'static str) -> File {
-    File { path, media_type: "text/css", text }
+/// Returns the media type of a file, by the extension of its path.
+pub const fn media_type(path: &str) -> &'static str {
+    match path.as_bytes() {
+        [.., b'.', b'c', b's', b's'] => "text/css",
+        [.., b'.', b's', b'v', b'g'] => "image/svg+xml",
+        _ => "text/javascript",
+    }
 }
 
 /// `GET /`: the page for a browser, JSON for a program.

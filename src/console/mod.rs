@@ -20,4 +20,4 @@
 
 mod files;
 
-pub use self::files::{FILES, File, file, root};
+pub use self::files::{FILES, File, file, media_type, root};

@@ -36,7 +36,7 @@ use super::{
     metrics::DatabaseMetrics,
     outage::{self, DatabaseStatus},
     pool::Pools,
-    session::{self, STATEMENT},
+    session::{self, STATEMENT_TIMEOUT},
 };
 use crate::error::{ApiError, is_connection_lost, is_transient};
 
@@ -51,8 +51,8 @@ pub trait CoalescedRequest: Sized + Send + 'static {
 
     /// Sorts the requests. Replies `RunSeparately` to a request that cannot be in one
     /// statement with the others.
-    fn deduplicate_and_sort(group: Vec<QueuedRequest<Self>>) -> Vec<QueuedRequest<Self>> {
-        group
+    fn deduplicate_and_sort(queued: Vec<QueuedRequest<Self>>) -> Vec<QueuedRequest<Self>> {
+        queued
     }
 
     /// The configuration that the request belongs to. A lock that stops one request may stop
@@ -65,7 +65,7 @@ pub trait CoalescedRequest: Sized + Send + 'static {
     /// `None` for a request that must run separately. On an error nothing is written.
     fn execute(
         connection: &mut PgConnection,
-        group: &[&Self],
+        requests: &[&Self],
     ) -> impl Future<Output = sqlx::Result<Vec<Option<Self::Answer>>>>;
 }
 
@@ -91,48 +91,50 @@ impl<T> Outcome<T> {
 }
 
 /// Queues the requests of handlers.
-pub struct Coalescer<M: CoalescedRequest> {
-    queue: mpsc::Sender<QueuedRequest<M>>,
-    longest: Duration,
+pub struct Coalescer<R: CoalescedRequest> {
+    queue: mpsc::Sender<QueuedRequest<R>>,
+    max_wait: Duration,
 }
 
 /// The task that executes the queue.
-struct Worker<M: CoalescedRequest> {
-    queue: mpsc::Receiver<QueuedRequest<M>>,
+struct Worker<R: CoalescedRequest> {
+    queue: mpsc::Receiver<QueuedRequest<R>>,
     session: session::Shared,
-    outage: DatabaseStatus,
+    database_status: DatabaseStatus,
     metrics: DatabaseMetrics,
 }
 
 /// A request in the queue, or in a combined statement.
-pub struct QueuedRequest<M: CoalescedRequest> {
+pub struct QueuedRequest<R: CoalescedRequest> {
     /// The request.
-    pub member: M,
+    pub request: R,
     state: Arc<AtomicU8>,
-    outcome: oneshot::Sender<Outcome<M::Answer>>,
+    outcome: oneshot::Sender<Outcome<R::Answer>>,
 }
 
-/// Requests that may wait; more are refused before the database is asked.
-const QUEUE: usize = 4096;
+/// The capacity of the queue. When it is full, the service refuses further requests.
+const QUEUE_CAPACITY: usize = 4096;
 /// How long the requests of a refused statement may take one after the other. The rest
 /// then run separately.
 const SEPARATE_LIMIT: Duration = Duration::from_millis(500);
-/// When a request is usually answered.
-const SOON: Duration = Duration::from_millis(100);
+/// The time within which most requests are answered.
+const USUAL_WAIT: Duration = Duration::from_millis(100);
 
-/// A request waits, until either a group takes it or it is given up.
-const WAITS: u8 = 0;
+/// The states of a request. A queued request either gets into a combined statement or gives up,
+/// never both.
+const QUEUED: u8 = 0;
 const TAKEN: u8 = 1;
 const GIVEN_UP: u8 = 2;
 
-impl<M: CoalescedRequest> Coalescer<M> {
+impl<R: CoalescedRequest> Coalescer<R> {
     /// Starts the worker task on the runtime of this thread. The task ends when every
     /// `Coalescer` is dropped, after it has executed what was queued.
     pub fn start(pools: &Pools, session: session::Shared) -> Self {
-        let (sender, queue) = mpsc::channel(QUEUE);
-        let worker = Worker { queue, session, outage: pools.outage(), metrics: pools.metrics().clone() };
+        let (sender, queue) = mpsc::channel(QUEUE_CAPACITY);
+        let worker =
+            Worker { queue, session, database_status: pools.database_status(), metrics: pools.metrics().clone() };
         actix_web::rt::spawn(worker.run());
-        Self { queue: sender, longest: pools.acquire_timeout() }
+        Self { queue: sender, max_wait: pools.acquire_timeout() }
     }
 
     /// Executes a request together with others. A step of an atomicity group runs
@@ -140,16 +142,19 @@ impl<M: CoalescedRequest> Coalescer<M> {
     ///
     /// # Errors
     /// 503 when the queue is full or the database is down. Nothing is written.
-    pub async fn execute(&self, member: M, connections: &Connections) -> Result<Outcome<M::Answer>, ApiError> {
+    pub async fn execute(&self, request: R, connections: &Connections) -> Result<Outcome<R::Answer>, ApiError> {
         let Some(give_up) = connections.give_up_signal().filter(|_| !cfg!(feature = "alone")) else {
             return Ok(Outcome::RunSeparately);
         };
         let (outcome, mut reply) = oneshot::channel();
-        let state = Arc::new(AtomicU8::new(WAITS));
-        match self.queue.try_send(QueuedRequest { member, state: state.clone(), outcome }) {
+        let state = Arc::new(AtomicU8::new(QUEUED));
+        match self.queue.try_send(QueuedRequest { request, state: state.clone(), outcome }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                return Err(ApiError::unavailable(anyhow!("{QUEUE} {} wait already", M::NAME)));
+                return Err(ApiError::unavailable(anyhow!(
+                    "the queue of {} is full ({QUEUE_CAPACITY} requests)",
+                    R::NAME
+                )));
             }
             Err(TrySendError::Closed(_)) => return Ok(Outcome::RunSeparately),
         }
@@ -157,18 +162,18 @@ impl<M: CoalescedRequest> Coalescer<M> {
         let outcome = |reply: Result<_, RecvError>| {
             reply.unwrap_or_else(|_| if was_taken() { Outcome::Unknown } else { Outcome::RunSeparately })
         };
-        // Most are answered by then: one timer, and nothing else is made for them.
-        let soon = SOON.min(self.longest);
-        if let Ok(reply) = timeout(soon, &mut reply).await {
+        // Most requests are answered within this time. They cost one timer and nothing else.
+        let usual_wait = USUAL_WAIT.min(self.max_wait);
+        if let Ok(reply) = timeout(usual_wait, &mut reply).await {
             return Ok(outcome(reply));
         }
         let answer = async {
-            match timeout(self.longest - soon, &mut reply).await {
+            match timeout(self.max_wait - usual_wait, &mut reply).await {
                 Ok(reply) => Ok(outcome(reply)),
-                Err(_) if state.compare_exchange(WAITS, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_ok() => {
-                    Err(ApiError::unavailable(anyhow!("no group has taken the request in {:?}", self.longest)))
-                }
-                // One has it, and tells.
+                Err(_) if state.compare_exchange(QUEUED, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_ok() => Err(
+                    ApiError::unavailable(anyhow!("no combined statement took the request within {:?}", self.max_wait)),
+                ),
+                // A combined statement has taken the request and will reply.
                 Err(_) => Ok(outcome((&mut reply).await)),
             }
         };
@@ -180,48 +185,48 @@ impl<M: CoalescedRequest> Coalescer<M> {
     }
 }
 
-impl<M: CoalescedRequest> Worker<M> {
+impl<R: CoalescedRequest> Worker<R> {
     /// Executes what is queued until the queue is closed and empty.
     async fn run(mut self) {
-        let mut waiting = Vec::new();
-        while self.queue.recv_many(&mut waiting, M::MAX_SIZE).await > 0 {
-            let group = M::deduplicate_and_sort(waiting.drain(..).filter_map(QueuedRequest::taken).collect());
-            // A panic is a defect of the service. The outcome of these requests is unknown, and
-            // those after them are carried out.
-            if !group.is_empty() && AssertUnwindSafe(self.run_requests(group)).catch_unwind().await.is_err() {
-                tracing::error!("a combined statement of {} panicked", M::NAME);
+        let mut received = Vec::new();
+        while self.queue.recv_many(&mut received, R::MAX_SIZE).await > 0 {
+            let queued = R::deduplicate_and_sort(received.drain(..).filter_map(QueuedRequest::take).collect());
+            // A panic is a defect of the service. The outcome of these requests is unknown. The
+            // worker continues with the next requests.
+            if !queued.is_empty() && AssertUnwindSafe(self.run_requests(queued)).catch_unwind().await.is_err() {
+                tracing::error!("a combined statement of {} panicked", R::NAME);
             }
         }
     }
 
-    async fn run_requests(&self, group: Vec<QueuedRequest<M>>) {
-        let members: Vec<_> = group.iter().map(|waiting| &waiting.member).collect();
-        match self.execute(&members).await {
+    async fn run_requests(&self, queued: Vec<QueuedRequest<R>>) {
+        let requests: Vec<_> = queued.iter().map(|queued| &queued.request).collect();
+        match self.execute(&requests).await {
             StatementOutcome::Answered(answers) => {
-                for (waiting, answer) in group.into_iter().zip(answers) {
-                    waiting.reply(answer.map_or(Outcome::RunSeparately, Outcome::Answered));
+                for (queued, answer) in queued.into_iter().zip(answers) {
+                    queued.reply(answer.map_or(Outcome::RunSeparately, Outcome::Answered));
                 }
             }
-            StatementOutcome::NotWritten => group.into_iter().for_each(|waiting| waiting.reply(Outcome::RunSeparately)),
-            StatementOutcome::Unknown => group.into_iter().for_each(|waiting| waiting.reply(Outcome::Unknown)),
+            StatementOutcome::NotWritten => queued.into_iter().for_each(|queued| queued.reply(Outcome::RunSeparately)),
+            StatementOutcome::Unknown => queued.into_iter().for_each(|queued| queued.reply(Outcome::Unknown)),
         }
     }
 
-    async fn execute(&self, group: &[&M]) -> StatementOutcome<M::Answer> {
+    async fn execute(&self, requests: &[&R]) -> StatementOutcome<R::Answer> {
         let mut session = self.session.lock().await;
-        let Some(mut open) = session.open().await else { return StatementOutcome::NotWritten };
+        let Some(mut live) = session.open().await else { return StatementOutcome::NotWritten };
         let answered = tokio::select! {
             biased;
-            answered = timeout(STATEMENT + GRACE, execute(&mut open.connection, group)) => answered,
-            () = self.outage.wait_for_give_up(Instant::now()) => return StatementOutcome::Unknown,
+            answered = timeout(STATEMENT_TIMEOUT + GRACE, execute(&mut live.connection, requests)) => answered,
+            () = self.database_status.wait_for_give_up(Instant::now()) => return StatementOutcome::Unknown,
         };
         let Ok(answered) = answered else { return StatementOutcome::Unknown };
         match &answered {
-            StatementOutcome::Unknown => self.metrics.retried(),
-            StatementOutcome::NotWritten => session.keep(open),
+            StatementOutcome::Unknown => self.metrics.count_replaced_connection(),
+            StatementOutcome::NotWritten => session.keep(live),
             StatementOutcome::Answered(answers) => {
-                session.keep(open);
-                self.metrics.grouped(M::NAME, answers.iter().flatten().count());
+                session.keep(live);
+                self.metrics.count_combined(R::NAME, answers.iter().flatten().count());
             }
         }
         answered
@@ -236,47 +241,47 @@ enum StatementOutcome<T> {
     Unknown,
 }
 
-async fn execute<M: CoalescedRequest>(connection: &mut PgConnection, group: &[&M]) -> StatementOutcome<M::Answer> {
-    let error = match M::execute(connection, group).await {
+async fn execute<R: CoalescedRequest>(connection: &mut PgConnection, requests: &[&R]) -> StatementOutcome<R::Answer> {
+    let error = match R::execute(connection, requests).await {
         Ok(answers) => return StatementOutcome::Answered(answers),
         Err(error) => error,
     };
     if is_connection_lost(&error) {
         return StatementOutcome::Unknown;
     }
-    if !is_locked(&error) {
+    if !is_lock_failure(&error) {
         if is_transient(&error) {
             return StatementOutcome::NotWritten;
         }
-        tracing::warn!("a group of {} {} was refused: {error}", group.len(), M::NAME);
+        tracing::warn!("the database refused a combined statement of {} {}: {error}", requests.len(), R::NAME);
     }
-    if group.len() == 1 {
+    if requests.len() == 1 {
         return StatementOutcome::NotWritten;
     }
     // If the transaction itself fails (BEGIN, savepoint or COMMIT), the outcome is unknown.
-    execute_with_savepoints(connection, group).await.map_or(StatementOutcome::Unknown, StatementOutcome::Answered)
+    execute_with_savepoints(connection, requests).await.map_or(StatementOutcome::Unknown, StatementOutcome::Answered)
 }
 
 /// Executes each request under its own savepoint in one transaction. After one request of
 /// a configuration fails, the other requests of that configuration run last, so that they
 /// cannot use up the time of the rest.
-async fn execute_with_savepoints<M: CoalescedRequest>(
+async fn execute_with_savepoints<R: CoalescedRequest>(
     connection: &mut PgConnection,
-    group: &[&M],
-) -> sqlx::Result<Vec<Option<M::Answer>>> {
+    requests: &[&R],
+) -> sqlx::Result<Vec<Option<R::Answer>>> {
     let started = Instant::now();
     let mut transaction = connection.begin().await?;
     session::shorten_lock_timeout(&mut transaction).await?;
-    let mut answers: Vec<_> = group.iter().map(|_| None).collect();
-    let mut refused = HashSet::new();
-    for is_last in [false, true] {
-        for (member, answer) in group.iter().zip(&mut answers) {
-            let is_next = answer.is_none() && (is_last || !refused.contains(&member.parent()));
+    let mut answers: Vec<_> = requests.iter().map(|_| None).collect();
+    let mut failed_parents = HashSet::new();
+    for is_last_pass in [false, true] {
+        for (request, answer) in requests.iter().zip(&mut answers) {
+            let is_next = answer.is_none() && (is_last_pass || !failed_parents.contains(&request.parent()));
             if !is_next || started.elapsed() > SEPARATE_LIMIT {
                 continue;
             }
             let mut savepoint = transaction.begin().await?;
-            *answer = Some(match M::execute(&mut savepoint, slice::from_ref(member)).await {
+            *answer = Some(match R::execute(&mut savepoint, slice::from_ref(request)).await {
                 Ok(mut answers) => {
                     savepoint.commit().await?;
                     answers.pop().flatten()
@@ -284,7 +289,7 @@ async fn execute_with_savepoints<M: CoalescedRequest>(
                 Err(error) if is_connection_lost(&error) => return Err(error),
                 Err(_) => {
                     savepoint.rollback().await?;
-                    refused.insert(member.parent());
+                    failed_parents.insert(request.parent());
                     None
                 }
             });
@@ -297,22 +302,24 @@ async fn execute_with_savepoints<M: CoalescedRequest>(
 /// How much longer than the server is told to a statement may take.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Whether the statement waited too long for a lock, or was in a deadlock.
-fn is_locked(error: &sqlx::Error) -> bool {
+/// Returns whether the statement failed because of a lock timeout, a deadlock or a
+/// serialization failure.
+fn is_lock_failure(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| code == "55P03" || code.starts_with("40"))
 }
 
-impl<M: CoalescedRequest> QueuedRequest<M> {
+impl<R: CoalescedRequest> QueuedRequest<R> {
     /// Takes the request out of the queue. Returns `None` when the request gave up or its
     /// client has disconnected.
-    fn taken(self) -> Option<Self> {
-        let taken = self.state.compare_exchange(WAITS, TAKEN, Ordering::AcqRel, Ordering::Acquire);
+    fn take(self) -> Option<Self> {
+        let taken = self.state.compare_exchange(QUEUED, TAKEN, Ordering::AcqRel, Ordering::Acquire);
         (taken.is_ok() && !self.outcome.is_closed()).then_some(self)
     }
 
-    /// Sends the outcome. Ignores a closed receiver: the request gave up and no longer waits.
-    pub fn reply(self, outcome: Outcome<M::Answer>) {
+    /// Sends the outcome. Ignores a closed receiver: the request gave up (timeout, outage or
+    /// disconnect) and no longer waits.
+    pub fn reply(self, outcome: Outcome<R::Answer>) {
         let _ = self.outcome.send(outcome);
     }
 }

@@ -27,31 +27,31 @@ use crate::error::ApiError;
 
 /// What a handler asks for a connection.
 pub struct Connections {
-    of: Of,
+    source: Source,
     work: WorkClass,
-    started: RequestContext,
+    request: RequestContext,
 }
 
-enum Of {
-    /// Each statement commits by itself, a transaction when it says so.
+enum Source {
+    /// Each statement commits by itself, unless the handler begins a transaction.
     Pool(Data<Pool>),
-    /// Everything commits with the group.
-    Group(Group),
+    /// All statements commit with the group.
+    Group(GroupTransaction),
 }
 
 /// The transaction of an atomicity group, lent to one step after the other.
 #[derive(Clone)]
-pub struct Group {
-    running: Arc<Mutex<Option<PooledConnection>>>,
-    outage: DatabaseStatus,
-    started: RequestContext,
+pub struct GroupTransaction {
+    transaction: Arc<Mutex<Option<PooledConnection>>>,
+    database_status: DatabaseStatus,
+    request: RequestContext,
 }
 
 /// A connection on loan. In a transaction, what is not committed is rolled back.
 pub struct Connection {
-    of: Borrowed,
-    outage: DatabaseStatus,
-    started: RequestContext,
+    origin: Borrowed,
+    database_status: DatabaseStatus,
+    request: RequestContext,
 }
 
 enum Borrowed {
@@ -66,7 +66,7 @@ impl Connections {
     /// # Errors
     /// When there is none in time.
     pub async fn acquire(&self) -> sqlx::Result<Connection> {
-        self.lend(false).await
+        self.borrow(false).await
     }
 
     /// A transaction.
@@ -74,36 +74,37 @@ impl Connections {
     /// # Errors
     /// When there is no connection in time.
     pub async fn begin(&self) -> sqlx::Result<Connection> {
-        self.lend(true).await
+        self.borrow(true).await
     }
 
     /// Waits until the request must answer although the outcome of its write is unknown.
     /// Returns `None` for a step of an atomicity group: the group as a whole gives up.
     pub fn give_up_signal(&self) -> Option<impl Future<Output = ()>> {
-        match &self.of {
-            Of::Pool(pool) => Some(pool.outage().wait_for_give_up(self.started.at)),
-            Of::Group(_) => None,
+        match &self.source {
+            Source::Pool(pool) => Some(pool.database_status().wait_for_give_up(self.request.at)),
+            Source::Group(_) => None,
         }
     }
 
-    async fn lend(&self, begins: bool) -> sqlx::Result<Connection> {
-        let (of, outage) = match &self.of {
-            Of::Pool(pool) => {
-                // In a box: it is large, and would be moved about with every request, also of those that do without.
-                let lent = Box::pin(open(pool, self.work, self.started, begins));
-                (Borrowed::Pool(lent.await?), pool.outage())
+    async fn borrow(&self, begins: bool) -> sqlx::Result<Connection> {
+        let (origin, database_status) = match &self.source {
+            Source::Pool(pool) => {
+                // The future is boxed because it is large. Otherwise every request would move
+                // it, also a request that uses no connection.
+                let connection = Box::pin(open(pool, self.work, self.request, begins));
+                (Borrowed::Pool(connection.await?), pool.database_status())
             }
-            Of::Group(group) => (group.lend().await?, &group.outage),
+            Source::Group(group) => (group.borrow().await?, &group.database_status),
         };
-        Ok(Connection { of, outage: outage.clone(), started: self.started })
+        Ok(Connection { origin, database_status: database_status.clone(), request: self.request })
     }
 }
 
-/// A connection that `pg_stat_activity` shows under the request's id; the
-/// statement that says so also shows that the connection lives.
-async fn open(pool: &Pool, work: WorkClass, started: RequestContext, begins: bool) -> sqlx::Result<PooledConnection> {
+/// Takes a connection and sets its `application_name` to the id of the request, for
+/// `pg_stat_activity`. This statement also proves that the connection is alive.
+async fn open(pool: &Pool, work: WorkClass, request: RequestContext, begins: bool) -> sqlx::Result<PooledConnection> {
     let begin = if begins { "; BEGIN" } else { "" };
-    let named = format!("SET application_name = 'devicegraph {}'{begin}", started.request_id);
+    let named = format!("SET application_name = 'devicegraph {}'{begin}", request.request_id);
     pool.acquire(work, named, begins).await
 }
 
@@ -113,27 +114,31 @@ impl FromRequest for Connections {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let extensions = request.extensions();
-        let group = extensions.get::<Group>().cloned().map(Of::Group);
-        let of = group.or_else(|| request.app_data::<Data<Pool>>().cloned().map(Of::Pool));
-        let (work, started) = (extensions.get().copied(), extensions.get().copied());
-        let all = of.zip(work).zip(started).map(|((of, work), started)| Self { of, work, started });
+        let group = extensions.get::<GroupTransaction>().cloned().map(Source::Group);
+        let source = group.or_else(|| request.app_data::<Data<Pool>>().cloned().map(Source::Pool));
+        let (work, context) = (extensions.get().copied(), extensions.get().copied());
+        let all = source.zip(work).zip(context).map(|((source, work), request)| Self { source, work, request });
         ready(all.ok_or_else(|| ApiError::internal(anyhow!("the route does not work on the database"))))
     }
 }
 
-impl Group {
+impl GroupTransaction {
     /// Begins the transaction.
     ///
     /// # Errors
-    /// When there is no connection in time.
-    pub async fn begin(pool: &Pool, started: RequestContext) -> sqlx::Result<Self> {
-        let lent = open(pool, WorkClass::Write, started, true).await?;
-        Ok(Self { running: Arc::new(Mutex::new(Some(lent))), outage: pool.outage().clone(), started })
+    /// When no connection is free in time.
+    pub async fn begin(pool: &Pool, request: RequestContext) -> sqlx::Result<Self> {
+        let connection = open(pool, WorkClass::Write, request, true).await?;
+        Ok(Self {
+            transaction: Arc::new(Mutex::new(Some(connection))),
+            database_status: pool.database_status().clone(),
+            request,
+        })
     }
 
-    async fn lend(&self) -> sqlx::Result<Borrowed> {
-        let lent = OwnedMutexGuard::try_map(self.running.clone().lock_owned().await, Option::as_mut);
-        lent.map(Borrowed::Group).map_err(|_| sqlx::Error::PoolClosed)
+    async fn borrow(&self) -> sqlx::Result<Borrowed> {
+        let connection = OwnedMutexGuard::try_map(self.transaction.clone().lock_owned().await, Option::as_mut);
+        connection.map(Borrowed::Group).map_err(|_| sqlx::Error::PoolClosed)
     }
 
     /// Commits what the steps did.
@@ -142,10 +147,12 @@ impl Group {
     /// When the commit failed. 500 when its outcome is unknown; the message names `resource`,
     /// which a client can read to find out.
     pub async fn commit(self, resource: impl fmt::Display) -> Result<(), ApiError> {
-        match self.running.lock().await.take() {
-            Some(lent) => {
-                let of = Borrowed::Pool(lent);
-                Connection { of, outage: self.outage, started: self.started }.commit(resource).await
+        match self.transaction.lock().await.take() {
+            Some(connection) => {
+                let origin = Borrowed::Pool(connection);
+                Connection { origin, database_status: self.database_status, request: self.request }
+                    .commit(resource)
+                    .await
             }
             None => Ok(()),
         }
@@ -153,7 +160,7 @@ impl Group {
 
     /// Takes back what the steps did.
     pub async fn roll_back(self) {
-        drop(self.running.lock().await.take());
+        drop(self.transaction.lock().await.take());
     }
 }
 
@@ -169,12 +176,12 @@ impl Connection {
         resource: impl fmt::Display,
         statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
     ) -> Result<T, ApiError> {
-        match &mut self.of {
-            Borrowed::Pool(lent) if !lent.is_open => {
-                let given_up = self.outage.wait_for_give_up(self.started.at);
+        match &mut self.origin {
+            Borrowed::Pool(connection) if !connection.is_in_transaction => {
+                let given_up = self.database_status.wait_for_give_up(self.request.at);
                 tokio::select! {
                     biased;
-                    done = statement(lent) => done.map_err(|error| ApiError::from_commit(error, resource)),
+                    done = statement(connection) => done.map_err(|error| ApiError::from_commit(error, resource)),
                     () = given_up => Err(ApiError::outcome_unknown(resource)),
                 }
             }
@@ -188,9 +195,9 @@ impl Connection {
     /// When the commit failed. 500 when its outcome is unknown; the message names `resource`,
     /// which a client can read to find out.
     pub async fn commit(mut self, resource: impl fmt::Display) -> Result<(), ApiError> {
-        match &mut self.of {
-            Borrowed::Pool(lent) if lent.is_open => {
-                lent.is_open = false;
+        match &mut self.origin {
+            Borrowed::Pool(connection) if connection.is_in_transaction => {
+                connection.is_in_transaction = false;
                 self.execute_write(resource, async |connection| connection.execute("COMMIT").await).await.map(drop)
             }
             _ => Ok(()),
@@ -218,18 +225,18 @@ impl Deref for Connection {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        match &self.of {
-            Borrowed::Pool(lent) => lent,
-            Borrowed::Group(lent) => lent,
+        match &self.origin {
+            Borrowed::Pool(connection) => connection,
+            Borrowed::Group(connection) => connection,
         }
     }
 }
 
 impl DerefMut for Connection {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        match &mut self.of {
-            Borrowed::Pool(lent) => lent,
-            Borrowed::Group(lent) => lent,
+        match &mut self.origin {
+            Borrowed::Pool(connection) => connection,
+            Borrowed::Group(connection) => connection,
         }
     }
 }

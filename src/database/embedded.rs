@@ -109,13 +109,13 @@ impl Server {
                 cluster.start()?
             }
         };
-        let begun = Instant::now();
+        let started = Instant::now();
         let options = loop {
             if let Some(options) = postmaster.connect().await? {
                 break options;
             }
-            cluster.check_worth_another_try(&postmaster, begun)?;
-            // A server that an earlier service left behind and that takes no connections.
+            cluster.check_retry_makes_sense(&postmaster, started)?;
+            // An adopted server that accepts no connections.
             postmaster.stop().await;
             sleep(PAUSE).await;
             match postmaster.is_child() {
@@ -312,16 +312,16 @@ impl Cluster {
         self.folder.join("postgres.log")
     }
 
-    /// A server can lose to the remains of a killed one, whose processes need a
-    /// moment to notice. Any other reason for an end stays.
-    fn check_worth_another_try(&self, gone: &Postmaster, begun: Instant) -> anyhow::Result<()> {
+    /// Checks whether another start makes sense. A start can fail because processes of a killed
+    /// server still run for a moment. Every other reason is permanent.
+    fn check_retry_makes_sense(&self, gone: &Postmaster, started: Instant) -> anyhow::Result<()> {
         let said = fs::read_to_string(self.log()).unwrap_or_default();
         let remains = ["pre-existing shared memory block", "lock file \"postmaster.pid\" already exists"];
         let is_remains = remains.iter().any(|sign| said.contains(sign));
         let is_fatal = |line: &&str| line.contains("FATAL") || line.contains("PANIC");
         let reason = said.lines().rev().find(is_fatal).or(said.lines().last());
         ensure!(
-            !gone.is_child() || is_remains && begun.elapsed() < START_TIMEOUT,
+            !gone.is_child() || is_remains && started.elapsed() < START_TIMEOUT,
             "the private PostgreSQL did not start: {}; {} has the rest",
             reason.unwrap_or("it said nothing").trim(),
             self.log().display(),
@@ -333,24 +333,24 @@ impl Cluster {
     async fn supervise(self, mut postmaster: Postmaster, stop: oneshot::Receiver<()>) {
         tokio::select! {
             told = stop => if told.is_err() { return },
-            () = self.keep_up(&mut postmaster) => {}
+            () = self.keep_running(&mut postmaster) => {}
         }
         postmaster.stop().await;
         postmaster.socket_dir.remove();
     }
 
-    async fn keep_up(&self, postmaster: &mut Postmaster) {
-        let (mut begun, mut pause) = (Instant::now(), PAUSE);
+    async fn keep_running(&self, postmaster: &mut Postmaster) {
+        let (mut started, mut pause) = (Instant::now(), PAUSE);
         loop {
             postmaster.ended().await;
-            // One that cannot stay up is not started in a tight loop.
-            pause = if begun.elapsed() > LONGEST_PAUSE { PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+            // Do not restart a server that keeps ending in a tight loop.
+            pause = if started.elapsed() > LONGEST_PAUSE { PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
             tracing::error!(
-                "the private PostgreSQL ended and is started again; {} has its last words",
+                "the private PostgreSQL ended unexpectedly; the service restarts it; its log is {}",
                 self.log().display()
             );
             sleep(pause).await;
-            begun = Instant::now();
+            started = Instant::now();
             if let Err(error) = self.restart(postmaster) {
                 tracing::error!("{error:#}");
             }

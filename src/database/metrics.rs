@@ -25,11 +25,11 @@ pub struct DatabaseMetrics {
     pub outages: Counter,
     retries: Counter,
     errors: Family<Failure, Counter>,
-    groups: Family<Grouped, Counter>,
-    grouped: Family<Grouped, Counter>,
+    combined_statements: Family<Combined, Counter>,
+    combined_requests: Family<Combined, Counter>,
     waits: Durations<Waited>,
     connections: Family<Connections, Gauge>,
-    most: Gauge,
+    max_connections: Gauge,
     pools: Arc<Mutex<Vec<PgPool>>>,
 }
 
@@ -40,7 +40,7 @@ struct Failure {
 }
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Grouped {
+struct Combined {
     of: &'static str,
 }
 
@@ -83,11 +83,11 @@ impl Default for DatabaseMetrics {
             outages: Counter::default(),
             retries: Counter::default(),
             errors: Family::default(),
-            groups: Family::default(),
-            grouped: Family::default(),
+            combined_statements: Family::default(),
+            combined_requests: Family::default(),
             waits: durations(),
             connections: Family::default(),
-            most: Gauge::default(),
+            max_connections: Gauge::default(),
             pools: Arc::default(),
         }
     }
@@ -108,40 +108,40 @@ impl DatabaseMetrics {
         registry.register(
             "groups",
             "Statements for all requests of a kind that had come together",
-            self.groups.clone(),
+            self.combined_statements.clone(),
         );
-        registry.register("grouped", "Requests that they answered", self.grouped.clone());
+        registry.register("grouped", "Requests that they answered", self.combined_requests.clone());
         let wait = "How long a request waited for a connection, by what it does with it";
         registry.register_with_unit("acquire", wait, Unit::Seconds, self.waits.clone());
         registry.register("connections", "Open connections", self.connections.clone());
-        registry.register("connections_most", "Connections that may be open", self.most.clone());
+        registry.register("connections_most", "Connections that may be open", self.max_connections.clone());
     }
 
-    /// Adds the connections of a worker.
-    pub fn watch(&self, pool: &PgPool) {
-        self.most.inc_by(pool.options().get_max_connections().into());
+    /// Adds the connection pool of a worker.
+    pub fn add_pool(&self, pool: &PgPool) {
+        self.max_connections.inc_by(pool.options().get_max_connections().into());
         self.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool.clone());
     }
 
-    /// Counts a connection that had died and was replaced.
-    pub fn retried(&self) {
+    /// Counts a dead connection that was replaced.
+    pub fn count_replaced_connection(&self) {
         self.retries.inc();
     }
 
-    /// Counts a statement that answered so many requests of a kind.
-    pub fn grouped(&self, of: &'static str, requests: usize) {
-        let of = Grouped { of };
-        self.groups.get_or_create(&of).inc();
-        self.grouped.get_or_create(&of).inc_by(requests as u64);
+    /// Counts a combined statement that answered this number of requests of a kind.
+    pub fn count_combined(&self, of: &'static str, requests: usize) {
+        let of = Combined { of };
+        self.combined_statements.get_or_create(&of).inc();
+        self.combined_requests.get_or_create(&of).inc_by(requests as u64);
     }
 
-    /// Counts a wait for a connection.
-    pub fn waited(&self, work: WorkClass, time: Duration) {
+    /// Records how long a request waited for a connection.
+    pub fn observe_acquire(&self, work: WorkClass, time: Duration) {
         self.waits.get_or_create(&Waited { work }).observe(time.as_secs_f64());
     }
 
-    /// Reads how many connections are open.
-    pub fn look(&self) {
+    /// Reads the number of open and idle connections from the pools.
+    pub fn read_pools(&self) {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let (open, idle) = pools.iter().fold((0, 0), |(open, idle), pool| {
             (open + i64::from(pool.size()), idle + i64::try_from(pool.num_idle()).unwrap_or_default())
@@ -150,8 +150,8 @@ impl DatabaseMetrics {
         self.connections.get_or_create(&Connections { state: "used" }).set((open - idle).max(0));
     }
 
-    /// Counts a failure that the database caused.
-    pub fn failed(&self, error: &sqlx::Error) {
+    /// Counts an error of the database.
+    pub fn count_failure(&self, error: &sqlx::Error) {
         self.errors.get_or_create(&Failure { sqlstate: sqlstate(error) }).inc();
     }
 }

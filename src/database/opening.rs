@@ -205,7 +205,7 @@ pub async fn validate_constraints(pool: &PgPool) -> sqlx::Result<()> {
                 Some("23514") => "rows that are older than this constraint violate it; `devicegraph check` lists them",
                 // Another process that starts at the same time validates it, or a long transaction holds the table.
                 _ => {
-                    "this constraint could not be validated now; the next start tries again unless another process has"
+                    "this constraint could not be validated now; the next start tries again, unless another process has validated it"
                 }
             };
             tracing::warn!(table = constraint.table, constraint = constraint.name, cause = reason(&error), "{message}");

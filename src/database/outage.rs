@@ -18,16 +18,16 @@ use crate::error::{ApiError, is_connection_lost};
 
 /// The pause between two questions to the database.
 const INTERVAL: Duration = Duration::from_millis(150);
-/// The timeout of a question during an outage, when it also opens a connection.
-const RETURN: Duration = Duration::from_secs(1);
-/// How much longer than the database a request waits while the database does not answer.
-/// With 500 ms for the database, a client is answered within a second.
+/// The minimum timeout of a check during an outage, because the check also opens a connection.
+const OUTAGE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a request waits after the answer timeout of the database. With an answer timeout of
+/// 500 ms, the client gets an answer within a second.
 const GRACE: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy, Default)]
 struct State {
-    since: Option<Instant>,
-    ended: Option<Instant>,
+    down_since: Option<Instant>,
+    last_outage_ended: Option<Instant>,
 }
 
 /// Asks the database.
@@ -54,23 +54,23 @@ impl HealthMonitor {
         Self { options, state: watch::Sender::default(), answer_timeout, metrics }
     }
 
-    /// What it finds out, for everyone who asks.
-    pub fn outage(&self) -> DatabaseStatus {
+    /// Returns a handle that shows the current state of the database.
+    pub fn database_status(&self) -> DatabaseStatus {
         DatabaseStatus { state: self.state.subscribe(), answer_timeout: self.answer_timeout }
     }
 
-    /// Asks, and never ends.
-    pub async fn keep(&self) {
+    /// Checks the database at intervals. Never returns.
+    pub async fn run(&self) {
         let mut connection = None;
         loop {
-            let is_out = self.state.borrow().since.is_some();
-            let limit = if is_out { self.answer_timeout.max(RETURN) } else { self.answer_timeout };
-            let failure = match timeout(limit, self.ask(&mut connection)).await {
+            let is_out = self.state.borrow().down_since.is_some();
+            let limit = if is_out { self.answer_timeout.max(OUTAGE_TIMEOUT) } else { self.answer_timeout };
+            let failure = match timeout(limit, self.check(&mut connection)).await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(_) => Some(format!("no answer in {} ms", limit.as_millis())),
             };
-            if self.state.send_if_modified(|state| state.learn(failure.as_deref())) {
+            if self.state.send_if_modified(|state| state.record(failure.as_deref())) {
                 self.metrics.up.set(failure.is_none().into());
                 self.metrics.outages.inc_by(failure.is_some().into());
             }
@@ -78,9 +78,9 @@ impl HealthMonitor {
         }
     }
 
-    /// Asks on the kept connection, else on a new one: an administrator may have ended the
-    /// kept one while the database is up.
-    async fn ask(&self, kept: &mut Option<PgConnection>) -> sqlx::Result<()> {
+    /// Checks on the kept connection, else on a new one: an administrator may have ended the
+    /// kept connection while the database is up.
+    async fn check(&self, kept: &mut Option<PgConnection>) -> sqlx::Result<()> {
         if let Some(mut connection) = kept.take()
             && connection.ping().await.is_ok()
         {
@@ -98,16 +98,16 @@ impl HealthMonitor {
 }
 
 impl State {
-    /// Whether that is news.
-    fn learn(&mut self, failure: Option<&str>) -> bool {
-        match (self.since, failure) {
+    /// Records the result of a check. Returns whether the state changed.
+    fn record(&mut self, failure: Option<&str>) -> bool {
+        match (self.down_since, failure) {
             (None, Some(failure)) => {
                 tracing::error!("the database does not answer, requests that need it are refused: {failure}");
-                self.since = Some(Instant::now());
+                self.down_since = Some(Instant::now());
             }
             (Some(since), None) => {
                 tracing::info!(after_ms = since.elapsed().as_millis() as u64, "the database answers again");
-                *self = Self { since: None, ended: Some(Instant::now()) };
+                *self = Self { down_since: None, last_outage_ended: Some(Instant::now()) };
             }
             _ => return false,
         }
@@ -118,19 +118,19 @@ impl State {
 impl DatabaseStatus {
     /// Whether there is one.
     pub fn is_down(&self) -> bool {
-        self.state.borrow().since.is_some()
+        self.state.borrow().down_since.is_some()
     }
 
     /// Whether a connection of this age was open during an outage, and so may be dead.
     pub fn predates_outage(&self, age: Duration) -> bool {
         let state = *self.state.borrow();
-        state.since.is_some() || state.ended.is_some_and(|ended| ended.elapsed() <= age)
+        state.down_since.is_some() || state.last_outage_ended.is_some_and(|ended| ended.elapsed() <= age)
     }
 
     /// Waits until a request that arrived at `start` must give up.
     pub async fn wait_for_give_up(&self, start: Instant) {
         sleep_until(start + self.answer_timeout + GRACE).await;
-        if self.state.clone().wait_for(|state| state.since.is_some()).await.is_err() {
+        if self.state.clone().wait_for(|state| state.down_since.is_some()).await.is_err() {
             pending().await
         }
     }
@@ -145,17 +145,17 @@ pub fn refusal() -> ApiError {
 mod tests {
     use super::*;
 
-    fn outage(answer_timeout: Duration) -> (watch::Sender<State>, DatabaseStatus) {
-        let (sender, state) = watch::channel(State { since: Some(Instant::now()), ended: None });
+    fn status_of_outage(answer_timeout: Duration) -> (watch::Sender<State>, DatabaseStatus) {
+        let (sender, state) = watch::channel(State { down_since: Some(Instant::now()), last_outage_ended: None });
         (sender, DatabaseStatus { state, answer_timeout })
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_gives_up_a_moment_after_the_answer_is_due() {
         for answer_timeout in [Duration::from_millis(500), Duration::from_secs(5)] {
-            let (_sender, outage) = outage(answer_timeout);
+            let (_sender, database_status) = status_of_outage(answer_timeout);
             let start = Instant::now();
-            outage.wait_for_give_up(start).await;
+            database_status.wait_for_give_up(start).await;
             let waited = start.elapsed();
             assert!((answer_timeout..answer_timeout + Duration::from_millis(201)).contains(&waited), "{waited:?}");
         }
@@ -163,9 +163,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_waits_for_a_database_that_answers() {
-        let (sender, outage) = outage(Duration::from_millis(500));
+        let (sender, database_status) = status_of_outage(Duration::from_millis(500));
         sender.send_replace(State::default());
-        let waits = timeout(Duration::from_secs(3600), outage.wait_for_give_up(Instant::now()));
+        let waits = timeout(Duration::from_secs(3600), database_status.wait_for_give_up(Instant::now()));
         assert!(waits.await.is_err());
     }
 

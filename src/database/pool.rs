@@ -32,7 +32,7 @@ pub struct Pools {
     size: u32,
     answer_timeout: Duration,
     acquire_timeout: Duration,
-    watch: Arc<HealthMonitor>,
+    monitor: Arc<HealthMonitor>,
     metrics: DatabaseMetrics,
 }
 
@@ -40,16 +40,17 @@ pub struct Pools {
 #[derive(Clone)]
 pub struct Pool {
     connections: PgPool,
-    outage: DatabaseStatus,
-    queries: Arc<Semaphore>,
-    writes: Arc<Semaphore>,
+    database_status: DatabaseStatus,
+    search_permits: Arc<Semaphore>,
+    write_permits: Arc<Semaphore>,
     acquire_timeout: Duration,
     metrics: DatabaseMetrics,
 }
 
-/// How long a connection may take to be fit for the next request.
-const RETURN: Duration = Duration::from_millis(500);
-/// How often a server looks whether the client of a running statement is there.
+/// The time limit for rolling back and returning a connection to the pool.
+const RETURN_TIMEOUT: Duration = Duration::from_millis(500);
+/// The interval at which the server checks whether the client of a running statement is still
+/// connected.
 const CLIENT_CHECK_MS: u32 = 500;
 
 impl Pools {
@@ -57,8 +58,8 @@ impl Pools {
     pub fn new(options: PgConnectOptions, settings: &config::Database, workers: usize) -> Self {
         let metrics = DatabaseMetrics::default();
         let answer_timeout = Duration::from_millis(settings.answer_timeout_ms);
-        let watch = Arc::new(HealthMonitor::new(options.clone(), answer_timeout, metrics.clone()));
-        // What waits longer than its client does only keeps others from a connection.
+        let monitor = Arc::new(HealthMonitor::new(options.clone(), answer_timeout, metrics.clone()));
+        // A statement that runs longer than its client waits only blocks a connection.
         let options = options.options([
             ("lock_timeout", settings.lock_timeout_ms),
             ("statement_timeout", settings.statement_timeout_ms),
@@ -68,30 +69,31 @@ impl Pools {
         let options = options.log_slow_statements(LevelFilter::Warn, slow);
         let size = (settings.max_connections / workers as u32).max(1);
         let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
-        Self { options, size, answer_timeout, acquire_timeout, watch, metrics }
+        Self { options, size, answer_timeout, acquire_timeout, monitor, metrics }
     }
 
     /// The pool of a worker.
     pub fn pool(&self) -> Pool {
-        let (outage, size) = (self.watch.outage(), self.size as usize);
-        let known = outage.clone();
+        let (database_status, size) = (self.monitor.database_status(), self.size as usize);
+        let status = database_status.clone();
         let connections = PgPoolOptions::new()
             .max_connections(self.size)
             .acquire_timeout(self.acquire_timeout)
             .test_before_acquire(false)
             .before_acquire(move |_, connection| {
-                let is_fit = !known.predates_outage(connection.age);
+                let is_fit = !status.predates_outage(connection.age);
                 Box::pin(async move { Ok(is_fit) })
             })
             .connect_lazy_with(self.options.clone());
-        self.metrics.watch(&connections);
-        // Together less than all of them: whatever the others do, a read by key finds one.
-        let bound = |share: usize| Arc::new(Semaphore::new(share.max(1)));
+        self.metrics.add_pool(&connections);
+        // The two limits together are less than the size of the pool, so that a read by key
+        // finds a free connection.
+        let permits = |share: usize| Arc::new(Semaphore::new(share.max(1)));
         Pool {
             connections,
-            outage,
-            queries: bound(size * 3 / 8),
-            writes: bound(size / 2),
+            database_status,
+            search_permits: permits(size * 3 / 8),
+            write_permits: permits(size / 2),
             acquire_timeout: self.acquire_timeout,
             metrics: self.metrics.clone(),
         }
@@ -112,9 +114,9 @@ impl Pools {
         self.acquire_timeout
     }
 
-    /// What is known of the database.
-    pub fn outage(&self) -> DatabaseStatus {
-        self.watch.outage()
+    /// Returns the state of the database.
+    pub fn database_status(&self) -> DatabaseStatus {
+        self.monitor.database_status()
     }
 
     /// What is counted of the database.
@@ -122,9 +124,9 @@ impl Pools {
         &self.metrics
     }
 
-    /// Watches the database, and never ends.
-    pub async fn watch(&self) {
-        self.watch.keep().await;
+    /// Monitors the database. Never returns.
+    pub async fn monitor(&self) {
+        self.monitor.run().await;
     }
 }
 
@@ -135,42 +137,42 @@ impl Pool {
     /// # Errors
     /// When there is none in time.
     pub async fn acquire(&self, work: WorkClass, first: String, begins: bool) -> sqlx::Result<PooledConnection> {
-        if self.outage.is_down() {
+        if self.database_status.is_down() {
             return Err(sqlx::Error::PoolTimedOut);
         }
         let started = Instant::now();
         let acquired = timeout(self.acquire_timeout, async {
             let permit = match work {
                 WorkClass::Lookup => None,
-                WorkClass::Search => self.queries.clone().acquire_owned().await.ok(),
-                WorkClass::Write => self.writes.clone().acquire_owned().await.ok(),
+                WorkClass::Search => self.search_permits.clone().acquire_owned().await.ok(),
+                WorkClass::Write => self.write_permits.clone().acquire_owned().await.ok(),
             };
             loop {
                 // On loan before the statement: given up in the middle of it, a transaction is still rolled back.
                 let connection = Some(self.connections.acquire().await?);
-                let mut lent = PooledConnection { connection, is_open: begins, permit: None };
-                match timeout(self.acquire_timeout / 2, lent.execute(AssertSqlSafe(first.as_str()))).await {
+                let mut pooled = PooledConnection { connection, is_in_transaction: begins, permit: None };
+                match timeout(self.acquire_timeout / 2, pooled.execute(AssertSqlSafe(first.as_str()))).await {
                     Ok(Ok(_)) => {
-                        lent.permit = permit;
-                        return Ok(lent);
+                        pooled.permit = permit;
+                        return Ok(pooled);
                     }
                     Ok(Err(error)) if !is_connection_lost(&error) => return Err(error),
                     // It was dead: the next one, or a new one, is not.
                     _ => {
-                        drop(lent.connection.take().map(PoolConnection::detach));
-                        self.metrics.retried();
+                        drop(pooled.connection.take().map(PoolConnection::detach));
+                        self.metrics.count_replaced_connection();
                     }
                 }
             }
         });
         let acquired = acquired.await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
-        self.metrics.waited(work, started.elapsed());
+        self.metrics.observe_acquire(work, started.elapsed());
         acquired
     }
 
-    /// What is known of the database.
-    pub fn outage(&self) -> &DatabaseStatus {
-        &self.outage
+    /// Returns the state of the database.
+    pub fn database_status(&self) -> &DatabaseStatus {
+        &self.database_status
     }
 
     /// What is counted of the database.
@@ -187,18 +189,18 @@ impl Pool {
 /// A connection on loan. Dropped, it goes back, without what is not committed.
 pub struct PooledConnection {
     connection: Option<PoolConnection<Postgres>>,
-    /// Whether a transaction is.
-    pub is_open: bool,
+    /// Whether a transaction is open.
+    pub is_in_transaction: bool,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for PooledConnection {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        let mut ending = ReturningConnection(Some(connection));
-        let (is_open, permit) = (self.is_open, self.permit.take());
+        let mut returning_connection = ReturningConnection(Some(connection));
+        let (is_in_transaction, permit) = (self.is_in_transaction, self.permit.take());
         actix_web::rt::spawn(async move {
-            let _ = timeout(RETURN, ending.return_to_pool(is_open)).await;
+            let _ = timeout(RETURN_TIMEOUT, returning_connection.return_to_pool(is_in_transaction)).await;
             drop(permit);
         });
     }
@@ -209,9 +211,9 @@ impl Drop for PooledConnection {
 struct ReturningConnection(Option<PoolConnection<Postgres>>);
 
 impl ReturningConnection {
-    async fn return_to_pool(&mut self, is_open: bool) {
+    async fn return_to_pool(&mut self, is_in_transaction: bool) {
         let Some(connection) = &mut self.0 else { return };
-        if !is_open || connection.execute("ROLLBACK").await.is_ok() {
+        if !is_in_transaction || connection.execute("ROLLBACK").await.is_ok() {
             let returning = connection.return_to_pool();
             self.0 = None;
             returning.await;
@@ -229,12 +231,12 @@ impl Deref for PooledConnection {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        self.connection.as_deref().expect("it is there until it is dropped")
+        self.connection.as_deref().expect("present until drop")
     }
 }
 
 impl DerefMut for PooledConnection {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        self.connection.as_deref_mut().expect("it is there until it is dropped")
+        self.connection.as_deref_mut().expect("present until drop")
     }
 }

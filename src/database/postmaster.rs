@@ -106,7 +106,7 @@ impl Postmaster {
                     sleep(POLL).await
                 }
                 Err(sqlx::Error::Database(error)) => {
-                    return Err(error).context("the private PostgreSQL refuses to be used");
+                    return Err(error).context("the private PostgreSQL refuses the connection");
                 }
                 Err(_) if !self.is_running()? => return Ok(None),
                 Err(_) if !self.is_child() && begun.elapsed() > SOCKET_TIMEOUT => return Ok(None),
@@ -159,7 +159,7 @@ impl Postmaster {
 }
 
 fn pid_of(child: &Child) -> anyhow::Result<Pid> {
-    Ok(Pid::from_raw(child.id().context("PostgreSQL ended at once")?.cast_signed()))
+    Ok(Pid::from_raw(child.id().context("PostgreSQL ended immediately")?.cast_signed()))
 }
 
 /// Whether there is such a process, and it is of an account that the server

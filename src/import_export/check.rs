@@ -22,7 +22,7 @@ use crate::{
         parent::ConfigurationId,
         statuses::{
             self,
-            model::{Kind, Status},
+            model::{Status, StatusKind},
         },
     },
 };
@@ -59,7 +59,7 @@ async fn refusals(
     for stored in page {
         *rows += 1;
         refusals.extend(refusal_of(stored).map(|refusal| ("device_configurations", stored.id, refusal)));
-        for kind in [Kind::Device, Kind::User, Kind::Setting] {
+        for kind in [StatusKind::Device, StatusKind::User, StatusKind::Setting] {
             for row in statuses::sql::list(connection, kind, ConfigurationId(stored.id)).await? {
                 *rows += 1;
                 let id = row["id"].as_str().and_then(|id| id.parse().ok()).unwrap_or_default();
@@ -88,7 +88,7 @@ async fn refusals(
 /// Why a create with what the row holds would be refused.
 fn refusal_of(stored: &Configuration) -> Option<String> {
     if stored.is_unreadable() {
-        return Some("it holds a time, a number or a nesting that JSON cannot hold".to_owned());
+        return Some("it holds a time, a number or a nested value that JSON cannot hold".to_owned());
     }
     if stored.version == i32::MAX {
         return Some(format!("its version is {}, the highest number", stored.version));

@@ -62,15 +62,15 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<ParsedConfiguration>> {
     for file in files {
         read_file(&file, &mut all)?;
     }
-    // Two seeds at once wait for each other in one order.
-    all.sort_by_key(|seeded| seeded.id);
+    // Sort, so that two concurrent seeds lock rows in the same order and cannot deadlock.
+    all.sort_by_key(|parsed| parsed.id);
     let mut places = BTreeMap::new();
-    for seeded in &all {
-        if let Some(other) = places.insert(seeded.id, &seeded.at) {
+    for parsed in &all {
+        if let Some(other) = places.insert(parsed.id, &parsed.at) {
             bail!(
-                "{}: the configuration stands at {other} already: {}",
-                seeded.at,
-                match seeded.new.id {
+                "{}: the same configuration is at {other}: {}",
+                parsed.at,
+                match parsed.new.id {
                     Some(id) => format!("both have the id {id}"),
                     None => "both have this type and name; give each an id, a GUID".to_owned(),
                 }
@@ -80,22 +80,22 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<ParsedConfiguration>> {
     Ok(all)
 }
 
-/// The files below `path`. What is hidden is left out, and so is a link to a
-/// folder, which may lead back to where it stands.
-fn find(path: &Path, is_asked_for: bool, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+/// Finds the files below `path`. Skips hidden files, and links to folders, which may form a
+/// cycle.
+fn find(path: &Path, is_root: bool, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     let cannot = || format!("cannot read {}", path.display());
     let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let is_link = fs::symlink_metadata(path).with_context(cannot)?.is_symlink();
-    if is_asked_for || is_json || !is_link {
+    if is_root || is_json || !is_link {
         let found = fs::metadata(path).with_context(cannot)?;
-        if found.is_dir() && (is_asked_for || !is_link) {
+        if found.is_dir() && (is_root || !is_link) {
             let entries = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).with_context(cannot)?;
             for entry in entries {
                 if !entry.file_name().to_string_lossy().starts_with('.') {
                     find(&entry.path(), false, files)?;
                 }
             }
-        } else if found.is_file() && (is_asked_for || is_json) {
+        } else if found.is_file() && (is_root || is_json) {
             files.push(path.to_owned());
         }
     }
@@ -112,7 +112,7 @@ fn decode(bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
         [0xfe, 0xff, ..] => String::from_utf16(&units(u16::from_be_bytes).collect::<Vec<_>>()),
         _ => return Ok(bytes),
     };
-    Ok(text.context("it is not UTF-16, as its first bytes say")?.into_bytes())
+    Ok(text.context("it has the byte order mark of UTF-16 and is not UTF-16")?.into_bytes())
 }
 
 fn read_file(file: &Path, all: &mut Vec<ParsedConfiguration>) -> anyhow::Result<()> {
@@ -127,7 +127,9 @@ fn read_file(file: &Path, all: &mut Vec<ParsedConfiguration>) -> anyhow::Result<
             match members.remove("value") {
                 Some(Value::Array(elements)) if !members.contains_key("@odata.type") => {
                     if members.contains_key("@odata.nextLink") {
-                        bail!(refused("there is an @odata.nextLink in it, so that this is one page of an export; save all of them".to_owned()));
+                        bail!(refused(
+                            "it has an @odata.nextLink, so it is only one page of an export; save all pages".to_owned()
+                        ));
                     }
                     ("value", elements, version)
                 }

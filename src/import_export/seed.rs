@@ -75,8 +75,8 @@ async fn write_all(
     progress: impl Fn(),
 ) -> anyhow::Result<Done> {
     let mut done = Done::default();
-    for seeded in seeds {
-        let change = write(connection, vault, seeded).await.with_context(|| seeded.at.to_string())?;
+    for parsed in seeds {
+        let change = write(connection, vault, parsed).await.with_context(|| parsed.at.to_string())?;
         match change {
             Change::Created => done.created += 1,
             Change::Changed => done.changed += 1,
@@ -93,56 +93,64 @@ enum Change {
     None,
 }
 
-async fn write(connection: &mut PgConnection, vault: &Vault, seeded: &ParsedConfiguration) -> anyhow::Result<Change> {
-    let id = ConfigurationId(seeded.id);
-    if let Some(secret) = seeded.new.secrets.first() {
+async fn write(connection: &mut PgConnection, vault: &Vault, parsed: &ParsedConfiguration) -> anyhow::Result<Change> {
+    let id = ConfigurationId(parsed.id);
+    if let Some(secret) = parsed.new.secrets.first() {
         bail!(
-            "omaSettings[{}].value is marked 'isEncrypted' and is in the file as it is; send it to the service instead",
+            "omaSettings[{}].value is marked 'isEncrypted', and the file has it in plain text; send it to the service instead",
             secret.place
         );
     }
-    let sealed = store::seal(connection, vault, id, &seeded.new).await;
+    let sealed = store::seal(connection, vault, id, &parsed.new).await;
     let (properties, secrets) = sealed.map_err(ApiError::into_error)?;
-    let (mut change, written) =
-        match configurations::sql::insert(connection, id, &seeded.new, &properties, &secrets, None).await? {
-            Some(created) => (Change::Created, Some(created)),
-            None => {
-                // Held like `assign` holds it: its assignments may be replaced.
-                parent::lock(connection, id).await?;
-                let stored = configurations::sql::find(connection, id)
-                    .await?
-                    .context("the configuration was deleted meanwhile")?;
-                ensure!(
-                    stored.odata_type == seeded.new.odata_type,
-                    "the configuration {id} is of type {} and cannot become {}; give the one in the file another id",
-                    stored.odata_type,
-                    seeded.new.odata_type,
-                );
-                let mut changed = Configuration {
-                    display_name: seeded.new.display_name.clone(),
-                    description: seeded.new.description.clone(),
-                    properties: seeded.new.properties.clone(),
-                    ..stored.clone()
-                };
-                keep_unreadable(&stored, &mut changed);
-                store::forget_replaced(connection, &mut changed.properties).await?;
-                let written = store::replace(connection, vault, &stored, changed, Vec::new(), None).await;
-                match written.map_err(ApiError::into_error)? {
-                    Some(written) => (Change::Changed, Some(written)),
-                    None => (Change::None, None),
-                }
+    let (mut change, written) = match configurations::sql::insert(
+        connection,
+        id,
+        &parsed.new,
+        &properties,
+        &secrets,
+        None,
+    )
+    .await?
+    {
+        Some(created) => (Change::Created, Some(created)),
+        None => {
+            // Lock the configuration like `assign` does, because its assignments may be
+            // replaced.
+            parent::lock(connection, id).await?;
+            let stored =
+                configurations::sql::find(connection, id).await?.context("the configuration was deleted meanwhile")?;
+            ensure!(
+                stored.odata_type == parsed.new.odata_type,
+                "the configuration {id} is of type {} and cannot become {}; give the configuration in the file another id",
+                stored.odata_type,
+                parsed.new.odata_type,
+            );
+            let mut changed = Configuration {
+                display_name: parsed.new.display_name.clone(),
+                description: parsed.new.description.clone(),
+                properties: parsed.new.properties.clone(),
+                ..stored.clone()
+            };
+            keep_unreadable(&stored, &mut changed);
+            store::remove_stale_references(connection, &mut changed.properties).await?;
+            let written = store::replace(connection, vault, &stored, changed, Vec::new(), None).await;
+            match written.map_err(ApiError::into_error)? {
+                Some(written) => (Change::Changed, Some(written)),
+                None => (Change::None, None),
             }
-        };
+        }
+    };
     if let Some(written) = written {
-        for place in store::without_secret(connection, &written).await? {
+        for place in store::places_without_secret(connection, &written).await? {
             tracing::warn!(
                 "{}: omaSettings[{place}].value is hidden and this store has no secret for it; send the value itself",
-                seeded.at
+                parsed.at
             );
         }
     }
-    if let Some(new) = &seeded.assignments
-        && assign(connection, seeded, id, new).await?
+    if let Some(new) = &parsed.assignments
+        && assign(connection, parsed, id, new).await?
         && matches!(change, Change::None)
     {
         change = Change::Changed;
@@ -166,7 +174,7 @@ fn keep_unreadable(stored: &Configuration, changed: &mut Configuration) {
 /// id that the row gets. Where the file has none, a target that stays keeps its.
 async fn assign(
     connection: &mut PgConnection,
-    seeded: &ParsedConfiguration,
+    parsed: &ParsedConfiguration,
     id: ConfigurationId,
     new: &[NewAssignment],
 ) -> anyhow::Result<bool> {
@@ -180,10 +188,10 @@ async fn assign(
     let before = assignments::sql::list(connection, id).await?;
     let mut rows: Vec<Assignment> = Vec::new();
     for (index, new) in new.iter().enumerate() {
-        let mut row = new.row(id, AssignmentId(seeded.assignment_id(index, new)));
-        let stays = before.iter().find(|stored| new.target.key().is_some() && stored.has_target_of(&row));
-        if let (None, Some(stays)) = (new.id, stays) {
-            row.id = stays.id;
+        let mut row = new.row(id, AssignmentId(parsed.assignment_id(index, new)));
+        let unchanged = before.iter().find(|stored| new.target.key().is_some() && stored.has_target_of(&row));
+        if let (None, Some(unchanged)) = (new.id, unchanged) {
+            row.id = unchanged.id;
         }
         for (other, earlier) in rows.iter().enumerate() {
             ensure!(earlier.id != row.id, "assignments[{index}].id is that of assignments[{other}]");

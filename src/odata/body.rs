@@ -68,10 +68,10 @@ pub fn read(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output 
     let payload = web::Payload::from_request(request, payload);
     async move {
         let encoding = readable?;
-        let unread = |_| ApiError::bad_request("The request body could not be read to its end.");
-        let read = timeout(time, payload.await.map_err(unread)?.to_bytes_limited(limit)).await;
+        let incomplete = |_| ApiError::bad_request("The request body could not be read to its end.");
+        let read = timeout(time, payload.await.map_err(incomplete)?.to_bytes_limited(limit)).await;
         let read = read.map_err(|_| ApiError::timeout(time))?;
-        let bytes = read.map_err(|_| ApiError::too_large(limit))?.map_err(unread)?;
+        let bytes = read.map_err(|_| ApiError::too_large(limit))?.map_err(incomplete)?;
         encoding.decode(bytes, limit)
     }
 }
@@ -116,8 +116,8 @@ impl Encoding {
         let mut encoded = bytes.as_ref();
         let decoded = match self {
             Self::Identity => return Ok(bytes),
-            Self::Gzip => up_to(limit, GzDecoder::new(&mut encoded)),
-            Self::Deflate => up_to(limit, ZlibDecoder::new(&mut encoded)),
+            Self::Gzip => decode_up_to(limit, GzDecoder::new(&mut encoded)),
+            Self::Deflate => decode_up_to(limit, ZlibDecoder::new(&mut encoded)),
         };
         match decoded {
             Ok(decoded) if decoded.len() > limit => Err(ApiError::too_large(limit)),
@@ -127,7 +127,7 @@ impl Encoding {
     }
 }
 
-fn up_to(limit: usize, encoded: impl Read) -> io::Result<Vec<u8>> {
+fn decode_up_to(limit: usize, encoded: impl Read) -> io::Result<Vec<u8>> {
     let mut decoded = Vec::new();
     encoded.take(limit as u64 + 1).read_to_end(&mut decoded)?;
     Ok(decoded)

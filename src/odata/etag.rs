@@ -17,7 +17,7 @@ use actix_web::{
     http::header::{ETAG, EntityTag, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH},
 };
 
-use super::prefer::unquoted;
+use super::prefer::split_unquoted;
 use crate::error::{ApiError, shorten};
 
 /// What a resource is at a moment.
@@ -91,7 +91,7 @@ impl Tags {
             if line.trim() == "*" {
                 return Ok(Some(Self::Any));
             }
-            for tag in unquoted(line, ',').map(str::trim) {
+            for tag in split_unquoted(line, ',').map(str::trim) {
                 let tag = tag.parse::<EntityTag>().map_err(|_| {
                     ApiError::bad_request(format!(
                         "The header {name} has '{}', which is neither * nor an ETag in quotes. Send what an answer had as its ETag, for example W/\"1\".",
@@ -120,23 +120,23 @@ impl Conditions {
     /// For a change of a resource that is `now` this, and held.
     ///
     /// # Errors
-    /// 412, with what it is.
-    pub fn check(&self, now: &ETag) -> Result<(), ApiError> {
-        let is_met = self.matches.as_ref().is_none_or(|tags| tags.has(now))
-            && !self.matches_none.as_ref().is_some_and(|tags| tags.has(now));
-        if is_met { Ok(()) } else { Err(now.precondition_failed()) }
+    /// 412 with the current ETag when a condition does not hold.
+    pub fn check(&self, current: &ETag) -> Result<(), ApiError> {
+        let is_met = self.matches.as_ref().is_none_or(|tags| tags.has(current))
+            && !self.matches_none.as_ref().is_some_and(|tags| tags.has(current));
+        if is_met { Ok(()) } else { Err(current.precondition_failed()) }
     }
 
     /// Returns the 304 of a read when the client has the resource as it is `now`.
     ///
     /// # Errors
     /// 412 when `If-Match` names only other versions.
-    pub fn unchanged(&self, now: &ETag) -> Result<Option<HttpResponse>, ApiError> {
-        if self.matches.as_ref().is_some_and(|tags| !tags.has(now)) {
-            return Err(now.precondition_failed());
+    pub fn unchanged(&self, current: &ETag) -> Result<Option<HttpResponse>, ApiError> {
+        if self.matches.as_ref().is_some_and(|tags| !tags.has(current)) {
+            return Err(current.precondition_failed());
         }
-        let is_known = self.matches_none.as_ref().is_some_and(|tags| tags.has(now));
-        Ok(is_known.then(|| now.on(HttpResponse::NotModified().finish())))
+        let is_known = self.matches_none.as_ref().is_some_and(|tags| tags.has(current));
+        Ok(is_known.then(|| current.on(HttpResponse::NotModified().finish())))
     }
 
     /// For a resource without an ETag: none matches it.

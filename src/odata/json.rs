@@ -68,10 +68,10 @@ impl StrictValue<'_> {
         })
     }
 
-    fn deeper<E: Error>(&self) -> Result<usize, E> {
+    fn enter<E: Error>(&self) -> Result<usize, E> {
         match self.depth < MAX_DEPTH {
             true => Ok(self.depth + 1),
-            false => self.refuse(&format!("more than {MAX_DEPTH} arrays and objects in each other")),
+            false => self.refuse(&format!("arrays and objects nested more than {MAX_DEPTH} levels deep")),
         }
     }
 
@@ -116,7 +116,7 @@ impl<'de> Visitor<'de> for StrictValue<'_> {
         match Number::from_f64(value) {
             Some(_) if value.fract() == 0.0 && value.abs() < TWO_POW_63 => Ok(Value::from(value as i64)),
             Some(number) => Ok(Value::Number(number)),
-            None => self.refuse("a number that is none"),
+            None => self.refuse("a number that is not finite"),
         }
     }
 
@@ -129,7 +129,7 @@ impl<'de> Visitor<'de> for StrictValue<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
-        let depth = self.deeper()?;
+        let depth = self.enter()?;
         let mut array = Vec::new();
         while let Some(element) = elements.next_element_seed(StrictValue { member: self.member, depth })? {
             array.push(element);
@@ -138,13 +138,13 @@ impl<'de> Visitor<'de> for StrictValue<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let depth = self.deeper()?;
+        let depth = self.enter()?;
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             let name = self.text(name)?;
             let value = members.next_value_seed(StrictValue { member: Some(&name), depth })?;
             if object.contains_key(&name) {
-                return Err(twice(&name));
+                return Err(duplicate_member(&name));
             }
             object.insert(name, value);
         }
@@ -152,8 +152,8 @@ impl<'de> Visitor<'de> for StrictValue<'_> {
     }
 }
 
-fn twice<E: Error>(name: &str) -> E {
-    E::custom(format_args!("the member '{}' stands twice in one object", shorten(name)))
+fn duplicate_member<E: Error>(name: &str) -> E {
+    E::custom(format_args!("the member '{}' appears twice in one object", shorten(name)))
 }
 
 /// An object whose members are read later, each as it was written; no two have
@@ -180,7 +180,7 @@ impl<'de> Visitor<'de> for Names {
         while let Some((name, value)) = members.next_entry::<String, &RawValue>()? {
             match unread.entry(name) {
                 Entry::Vacant(place) => place.insert(value),
-                Entry::Occupied(there) => return Err(twice(there.key())),
+                Entry::Occupied(existing) => return Err(duplicate_member(existing.key())),
             };
         }
         Ok(RawObject(unread))
@@ -203,7 +203,7 @@ mod tests {
             ("", "Unable to read JSON request payload: EOF while parsing a value"),
             ("[]", "The request body must be a JSON object, not an array."),
             ("null", "The request body must be a JSON object, not null."),
-            (r#"{"a":1,"a":2}"#, "Unable to read JSON request payload: the member 'a' stands twice in one object"),
+            (r#"{"a":1,"a":2}"#, "Unable to read JSON request payload: the member 'a' appears twice in one object"),
             (
                 r#"{"a":{"b":["x\u0000"]}}"#,
                 "Unable to read JSON request payload: the member 'b' holds the character NUL, which cannot be stored",
@@ -221,7 +221,7 @@ mod tests {
             assert!(refusal.contains(" at line 1 column ") || expected.ends_with('.'), "{refusal}");
         }
         let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
-        assert!(refusal(&deep).contains("more than 100 arrays and objects in each other"));
+        assert!(refusal(&deep).contains("arrays and objects nested more than 100 levels deep"));
     }
 
     fn value() -> impl Strategy<Value = Value> {

@@ -62,7 +62,7 @@ impl FromRequest for Links {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let version = Version::of(request);
-        if request.app_data().is_some_and(|Forwarded(is_believed)| *is_believed) {
+        if request.app_data().is_some_and(|Forwarded(is_trusted)| *is_trusted) {
             let connection = request.connection_info();
             let host = Authority::try_from(connection.host()).ok().filter(is_host);
             let is_web = ["http", "https"].contains(&connection.scheme());

@@ -37,15 +37,15 @@ pub async fn negotiate(
         }
         Err(refusal) => request.error_response(refusal),
     };
-    say_version(response.headers_mut());
+    set_version_header(response.headers_mut());
     Ok(response)
 }
 
 /// What says which version an answer is of, also of the answers that come from outside of [`negotiate`].
 pub const VERSION_HEADER: (HeaderName, &str) = (VERSION, "4.0");
 
-/// Says which version of OData an answer is of.
-pub fn say_version(headers: &mut HeaderMap) {
+/// Adds the `OData-Version` header.
+pub fn set_version_header(headers: &mut HeaderMap) {
     headers.insert(VERSION_HEADER.0, HeaderValue::from_static(VERSION_HEADER.1));
 }
 
@@ -61,9 +61,9 @@ fn versions(headers: &HeaderMap) -> Result<(), ApiError> {
         }
     }
     let major = |text: &str| text.split('.').next().and_then(|major| major.parse::<u32>().ok());
-    let least = |text: &str| major(text).is_some_and(|major| major >= 4);
+    let is_supported = |text: &str| major(text).is_some_and(|major| major >= 4);
     match text(&MAX_VERSION) {
-        Some(text) if !least(text) => Err(ApiError::bad_request(format!(
+        Some(text) if !is_supported(text) => Err(ApiError::bad_request(format!(
             "The header OData-MaxVersion says '{}', and the answers of this service are of 4.0.",
             shorten(text)
         ))),
@@ -74,8 +74,9 @@ fn versions(headers: &HeaderMap) -> Result<(), ApiError> {
 /// How much control information an answer carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Metadata {
-    /// The client did not ask: as much as `minimal`.
-    Unsaid,
+    /// The client did not ask. The answer is the same as for `minimal`, without the parameter
+    /// in its media type.
+    Unspecified,
     Minimal,
     /// What a page needs, and no more.
     None,
@@ -100,14 +101,14 @@ impl Metadata {
             match metadata.as_deref() {
                 _ if !is_wanted => {}
                 None if media_type.is_empty() => {}
-                None => return Ok(Self::Unsaid),
+                None => return Ok(Self::Unspecified),
                 Some("minimal") => return Ok(Self::Minimal),
                 Some("none") => return Ok(Self::None),
                 Some(other) => refused = refused.or_else(|| Some(shorten(other))),
             }
         }
         match refused {
-            None => Ok(Self::Unsaid),
+            None => Ok(Self::Unspecified),
             Some(other) => Err(ApiError::not_acceptable(format!(
                 "The header Accept asks for odata.metadata={other}, and this service answers minimal and none."
             ))),
@@ -116,7 +117,7 @@ impl Metadata {
 
     async fn apply(self, response: ServiceResponse) -> Result<ServiceResponse, Error> {
         let name = match self {
-            Self::Unsaid => return Ok(response),
+            Self::Unspecified => return Ok(response),
             Self::Minimal => "minimal",
             Self::None => "none",
         };
@@ -137,7 +138,7 @@ impl Metadata {
                 node.strip();
                 BoxBody::new(serde_json::to_vec(&node)?)
             }
-            Self::Minimal | Self::Unsaid => body,
+            Self::Minimal | Self::Unspecified => body,
         };
         Ok(ServiceResponse::new(request, response.set_body(body)))
     }

@@ -84,7 +84,7 @@ impl Options {
     /// 400 when it is there already.
     pub fn add(&mut self, name: &'static str, value: String) -> Result<(), ApiError> {
         if self.get(name).is_some() {
-            return Err(ApiError::bad_request(format!("The query option '${name}' stands twice. Send it once.")));
+            return Err(ApiError::bad_request(format!("The query option '${name}' appears twice. Send it once.")));
         }
         self.system.push((name, value));
         Ok(())
@@ -117,9 +117,9 @@ impl Options {
         }
     }
 
-    /// The system query options that make a query what it is: all but where in
-    /// its rows a page begins.
-    pub fn of_query(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    /// Returns the system query options that define the query, without those that position a
+    /// page.
+    pub fn without_position(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let system = self.system.iter().map(|(name, value)| (*name, value.as_str()));
         system.filter(|(name, _)| !["skip", "skiptoken"].contains(name))
     }
@@ -127,7 +127,7 @@ impl Options {
     /// The query of a URL that goes on where `token` says.
     pub fn next(&self, token: &str) -> String {
         let encoded = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
-        let system = self.of_query().map(|(name, value)| format!("${name}={}", encoded(value)));
+        let system = self.without_position().map(|(name, value)| format!("${name}={}", encoded(value)));
         let custom = self.custom.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
         let all = custom.chain(system).chain([format!("$skiptoken={token}")]);
         all.collect::<Vec<_>>().join("&")

@@ -20,8 +20,8 @@ pub const TEXT_PLAIN: &str = "text/plain";
 pub struct PageSizes {
     /// When a client says nothing.
     pub default: u32,
-    /// At most.
-    pub most: u32,
+    /// The maximum size.
+    pub max: u32,
 }
 
 /// The sizes of the service, and what this request prefers.
@@ -34,15 +34,15 @@ pub struct Paging {
 impl Paging {
     /// Rows of a page for who asks for `top` rows.
     pub fn size(&self, top: Option<u32>) -> u32 {
-        let most = self.preferred.unwrap_or(self.sizes.most).min(self.sizes.most);
-        top.unwrap_or(self.preferred.unwrap_or(self.sizes.default)).min(most)
+        let max = self.preferred.unwrap_or(self.sizes.max).min(self.sizes.max);
+        top.unwrap_or(self.preferred.unwrap_or(self.sizes.default)).min(max)
     }
 
     /// The answer, which says what was preferred.
     pub fn answer<T: Serialize>(&self, collection: Collection<T>) -> HttpResponse {
         let mut answer = HttpResponse::Ok();
         if let Some(preferred) = self.preferred {
-            let applied = preferred.min(self.sizes.most);
+            let applied = preferred.min(self.sizes.max);
             answer.insert_header((PREFERENCE_APPLIED, format!("odata.maxpagesize={applied}")));
         }
         answer.json(collection)
@@ -54,7 +54,7 @@ impl FromRequest for Paging {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let sizes = request.app_data().copied().unwrap_or(PageSizes { default: 1000, most: 1000 });
+        let sizes = request.app_data().copied().unwrap_or(PageSizes { default: 1000, max: 1000 });
         ready(Ok(Self { sizes, preferred: Preferences::of(request.headers()).max_page_size }))
     }
 }

@@ -41,7 +41,8 @@ impl Preferences {
     /// Reads every `Prefer` line; of one preference sent twice the first counts.
     pub fn of(headers: &HeaderMap) -> Self {
         let lines = headers.get_all(PREFER).filter_map(|line| line.to_str().ok());
-        let items = lines.flat_map(|line| unquoted(line, ',')).filter_map(|item| unquoted(item, ';').next());
+        let items =
+            lines.flat_map(|line| split_unquoted(line, ',')).filter_map(|item| split_unquoted(item, ';').next());
         let (mut returns, mut handling, mut max_page_size) = (None, None, None);
         for (name, value) in items.filter_map(|item| item.split_once('=')) {
             let value = value.trim().trim_matches('"').to_ascii_lowercase();
@@ -64,8 +65,8 @@ impl Preferences {
     }
 }
 
-/// The parts between separators that do not stand in a quoted string.
-pub(super) fn unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+/// Splits a text at the separators that are not in a quoted string.
+pub(super) fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     text.split(move |letter| {
         is_quoted ^= letter == '"';

@@ -13,7 +13,7 @@ use super::{
     order::{self, Keys},
     paging::Paging,
     select::{Select, parts},
-    sql::{EntityTable, Instance, Parameter, Parameters, PropertyColumn, Scope},
+    sql::{EntityTable, ExpressionTranslator, Instance, Parameter, Parameters, PropertyColumn},
     token::{self, Position},
 };
 use crate::{
@@ -147,7 +147,7 @@ impl Query {
     /// When the database does not answer.
     pub async fn total(&self, connection: &mut PgConnection, query_scope: &QueryScope<'_>) -> Result<i64, ApiError> {
         let mut parameters = Parameters::default();
-        let text = self.counted(query_scope, &mut parameters)?;
+        let text = self.count_statement(query_scope, &mut parameters)?;
         Ok(parameters.statement(text).fetch_one(connection).await?.try_get(0)?)
     }
 
@@ -170,9 +170,9 @@ impl Query {
         if is_data && self.after.is_some() { token::foreign() } else { error.into() }
     }
 
-    fn counted(&self, query_scope: &QueryScope<'_>, parameters: &mut Parameters) -> Result<String, ApiError> {
-        let mut scope = self.scope(query_scope, parameters)?;
-        let condition = self.condition(query_scope, &mut scope)?;
+    fn count_statement(&self, query_scope: &QueryScope<'_>, parameters: &mut Parameters) -> Result<String, ApiError> {
+        let mut translator = self.translator(query_scope, parameters)?;
+        let condition = self.condition(query_scope, &mut translator)?;
         Ok(format!("SELECT count(*) FROM {} WHERE {condition}", self.table.from()))
     }
 
@@ -192,22 +192,30 @@ impl Query {
         self.statement(query_scope).map(|(parameters, text)| parameters.statement(format!("EXPLAIN {text}")))
     }
 
-    fn scope<'a>(&self, query_scope: &QueryScope<'_>, parameters: &'a mut Parameters) -> Result<Scope<'a>, ApiError> {
+    fn translator<'a>(
+        &self,
+        query_scope: &QueryScope<'_>,
+        parameters: &'a mut Parameters,
+    ) -> Result<ExpressionTranslator<'a>, ApiError> {
         let mut root = Instance::row(self.table, self.table.alias)?;
         for cast in query_scope.casts {
             root = root.cast(cast, self.version, parameters)?;
         }
-        Ok(Scope::new(root, self.version, parameters))
+        Ok(ExpressionTranslator::new(root, self.version, parameters))
     }
 
-    fn condition(&self, query_scope: &QueryScope<'_>, scope: &mut Scope<'_>) -> Result<String, ApiError> {
-        let mut conditions: Vec<_> = scope.is_there().into_iter().collect();
+    fn condition(
+        &self,
+        query_scope: &QueryScope<'_>,
+        translator: &mut ExpressionTranslator<'_>,
+    ) -> Result<String, ApiError> {
+        let mut conditions: Vec<_> = translator.root_guard().into_iter().collect();
         if let Some((column, id)) = query_scope.parent {
-            conditions.push(format!("{column} = {}", scope.parameters.add(Parameter::Id(id))));
+            conditions.push(format!("{column} = {}", translator.parameters.add(Parameter::Id(id))));
         }
         conditions.extend(query_scope.join.map(str::to_owned));
         if let Some(filter) = &self.filter {
-            conditions.push(scope.condition(filter).map_err(|refusal| invalid("filter", &refusal))?);
+            conditions.push(translator.condition(filter).map_err(|refusal| invalid("filter", &refusal))?);
         }
         Ok(if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") })
     }
@@ -217,8 +225,8 @@ impl Query {
         let text = self.page(query_scope, &mut parameters)?;
         let mut columns = self.expanded(&mut parameters)?;
         if self.count {
-            // In the same statement, so that it counts what the page was cut from.
-            columns += &format!(", ({}) AS total", self.counted(query_scope, &mut parameters)?);
+            // Count in the same statement, so that the number fits the page.
+            columns += &format!(", ({}) AS total", self.count_statement(query_scope, &mut parameters)?);
         }
         if let (Some(digest), Some((_, id))) = (self.table.digest, query_scope.parent) {
             // In the same statement, so that it says what the page was cut from.
@@ -234,12 +242,12 @@ impl Query {
 
     /// The rows themselves, in their order.
     fn page(&self, query_scope: &QueryScope<'_>, parameters: &mut Parameters) -> Result<String, ApiError> {
-        let mut scope = self.scope(query_scope, parameters)?;
-        let mut condition = self.condition(query_scope, &mut scope)?;
-        let keys = self.keys(&mut scope)?;
+        let mut translator = self.translator(query_scope, parameters)?;
+        let mut condition = self.condition(query_scope, &mut translator)?;
+        let keys = self.keys(&mut translator)?;
         if let Some(token) = &self.after {
             let after = Position::read(token, &self.identity(query_scope))?;
-            condition = format!("{condition} AND {}", keys.after(&after, scope.parameters)?);
+            condition = format!("{condition} AND {}", keys.after(&after, translator.parameters)?);
         }
         let row = if self.needs_properties() { self.table.row } else { self.table.row_without_properties };
         let mut text = format!(
@@ -249,11 +257,11 @@ impl Query {
             keys.order()
         );
         if let Some(size) = self.size {
-            let limit = scope.parameters.add(Parameter::Whole(i64::from(size) + 1));
+            let limit = translator.parameters.add(Parameter::Whole(i64::from(size) + 1));
             text += &format!(" LIMIT {limit}");
         }
         if self.skip > 0 {
-            let skip = scope.parameters.add(Parameter::Whole(self.skip.into()));
+            let skip = translator.parameters.add(Parameter::Whole(self.skip.into()));
             text += &format!(" OFFSET {skip}");
         }
         Ok(text)
@@ -274,14 +282,14 @@ impl Query {
         let row = format!("SELECT ROW({record}) FROM ({page}) AS {}", table.alias);
         let mut columns = format!(", ARRAY({row}) AS expanded");
         if expand.count {
-            columns += &format!(", ({}) AS expanded_count", expand.counted(&query_scope, parameters)?);
+            columns += &format!(", ({}) AS expanded_count", expand.count_statement(&query_scope, parameters)?);
         }
         Ok(columns)
     }
 
-    fn keys(&self, scope: &mut Scope<'_>) -> Result<Keys, ApiError> {
+    fn keys(&self, translator: &mut ExpressionTranslator<'_>) -> Result<Keys, ApiError> {
         let order = self.order.iter().map(|(path, is_descending)| {
-            let operand = scope.path(path).map_err(|refusal| invalid("orderby", &refusal))?;
+            let operand = translator.path(path).map_err(|refusal| invalid("orderby", &refusal))?;
             Ok((operand, *is_descending))
         });
         Ok(Keys { order: order.collect::<Result<_, ApiError>>()?, id: format!("{}.id", self.table.alias) })
@@ -289,7 +297,7 @@ impl Query {
 
     /// What tells the query apart from every other.
     fn identity(&self, query_scope: &QueryScope<'_>) -> String {
-        let mut options: Vec<_> = self.options.of_query().collect();
+        let mut options: Vec<_> = self.options.without_position().collect();
         options.sort_unstable();
         format!("{:?} {} {:?} {:?} {options:?}", self.version, self.table.of, query_scope.parent, query_scope.casts)
     }

@@ -59,8 +59,8 @@ use crate::{
 /// # Errors
 /// Whatever keeps it from starting, in one line that names the remedy.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let mut stop = Stop::new()?;
-    allow_files(&settings.server)?;
+    let mut stop = StopSignals::new()?;
+    raise_open_files_limit(&settings.server)?;
     let service = Service::new(settings)?;
     // First, since it takes no time to fail: what connects early waits until the rest is up.
     let listener = listen(&settings.server)?;
@@ -87,7 +87,12 @@ async fn prepare(settings: &config::Database, database: &Database) -> anyhow::Re
     }
 }
 
-async fn serve(service: &Service, listener: TcpListener, database: &Database, mut stop: Stop) -> anyhow::Result<()> {
+async fn serve(
+    service: &Service,
+    listener: TcpListener,
+    database: &Database,
+    mut stop: StopSignals,
+) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let settings = &service.settings.database;
     let workers = available_parallelism().map_or(1, NonZero::get).min(settings.max_connections as usize);
@@ -98,12 +103,12 @@ async fn serve(service: &Service, listener: TcpListener, database: &Database, mu
     }
     tracing::info!("listening on {}://{address}", service.settings.server.scheme());
     let handle = server.handle();
-    let stopping = async {
+    let shutdown = async {
         stop.wait().await;
-        service.stopping.0.store(true, Ordering::Release);
+        service.shutting_down.0.store(true, Ordering::Release);
         let drain = service.settings.server.drain_seconds;
         if drain > 0 {
-            tracing::info!("draining: for {drain} s not ready, and serving what comes all the same");
+            tracing::info!("draining: not ready for {drain} s, and still serving requests");
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_secs(drain)) => {}
                 () = stop.wait() => {}
@@ -112,7 +117,7 @@ async fn serve(service: &Service, listener: TcpListener, database: &Database, mu
         tracing::info!("stopping: finishing the requests in flight");
         tokio::spawn(handle.stop(true));
         stop.wait().await;
-        tracing::warn!("told twice: not waiting for the requests in flight");
+        tracing::warn!("second signal: stopping without waiting for requests in flight");
     };
     let seeding = async {
         seed(settings, &database.pool, &service.vault, &service.seeded).await?;
@@ -126,9 +131,9 @@ async fn serve(service: &Service, listener: TcpListener, database: &Database, mu
     tokio::select! {
         served = server => served.context("the server failed"),
         failed = seeding => failed,
-        () = service.keep() => Ok(()),
-        () = pools.watch() => Ok(()),
-        () = stopping => Ok(()),
+        () = service.refresh() => Ok(()),
+        () = pools.monitor() => Ok(()),
+        () = shutdown => Ok(()),
     }
 }
 
@@ -146,22 +151,22 @@ async fn seed(settings: &config::Database, pool: &PgPool, vault: &Vault, seeded:
     Ok(())
 }
 
-/// Files that the service needs beside the connections of clients.
-const FILES: u64 = 100;
+/// The number of files that the service needs in addition to the connections of clients.
+const OTHER_FILES: u64 = 100;
 
-/// Has the system allow as many files as there may be connections.
-fn allow_files(settings: &config::Server) -> anyhow::Result<()> {
+/// Raises the open-files limit (RLIMIT_NOFILE) to fit `server.max_connections`.
+fn raise_open_files_limit(settings: &config::Server) -> anyhow::Result<()> {
     let cannot = "cannot learn how many files this process may hold";
-    let (now, most) = getrlimit(Resource::RLIMIT_NOFILE).context(cannot)?;
-    // The second is how a client's leaving is noticed.
-    let needed = 2 * settings.max_connections as u64 + FILES;
+    let (current, max) = getrlimit(Resource::RLIMIT_NOFILE).context(cannot)?;
+    // Each connection needs a second file, to detect that the client has disconnected.
+    let needed = 2 * settings.max_connections as u64 + OTHER_FILES;
     ensure!(
-        needed <= most,
-        "server.max_connections is {}, and this process may only hold {most} files; set it to {} or less, or raise the limit (ulimit -Hn)",
+        needed <= max,
+        "server.max_connections is {}, and this process may only hold {max} files; set it to {} or less, or raise the limit (ulimit -Hn)",
         settings.max_connections,
-        most.saturating_sub(FILES) / 2
+        max.saturating_sub(OTHER_FILES) / 2
     );
-    setrlimit(Resource::RLIMIT_NOFILE, now.max(needed), most).context("cannot raise the limit on files (ulimit -n)")
+    setrlimit(Resource::RLIMIT_NOFILE, current.max(needed), max).context("cannot raise the limit on files (ulimit -n)")
 }
 
 /// Takes the address of the settings.
@@ -170,16 +175,16 @@ fn allow_files(settings: &config::Server) -> anyhow::Result<()> {
 /// When it is taken, or cannot be.
 pub fn listen(settings: &config::Server) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind((settings.host.as_str(), settings.port)).with_context(|| {
-        format!("cannot listen on {settings}; stop what uses the address, or set server.host and server.port (DEVICEGRAPH__SERVER__PORT)")
+        format!("cannot listen on {settings}; stop the program that uses the address, or set server.host and server.port (DEVICEGRAPH__SERVER__PORT)")
     })?;
-    limit_unread(&listener, settings)?;
+    limit_unread_answers(&listener, settings)?;
     Ok(listener)
 }
 
 /// Has a connection ended whose client leaves the answer unread; what the
 /// listener is told, its connections inherit.
 #[cfg(target_os = "linux")]
-fn limit_unread(listener: &TcpListener, settings: &config::Server) -> anyhow::Result<()> {
+fn limit_unread_answers(listener: &TcpListener, settings: &config::Server) -> anyhow::Result<()> {
     use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
     let time = settings.request_timeout_seconds.saturating_mul(1000).min(i32::MAX as u64) as u32;
     setsockopt(listener, TcpUserTimeout, &time).context("cannot limit how long an answer is left unread")
@@ -187,7 +192,7 @@ fn limit_unread(listener: &TcpListener, settings: &config::Server) -> anyhow::Re
 
 /// Other systems have no such limit.
 #[cfg(not(target_os = "linux"))]
-fn limit_unread(_: &TcpListener, _: &config::Server) -> anyhow::Result<()> {
+fn limit_unread_answers(_: &TcpListener, _: &config::Server) -> anyhow::Result<()> {
     Ok(())
 }
 
@@ -196,11 +201,11 @@ pub struct Service {
     settings: Settings,
     authenticator: Data<Authenticator>,
     certificate: Option<Arc<Certificate>>,
-    browsers: BrowserPolicy,
+    browser_policy: BrowserPolicy,
     hosts: Data<AllowedHosts>,
     vault: Data<Vault>,
     seeded: Data<Seeded>,
-    stopping: Data<ShuttingDown>,
+    shutting_down: Data<ShuttingDown>,
     document: Data<Document>,
 }
 
@@ -211,15 +216,15 @@ impl Service {
     /// When who may call is not settled, or a file, an origin or a host name is not right.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         let authenticator = Authenticator::new(settings)?;
-        let asks_for_tokens = !matches!(authenticator, Authenticator::Disabled);
+        let requires_token = !matches!(authenticator, Authenticator::Disabled);
         Ok(Self {
             authenticator: Data::new(authenticator),
             certificate: Certificate::load(&settings.server)?.map(Arc::new),
-            browsers: BrowserPolicy::new(&settings.server)?,
-            hosts: Data::new(AllowedHosts::new(&settings.server, asks_for_tokens)?),
+            browser_policy: BrowserPolicy::new(&settings.server)?,
+            hosts: Data::new(AllowedHosts::new(&settings.server, requires_token)?),
             vault: Data::new(Vault::new(&settings.secrets)?),
             seeded: Data::new(Seeded(AtomicBool::new(settings.database.seed.is_none()))),
-            stopping: Data::new(ShuttingDown(AtomicBool::new(false))),
+            shutting_down: Data::new(ShuttingDown(AtomicBool::new(false))),
             document: Data::new(Document::new(openapi::generate)),
             settings: settings.clone(),
         })
@@ -236,7 +241,7 @@ impl Service {
     pub fn server(&self, listener: TcpListener, workers: usize, pools: Pools) -> anyhow::Result<dev::Server> {
         let settings = &self.settings.server;
         let time = Duration::from_secs(settings.request_timeout_seconds);
-        let (browsers, hosts) = (self.browsers.clone(), self.hosts.clone());
+        let (browser_policy, hosts) = (self.browser_policy.clone(), self.hosts.clone());
         let shared = self.shared_data(&pools);
         let server = HttpServer::new(move || {
             let pool = pools.pool();
@@ -258,8 +263,8 @@ impl Service {
                 .app_data(Data::new(dispatcher))
                 .app_data(hosts.clone())
                 .wrap(from_fn(hosts::check))
-                .wrap(browsers.cors())
-                .wrap(browsers.headers().add(negotiate::VERSION_HEADER))
+                .wrap(browser_policy.cors())
+                .wrap(browser_policy.headers().add(negotiate::VERSION_HEADER))
                 .wrap(from_fn(telemetry::request))
                 .wrap(from_fn(health::close_after_response_on_shutdown))
                 .wrap(from_fn(body_guard::keep_until_response_sent))
@@ -284,9 +289,10 @@ impl Service {
     fn shared_data(&self, pools: &Pools) -> impl Fn(&mut ServiceConfig) + Clone + Send + use<> {
         let settings = &self.settings.server;
         let (authenticator, vault) = (self.authenticator.clone(), self.vault.clone());
-        let (seeded, stopping, document) = (self.seeded.clone(), self.stopping.clone(), self.document.clone());
+        let (seeded, shutting_down, document) =
+            (self.seeded.clone(), self.shutting_down.clone(), self.document.clone());
         let forwarded = Forwarded(settings.forwarded_headers);
-        let pages = PageSizes { default: settings.default_page_size, most: settings.max_page_size };
+        let pages = PageSizes { default: settings.default_page_size, max: settings.max_page_size };
         let time = Duration::from_secs(settings.request_timeout_seconds);
         let limit = body::Limit { bytes: settings.max_body_bytes, time };
         let metrics = Data::new(Metrics::new(pools.metrics().clone()));
@@ -297,7 +303,7 @@ impl Service {
                 .app_data(authenticator.clone())
                 .app_data(vault.clone())
                 .app_data(seeded.clone())
-                .app_data(stopping.clone())
+                .app_data(shutting_down.clone())
                 .app_data(document.clone())
                 .app_data(metrics.clone())
                 .app_data(writer.clone())
@@ -307,8 +313,8 @@ impl Service {
         }
     }
 
-    /// Keeps keys and certificate what their sources say, and never ends.
-    pub async fn keep(&self) {
+    /// Refreshes the keys and the certificate. Never returns.
+    pub async fn refresh(&self) {
         let certificate = async {
             match &self.certificate {
                 Some(certificate) => certificate.keep().await,
@@ -322,10 +328,10 @@ impl Service {
 /// Adds what the handlers of one worker use: its connection pool, and its loaders.
 fn worker_data(pools: &Pools, pool: Pool) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
     let pool = Data::new(pool);
-    let reading = SharedConnection::new(pools, "devicegraph reader");
-    let configurations = Data::new(ConfigurationLoader::start(pools, reading.clone()));
-    let assignments = Data::new(AssignmentLoader::start(pools, reading.clone()));
-    let sets = Data::new(SetLoader::start(pools, reading));
+    let session = SharedConnection::new(pools, "devicegraph reader");
+    let configurations = Data::new(ConfigurationLoader::start(pools, session.clone()));
+    let assignments = Data::new(AssignmentLoader::start(pools, session.clone()));
+    let sets = Data::new(SetLoader::start(pools, session));
     move |service| {
         service
             .app_data(pool.clone())
@@ -335,17 +341,17 @@ fn worker_data(pools: &Pools, pool: Pool) -> impl Fn(&mut ServiceConfig) + Clone
     }
 }
 
-/// SIGTERM and SIGINT, heard from the first moment on. A second one ends the
-/// wait for what is in flight.
-struct Stop {
+/// SIGTERM and SIGINT, received from the start. A second signal ends the wait for requests in
+/// flight.
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Stop {
+impl StopSignals {
     fn new() -> anyhow::Result<Self> {
-        let hear = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { terminate: hear(SignalKind::terminate())?, interrupt: hear(SignalKind::interrupt())? })
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
     async fn wait(&mut self) {

@@ -71,9 +71,9 @@ pub async fn cancelled(request: HttpRequest) -> HttpResponse {
     // Most are answered by then: one timer, and nothing else is made for them.
     sleep(INTERVAL).await;
     let started = request.extensions().get::<RequestContext>().copied();
-    let outage = request.app_data::<Data<Pool>>().map(|pool| pool.outage().clone());
+    let database_status = request.app_data::<Data<Pool>>().map(|pool| pool.database_status().clone());
     tokio::select! {
-        () = wait_for_outage(outage, started) => {
+        () = wait_for_outage(database_status, started) => {
             let refusal = outage::refusal();
             HttpResponse::from_error(refusal)
         }
@@ -84,10 +84,10 @@ pub async fn cancelled(request: HttpRequest) -> HttpResponse {
     }
 }
 
-async fn wait_for_outage(outage: Option<DatabaseStatus>, started: Option<RequestContext>) {
-    match outage.zip(started) {
-        Some((outage, started)) => {
-            outage.wait_for_give_up(started.at).await;
+async fn wait_for_outage(database_status: Option<DatabaseStatus>, started: Option<RequestContext>) {
+    match database_status.zip(started) {
+        Some((database_status, started)) => {
+            database_status.wait_for_give_up(started.at).await;
             sleep(HANDLER_GRACE).await;
         }
         None => pending().await,

@@ -28,9 +28,9 @@ pub async fn close_after_response_on_shutdown(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let stopping = request.app_data::<Data<ShuttingDown>>().cloned();
+    let shutting_down = request.app_data::<Data<ShuttingDown>>().cloned();
     let mut response = next.call(request).await?;
-    if stopping.is_some_and(|stopping| stopping.0.load(Ordering::Acquire)) {
+    if shutting_down.is_some_and(|shutting_down| shutting_down.0.load(Ordering::Acquire)) {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     Ok(response)
@@ -51,13 +51,13 @@ pub async fn ready(
     connections: Connections,
     authenticator: Data<Authenticator>,
     seeded: Data<Seeded>,
-    stopping: Data<ShuttingDown>,
+    shutting_down: Data<ShuttingDown>,
 ) -> Result<HttpResponse, ApiError> {
-    if stopping.0.load(Ordering::Acquire) {
-        return Err(ApiError::stopping());
+    if shutting_down.0.load(Ordering::Acquire) {
+        return Err(ApiError::shutting_down());
     }
     if !authenticator.has_keys() {
-        return Err(ApiError::unavailable(anyhow::anyhow!("the keys of no issuer are there yet")));
+        return Err(ApiError::unavailable(anyhow::anyhow!("the keys of no issuer have been read yet")));
     }
     if !seeded.0.load(Ordering::Acquire) {
         return Err(ApiError::unavailable(anyhow::anyhow!("database.seed is being loaded")));

@@ -37,28 +37,28 @@ impl AllowedHosts {
     ///
     /// # Errors
     /// When no request could name an entry of `server.allowed_hosts`.
-    pub fn new(settings: &Server, asks_for_tokens: bool) -> anyhow::Result<Self> {
+    pub fn new(settings: &Server, requires_token: bool) -> anyhow::Result<Self> {
         for name in &settings.allowed_hosts.0 {
             ensure!(
-                normal(name).split('.').all(is_label),
+                normalize(name).split('.').all(is_label),
                 "server.allowed_hosts: '{name}' is no host name, so no request could match it; write each name in full, without scheme, port, path, wildcard and leading dot, as in devices.example.com"
             );
         }
         let names = settings.allowed_hosts.0.iter().chain([&settings.host]);
-        Ok(if asks_for_tokens { Self::All } else { Self::LocalAnd(names.map(|name| normal(name)).collect()) })
+        Ok(if requires_token { Self::All } else { Self::LocalAnd(names.map(|name| normalize(name)).collect()) })
     }
 
     /// Whether a request may name this host, which may have a port.
     fn allows(&self, host: &str) -> bool {
         let Self::LocalAnd(names) = self else { return true };
-        let name = normal(without_port(host));
+        let name = normalize(without_port(host));
         let is_local = name == "localhost" || name.ends_with(".localhost") || is_address(&name);
         // A name without a dot is one of this network, such as a service of a compose file.
         is_local || is_label(&name) || names.contains(&name)
     }
 }
 
-fn normal(name: &str) -> String {
+fn normalize(name: &str) -> String {
     name.trim().strip_suffix('.').unwrap_or(name.trim()).to_ascii_lowercase()
 }
 
@@ -91,8 +91,8 @@ pub async fn check(
         let target = request.uri().authority().map(|authority| authority.as_str().to_owned());
         let headers =
             request.headers().get_all(HOST).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        // With a proxy in front, the name that the client called is in the forwarding headers.
-        let is_forwarded = request.app_data().is_some_and(|Forwarded(is_believed)| *is_believed);
+        // Behind a proxy, the forwarding headers have the host that the client called.
+        let is_forwarded = request.app_data().is_some_and(|Forwarded(is_trusted)| *is_trusted);
         let forwarded = is_forwarded.then(|| request.connection_info().host().to_owned());
         let refused =
             target.into_iter().chain(headers).chain(forwarded).find(|host| !host.is_empty() && !allowed.allows(host));
@@ -138,12 +138,12 @@ mod tests {
 
     #[test]
     fn an_entry_that_no_request_could_match_is_refused() {
-        let new = |entry: &str, asks_for_tokens| {
+        let new = |entry: &str, requires_token| {
             let defaults = config::File::from_str(include_str!("../default.toml"), config::FileFormat::Toml);
             let defaults = config::Config::builder().add_source(defaults).build();
             let mut settings: Settings = defaults.and_then(config::Config::try_deserialize).expect("settings");
             settings.server.allowed_hosts = Names(vec!["graph.example.com".to_owned(), entry.to_owned()]);
-            AllowedHosts::new(&settings.server, asks_for_tokens)
+            AllowedHosts::new(&settings.server, requires_token)
         };
         for entry in [
             ".example.com",
@@ -159,8 +159,8 @@ mod tests {
             "é.example.com",
             ".",
         ] {
-            for asks_for_tokens in [false, true] {
-                let refusal = new(entry, asks_for_tokens).expect_err(entry).to_string();
+            for requires_token in [false, true] {
+                let refusal = new(entry, requires_token).expect_err(entry).to_string();
                 let expected =
                     format!("server.allowed_hosts: '{entry}' is no host name, so no request could match it; write");
                 assert!(refusal.starts_with(&expected), "{refusal}");

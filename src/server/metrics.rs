@@ -26,7 +26,7 @@ use crate::{
 pub struct Metrics {
     registry: Registry,
     requests: Family<Answered, Counter>,
-    durations: Durations<Routed>,
+    durations: Durations<RouteLabels>,
     in_flight: Gauge,
     panics: Counter,
     database: DatabaseMetrics,
@@ -44,8 +44,8 @@ impl Drop for InFlight {
 
 /// Where a request went: a line of the route table, never what a client wrote.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct Routed {
-    /// The method; HEAD counts as GET.
+pub struct RouteLabels {
+    /// The method. HEAD counts as GET.
     pub method: &'static str,
     /// `v1.0` or `beta`, where the route has a version.
     pub version: &'static str,
@@ -53,9 +53,9 @@ pub struct Routed {
     pub route: &'static str,
 }
 
-impl Routed {
-    /// What was refused before it had a route.
-    pub const NOWHERE: Self = Self { method: "none", version: "none", route: "none" };
+impl RouteLabels {
+    /// The labels of a request that was refused before routing.
+    pub const UNROUTED: Self = Self { method: "none", version: "none", route: "none" };
 }
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -91,23 +91,23 @@ impl Metrics {
     }
 
     /// Counts a handler that panicked.
-    pub fn panicked(&self) {
+    pub fn count_panic(&self) {
         self.panics.inc();
     }
 
-    /// Counts an answer, with what the database said of its failure.
-    pub fn answered(&self, to: Routed, status: u16, time: Duration, failure: Option<&sqlx::Error>) {
-        let Routed { method, version, route } = to;
+    /// Counts an answer, and the database error that caused its failure.
+    pub fn count_answer(&self, to: RouteLabels, status: u16, time: Duration, failure: Option<&sqlx::Error>) {
+        let RouteLabels { method, version, route } = to;
         self.requests.get_or_create(&Answered { method, version, route, status }).inc();
         self.durations.get_or_create(&to).observe(time.as_secs_f64());
         if let Some(failure) = failure {
-            self.database.failed(failure);
+            self.database.count_failure(failure);
         }
     }
 
     fn text(&self) -> anyhow::Result<String> {
-        self.database.look();
-        self.process.look();
+        self.database.read_pools();
+        self.process.read();
         let mut text = String::new();
         encode(&mut text, &self.registry).context("the metrics cannot be written")?;
         Ok(text)
@@ -129,8 +129,8 @@ impl Process {
         registry.register_with_unit("process_cpu", "Processor time taken", Unit::Seconds, self.processor.clone());
     }
 
-    /// As far as the system tells.
-    fn look(&self) {
+    /// Reads the values that the system reports.
+    fn read(&self) {
         use nix::sys::resource::{UsageWho, getrusage};
         use nix::sys::time::TimeValLike;
 

@@ -112,9 +112,9 @@ fn canonical_path(path: &str) -> (String, TypeCasts) {
 fn inside(raw: &str) -> String {
     let plain = raw.find('(').map(|at| (at, at + 1));
     let encoded = raw.find("%28").map(|at| (at, at + 3));
-    let (_, behind) = plain.into_iter().chain(encoded).min().unwrap_or((raw.len(), raw.len()));
-    // Its end is met as the route table has it.
-    let inside = &raw[behind..];
+    let (_, start) = plain.into_iter().chain(encoded).min().unwrap_or((raw.len(), raw.len()));
+    // The route table has the closing parenthesis unencoded.
+    let inside = &raw[start..];
     inside.strip_suffix("%29").map_or_else(|| inside.to_owned(), |inside| format!("{inside})"))
 }
 

@@ -24,7 +24,7 @@ use crate::{
     resources::{
         assignments::{handlers as assignments, model as assignment},
         configurations::{handlers as configurations, model as configuration},
-        statuses::{handlers as statuses, model::Kind},
+        statuses::{handlers as statuses, model::StatusKind},
     },
 };
 
@@ -51,26 +51,16 @@ pub struct Route {
 pub const SERVICE_ROUTES: &[Route] = &[
     route(Method::GET, "/", Open, || to(console::root), operation(
         "getWelcome", "Learn what this is, and where to go; for people, the console.", Service, Answer::Welcome)),
-    route(Method::GET, "/console/console.css", Open, || to(console::file), operation(
-        "getConsole.console.css", "What the console is made of.", Service, Answer::File("text/css"))),
-    route(Method::GET, "/console/icon.svg", Open, || to(console::file), operation(
-        "getConsole.icon.svg", "What the console is made of.", Service, Answer::File("image/svg+xml"))),
-    route(Method::GET, "/console/main.js", Open, || to(console::file), operation(
-        "getConsole.main.js", "What the console is made of.", Service, Answer::File("text/javascript"))),
-    route(Method::GET, "/console/api.js", Open, || to(console::file), operation(
-        "getConsole.api.js", "What the console is made of.", Service, Answer::File("text/javascript"))),
-    route(Method::GET, "/console/requests.js", Open, || to(console::file), operation(
-        "getConsole.requests.js", "What the console is made of.", Service, Answer::File("text/javascript"))),
-    route(Method::GET, "/console/token.js", Open, || to(console::file), operation(
-        "getConsole.token.js", "What the console is made of.", Service, Answer::File("text/javascript"))),
-    route(Method::GET, "/console/list.js", Open, || to(console::file), operation(
-        "getConsole.list.js", "What the console is made of.", Service, Answer::File("text/javascript"))),
-    route(Method::GET, "/console/configuration.js", Open, || to(console::file), operation(
-        "getConsole.configuration.js", "What the console is made of.", Service, Answer::File("text/javascript"))),
-    route(Method::GET, "/console/assignments.js", Open, || to(console::file), operation(
-        "getConsole.assignments.js", "What the console is made of.", Service, Answer::File("text/javascript"))),
-    route(Method::GET, "/console/dom.js", Open, || to(console::file), operation(
-        "getConsole.dom.js", "What the console is made of.", Service, Answer::File("text/javascript"))),
+    console_file("/console/console.css", "getConsole.console.css"),
+    console_file("/console/icon.svg", "getConsole.icon.svg"),
+    console_file("/console/main.js", "getConsole.main.js"),
+    console_file("/console/api.js", "getConsole.api.js"),
+    console_file("/console/requests.js", "getConsole.requests.js"),
+    console_file("/console/token.js", "getConsole.token.js"),
+    console_file("/console/list.js", "getConsole.list.js"),
+    console_file("/console/configuration.js", "getConsole.configuration.js"),
+    console_file("/console/assignments.js", "getConsole.assignments.js"),
+    console_file("/console/dom.js", "getConsole.dom.js"),
     route(Method::GET, "/health/live", Open, || to(health::live), operation(
         "getLiveness", "Ask whether the process is up.", Service, Answer::Status("live"))),
     route(Method::GET, "/health/ready", Open, || to(health::ready), operation(
@@ -174,47 +164,47 @@ pub const GRAPH_ROUTES: &[Route] = &[
         "deleteAssignment", "Delete an assignment.", Assignments, Answer::Deleted
     ).page("intune-deviceconfig-deviceconfigurationassignment-delete")).with_etag(),
     route(Method::GET, DEVICE_STATUSES, Read, || to(statuses::list), operation(
-        "listDeviceStatus", "List what is reported of each device.", Statuses, Answer::Collection(Kind::Device.type_name())
+        "listDeviceStatus", "List what is reported of each device.", Statuses, Answer::Collection(StatusKind::Device.type_name())
     ).page("intune-deviceconfig-deviceconfigurationdevicestatus-list")),
     route(Method::POST, DEVICE_STATUSES, ReadWrite, || to(statuses::create), operation(
-        "createDeviceStatus", "Report of a device.", Statuses, Answer::CreatedAlways(Kind::Device.type_name())
-    ).reads(Body::New(Kind::Device.type_name())).conflicts().page("intune-deviceconfig-deviceconfigurationdevicestatus-create")),
+        "createDeviceStatus", "Report of a device.", Statuses, Answer::CreatedAlways(StatusKind::Device.type_name())
+    ).reads(Body::New(StatusKind::Device.type_name())).conflicts().page("intune-deviceconfig-deviceconfigurationdevicestatus-create")),
     route(Method::GET, DEVICE_STATUS, Read, || to(statuses::get), operation(
-        "getDeviceStatus", "Read what is reported of a device.", Statuses, Answer::Entity(Kind::Device.type_name())
+        "getDeviceStatus", "Read what is reported of a device.", Statuses, Answer::Entity(StatusKind::Device.type_name())
     ).page("intune-deviceconfig-deviceconfigurationdevicestatus-get")),
     route(Method::PATCH, DEVICE_STATUS, ReadWrite, || to(statuses::update), operation(
-        "updateDeviceStatus", "Change what is reported of a device; what is left out stays.", Statuses, Answer::Changed(Kind::Device.type_name())
-    ).reads(Body::Change(Kind::Device.type_name())).page("intune-deviceconfig-deviceconfigurationdevicestatus-update")),
+        "updateDeviceStatus", "Change what is reported of a device; what is left out stays.", Statuses, Answer::Changed(StatusKind::Device.type_name())
+    ).reads(Body::Change(StatusKind::Device.type_name())).page("intune-deviceconfig-deviceconfigurationdevicestatus-update")),
     route(Method::DELETE, DEVICE_STATUS, ReadWrite, || to(statuses::delete), operation(
         "deleteDeviceStatus", "Delete what is reported of a device.", Statuses, Answer::Deleted
     ).page("intune-deviceconfig-deviceconfigurationdevicestatus-delete")),
     route(Method::GET, USER_STATUSES, Read, || to(statuses::list), operation(
-        "listUserStatus", "List what is reported of each user.", Statuses, Answer::Collection(Kind::User.type_name())
+        "listUserStatus", "List what is reported of each user.", Statuses, Answer::Collection(StatusKind::User.type_name())
     ).page("intune-deviceconfig-deviceconfigurationuserstatus-list")),
     route(Method::POST, USER_STATUSES, ReadWrite, || to(statuses::create), operation(
-        "createUserStatus", "Report of a user.", Statuses, Answer::CreatedAlways(Kind::User.type_name())
-    ).reads(Body::New(Kind::User.type_name())).conflicts().page("intune-deviceconfig-deviceconfigurationuserstatus-create")),
+        "createUserStatus", "Report of a user.", Statuses, Answer::CreatedAlways(StatusKind::User.type_name())
+    ).reads(Body::New(StatusKind::User.type_name())).conflicts().page("intune-deviceconfig-deviceconfigurationuserstatus-create")),
     route(Method::GET, USER_STATUS, Read, || to(statuses::get), operation(
-        "getUserStatus", "Read what is reported of a user.", Statuses, Answer::Entity(Kind::User.type_name())
+        "getUserStatus", "Read what is reported of a user.", Statuses, Answer::Entity(StatusKind::User.type_name())
     ).page("intune-deviceconfig-deviceconfigurationuserstatus-get")),
     route(Method::PATCH, USER_STATUS, ReadWrite, || to(statuses::update), operation(
-        "updateUserStatus", "Change what is reported of a user; what is left out stays.", Statuses, Answer::Changed(Kind::User.type_name())
-    ).reads(Body::Change(Kind::User.type_name())).page("intune-deviceconfig-deviceconfigurationuserstatus-update")),
+        "updateUserStatus", "Change what is reported of a user; what is left out stays.", Statuses, Answer::Changed(StatusKind::User.type_name())
+    ).reads(Body::Change(StatusKind::User.type_name())).page("intune-deviceconfig-deviceconfigurationuserstatus-update")),
     route(Method::DELETE, USER_STATUS, ReadWrite, || to(statuses::delete), operation(
         "deleteUserStatus", "Delete what is reported of a user.", Statuses, Answer::Deleted
     ).page("intune-deviceconfig-deviceconfigurationuserstatus-delete")),
     route(Method::GET, SUMMARIES, Read, || to(statuses::list), operation(
-        "listSettingStateSummary", "List what is reported of each setting.", Statuses, Answer::Collection(Kind::Setting.type_name())
+        "listSettingStateSummary", "List what is reported of each setting.", Statuses, Answer::Collection(StatusKind::Setting.type_name())
     ).page("intune-deviceconfig-settingstatedevicesummary-list")),
     route(Method::POST, SUMMARIES, ReadWrite, || to(statuses::create), operation(
-        "createSettingStateSummary", "Report of a setting.", Statuses, Answer::CreatedAlways(Kind::Setting.type_name())
-    ).reads(Body::New(Kind::Setting.type_name())).conflicts().page("intune-deviceconfig-settingstatedevicesummary-create")),
+        "createSettingStateSummary", "Report of a setting.", Statuses, Answer::CreatedAlways(StatusKind::Setting.type_name())
+    ).reads(Body::New(StatusKind::Setting.type_name())).conflicts().page("intune-deviceconfig-settingstatedevicesummary-create")),
     route(Method::GET, SUMMARY, Read, || to(statuses::get), operation(
-        "getSettingStateSummary", "Read what is reported of a setting.", Statuses, Answer::Entity(Kind::Setting.type_name())
+        "getSettingStateSummary", "Read what is reported of a setting.", Statuses, Answer::Entity(StatusKind::Setting.type_name())
     ).page("intune-deviceconfig-settingstatedevicesummary-get")),
     route(Method::PATCH, SUMMARY, ReadWrite, || to(statuses::update), operation(
-        "updateSettingStateSummary", "Change what is reported of a setting; what is left out stays.", Statuses, Answer::Changed(Kind::Setting.type_name())
-    ).reads(Body::Change(Kind::Setting.type_name())).page("intune-deviceconfig-settingstatedevicesummary-update")),
+        "updateSettingStateSummary", "Change what is reported of a setting; what is left out stays.", Statuses, Answer::Changed(StatusKind::Setting.type_name())
+    ).reads(Body::Change(StatusKind::Setting.type_name())).page("intune-deviceconfig-settingstatedevicesummary-update")),
     route(Method::DELETE, SUMMARY, ReadWrite, || to(statuses::delete), operation(
         "deleteSettingStateSummary", "Delete what is reported of a setting.", Statuses, Answer::Deleted
     ).page("intune-deviceconfig-settingstatedevicesummary-delete")),
@@ -234,6 +224,12 @@ pub(super) const fn route(
     operation: Operation,
 ) -> Route {
     Route { path, method, access, operation, options: options::NONE, has_etag: false, handler }
+}
+
+/// Returns the route of a file of the console.
+const fn console_file(path: &'static str, id: &'static str) -> Route {
+    let answer = Answer::File(console::media_type(path));
+    route(Method::GET, path, Open, || to(console::file), operation(id, "What the console is made of.", Service, answer))
 }
 
 impl Route {

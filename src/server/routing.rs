@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 
 use super::{
     cancellation,
-    metrics::{Metrics, Routed},
+    metrics::{Metrics, RouteLabels},
     routes::{BATCH, CONFIGURATION, GRAPH_ROUTES, Route, SERVICE_ROUTES},
 };
 use crate::{
@@ -39,16 +39,16 @@ impl Route {
         }
     }
 
-    fn routed(&'static self, version: Option<Version>) -> Routed {
+    fn labels(&'static self, version: Option<Version>) -> RouteLabels {
         let version = version.map_or("none", Version::segment);
-        Routed { method: self.method.as_str(), version, route: self.path }
+        RouteLabels { method: self.method.as_str(), version, route: self.path }
     }
 }
 
 /// Adds every route to an application.
 pub fn configure(service: &mut ServiceConfig) {
     for routes in by_path(SERVICE_ROUTES) {
-        service.service(at(routes[0].path, routes));
+        service.service(resource_of(routes[0].path, routes));
     }
     for (mount, version) in MOUNTS {
         let below = |route: &Route| route.path.strip_prefix(CONFIGURATION).filter(|rest| !rest.is_empty());
@@ -56,8 +56,8 @@ pub fn configure(service: &mut ServiceConfig) {
         let (mut mounted, mut configuration) = (scope(mount).app_data(version), scope(CONFIGURATION));
         for routes in by_path(GRAPH_ROUTES) {
             match below(&routes[0]) {
-                Some(rest) => configuration = configuration.service(at(rest, routes)),
-                None => mounted = mounted.service(at(routes[0].path, routes)),
+                Some(rest) => configuration = configuration.service(resource_of(rest, routes)),
+                None => mounted = mounted.service(resource_of(routes[0].path, routes)),
             }
         }
         service.service(mounted.service(configuration));
@@ -76,8 +76,8 @@ fn by_path(routes: &'static [Route]) -> impl Iterator<Item = &'static [Route]> {
     routes.chunk_by(|one, next| one.path == next.path)
 }
 
-/// One path with its methods. What answers GET answers HEAD.
-fn at(path: &str, routes: &'static [Route]) -> Resource {
+/// Returns the resource of a path with its methods. The handler of GET also answers HEAD.
+fn resource_of(path: &str, routes: &'static [Route]) -> Resource {
     let mut allowed = Vec::new();
     let mut resource = resource(path);
     for route in routes {
@@ -106,12 +106,12 @@ async fn guarded(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    request.extensions_mut().insert(route.routed(request.app_data().copied()));
+    request.extensions_mut().insert(route.labels(request.app_data().copied()));
     let work = route.work();
     if let Some(work) = work {
         request.extensions_mut().insert(work);
     }
-    let whole = request.request().clone();
+    let http_request = request.request().clone();
     let handled = async {
         if let Err(refusal) = check(route, &mut request).await {
             return Ok(request.error_response(refusal));
@@ -124,7 +124,7 @@ async fn guarded(
     // A panic is a defect of the service: this request fails, and its connection stays open.
     let handled = AssertUnwindSafe(handled)
         .catch_unwind()
-        .map(|ended| ended.unwrap_or_else(|panic| Ok(failed(whole.clone(), &*panic))));
+        .map(|ended| ended.unwrap_or_else(|panic| Ok(panic_response(http_request.clone(), &*panic))));
     // A batch is never cancelled as a whole; each of its steps is.
     if work.is_none() {
         return handled.await;
@@ -132,14 +132,14 @@ async fn guarded(
     tokio::select! {
         biased;
         answered = handled => answered,
-        answer = cancellation::cancelled(whole.clone()) => Ok(ServiceResponse::new(whole.clone(), answer)),
+        answer = cancellation::cancelled(http_request.clone()) => Ok(ServiceResponse::new(http_request.clone(), answer)),
     }
 }
 
 /// Counts a panic of a handler, and answers 500. The log has the message.
-fn failed(request: HttpRequest, panic: &(dyn Any + Send)) -> ServiceResponse<BoxBody> {
+fn panic_response(request: HttpRequest, panic: &(dyn Any + Send)) -> ServiceResponse<BoxBody> {
     if let Some(metrics) = request.app_data::<Data<Metrics>>() {
-        metrics.panicked();
+        metrics.count_panic();
     }
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message");
@@ -210,7 +210,7 @@ mod tests {
         let metrics = Data::new(Metrics::new(DatabaseMetrics::default()));
         let mut application = App::new().app_data(metrics.clone());
         for entries in by_path(PANICS) {
-            application = application.service(at(entries[0].path, entries));
+            application = application.service(resource_of(entries[0].path, entries));
         }
         let application = actix_web::test::init_service(application.wrap(from_fn(telemetry::request))).await;
         for (number, (method, path)) in

@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use super::{
     envelope,
-    metrics::{Metrics, Routed},
+    metrics::{Metrics, RouteLabels},
 };
 use crate::{
     config::{Log, LogFormat},
@@ -121,10 +121,10 @@ pub async fn request(
     drop(in_flight);
     let (status, elapsed) = (response.status(), at.elapsed());
     if let Some(metrics) = metrics {
-        let routed = response.request().extensions().get().copied().unwrap_or(Routed::NOWHERE);
+        let labels = response.request().extensions().get().copied().unwrap_or(RouteLabels::UNROUTED);
         let refusal = response.response().error().and_then(|error| error.as_error::<ApiError>());
         let failure = refusal.and_then(|refusal| refusal.cause()?.downcast_ref::<sqlx::Error>());
-        metrics.answered(routed, status.as_u16(), elapsed, failure);
+        metrics.count_answer(labels, status.as_u16(), elapsed, failure);
     }
     let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
     let cause = response.response().error().and_then(cause);

@@ -32,11 +32,11 @@ async fn a_bad_assignment_is_refused_by_name() {
         ("\u{feff}{}", "BadRequest: Unable to read JSON request payload: expected value at line 1 column 1."),
         (
             r#"{"target":{},"target":{}}"#,
-            "BadRequest: Unable to read JSON request payload: the member 'target' stands twice",
+            "BadRequest: Unable to read JSON request payload: the member 'target' appears twice",
         ),
         (
             &format!(r#"{{"target":{{{group_target},"groupId":"a","groupId":"b"}}}}"#),
-            "BadRequest: Unable to read JSON request payload: the member 'groupId' stands twice",
+            "BadRequest: Unable to read JSON request payload: the member 'groupId' appears twice",
         ),
         ("{}", "ModelValidationFailure: The member 'target' is missing. An assignment needs a target."),
         (
@@ -113,7 +113,7 @@ async fn a_bad_assignment_is_refused_by_name() {
         ),
         (
             &format!("{{\"target\":{}1{}}}", "{\"a\":".repeat(5000), "}".repeat(5000)),
-            "BadRequest: Unable to read JSON request payload: the member 'a' holds more than 100 arrays and objects in each other",
+            "BadRequest: Unable to read JSON request payload: the member 'a' holds arrays and objects nested more than 100 levels deep",
         ),
     ] {
         for path in [&path, &beta(&path)] {
@@ -378,7 +378,7 @@ async fn a_query_option_that_a_path_does_not_take_is_refused_by_name_and_a_custo
         assert!(refusal.starts_with("400 BadRequest: The query option '$select' is not supported here."), "{refusal}");
     }
     let twice = app.get(&format!("{CONFIGURATIONS}?$top=1&top=2")).await.refusal();
-    assert_eq!(twice, "400 BadRequest: The query option '$top' stands twice. Send it once.");
+    assert_eq!(twice, "400 BadRequest: The query option '$top' appears twice. Send it once.");
     assert_eq!(app.get(&format!("{configuration}?&trace=1&filters")).await.status, StatusCode::OK);
     let strict = app.request(Method::GET, &format!("{configuration}?trace=1")).header("prefer", "handling=strict");
     assert!(app.answer(strict).await.refusal().starts_with("400 BadRequest: The query option 'trace' is unknown"));

@@ -117,11 +117,11 @@ async fn headers_of_a_step_are_read_as_lines_of_http() {
     for (headers, said) in [
         (
             r#"{"Prefer": "a", "Prefer": "b"}"#,
-            "The member 'requests[0].headers' of the batch cannot be read: the member 'Prefer' stands twice in one object.",
+            "The member 'requests[0].headers' of the batch cannot be read: the member 'Prefer' appears twice in one object.",
         ),
         (
             r#"{"Prefer": "a", "prefer": "b"}"#,
-            "The member 'requests[0].headers.prefer' of the batch is a header that stands there in another letter case. Send it once.",
+            "The member 'requests[0].headers.prefer' of the batch repeats a header in another letter case. Send it once.",
         ),
     ] {
         let body = format!(r#"{{"requests": [{{"id": "1", "method": "GET", "url": "/x", "headers": {headers}}}]}}"#);

@@ -229,10 +229,10 @@ fn what_is_wrong_with_the_settings_of_an_issuer_is_named() {
         (vec![issuer], "auth.audience is not set for the issuer 'https://a.example'; "),
         (
             vec![issuer, audience, ("MODE", "disabled")],
-            "auth.issuer is set and nobody would ask for its tokens; set auth.mode to jwt",
+            "auth.issuer is set and auth.mode is disabled, so its tokens would be ignored; set auth.mode to jwt",
         ),
         (vec![issuer, audience, ("JWKS_FILE", "no such file")], "auth.jwks_file: cannot read no such file"),
-        (vec![issuer, audience, ("JWKS_FILE", &no_keys)], "no keys.json has no key that can be used"),
+        (vec![issuer, audience, ("JWKS_FILE", &no_keys)], "no keys.json has no usable key"),
         (
             vec![issuer, audience, ("JWKS_FILE", "Cargo.toml"), ("JWKS_URL", "https://a.example")],
             "are both set for the issuer",

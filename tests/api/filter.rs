@@ -284,7 +284,7 @@ async fn a_filter_that_cannot_be_is_refused_and_names_both() {
             "The property 'passwordRequiredType' is not the same in all types that have it. Name one before it",
         ),
         ("omaSettings eq null", "The property 'omaSettings' is a collection. Ask for its elements with any or all."),
-        ("displayName/any()", "'displayName/any()' asks for elements of what is no collection."),
+        ("displayName/any()", "'displayName/any()' uses any or all on a value that is not a collection."),
         ("displayName/x eq 1", "'x' in 'displayName/x' stands after a value that has no properties."),
         (
             "installationSchedule eq null",
@@ -296,19 +296,19 @@ async fn a_filter_that_cannot_be_is_refused_and_names_both() {
         ),
         ("assignments/any(a:a/intent eq 'apply')", "Could not find a property named 'intent' on type"),
         ("assignments/any(a:b/id eq 'x')", "Could not find a property named 'b' on type"),
-        ("displayName eq", "Cannot read at position 15: there is the end, and"),
+        ("displayName eq", "Cannot read at position 15: found the end, expected"),
         ("displayName add 1 eq 2", "Cannot read at position 13: the operator 'add' is not supported."),
         ("now() gt createdDateTime", "Cannot read at position 1: the function 'now' is not supported;"),
         ("displayName eq 'a\0'", "Cannot read at position 18: the character NUL"),
         (
             "omaSettings/any(a:$it/omaSettings/any(b:$it/omaSettings/any()))",
-            "'$it/omaSettings/any()' asks for elements inside of",
+            "'$it/omaSettings/any()' nests any and all more than",
         ),
         (
             "createdDateTime gt 2026-01-01T00:00:00.12345678Z",
             "The literal 2026-01-01T00:00:00.12345678Z cannot be compared",
         ),
-        ("", "Cannot read at position 1: there is the end"),
+        ("", "Cannot read at position 1: found the end"),
     ] {
         let refusal = app.get(&format!("{CONFIGURATIONS}?$filter={}", encoded(filter))).await.refusal();
         let expected = format!("400 BadRequest: Invalid '$filter': {expected}");

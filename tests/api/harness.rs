@@ -241,11 +241,11 @@ impl App {
         let listener = app::listen(&config::Server { port: 0, ..settings.server.clone() }).expect("a free port");
         let address = listener.local_addr().expect("an address");
         actix_web::rt::spawn(service.server(listener, 2, pools.clone()).expect("a server"));
-        actix_web::rt::spawn(async move { service.keep().await });
-        // A test with a short limit sets up its data first, and then has the outages noticed.
+        actix_web::rt::spawn(async move { service.refresh().await });
+        // A test with a short timeout starts the monitor itself, after it has set up its data.
         if settings.database.answer_timeout_ms >= 60_000 {
             let pools = pools.clone();
-            actix_web::rt::spawn(async move { pools.watch().await });
+            actix_web::rt::spawn(async move { pools.monitor().await });
         }
         Self::at(format!("{}://{address}", settings.server.scheme()), Some(pool), Some(pools))
     }
@@ -496,7 +496,7 @@ impl App {
     /// that, and a test that sets up its data would be refused.
     pub(crate) fn watch_database(&self) {
         let pools = self.pools.clone().expect("the test leaves a running stack out");
-        actix_web::rt::spawn(async move { pools.watch().await });
+        actix_web::rt::spawn(async move { pools.monitor().await });
     }
 
     /// The value of a line of `/metrics`, 0 while the line is missing.

@@ -47,7 +47,7 @@ fn a_setting_that_does_not_exist_is_named() {
         (
             "DEVICEGRAPH__SERVER__HOST",
             "no such host",
-            "server.host: 'no such host' is no address and no name that is known",
+            "server.host: 'no such host' is no address and no host name that can be resolved",
         ),
     ] {
         let said = refusal(start().env(name, value));
@@ -109,7 +109,7 @@ fn a_port_that_is_taken_is_named() {
     let said = refusal(folder.command().env("DEVICEGRAPH__SERVER__PORT", port.to_string()));
     assert!(
         said.starts_with(&format!(
-            "cannot listen on 127.0.0.1:{port}; stop what uses the address, or set server.host and server.port"
+            "cannot listen on 127.0.0.1:{port}; stop the program that uses the address, or set server.host and server.port"
         )),
         "{said}"
     );
@@ -349,7 +349,7 @@ fn a_second_signal_does_not_wait_for_what_is_in_flight() {
     service.wait_for("stopping");
     // Its client could take an hour for the body, and a stop waits as long.
     service.signal(Signal::SIGINT);
-    service.wait_for("told twice");
+    service.wait_for("second signal");
     assert!(service.ended().success());
     drop(in_flight);
 }

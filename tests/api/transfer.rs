@@ -328,7 +328,7 @@ async fn a_refused_seed_names_the_file_and_the_member_and_writes_nothing() {
         (vec![("a.json", TWO), ("b.json", "[5]")], "…/b.json: [0]: it is a number, and must be a configuration"),
         (
             vec![("a.json", &*TWO.replace("}", ", \"displayName\": \"x\"}"))],
-            "…/a.json: the member 'displayName' stands twice in one object",
+            "…/a.json: the member 'displayName' appears twice in one object",
         ),
         (vec![("a.json", TWO), ("b.json", &*typed(r#""x": 1"#))], "…/b.json: The member 'displayName' is missing."),
         (
@@ -353,11 +353,11 @@ async fn a_refused_seed_names_the_file_and_the_member_and_writes_nothing() {
         ),
         (
             vec![("a.json", TWO), ("b.json", TWO)],
-            "…/b.json: the configuration stands at …/a.json already: both have this type and name; give each an id, a GUID",
+            "…/b.json: the same configuration is at …/a.json: both have this type and name; give each an id, a GUID",
         ),
         (
             vec![("a.json", GRAPH), ("b.json", GRAPH)],
-            "…/b.json: value[0]: the configuration stands at …/a.json: value[0] already: both have the id",
+            "…/b.json: value[0]: the same configuration is at …/a.json: value[0]: both have the id",
         ),
         (
             vec![("a.json", TWO), ("b.json", &*typed(&format!(r#""displayName": "x", "id": "{there}""#)))],

@@ -104,8 +104,8 @@ impl Operator {
         ("has", Self::Has),
     ];
 
-    /// The one that says the same of the two sides turned round.
-    pub fn turned(self) -> Self {
+    /// Returns the operator for the same comparison with its sides exchanged.
+    pub fn mirrored(self) -> Self {
         match self {
             Self::Gt => Self::Lt,
             Self::Ge => Self::Le,
@@ -153,14 +153,14 @@ impl fmt::Display for Function {
 impl fmt::Display for Expression {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Or(terms) => write_list(formatter, terms.iter().map(|term| Inner(term, 1)), " or "),
-            Self::And(terms) => write_list(formatter, terms.iter().map(|term| Inner(term, 2)), " and "),
-            Self::Not(inner) => write!(formatter, "not {}", Inner(inner, 2)),
+            Self::Or(terms) => write_list(formatter, terms.iter().map(|term| Parenthesized(term, 1)), " or "),
+            Self::And(terms) => write_list(formatter, terms.iter().map(|term| Parenthesized(term, 2)), " and "),
+            Self::Not(inner) => write!(formatter, "not {}", Parenthesized(inner, 2)),
             Self::Compare(operator, left, right) => {
-                write!(formatter, "{} {operator} {}", Inner(left, 4), Inner(right, 4))
+                write!(formatter, "{} {operator} {}", Parenthesized(left, 4), Parenthesized(right, 4))
             }
             Self::In(value, literals) => {
-                write!(formatter, "{} in (", Inner(value, 4))?;
+                write!(formatter, "{} in (", Parenthesized(value, 4))?;
                 write_list(formatter, literals, ",")?;
                 formatter.write_str(")")
             }
@@ -169,18 +169,18 @@ impl fmt::Display for Expression {
                 write_list(formatter, arguments, ",")?;
                 formatter.write_str(")")
             }
-            Self::IsOf(None, of) => write!(formatter, "isof({})", Text(of)),
-            Self::IsOf(Some(path), of) => write!(formatter, "isof({path},{})", Text(of)),
+            Self::IsOf(None, of) => write!(formatter, "isof({})", Quoted(of)),
+            Self::IsOf(Some(path), of) => write!(formatter, "isof({path},{})", Quoted(of)),
             Self::Path(path) => path.fmt(formatter),
             Self::Literal(literal) => literal.fmt(formatter),
         }
     }
 }
 
-/// A part of an expression, in parentheses where it binds less than it must.
-struct Inner<'a>(&'a Expression, u8);
+/// A part of an expression, in parentheses where its operator binds less than `least`.
+struct Parenthesized<'a>(&'a Expression, u8);
 
-impl fmt::Display for Inner<'_> {
+impl fmt::Display for Parenthesized<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(expression, least) = self;
         let binds = match expression {
@@ -225,10 +225,10 @@ impl fmt::Display for Lambda {
     }
 }
 
-/// A text between quotes; a quote in it is written twice.
-struct Text<'a>(&'a str);
+/// A quoted text. A quote in the text is doubled.
+struct Quoted<'a>(&'a str);
 
-impl fmt::Display for Text<'_> {
+impl fmt::Display for Quoted<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "'{}'", self.0.replace('\'', "''"))
     }
@@ -239,10 +239,10 @@ impl fmt::Display for Literal {
         match self {
             Self::Null => formatter.write_str("null"),
             Self::Boolean(value) => value.fmt(formatter),
-            Self::Text(text) => Text(text).fmt(formatter),
+            Self::Text(text) => Quoted(text).fmt(formatter),
             Self::Plain(text) => formatter.write_str(text),
-            Self::Enumeration(of, member) => write!(formatter, "{of}{}", Text(member)),
-            Self::Binary(text) => write!(formatter, "binary{}", Text(text)),
+            Self::Enumeration(of, member) => write!(formatter, "{of}{}", Quoted(member)),
+            Self::Binary(text) => write!(formatter, "binary{}", Quoted(text)),
         }
     }
 }

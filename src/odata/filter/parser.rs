@@ -18,7 +18,7 @@
 
 use super::{
     expression::{Expression, Function, Lambda, Literal, Operator, Path, Segment},
-    tokens::{Placed, Token, cut, refused},
+    tokens::{Placed, Token, syntax_error, tokenize},
 };
 use crate::error::{ApiError, shorten};
 
@@ -26,8 +26,8 @@ use crate::error::{ApiError, shorten};
 const MAX_EXPRESSION_BYTES: usize = 16 * 1024;
 /// Expressions in each other at most.
 const MAX_DEPTH: usize = 32;
-/// Literals in the parentheses of `in` at most.
-const MOST_LITERALS: usize = 1000;
+/// The maximum number of literals after `in`.
+const MAX_LITERALS: usize = 1000;
 
 /// Operators of OData that are not supported.
 const ARITHMETIC: [&str; 7] = ["add", "sub", "mul", "div", "divby", "mod", "cast"];
@@ -66,11 +66,11 @@ impl Parser {
     fn new(text: &str) -> Result<Self, ApiError> {
         if text.len() > MAX_EXPRESSION_BYTES {
             return Err(ApiError::bad_request(format!(
-                "It has {} bytes, and {MAX_EXPRESSION_BYTES} are the most. Ask for less at once.",
+                "It has {} bytes. At most {MAX_EXPRESSION_BYTES} are allowed.",
                 text.len()
             )));
         }
-        Ok(Self { tokens: cut(text)?, here: 0, taken: 0, depth: 0 })
+        Ok(Self { tokens: tokenize(text)?, here: 0, taken: 0, depth: 0 })
     }
 
     fn peek(&self) -> &Token {
@@ -110,7 +110,7 @@ impl Parser {
             Token::End => Ok(()),
             Token::Word(word) if ARITHMETIC.iter().any(|name| name.eq_ignore_ascii_case(word)) => {
                 let what = format!("the operator '{}' is not supported", shorten(word));
-                Err(refused(self.tokens[self.here].at, &what))
+                Err(syntax_error(self.tokens[self.here].at, &what))
             }
             _ => Err(self.unexpected("an operator (eq, ne, gt, ge, lt, le, in, has, and, or) or the end")),
         }
@@ -125,7 +125,7 @@ impl Parser {
             Token::Mark(mark) => format!("'{mark}'"),
             Token::End => "the end".to_owned(),
         };
-        refused(*at, &format!("there is {found}, and {expected} is expected"))
+        syntax_error(*at, &format!("found {found}, expected {expected}"))
     }
 
     /// The same for the token that was just taken.
@@ -135,13 +135,13 @@ impl Parser {
     }
 
     fn or(&mut self) -> Result<Expression, ApiError> {
-        self.deeper()?;
+        self.enter()?;
         let mut terms = vec![self.and()?];
         while self.keyword("or") {
             terms.push(self.and()?);
         }
         self.depth -= 1;
-        Ok(one_or(terms, Expression::Or))
+        Ok(combine_terms(terms, Expression::Or))
     }
 
     fn and(&mut self) -> Result<Expression, ApiError> {
@@ -149,26 +149,27 @@ impl Parser {
         while self.keyword("and") {
             terms.push(self.not()?);
         }
-        Ok(one_or(terms, Expression::And))
+        Ok(combine_terms(terms, Expression::And))
     }
 
     fn not(&mut self) -> Result<Expression, ApiError> {
         let mut times = 0;
         while self.keyword("not") {
             times += 1;
-            self.deeper()?;
+            self.enter()?;
         }
         let expression = self.comparison()?;
         self.depth -= times;
         Ok((0..times).fold(expression, |inner, _| Expression::Not(inner.into())))
     }
 
-    fn deeper(&mut self) -> Result<(), ApiError> {
+    fn enter(&mut self) -> Result<(), ApiError> {
         self.depth += 1;
         match self.depth > MAX_DEPTH {
-            true => {
-                Err(refused(self.tokens[self.here].at, &format!("more than {MAX_DEPTH} expressions are in each other")))
-            }
+            true => Err(syntax_error(
+                self.tokens[self.here].at,
+                &format!("expressions are nested more than {MAX_DEPTH} levels deep"),
+            )),
             false => Ok(()),
         }
     }
@@ -196,9 +197,9 @@ impl Parser {
         loop {
             let Token::Literal(literal) = self.next() else { return Err(self.unexpected_before("a literal")) };
             literals.push(literal);
-            if literals.len() > MOST_LITERALS {
-                let what = format!("more than {MOST_LITERALS} literals stand after 'in'");
-                return Err(refused(self.tokens[self.here].at, &what));
+            if literals.len() > MAX_LITERALS {
+                let what = format!("more than {MAX_LITERALS} literals stand after 'in'");
+                return Err(syntax_error(self.tokens[self.here].at, &what));
             }
             if !self.mark(',') {
                 break;
@@ -232,7 +233,7 @@ impl Parser {
                 "the function '{}' is not supported; there are startswith, endswith, contains, tolower, toupper, length and isof",
                 shorten(name)
             );
-            return Err(refused(at, &what));
+            return Err(syntax_error(at, &what));
         };
         self.expect('(')?;
         let mut arguments = vec![self.or()?];
@@ -242,7 +243,9 @@ impl Parser {
         self.expect(')')?;
         match arguments.len() == count {
             true => Ok(Expression::Call(function, arguments)),
-            false => Err(refused(at, &format!("the function '{function}' takes {count}, not {}", arguments.len()))),
+            false => {
+                Err(syntax_error(at, &format!("the function '{function}' takes {count}, not {}", arguments.len())))
+            }
         }
     }
 
@@ -288,7 +291,7 @@ impl Parser {
                 segments.push(Segment::All(lambda));
                 break;
             } else if is_call {
-                return Err(refused(at, &format!("'{}(' is not supported in a path", shorten(&word))));
+                return Err(syntax_error(at, &format!("'{}(' is not supported in a path", shorten(&word))));
             }
             segments.push(segment(word));
         }
@@ -305,9 +308,9 @@ impl Parser {
     }
 }
 
-/// A term that stands alone, or several as one. A chain of any length is no
-/// deeper than one of two.
-fn one_or(mut terms: Vec<Expression>, several: fn(Vec<Expression>) -> Expression) -> Expression {
+/// Returns the only term, or an expression with several terms. A chain of any length is not
+/// deeper than a chain of two.
+fn combine_terms(mut terms: Vec<Expression>, several: fn(Vec<Expression>) -> Expression) -> Expression {
     match (terms.pop(), terms.is_empty()) {
         (Some(only), true) => only,
         (last, _) => {

@@ -24,8 +24,8 @@ pub(super) struct Placed {
     pub(super) at: usize,
 }
 
-/// Cuts a text into tokens, the last of which is [`Token::End`].
-pub(super) fn cut(text: &str) -> Result<Vec<Placed>, ApiError> {
+/// Splits a text into tokens. The last token is [`Token::End`].
+pub(super) fn tokenize(text: &str) -> Result<Vec<Placed>, ApiError> {
     let letters: Vec<char> = text.chars().collect();
     let mut tokens = Vec::new();
     let mut here = 0;
@@ -41,20 +41,20 @@ pub(super) fn cut(text: &str) -> Result<Vec<Placed>, ApiError> {
                 Token::Mark(letter)
             }
             '\'' => Token::Literal(Literal::Text(quoted(&letters, &mut here)?)),
-            '0'..='9' | '-' | '+' => Token::Literal(Literal::Plain(run(&letters, &mut here, is_of_plain))),
+            '0'..='9' | '-' | '+' => Token::Literal(Literal::Plain(take_while(&letters, &mut here, is_of_plain))),
             '$' | '_' | 'a'..='z' | 'A'..='Z' => {
-                let word = run(&letters, &mut here, is_of_word);
+                let word = take_while(&letters, &mut here, is_of_word);
                 match letters.get(here) {
                     Some('\'') => Token::Literal(prefixed(word, quoted(&letters, &mut here)?)),
                     // A GUID may begin with a letter.
                     Some('-') if word.len() == 8 && word.chars().all(|letter| letter.is_ascii_hexdigit()) => {
-                        Token::Literal(Literal::Plain(word + &run(&letters, &mut here, is_of_plain)))
+                        Token::Literal(Literal::Plain(word + &take_while(&letters, &mut here, is_of_plain)))
                     }
                     _ => word_or_literal(word),
                 }
             }
-            '@' => return Err(refused(at, "'@': parameter aliases and annotations are not supported")),
-            other => return Err(refused(at, &format!("'{}'", shorten(&other.to_string())))),
+            '@' => return Err(syntax_error(at, "'@': parameter aliases and annotations are not supported")),
+            other => return Err(syntax_error(at, &format!("'{}'", shorten(&other.to_string())))),
         };
         tokens.push(Placed { token, at });
     }
@@ -62,7 +62,7 @@ pub(super) fn cut(text: &str) -> Result<Vec<Placed>, ApiError> {
     Ok(tokens)
 }
 
-fn run(letters: &[char], here: &mut usize, is_of: fn(char) -> bool) -> String {
+fn take_while(letters: &[char], here: &mut usize, is_of: fn(char) -> bool) -> String {
     let run: String = letters[*here..].iter().take_while(|letter| is_of(**letter)).collect();
     *here += run.chars().count();
     run
@@ -91,10 +91,13 @@ fn quoted(letters: &[char], here: &mut usize) -> Result<String, ApiError> {
                 *here += 1;
                 return Ok(text);
             }
-            Some('\0') => return Err(refused(*here + 1, "the character NUL, which no value can hold")),
+            Some('\0') => return Err(syntax_error(*here + 1, "the character NUL, which no value can hold")),
             Some(letter) => text.push(*letter),
             None => {
-                return Err(refused(begin + 1, "a quote that nothing ends; a quote inside a text is written twice"));
+                return Err(syntax_error(
+                    begin + 1,
+                    "a quote that nothing ends; a quote inside a text is written twice",
+                ));
             }
         }
     }
@@ -117,7 +120,7 @@ fn word_or_literal(word: String) -> Token {
     }
 }
 
-/// 400 for what cannot be read, and where it stands.
-pub(super) fn refused(at: usize, what: &str) -> ApiError {
+/// Returns the 400 for a syntax error at a position.
+pub(super) fn syntax_error(at: usize, what: &str) -> ApiError {
     ApiError::bad_request(format!("Cannot read at position {at}: {what}."))
 }

@@ -5,8 +5,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     operand::{Kind, Operand},
-    scope::Scope,
     table::Parameter,
+    translator::ExpressionTranslator,
 };
 use crate::{
     catalogue::{Enumeration, NAMESPACE, Primitive, unqualified},
@@ -14,8 +14,8 @@ use crate::{
     odata::{filter::Literal, key},
 };
 
-impl Scope<'_> {
-    /// A literal as a value that can be compared with `beside`.
+impl ExpressionTranslator<'_> {
+    /// Converts a literal to an operand that can be compared with `beside`.
     pub(super) fn literal(&mut self, literal: &Literal, beside: &Operand) -> Result<Operand, ApiError> {
         let (mut kind, mut is_cut) = (beside.kind, false);
         let parameter = match (kind, literal) {

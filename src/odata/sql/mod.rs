@@ -17,13 +17,13 @@ mod literals;
 mod operand;
 mod operands;
 mod predicate;
-mod scope;
 mod table;
+mod translator;
 mod values;
 
 pub use self::{
     operand::{Kind, Operand},
-    scope::Scope,
     table::{EntityTable, INDEXED_PREFIX_CHARS, Parameter, Parameters, PropertyColumn},
+    translator::ExpressionTranslator,
     values::{Instance, Value},
 };

@@ -3,11 +3,11 @@
 use super::{
     literals::is_time,
     operand::{Kind, Operand},
-    scope::{
-        Exactness::{Exact, NullIsFalse},
-        Scope, Variable,
-    },
     table::{INDEXED_PREFIX_CHARS, Parameter},
+    translator::{
+        Exactness::{Exact, NullIsFalse},
+        ExpressionTranslator, Variable,
+    },
     values::{Instance, Value},
 };
 use crate::{
@@ -19,8 +19,8 @@ use crate::{
 /// Lambdas in each other at most: each runs as often as the one around it has elements.
 const MAX_LAMBDA_DEPTH: usize = 2;
 
-impl Scope<'_> {
-    /// The value of an expression that has one by itself.
+impl ExpressionTranslator<'_> {
+    /// Converts an expression to an operand.
     pub fn operand(&mut self, expression: &Expression) -> Result<Operand, ApiError> {
         match expression {
             Expression::Path(path) => self.path(path),
@@ -82,10 +82,10 @@ impl Scope<'_> {
                     Value::Instance(instance.cast(name, self.version, self.parameters)?)
                 }
                 (None, Segment::Any(lambda), collection) => {
-                    return self.quantified(path, collection, lambda.as_ref(), false).map(Walked::Condition);
+                    return self.quantifier(path, collection, lambda.as_ref(), false).map(Walked::Condition);
                 }
                 (None, Segment::All(lambda), collection) => {
-                    return self.quantified(path, collection, Some(lambda), true).map(Walked::Condition);
+                    return self.quantifier(path, collection, Some(lambda), true).map(Walked::Condition);
                 }
                 (None, Segment::Name(name) | Segment::Cast(name), _) => {
                     return Err(ApiError::bad_request(format!(
@@ -106,8 +106,9 @@ impl Scope<'_> {
         self.variables.iter().rev().find(|(known, _)| known == name).map(|(_, variable)| variable.clone())
     }
 
-    /// Whether the lambda holds of an element, or of all of them.
-    fn quantified(
+    /// Returns the condition that the lambda holds for an element (`any`), or for all elements
+    /// (`all`).
+    fn quantifier(
         &mut self,
         path: &Path,
         collection: Value,
@@ -116,7 +117,7 @@ impl Scope<'_> {
     ) -> Result<String, ApiError> {
         if self.variables.len() >= MAX_LAMBDA_DEPTH {
             return Err(ApiError::bad_request(format!(
-                "'{}' asks for elements inside of what is asked of elements, {MAX_LAMBDA_DEPTH} times already. Ask for fewer.",
+                "'{}' nests any and all more than {MAX_LAMBDA_DEPTH} levels deep. Nest fewer.",
                 shorten(&path.to_string())
             )));
         }
@@ -157,14 +158,18 @@ impl Scope<'_> {
         })
     }
 
-    pub(super) fn is_of(&mut self, path: Option<&Path>, of: &str) -> Result<String, ApiError> {
+    pub(super) fn type_test(&mut self, path: Option<&Path>, of: &str) -> Result<String, ApiError> {
         let instance = match path.map(|path| self.walk(path)).transpose()? {
             None => self.root.clone(),
             Some(Walked::Value(Value::Instance(instance))) => instance,
-            Some(_) => return Err(ApiError::bad_request("The function 'isof' asks of an object, and this is none.")),
+            Some(_) => {
+                return Err(ApiError::bad_request(
+                    "The function 'isof' needs an object, and this path does not lead to one.",
+                ));
+            }
         };
-        let (_, condition) = instance.is_of(of, self.version, self.parameters)?;
-        let conditions: Vec<_> = instance.is_there().into_iter().chain(condition).collect();
+        let (_, condition) = instance.type_condition(of, self.version, self.parameters)?;
+        let conditions: Vec<_> = instance.guard().into_iter().chain(condition).collect();
         Ok(if conditions.is_empty() { "true".to_owned() } else { format!("({})", conditions.join(" AND ")) })
     }
 
@@ -176,9 +181,10 @@ impl Scope<'_> {
                 let escaped = |text: &str| text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_") + "%";
                 let mut sql = String::new();
                 if let Some(indexed_prefix) = &text.indexed_prefix {
-                    // As many bytes: that is within as many characters of any encoding.
-                    let most = prefix.floor_char_boundary(INDEXED_PREFIX_CHARS);
-                    let pattern = escaped(&prefix[..most]);
+                    // Cut at this number of bytes: in every encoding, that is at most this
+                    // number of characters.
+                    let end = prefix.floor_char_boundary(INDEXED_PREFIX_CHARS);
+                    let pattern = escaped(&prefix[..end]);
                     let pattern = self.parameters.add(Parameter::Text(pattern));
                     sql = format!("{indexed_prefix} COLLATE \"C\" LIKE {pattern} AND ");
                 }
@@ -224,5 +230,8 @@ enum Walked {
 }
 
 fn no_collection(path: &Path) -> ApiError {
-    ApiError::bad_request(format!("'{}' asks for elements of what is no collection.", shorten(&path.to_string())))
+    ApiError::bad_request(format!(
+        "'{}' uses any or all on a value that is not a collection.",
+        shorten(&path.to_string())
+    ))
 }

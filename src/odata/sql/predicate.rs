@@ -9,11 +9,11 @@
 use super::{
     literals::{mismatch, text_of},
     operand::{Kind, Operand},
-    scope::{
-        Exactness::{self, Exact, NullIsFalse},
-        Scope,
-    },
     table::{INDEXED_PREFIX_CHARS, Parameter, Parameters},
+    translator::{
+        Exactness::{self, Exact, NullIsFalse},
+        ExpressionTranslator,
+    },
     values::Instance,
 };
 use crate::{
@@ -25,11 +25,11 @@ use crate::{
     },
 };
 
-impl<'a> Scope<'a> {
-    /// Where names are properties of `root`.
+impl<'a> ExpressionTranslator<'a> {
+    /// Creates a translator in which names are properties of `root`.
     pub fn new(mut root: Instance, version: Version, parameters: &'a mut Parameters) -> Self {
-        let there = root.assert_there();
-        Self { root, there, variables: Vec::new(), version, elements: 0, parameters }
+        let root_guard = root.take_guard();
+        Self { root, root_guard, variables: Vec::new(), version, elements: 0, parameters }
     }
 
     /// The condition of a filter: true for the rows that it lets through.
@@ -41,9 +41,10 @@ impl<'a> Scope<'a> {
         self.predicate(filter, NullIsFalse)
     }
 
-    /// The condition that the root is there, which everything else takes for granted.
-    pub fn is_there(&self) -> Option<String> {
-        self.there.clone()
+    /// Returns the condition that the root has the types of the casts. All other conditions
+    /// assume it.
+    pub fn root_guard(&self) -> Option<String> {
+        self.root_guard.clone()
     }
 
     pub(super) fn predicate(&mut self, expression: &Expression, exactness: Exactness) -> Result<String, ApiError> {
@@ -56,7 +57,7 @@ impl<'a> Scope<'a> {
                 // A literal on the right, as indexes have it.
                 let is_literal = |side: &Expression| matches!(side, Expression::Literal(_));
                 let (operator, left, right) = match is_literal(left) && !is_literal(right) {
-                    true => (operator.turned(), right, left),
+                    true => (operator.mirrored(), right, left),
                     false => (*operator, left, right),
                 };
                 let left = self.side(left, None)?;
@@ -68,8 +69,8 @@ impl<'a> Scope<'a> {
                     None => compared,
                 }
             }
-            Expression::In(value, literals) => self.is_in(value, literals, exactness)?,
-            Expression::IsOf(path, of) => self.is_of(path.as_ref(), of)?,
+            Expression::In(value, literals) => self.in_list(value, literals, exactness)?,
+            Expression::IsOf(path, of) => self.type_test(path.as_ref(), of)?,
             other => {
                 let operand = self.operand(other)?;
                 match operand.kind {
@@ -186,11 +187,11 @@ impl<'a> Scope<'a> {
                 "microsoft.graph.type",
             )));
         };
-        let asked = self.literal(literal, &flags)?.sql;
-        Ok(format!("({} & {asked} = {asked})", flags.whole()))
+        let flag_bits = self.literal(literal, &flags)?.sql;
+        Ok(format!("({} & {flag_bits} = {flag_bits})", flags.whole()))
     }
 
-    fn is_in(&mut self, value: &Expression, literals: &[Literal], exactness: Exactness) -> Result<String, ApiError> {
+    fn in_list(&mut self, value: &Expression, literals: &[Literal], exactness: Exactness) -> Result<String, ApiError> {
         let operand = self.operand(value)?;
         let (nulls, literals): (Vec<_>, Vec<_>) = literals.iter().partition(|literal| **literal == Literal::Null);
         let mut conditions = Vec::new();

@@ -43,20 +43,20 @@ pub enum Value {
     Rows(&'static EntityTable, &'static str),
 }
 
-fn both(one: Option<String>, other: Option<String>) -> Option<String> {
+fn and_guards(one: Option<String>, other: Option<String>) -> Option<String> {
     match (one, other) {
         (Some(one), Some(other)) => Some(format!("({one} AND {other})")),
         (one, other) => one.or(other),
     }
 }
 
-/// The SQL of a table's description, whose row is called `alias`.
-fn called(sql: &str, alias: &str) -> String {
+/// Puts the alias of a row into the SQL of a table's description.
+fn with_alias(sql: &str, alias: &str) -> String {
     sql.replace('%', alias)
 }
 
-/// A constant of the catalogue as SQL.
-fn constant(text: &str) -> String {
+/// Returns a constant of the catalogue as an SQL literal.
+fn sql_literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
@@ -88,7 +88,7 @@ impl Instance {
             Some(property) => (property, None),
             None => self.derived_property(name, version)?,
         };
-        let guard = both(self.guard.clone(), guard);
+        let guard = and_guards(self.guard.clone(), guard);
         match column {
             Some(column) => self.column(property, column, guard),
             None => self.in_json(property, guard),
@@ -108,8 +108,8 @@ impl Instance {
                 first.name,
             )));
         }
-        let names: Vec<_> = having.iter().map(|(found, _)| constant(&found.name)).collect();
-        Ok((property, Some(self.is_one_of_sql(&names.join(", ")))))
+        let names: Vec<_> = having.iter().map(|(found, _)| sql_literal(&found.name)).collect();
+        Ok((property, Some(self.type_in_sql(&names.join(", ")))))
     }
 
     /// Whether there is a property of this name, of it or of a derived type.
@@ -143,16 +143,16 @@ impl Instance {
     /// # Errors
     /// 400 for a type that is unknown or of another family.
     pub fn cast(&self, name: &str, version: Version, parameters: &mut Parameters) -> Result<Self, ApiError> {
-        let (of, guard) = self.is_of(name, version, parameters)?;
-        Ok(Self { of: of.unwrap_or(self.of), place: self.place.clone(), guard: both(self.guard.clone(), guard) })
+        let (of, guard) = self.type_condition(name, version, parameters)?;
+        Ok(Self { of: of.unwrap_or(self.of), place: self.place.clone(), guard: and_guards(self.guard.clone(), guard) })
     }
 
     /// The condition that it is of a type; none where it always is. On `/beta`
     /// the type may be one that the catalogue lacks.
     ///
     /// # Errors
-    /// 400 for a type that is unknown or of another family.
-    pub fn is_of(
+    /// 400 for a type that is unknown or not derived from the object's type.
+    pub fn type_condition(
         &self,
         name: &str,
         version: Version,
@@ -162,36 +162,37 @@ impl Instance {
             (Ok(of), _) => of,
             (Err(_), Some(name)) if version == Version::Beta => {
                 let name = parameters.add(Parameter::Text(name.to_owned()));
-                return Ok((None, Some(self.is_one_of_sql(&name))));
+                return Ok((None, Some(self.type_in_sql(&name))));
             }
             (Err(refusal), _) => return Err(ApiError::bad_request(refusal.to_string())),
         };
         if of.name == self.of.name {
             return Ok((Some(of), None));
         }
-        let names = Type::all().iter().filter(|found| found.is_a(&of.name)).map(|found| constant(&found.name));
-        Ok((Some(of), Some(self.is_one_of_sql(&names.collect::<Vec<_>>().join(", ")))))
+        let names = Type::all().iter().filter(|found| found.is_a(&of.name)).map(|found| sql_literal(&found.name));
+        Ok((Some(of), Some(self.type_in_sql(&names.collect::<Vec<_>>().join(", ")))))
     }
 
-    /// The condition that it is there.
-    pub fn is_there(&self) -> Option<String> {
+    /// Returns the condition under which the object exists.
+    pub fn guard(&self) -> Option<String> {
         self.guard.clone()
     }
 
-    /// The condition that it is there, after which that is taken for granted.
-    pub fn assert_there(&mut self) -> Option<String> {
+    /// Removes the guard and returns it. From then on, the object is assumed to exist.
+    pub fn take_guard(&mut self) -> Option<String> {
         self.guard.take()
     }
 
-    fn is_one_of_sql(&self, names: &str) -> String {
+    fn type_in_sql(&self, names: &str) -> String {
         match &self.place {
-            Place::Row(table, alias) => match (table.odata_type.map(|sql| called(sql, alias)), names.contains(',')) {
+            Place::Row(table, alias) => match (table.odata_type.map(|sql| with_alias(sql, alias)), names.contains(','))
+            {
                 (Some(column), false) => format!("{column} = {names}"),
                 (Some(column), true) => format!("{column} IN ({names})"),
                 (None, _) => "false".to_owned(),
             },
             Place::Json(sql, declared) => {
-                let declared = constant(&declared.name);
+                let declared = sql_literal(&declared.name);
                 format!("COALESCE(substr({sql} ->> '@odata.type', 18), {declared}) IN ({names})")
             }
         }
@@ -227,13 +228,13 @@ impl Instance {
         let name = property.name.clone();
         // Beyond a cast it may be null where the column is not, and no index helps.
         let indexed_prefix = match *column {
-            PropertyColumn::LongText(_, indexed_prefix) if guard.is_none() => Some(called(indexed_prefix, alias)),
+            PropertyColumn::LongText(_, indexed_prefix) if guard.is_none() => Some(with_alias(indexed_prefix, alias)),
             _ => None,
         };
         Ok(Value::Scalar(Operand {
             name,
             kind,
-            sql: called(sql, alias),
+            sql: with_alias(sql, alias),
             is_nullable,
             guard,
             is_cut: false,
@@ -244,12 +245,12 @@ impl Instance {
     fn in_json(&self, property: &'static Property, guard: Option<String>) -> Result<Value, ApiError> {
         let container = match &self.place {
             Place::Row(table, alias) => match table.properties {
-                Some(properties) => called(properties, alias),
+                Some(properties) => with_alias(properties, alias),
                 None => return Err(self.unknown(&property.name)),
             },
             Place::Json(sql, _) => sql.clone(),
         };
-        let name = constant(&property.name);
+        let name = sql_literal(&property.name);
         let json = format!("({container} -> {name})");
         if property.is_collection {
             return Ok(Value::Elements(json, property, guard));
@@ -257,7 +258,7 @@ impl Instance {
         if let ValueType::Complex(id) = &property.value_type {
             let is_object = format!("(jsonb_typeof{json} = 'object') IS TRUE");
             let place = Place::Json(json, id.get());
-            return Ok(Value::Instance(Self { of: id.get(), place, guard: both(guard, Some(is_object)) }));
+            return Ok(Value::Instance(Self { of: id.get(), place, guard: and_guards(guard, Some(is_object)) }));
         }
         let text = format!("({container} ->> {name})");
         Ok(Value::Scalar(scalar(property, &json, &text, property.is_nullable, guard)))
@@ -280,7 +281,7 @@ fn scalar(property: &'static Property, json: &str, text: &str, is_nullable: bool
     let unset = |value: &str| if is_nullable { "NULL".to_owned() } else { value.to_owned() };
     let set_or = |value: &str| match is_nullable {
         true => text.to_owned(),
-        false => format!("COALESCE({text}, {})", constant(value)),
+        false => format!("COALESCE({text}, {})", sql_literal(value)),
     };
     let (kind, sql) = match &property.value_type {
         ValueType::Enumeration(of) => {
@@ -336,7 +337,7 @@ fn double(json: &str, unset: &str) -> String {
 
 /// The names of flags as the bits that they stand for; null for none.
 fn bits(of: &Enumeration, text: &str) -> String {
-    let names = of.members.iter().zip(&of.bits).map(|(name, bits)| format!("({}, {bits})", constant(name)));
+    let names = of.members.iter().zip(&of.bits).map(|(name, bits)| format!("({}, {bits})", sql_literal(name)));
     format!(
         "(SELECT bit_or(flag.bits) FROM (VALUES {}) AS flag (name, bits) WHERE flag.name = ANY (string_to_array({text}, ',')))",
         names.collect::<Vec<_>>().join(", ")

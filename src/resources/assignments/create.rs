@@ -111,7 +111,7 @@ impl<'a> Create<'a> {
             }
         }
         Err(ApiError::unavailable(anyhow::anyhow!(
-            "the place of assignment {id} was taken and free again {TRIES} times"
+            "the id or target of assignment {id} was taken and free again {TRIES} times"
         )))
     }
 
@@ -147,24 +147,24 @@ impl CoalescedRequest for PendingInsert {
     /// As many as there may be clients by default.
     const MAX_SIZE: usize = 1024;
 
-    /// Removes a second id or target, so that each row that comes back belongs to one
-    /// request. Sorts the rows, which prevents deadlocks between two services.
-    fn deduplicate_and_sort(group: Vec<QueuedRequest<Self>>) -> Vec<QueuedRequest<Self>> {
-        let (mut ids, mut places) = (HashSet::new(), HashSet::new());
-        let mut arranged: Vec<QueuedRequest<Self>> = Vec::with_capacity(group.len());
-        for waiting in group {
-            let new = &waiting.member;
-            let place = new.target_key.as_ref().map(|key| (new.row.device_configuration_id, key.clone()));
-            if ids.contains(&new.row.id) || place.as_ref().is_some_and(|place| places.contains(place)) {
-                waiting.reply(Outcome::RunSeparately);
+    /// Leaves out requests that repeat an id or a target, so that each returned row belongs to
+    /// one request. Sorts the rows, which prevents deadlocks between two services.
+    fn deduplicate_and_sort(queued: Vec<QueuedRequest<Self>>) -> Vec<QueuedRequest<Self>> {
+        let (mut ids, mut targets) = (HashSet::new(), HashSet::new());
+        let mut sorted: Vec<QueuedRequest<Self>> = Vec::with_capacity(queued.len());
+        for candidate in queued {
+            let new = &candidate.request;
+            let target = new.target_key.as_ref().map(|key| (new.row.device_configuration_id, key.clone()));
+            if ids.contains(&new.row.id) || target.as_ref().is_some_and(|target| targets.contains(target)) {
+                candidate.reply(Outcome::RunSeparately);
                 continue;
             }
             ids.insert(new.row.id);
-            places.extend(place);
-            arranged.push(waiting);
+            targets.extend(target);
+            sorted.push(candidate);
         }
-        arranged.sort_unstable_by(|one, other| one.member.order().cmp(&other.member.order()));
-        arranged
+        sorted.sort_unstable_by(|one, other| one.request.sort_key().cmp(&other.request.sort_key()));
+        sorted
     }
 
     /// Its configuration: `assign` locks all targets of one.
@@ -172,16 +172,16 @@ impl CoalescedRequest for PendingInsert {
         self.row.device_configuration_id
     }
 
-    async fn execute(connection: &mut PgConnection, group: &[&Self]) -> sqlx::Result<Vec<Option<()>>> {
-        let rows: Vec<_> = group.iter().map(|new| &new.row).collect();
-        let by: Vec<_> = group.iter().map(|new| new.actor.as_deref()).collect();
-        let written: HashSet<_> = sql::insert_many(connection, &rows, &by).await?.into_iter().collect();
-        Ok(group.iter().map(|new| written.contains(&new.row.id).then_some(())).collect())
+    async fn execute(connection: &mut PgConnection, requests: &[&Self]) -> sqlx::Result<Vec<Option<()>>> {
+        let rows: Vec<_> = requests.iter().map(|new| &new.row).collect();
+        let actors: Vec<_> = requests.iter().map(|new| new.actor.as_deref()).collect();
+        let written: HashSet<_> = sql::insert_many(connection, &rows, &actors).await?.into_iter().collect();
+        Ok(requests.iter().map(|new| written.contains(&new.row.id).then_some(())).collect())
     }
 }
 
 impl PendingInsert {
-    fn order(&self) -> (Uuid, Option<&str>, Uuid) {
+    fn sort_key(&self) -> (Uuid, Option<&str>, Uuid) {
         (self.row.device_configuration_id, self.target_key.as_deref(), self.row.id)
     }
 }

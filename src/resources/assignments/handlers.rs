@@ -33,7 +33,7 @@ use crate::{
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-list>
 pub async fn list(
     connections: Connections,
-    reader: Data<SetLoader>,
+    loader: Data<SetLoader>,
     links: Links,
     configuration: ConfigurationId,
     (paging, conditions): (Paging, Conditions),
@@ -48,7 +48,7 @@ pub async fn list(
     let context = links.context(path);
     let shown = |row| Assignment::selected(row, links.version, query.select.as_ref());
     if let Some(size) = query.whole_set_page_size()
-        && let Some(set) = reader.execute(SetKey { configuration, size }, &connections).await?.answered()
+        && let Some(set) = loader.execute(SetKey { configuration, size }, &connections).await?.answered()
     {
         let etag = sql::etag(set.digest);
         if let Some(unchanged) = conditions.unchanged(&etag)? {
@@ -155,12 +155,12 @@ pub async fn create(
         return Ok(created(&create.execute(&connections, &writer).await?));
     }
     let mut transaction = connections.begin().await?;
-    if let Some(now) = lock_configuration(&mut transaction, configuration, &conditions).await? {
-        // Sent again it would depend on what it has changed itself.
+    if let Some(current) = lock_configuration(&mut transaction, configuration, &conditions).await? {
+        // A repeated create sends the ETag from before its own change.
         if let Some(stored) = create.find_existing(&mut transaction).await? {
-            return Ok(now.on(created(&stored)));
+            return Ok(current.on(created(&stored)));
         }
-        conditions.check(&now)?;
+        conditions.check(&current)?;
     }
     let stored = create.insert(&mut transaction).await?;
     let etag = set_etag(&mut transaction, configuration).await?;
@@ -171,7 +171,7 @@ pub async fn create(
 /// `GET …/assignments/{id}`
 pub async fn get(
     connections: Connections,
-    reader: Data<AssignmentLoader>,
+    loader: Data<AssignmentLoader>,
     links: Links,
     (configuration, id): (ConfigurationId, AssignmentId),
     conditions: Conditions,
@@ -180,7 +180,7 @@ pub async fn get(
     let query = Query::parse(options, &sql::TABLE, &sql::scope_of(configuration), links.version)?;
     let answer = |stored: &Assignment| HttpResponse::Ok().json(stored.shown_alone(&links, query.select.as_ref()));
     if conditions.is_empty()
-        && let Some(stored) = reader.execute(AssignmentKey { configuration, id }, &connections).await?.answered()
+        && let Some(stored) = loader.execute(AssignmentKey { configuration, id }, &connections).await?.answered()
     {
         return Ok(answer(&stored));
     }
@@ -218,10 +218,10 @@ pub async fn update(
 ) -> Result<HttpResponse, ApiError> {
     let patch = AssignmentPatch::parse(body.members(TYPE))?;
     let mut transaction = connections.begin().await?;
-    let now = lock_configuration(&mut transaction, configuration, &conditions).await?;
+    let current = lock_configuration(&mut transaction, configuration, &conditions).await?;
     let stored = sql::find(&mut transaction, configuration, id).await?;
     let stored = stored.ok_or_else(|| AssignmentId::not_found(id))?;
-    now.map_or(Ok(()), |now| conditions.check(&now))?;
+    current.map_or(Ok(()), |current| conditions.check(&current))?;
     let changed = patch.apply(&stored);
     if changed != stored {
         let update = async |connection: &mut PgConnection| sql::update(connection, &changed, caller.id()).await;
@@ -244,7 +244,7 @@ async fn target_conflict(
     let target = target.unwrap_or(Target::Base);
     let other = sql::find_by_target(connection, configuration, target.key().as_deref()).await?;
     Ok(other.map_or_else(
-        || ApiError::unavailable(anyhow::anyhow!("who has the target is gone")),
+        || ApiError::unavailable(anyhow::anyhow!("the assignment with this target is gone")),
         |other| target.taken(other),
     ))
 }
@@ -270,11 +270,11 @@ pub async fn delete(
         };
     }
     let mut transaction = connections.begin().await?;
-    let now = lock_configuration(&mut transaction, configuration, &conditions).await?;
+    let current = lock_configuration(&mut transaction, configuration, &conditions).await?;
     if !sql::delete(&mut transaction, configuration, id).await? {
         return Err(AssignmentId::not_found(id));
     }
-    now.map_or(Ok(()), |now| conditions.check(&now))?;
+    current.map_or(Ok(()), |current| conditions.check(&current))?;
     let etag = set_etag(&mut transaction, configuration).await?;
     transaction.commit(id.path(configuration)).await?;
     Ok(etag.on(HttpResponse::NoContent().finish()))
@@ -301,8 +301,8 @@ pub async fn assign(
     let rows: Vec<Assignment> = set.0.iter().map(|new| new.row(configuration, AssignmentId(Uuid::now_v7()))).collect();
     let keys: Vec<_> = set.0.iter().map(|new| new.target.key()).collect();
     let mut transaction = connections.begin().await?;
-    let now = lock_configuration(&mut transaction, configuration, &conditions).await?;
-    now.map_or(Ok(()), |now| conditions.check(&now))?;
+    let current = lock_configuration(&mut transaction, configuration, &conditions).await?;
+    current.map_or(Ok(()), |current| conditions.check(&current))?;
     let beta = links.version == Version::Beta;
     sql::replace(&mut transaction, configuration, &rows, &keys, beta, caller.id()).await?;
     let stored = sql::list(&mut transaction, configuration).await?;

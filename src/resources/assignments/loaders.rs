@@ -30,11 +30,11 @@ impl CoalescedRequest for AssignmentKey {
     const NAME: &'static str = "assignments";
     const MAX_SIZE: usize = 256;
 
-    async fn execute(connection: &mut PgConnection, group: &[&Self]) -> sqlx::Result<Vec<Option<Assignment>>> {
-        let ids: Vec<_> = group.iter().map(|key| key.id.0).collect();
+    async fn execute(connection: &mut PgConnection, requests: &[&Self]) -> sqlx::Result<Vec<Option<Assignment>>> {
+        let ids: Vec<_> = requests.iter().map(|key| key.id.0).collect();
         let found = sql::find_many(connection, &ids).await?;
-        let is_below = |key: &Self, found: &Assignment| found.device_configuration_id == key.configuration.0;
-        Ok(group.iter().zip(found).map(|(key, found)| found.filter(|found| is_below(key, found))).collect())
+        let belongs_to = |key: &Self, found: &Assignment| found.device_configuration_id == key.configuration.0;
+        Ok(requests.iter().zip(found).map(|(key, found)| found.filter(|found| belongs_to(key, found))).collect())
     }
 }
 
@@ -53,9 +53,9 @@ impl CoalescedRequest for SetKey {
     /// A page can be long, and all of them are held at once.
     const MAX_SIZE: usize = 16;
 
-    async fn execute(connection: &mut PgConnection, group: &[&Self]) -> sqlx::Result<Vec<Option<Set>>> {
-        let configurations: Vec<_> = group.iter().map(|of| of.configuration.0).collect();
-        let most: Vec<_> = group.iter().map(|of| i64::from(of.size)).collect();
-        sql::find_sets(connection, &configurations, &most).await
+    async fn execute(connection: &mut PgConnection, requests: &[&Self]) -> sqlx::Result<Vec<Option<Set>>> {
+        let configurations: Vec<_> = requests.iter().map(|key| key.configuration.0).collect();
+        let max_sizes: Vec<_> = requests.iter().map(|key| i64::from(key.size)).collect();
+        sql::find_sets(connection, &configurations, &max_sizes).await
     }
 }

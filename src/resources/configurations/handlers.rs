@@ -147,7 +147,7 @@ pub async fn create(
 /// `GET /deviceManagement/deviceConfigurations/{id}`
 pub async fn get(
     connections: Connections,
-    reader: Data<ConfigurationLoader>,
+    loader: Data<ConfigurationLoader>,
     links: Links,
     id: ConfigurationId,
     conditions: Conditions,
@@ -157,7 +157,7 @@ pub async fn get(
     let query = Query::parse(options, &sql::TABLE, &query_scope, links.version)?;
     let key = ConfigurationKey { id, with_properties: query.needs_properties() };
     let read = match query.expand {
-        None => reader.execute(key, &connections).await?.answered(),
+        None => loader.execute(key, &connections).await?.answered(),
         Some(_) => None,
     };
     let found = match read {

@@ -26,9 +26,9 @@ impl CoalescedRequest for ConfigurationKey {
     /// A configuration can be large, and all of them are held at once.
     const MAX_SIZE: usize = 64;
 
-    async fn execute(connection: &mut PgConnection, group: &[&Self]) -> sqlx::Result<Vec<Option<Configuration>>> {
-        let ids: Vec<_> = group.iter().map(|key| key.id.0).collect();
-        let with_properties: Vec<_> = group.iter().map(|key| key.with_properties).collect();
+    async fn execute(connection: &mut PgConnection, requests: &[&Self]) -> sqlx::Result<Vec<Option<Configuration>>> {
+        let ids: Vec<_> = requests.iter().map(|key| key.id.0).collect();
+        let with_properties: Vec<_> = requests.iter().map(|key| key.with_properties).collect();
         sql::find_many(connection, &ids, &with_properties).await
     }
 }

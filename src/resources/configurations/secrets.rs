@@ -18,8 +18,8 @@ use crate::{
     resources::parent::ConfigurationId,
 };
 
-/// What is read instead of a secret.
-pub const HIDDEN: &str = "****";
+/// The masked value, which clients read instead of a secret.
+pub const MASK: &str = "****";
 const REFERENCE: &str = "secretReferenceValueId";
 
 /// A secret that was sent, and the place of its setting.
@@ -41,8 +41,8 @@ fn settings(properties: &mut Map<String, Value>) -> impl Iterator<Item = (usize,
         .filter_map(|(place, setting)| Some((place, setting?)))
 }
 
-fn is_hidden(setting: &Map<String, Value>) -> bool {
-    setting.get("value").is_some_and(|value| value == HIDDEN)
+fn is_masked(setting: &Map<String, Value>) -> bool {
+    setting.get("value").is_some_and(|value| value == MASK)
 }
 
 /// Takes the values out that are marked or hidden, so that the rest can be held
@@ -56,9 +56,9 @@ pub fn extract(properties: &mut Map<String, Value>) -> Result<Vec<(usize, Value)
     for (place, setting) in settings(properties) {
         let is_text = primitive(setting).is_none_or(|of| matches!(of, Primitive::String | Primitive::Binary));
         match setting.get("isEncrypted") {
-            Some(Value::Bool(true)) if !is_text => return Err(no_text(place)),
+            Some(Value::Bool(true)) if !is_text => return Err(not_encryptable(place)),
             Some(Value::Bool(true)) => {}
-            _ if is_text && is_hidden(setting) => {}
+            _ if is_text && is_masked(setting) => {}
             _ => continue,
         }
         if let Some(value) = setting.get_mut("value") {
@@ -80,8 +80,8 @@ pub fn mask(properties: &mut Map<String, Value>, taken: Vec<(usize, Value)>) -> 
     if properties.get("omaSettings").is_some_and(|settings| !is_list(settings)) {
         return Err(ApiError::model("The member 'omaSettings' must be an array of settings."));
     }
-    if let Some((name, _)) = properties.iter().find(|(name, value)| *name != "omaSettings" && holds_mark(value)) {
-        return Err(cannot_be_kept(name));
+    if let Some((name, _)) = properties.iter().find(|(name, value)| *name != "omaSettings" && has_mark(value)) {
+        return Err(misplaced_mark(name));
     }
     let mut secrets = Vec::new();
     let mut taken = taken.into_iter().peekable();
@@ -89,22 +89,22 @@ pub fn mask(properties: &mut Map<String, Value>, taken: Vec<(usize, Value)>) -> 
         let Some((_, mut value)) = taken.next_if(|(of, _)| *of == place) else {
             match setting.get("isEncrypted") {
                 None | Some(Value::Bool(false)) => {}
-                Some(_) => return Err(no_text(place)),
+                Some(_) => return Err(not_encryptable(place)),
             }
             // What stands there in the clear is no secret.
             setting.remove(REFERENCE);
             continue;
         };
-        let is_right = value == HIDDEN || primitive(setting).is_none_or(|of| of.read(&mut value));
-        let Value::String(text) = value else { return Err(no_text(place)) };
+        let is_right = value == MASK || primitive(setting).is_none_or(|of| of.read(&mut value));
+        let Value::String(text) = value else { return Err(not_encryptable(place)) };
         if !is_right {
-            return Err(no_text(place));
+            return Err(not_encryptable(place));
         }
-        if text != HIDDEN {
+        if text != MASK {
             setting.remove(REFERENCE);
             secrets.push(Secret { place, text: text.into() });
         }
-        setting.insert("value".to_owned(), HIDDEN.into());
+        setting.insert("value".to_owned(), MASK.into());
     }
     match secrets.get(MAX_SECRETS) {
         None => Ok(secrets),
@@ -117,19 +117,19 @@ pub fn mask(properties: &mut Map<String, Value>, taken: Vec<(usize, Value)>) -> 
 /// Secrets of a configuration at most: as many as Graph lets it have settings.
 const MAX_SECRETS: usize = 1000;
 
-/// Whether a value is marked as encrypted outside of an OMA setting.
-fn holds_mark(value: &Value) -> bool {
+/// Returns whether a value is marked as encrypted outside of an OMA setting.
+fn has_mark(value: &Value) -> bool {
     match value {
-        Value::Array(elements) => elements.iter().any(holds_mark),
+        Value::Array(elements) => elements.iter().any(has_mark),
         Value::Object(members) => {
             let is_marked = members.get("isEncrypted") == Some(&Value::Bool(true));
-            is_marked && !is_hidden(members) && members.contains_key("value") || members.values().any(holds_mark)
+            is_marked && !is_masked(members) && members.contains_key("value") || members.values().any(has_mark)
         }
         _ => false,
     }
 }
 
-fn cannot_be_kept(name: &str) -> ApiError {
+fn misplaced_mark(name: &str) -> ApiError {
     ApiError::model(format!(
         "A value in '{}' is marked 'isEncrypted', and only those of 'omaSettings' can be encrypted. Send 'isEncrypted' as false.",
         shorten(name)
@@ -145,7 +145,7 @@ fn primitive(setting: &Map<String, Value>) -> Option<Primitive> {
     }
 }
 
-fn no_text(place: usize) -> ApiError {
+fn not_encryptable(place: usize) -> ApiError {
     ApiError::model(format!(
         "The value of 'omaSettings[{place}].value' cannot be encrypted: only a text can that its setting may hold, beside 'isEncrypted' as true. Send one, or 'isEncrypted' as false."
     ))
@@ -179,21 +179,21 @@ pub fn match_masked_values(
         return Ok(());
     }
     let key = |setting: &Map<String, Value>| (setting.get(TYPE).cloned(), setting.get("omaUri").cloned());
-    let said: BTreeSet<_> = references(changed).into_iter().map(|(_, reference)| reference).collect();
+    let named: BTreeSet<_> = references(changed).into_iter().map(|(_, reference)| reference).collect();
     let all = stored.get("omaSettings").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object);
     // Several of one key: a URI may stand twice.
     let mut secrets: HashMap<_, VecDeque<&Map<String, Value>>> = HashMap::new();
     let mut are_named = false;
-    for setting in all.filter(|setting| is_hidden(setting)) {
+    for setting in all.filter(|setting| is_masked(setting)) {
         let reference = setting.get(REFERENCE).and_then(Value::as_str);
         are_named |= reference.is_some();
-        if reference.is_none_or(|reference| !said.contains(reference)) {
+        if reference.is_none_or(|reference| !named.contains(reference)) {
             secrets.entry(key(setting)).or_default().push_back(setting);
         }
     }
     let sent: BTreeSet<_> = sent.iter().map(|secret| secret.place).collect();
     for (place, setting) in settings(changed) {
-        if !is_hidden(setting) || setting.get(REFERENCE).is_some_and(Value::is_string) || sent.contains(&place) {
+        if !is_masked(setting) || setting.get(REFERENCE).is_some_and(Value::is_string) || sent.contains(&place) {
             continue;
         }
         match secrets.get_mut(&key(setting)).and_then(VecDeque::pop_front) {
@@ -204,14 +204,14 @@ pub fn match_masked_values(
             }
             None if are_named => {
                 return Err(ApiError::model(format!(
-                    "The value of 'omaSettings[{place}].value' is '{HIDDEN}', and there is no secret of its type and 'omaUri' that it could mean. Send the value itself, on /beta, with 'isEncrypted'."
+                    "The value of 'omaSettings[{place}].value' is '{MASK}', and there is no secret of its type and 'omaUri' that it could mean. Send the value itself, on /beta, with 'isEncrypted'."
                 )));
             }
             None => {}
         }
     }
     for (place, setting) in settings(changed) {
-        if is_hidden(setting) || setting.contains_key("isEncrypted") {
+        if is_masked(setting) || setting.contains_key("isEncrypted") {
             continue;
         }
         let left = secrets.get(&key(setting)).into_iter().flatten();
@@ -224,17 +224,17 @@ pub fn match_masked_values(
     Ok(())
 }
 
-/// The places of the hidden values, with the names of their secrets.
-pub fn hidden(properties: &Map<String, Value>) -> Vec<(usize, Option<String>)> {
+/// Returns the places of the masked values, with their references.
+pub fn masked(properties: &Map<String, Value>) -> Vec<(usize, Option<String>)> {
     let settings = properties.get("omaSettings").and_then(Value::as_array).into_iter().flatten().enumerate();
     let objects = settings.filter_map(|(place, setting)| Some((place, setting.as_object()?)));
-    let hidden = objects.filter(|(_, setting)| is_hidden(setting));
-    hidden.map(|(place, setting)| (place, setting.get(REFERENCE).and_then(Value::as_str).map(str::to_owned))).collect()
+    let masked = objects.filter(|(_, setting)| is_masked(setting));
+    masked.map(|(place, setting)| (place, setting.get(REFERENCE).and_then(Value::as_str).map(str::to_owned))).collect()
 }
 
 /// Those of them that have a name.
 pub fn references(properties: &Map<String, Value>) -> Vec<(usize, String)> {
-    hidden(properties).into_iter().filter_map(|(place, reference)| Some((place, reference?))).collect()
+    masked(properties).into_iter().filter_map(|(place, reference)| Some((place, reference?))).collect()
 }
 
 /// The `omaUri` of the setting at this place.
@@ -254,8 +254,8 @@ pub fn set_reference(properties: &mut Map<String, Value>, place: usize, referenc
     }
 }
 
-/// Takes the name off a setting whose secret gets another one.
-pub fn unname(properties: &mut Map<String, Value>, place: usize) {
+/// Removes the reference from a setting whose secret gets another reference.
+pub fn remove_reference(properties: &mut Map<String, Value>, place: usize) {
     if let Some(setting) = setting(properties, place) {
         setting.remove(REFERENCE);
     }

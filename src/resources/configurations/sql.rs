@@ -74,10 +74,10 @@ pub async fn select(
     query_scope: &QueryScope<'_>,
 ) -> Result<Vec<QueryRow>, ApiError> {
     let rows = query.page_statement(query_scope)?.fetch_all(connection).await.map_err(|error| query.refusal(error))?;
-    Ok(rows.iter().map(|row| found(row, query)).collect::<sqlx::Result<_>>()?)
+    Ok(rows.iter().map(|row| read_row(row, query)).collect::<sqlx::Result<_>>()?)
 }
 
-fn found(row: &PgRow, query: &Query) -> sqlx::Result<QueryRow> {
+fn read_row(row: &PgRow, query: &Query) -> sqlx::Result<QueryRow> {
     let configuration = Configuration {
         id: row.try_get("id")?,
         odata_type: row.try_get("odata_type")?,
@@ -116,7 +116,7 @@ pub async fn insert(
     new: &NewConfiguration,
     properties: &Object,
     secrets: &[Sealed],
-    by: Option<&str>,
+    actor: Option<&str>,
 ) -> sqlx::Result<Option<Configuration>> {
     let (references, ciphertexts) = columns(secrets);
     sqlx::query_as!(
@@ -142,7 +142,7 @@ pub async fn insert(
         new.display_name,
         new.description,
         properties as &Object,
-        by,
+        actor,
         &references as &[&str],
         &ciphertexts as &[&[u8]],
     )
@@ -284,7 +284,7 @@ pub async fn update(
     connection: &mut PgConnection,
     stored: &Configuration,
     changed: &Configuration,
-    by: Option<&str>,
+    actor: Option<&str>,
 ) -> sqlx::Result<Configuration> {
     let is_partial = stored.properties.is_repaired;
     let mut properties = changed.properties.clone();
@@ -309,7 +309,7 @@ pub async fn update(
         changed.display_name,
         changed.description,
         &properties as &Object,
-        by,
+        actor,
         is_partial,
         &removed,
     )

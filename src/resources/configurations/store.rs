@@ -77,7 +77,7 @@ pub async fn replace(
     stored: &Configuration,
     mut changed: Configuration,
     secrets: Vec<Secret>,
-    by: Option<&str>,
+    actor: Option<&str>,
 ) -> Result<Option<Configuration>, ApiError> {
     let id = ConfigurationId(stored.id);
     let secrets =
@@ -91,7 +91,7 @@ pub async fn replace(
         let kept: Vec<_> = secrets::references(&changed.properties).into_iter().map(|(_, kept)| kept).collect();
         sql::replace_secrets(connection, id, &kept, &sealed).await?;
     }
-    Ok(Some(sql::update(connection, stored, &changed, by).await?))
+    Ok(Some(sql::update(connection, stored, &changed, actor).await?))
 }
 
 /// The places of the hidden values for which there is no secret: they came from
@@ -99,16 +99,16 @@ pub async fn replace(
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn without_secret(connection: &mut PgConnection, stored: &Configuration) -> sqlx::Result<Vec<usize>> {
-    let hidden = secrets::hidden(&stored.properties);
-    let references: Vec<_> = hidden.iter().filter_map(|(_, reference)| reference.clone()).collect();
-    if hidden.is_empty() {
+pub async fn places_without_secret(connection: &mut PgConnection, stored: &Configuration) -> sqlx::Result<Vec<usize>> {
+    let masked = secrets::masked(&stored.properties);
+    let references: Vec<_> = masked.iter().filter_map(|(_, reference)| reference.clone()).collect();
+    if masked.is_empty() {
         return Ok(Vec::new());
     }
     let secrets = sql::find_secrets(connection, &references).await?;
-    let is_there =
+    let exists =
         |reference: &Option<String>| secrets.iter().any(|secret| Some(&secret.reference) == reference.as_ref());
-    Ok(hidden.into_iter().filter(|(_, reference)| !is_there(reference)).map(|(place, _)| place).collect())
+    Ok(masked.into_iter().filter(|(_, reference)| !exists(reference)).map(|(place, _)| place).collect())
 }
 
 /// Takes names off that no secret has any more, so that a value hides the secret
@@ -116,14 +116,17 @@ pub async fn without_secret(connection: &mut PgConnection, stored: &Configuratio
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn forget_replaced(connection: &mut PgConnection, properties: &mut Map<String, Value>) -> sqlx::Result<()> {
+pub async fn remove_stale_references(
+    connection: &mut PgConnection,
+    properties: &mut Map<String, Value>,
+) -> sqlx::Result<()> {
     let named = secrets::references(properties);
     let references: Vec<_> = named.iter().map(|(_, reference)| reference.clone()).collect();
     let secrets = sql::find_secrets(connection, &references).await?;
     let known: HashSet<_> = secrets.iter().map(|secret| &secret.reference).collect();
     for (place, reference) in &named {
         if !known.contains(reference) {
-            secrets::unname(properties, *place);
+            secrets::remove_reference(properties, *place);
         }
     }
     Ok(())
@@ -163,7 +166,7 @@ async fn resolve_secret_references(
             }
             Some(secret) => {
                 vault.key(*place)?;
-                secrets::unname(properties, *place);
+                secrets::remove_reference(properties, *place);
                 sent.push(Secret { place: *place, text: vault.open(secret)? });
             }
             None if known.contains(reference.as_str()) => {}

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    model::{Kind, OverviewKind, SentStatus, Status, StatusId, context},
+    model::{OverviewKind, SentStatus, Status, StatusId, StatusKind, context},
     sql,
 };
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
 pub async fn list(
     connections: Connections,
     links: Links,
-    kind: Kind,
+    kind: StatusKind,
     configuration: ConfigurationId,
 ) -> Result<HttpResponse, ApiError> {
     let mut connection = connections.acquire().await?;
@@ -56,7 +56,7 @@ pub async fn create(
     connections: Connections,
     caller: Caller,
     links: Links,
-    kind: Kind,
+    kind: StatusKind,
     configuration: ConfigurationId,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
@@ -89,7 +89,7 @@ pub async fn create(
 pub async fn get(
     connections: Connections,
     links: Links,
-    kind: Kind,
+    kind: StatusKind,
     configuration: ConfigurationId,
     id: StatusId,
 ) -> Result<HttpResponse, ApiError> {
@@ -105,7 +105,7 @@ pub async fn update(
     connections: Connections,
     caller: Caller,
     links: Links,
-    kind: Kind,
+    kind: StatusKind,
     (configuration, id): (ConfigurationId, StatusId),
     preferences: Preferences,
     body: Body,
@@ -130,7 +130,7 @@ pub async fn update(
 /// `DELETE …/deviceStatuses/{id}`, and of the two others.
 pub async fn delete(
     connections: Connections,
-    kind: Kind,
+    kind: StatusKind,
     configuration: ConfigurationId,
     id: StatusId,
 ) -> Result<HttpResponse, ApiError> {
@@ -156,7 +156,7 @@ pub async fn overview(
     Ok(HttpResponse::Ok().json(kind.shown(configuration, &counted, &links)))
 }
 
-fn path(kind: Kind, configuration: ConfigurationId, id: StatusId) -> String {
+fn path(kind: StatusKind, configuration: ConfigurationId, id: StatusId) -> String {
     format!("deviceManagement/deviceConfigurations/{configuration}/{}/{}", kind.segment(), id.0)
 }
 

@@ -29,7 +29,7 @@ use crate::{
 
 /// One of the three collections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum StatusKind {
     /// `deviceStatuses`
     Device,
     /// `userStatuses`
@@ -38,8 +38,8 @@ pub enum Kind {
     Setting,
 }
 
-impl Kind {
-    /// Its segment in a path.
+impl StatusKind {
+    /// Returns the segment of the collection in a path.
     pub fn segment(self) -> &'static str {
         match self {
             Self::Device => "deviceStatuses",
@@ -78,14 +78,14 @@ fn segment(request: &HttpRequest) -> String {
     pattern.split("{configuration}/").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned()
 }
 
-impl FromRequest for Kind {
+impl FromRequest for StatusKind {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let segment = segment(request);
         let kind = [Self::Device, Self::User, Self::Setting].into_iter().find(|kind| kind.segment() == segment);
-        ready(kind.ok_or_else(|| ApiError::internal(anyhow!("the route '{segment}' is of no collection"))))
+        ready(kind.ok_or_else(|| ApiError::internal(anyhow!("the route '{segment}' names no collection of statuses"))))
     }
 }
 
@@ -113,9 +113,9 @@ impl FromRequest for StatusId {
 /// A status, its properties under Graph's names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
-    /// The collection that it is of.
-    pub kind: Kind,
-    /// Its key.
+    /// The collection of the status.
+    pub kind: StatusKind,
+    /// The key.
     pub id: Uuid,
     properties: Map<String, Value>,
 }
@@ -130,9 +130,9 @@ pub struct SentStatus {
 
 impl SentStatus {
     /// # Errors
-    /// 400 that names the member that is wrong. A column is needed for each
-    /// member, so that `/beta` is not open here.
-    pub fn parse(kind: Kind, mut members: ObjectReader) -> Result<Self, ApiError> {
+    /// 400 that names the wrong member. `/beta` also refuses unknown members here, because each
+    /// member needs a column.
+    pub fn parse(kind: StatusKind, mut members: ObjectReader) -> Result<Self, ApiError> {
         if let Some(odata_type) = members.string(TYPE)? {
             members.located(catalogue::resolve(&odata_type, kind.type_name()))?;
         }
@@ -156,8 +156,8 @@ impl Status {
     /// for unset ones. The last report is now.
     ///
     /// # Errors
-    /// None that is known.
-    pub fn new(kind: Kind, id: Uuid, sent: &SentStatus) -> Result<Self, ApiError> {
+    /// 500 when the catalogue lacks the type.
+    pub fn new(kind: StatusKind, id: Uuid, sent: &SentStatus) -> Result<Self, ApiError> {
         let of = kind.of_type()?;
         let mut properties = sent.properties.clone();
         if let Some(property) = of.property("lastReportedDateTime", Version::V1) {
@@ -198,8 +198,8 @@ impl Status {
     /// Of a row, as `to_jsonb` has it.
     ///
     /// # Errors
-    /// 500 for a row that is none.
-    pub fn of_row(kind: Kind, row: &Value) -> Result<Self, ApiError> {
+    /// 500 for a row that is not a status.
+    pub fn of_row(kind: StatusKind, row: &Value) -> Result<Self, ApiError> {
         let of = kind.of_type()?;
         let id =
             row["id"].as_str().and_then(key::guid).ok_or_else(|| ApiError::internal(anyhow!("a row has no id")))?;
@@ -221,13 +221,16 @@ impl Status {
         Ok(Self { kind, id, properties })
     }
 
-    /// Why the API would refuse what a row holds.
-    pub fn refusal_of(kind: Kind, row: &Value) -> Option<String> {
+    /// Returns the reason why the API would refuse the values of a row, or `None`.
+    pub fn refusal_of(kind: StatusKind, row: &Value) -> Option<String> {
         let of = kind.of_type().ok()?;
         for property in of.properties(Version::Beta) {
             match &row[column(&property.name)] {
                 Value::String(text) if is_time(property) && validation::date_time(text).is_none() => {
-                    return Some(format!("the time '{text}' of '{}' is one that JSON cannot hold", property.name));
+                    return Some(format!(
+                        "the member '{}' has the time '{text}', which JSON cannot hold",
+                        property.name
+                    ));
                 }
                 Value::Number(count) if property.name.ends_with("Count") && count.as_i64() < Some(0) => {
                     return Some(format!("the count '{}' is {count}", property.name));
@@ -251,8 +254,8 @@ impl Status {
     }
 }
 
-/// The fragment of `@odata.context` for a collection.
-pub fn context(kind: Kind, configuration: ConfigurationId) -> String {
+/// Returns the fragment of `@odata.context` for a collection.
+pub fn context(kind: StatusKind, configuration: ConfigurationId) -> String {
     format!("deviceManagement/deviceConfigurations('{configuration}')/{}", kind.segment())
 }
 
@@ -383,6 +386,6 @@ impl FromRequest for OverviewKind {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let segment = segment(request);
         let kind = [Self::Device, Self::User].into_iter().find(|kind| kind.names().0 == segment);
-        ready(kind.ok_or_else(|| ApiError::internal(anyhow!("the route '{segment}' is of no overview"))))
+        ready(kind.ok_or_else(|| ApiError::internal(anyhow!("the route '{segment}' names no overview"))))
     }
 }

@@ -10,16 +10,16 @@
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::model::{Kind, Overview, OverviewKind, StatusId};
+use super::model::{Overview, OverviewKind, StatusId, StatusKind};
 use crate::resources::parent::ConfigurationId;
 
 /// Runs the statement that the macro `$statement` makes of the table of a kind.
 macro_rules! on_table {
     ($kind:expr, $statement:ident) => {
         match $kind {
-            Kind::Device => $statement!("device_configuration_device_statuses"),
-            Kind::User => $statement!("device_configuration_user_statuses"),
-            Kind::Setting => $statement!("device_configuration_setting_summaries"),
+            StatusKind::Device => $statement!("device_configuration_device_statuses"),
+            StatusKind::User => $statement!("device_configuration_user_statuses"),
+            StatusKind::Setting => $statement!("device_configuration_setting_summaries"),
         }
     };
 }
@@ -28,10 +28,10 @@ macro_rules! on_table {
 /// its id is taken.
 pub async fn insert(
     connection: &mut PgConnection,
-    kind: Kind,
+    kind: StatusKind,
     configuration: ConfigurationId,
     row: &Value,
-    by: Option<&str>,
+    actor: Option<&str>,
 ) -> sqlx::Result<Option<Value>> {
     macro_rules! statement {
         ($table:tt, $columns:tt, $values:tt) => {
@@ -55,24 +55,24 @@ pub async fn insert(
                     + ") AS \"row!\"",
                 configuration.0,
                 row,
-                by,
+                actor,
             )
             .fetch_optional(connection)
             .await
         };
     }
     match kind {
-        Kind::Device => statement!(
+        StatusKind::Device => statement!(
             "device_configuration_device_statuses",
             "status, device_display_name, device_model, platform, user_name, user_principal_name, compliance_grace_period_expiration_date_time, last_reported_date_time",
             "row.status, row.device_display_name, row.device_model, row.platform, row.user_name, row.user_principal_name, row.compliance_grace_period_expiration_date_time, row.last_reported_date_time"
         ),
-        Kind::User => statement!(
+        StatusKind::User => statement!(
             "device_configuration_user_statuses",
             "status, user_display_name, user_principal_name, devices_count, last_reported_date_time",
             "row.status, row.user_display_name, row.user_principal_name, row.devices_count, row.last_reported_date_time"
         ),
-        Kind::Setting => statement!(
+        StatusKind::Setting => statement!(
             "device_configuration_setting_summaries",
             "setting_name, instance_path, compliant_device_count, conflict_device_count, error_device_count, non_compliant_device_count, not_applicable_device_count, remediated_device_count, unknown_device_count",
             "row.setting_name, row.instance_path, row.compliant_device_count, row.conflict_device_count, row.error_device_count, row.non_compliant_device_count, row.not_applicable_device_count, row.remediated_device_count, row.unknown_device_count"
@@ -84,7 +84,7 @@ pub async fn insert(
 /// does not exist.
 pub async fn list(
     connection: &mut PgConnection,
-    kind: Kind,
+    kind: StatusKind,
     configuration: ConfigurationId,
 ) -> sqlx::Result<Vec<Value>> {
     macro_rules! statement {
@@ -106,7 +106,7 @@ pub async fn list(
 /// Returns one row of a configuration.
 pub async fn find(
     connection: &mut PgConnection,
-    kind: Kind,
+    kind: StatusKind,
     configuration: ConfigurationId,
     id: StatusId,
 ) -> sqlx::Result<Option<Value>> {
@@ -127,8 +127,13 @@ pub async fn find(
     on_table!(kind, statement)
 }
 
-/// Writes a changed row in the name of `by`.
-pub async fn update(connection: &mut PgConnection, kind: Kind, row: &Value, by: Option<&str>) -> sqlx::Result<()> {
+/// Writes a changed row with the author `actor`.
+pub async fn update(
+    connection: &mut PgConnection,
+    kind: StatusKind,
+    row: &Value,
+    actor: Option<&str>,
+) -> sqlx::Result<()> {
     macro_rules! statement {
         ($table:tt, $columns:tt) => {
             sqlx::query!(
@@ -143,7 +148,7 @@ pub async fn update(connection: &mut PgConnection, kind: Kind, row: &Value, by: 
                     + ", $1) AS row
                  WHERE s.id = row.id",
                 row,
-                by,
+                actor,
             )
             .execute(connection)
             .await
@@ -151,15 +156,15 @@ pub async fn update(connection: &mut PgConnection, kind: Kind, row: &Value, by: 
         };
     }
     match kind {
-        Kind::Device => statement!(
+        StatusKind::Device => statement!(
             "device_configuration_device_statuses",
             "status = row.status, device_display_name = row.device_display_name, device_model = row.device_model, platform = row.platform, user_name = row.user_name, user_principal_name = row.user_principal_name, compliance_grace_period_expiration_date_time = row.compliance_grace_period_expiration_date_time, last_reported_date_time = row.last_reported_date_time"
         ),
-        Kind::User => statement!(
+        StatusKind::User => statement!(
             "device_configuration_user_statuses",
             "status = row.status, user_display_name = row.user_display_name, user_principal_name = row.user_principal_name, devices_count = row.devices_count, last_reported_date_time = row.last_reported_date_time"
         ),
-        Kind::Setting => statement!(
+        StatusKind::Setting => statement!(
             "device_configuration_setting_summaries",
             "setting_name = row.setting_name, instance_path = row.instance_path, compliant_device_count = row.compliant_device_count, conflict_device_count = row.conflict_device_count, error_device_count = row.error_device_count, non_compliant_device_count = row.non_compliant_device_count, not_applicable_device_count = row.not_applicable_device_count, remediated_device_count = row.remediated_device_count, unknown_device_count = row.unknown_device_count"
         ),
@@ -169,7 +174,7 @@ pub async fn update(connection: &mut PgConnection, kind: Kind, row: &Value, by: 
 /// Deletes one row. Returns `false` when the configuration does not have it.
 pub async fn delete(
     connection: &mut PgConnection,
-    kind: Kind,
+    kind: StatusKind,
     configuration: ConfigurationId,
     id: StatusId,
 ) -> sqlx::Result<bool> {

@@ -40,7 +40,7 @@ impl Answer {
         let is_json = answer.media_type() == "application/json" && !answer.body.is_empty();
         ensure!(
             !is_json || serde_json::from_slice::<&RawValue>(&answer.body).is_ok(),
-            "the answer to a step is no JSON"
+            "the answer to a step is not valid JSON"
         );
         Ok(answer)
     }
@@ -59,8 +59,11 @@ impl Answer {
     /// Its entry in the answer to the batch, in pieces that follow each other.
     /// JSON is taken over as it is, without a copy: it may be large.
     pub fn entry(self, id: &str) -> [Bytes; 3] {
-        let headers: Map<_, _> =
-            self.headers.keys().map(|name| (spelled(name.as_str()).to_owned(), self.lines(name.as_str()))).collect();
+        let headers: Map<_, _> = self
+            .headers
+            .keys()
+            .map(|name| (documented_name(name.as_str()).to_owned(), self.lines(name.as_str())))
+            .collect();
         let head = format!(
             r#"{{"id":{},"status":{},"headers":{}"#,
             Value::from(id),
@@ -95,13 +98,13 @@ impl Answer {
 async fn whole(body: BoxBody) -> anyhow::Result<Bytes> {
     match body.try_into_bytes() {
         Ok(bytes) => Ok(bytes),
-        Err(body) => to_bytes(body).await.map_err(|error| anyhow!("the answer to a step was not whole: {error}")),
+        Err(body) => to_bytes(body).await.map_err(|error| anyhow!("the answer to a step is incomplete: {error}")),
     }
 }
 
-/// A header's name as it is documented; there are clients that look for no
-/// other letter case.
-fn spelled(name: &str) -> &str {
+/// Returns the name of a header as it is documented. Some clients compare names
+/// case-sensitively.
+fn documented_name(name: &str) -> &str {
     const DOCUMENTED: [&str; 10] = [
         "Allow",
         "Content-Type",

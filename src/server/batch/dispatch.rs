@@ -23,7 +23,7 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::answer::Answer;
 use crate::{
-    database::connections::Group,
+    database::connections::GroupTransaction,
     error::ApiError,
     server::{cancellation::Client, telemetry::CLIENT_REQUEST_ID},
 };
@@ -36,8 +36,8 @@ type Making = Pin<Box<dyn Future<Output = Result<Application, ()>>>>;
 pub struct Dispatcher {
     make: Box<dyn Fn(AppConfig) -> Making>,
     made: OnceCell<Application>,
-    /// A permit for each read that stands beside another.
-    beside: Semaphore,
+    /// The permits for reads that run concurrently with the first read of a batch.
+    concurrent_reads: Semaphore,
 }
 
 /// What a step takes over from the request of its batch, where it does not say
@@ -72,13 +72,13 @@ impl Dispatcher {
             let made = application().into_factory().new_service(config);
             Box::pin(async move { Ok(boxed::service(made.await?)) })
         };
-        let beside = Semaphore::new(connections.saturating_sub(1) as usize / 2);
-        Self { make: Box::new(make), made: OnceCell::new(), beside }
+        let concurrent_reads = Semaphore::new(connections.saturating_sub(1) as usize / 2);
+        Self { make: Box::new(make), made: OnceCell::new(), concurrent_reads }
     }
 
-    /// For up to `most` reads beside a first one, as many permits as there are.
-    pub fn beside(&self, most: usize) -> Vec<SemaphorePermit<'_>> {
-        iter::from_fn(|| self.beside.try_acquire().ok()).take(most).collect()
+    /// Returns up to `max` permits for concurrent reads, without waiting.
+    pub fn concurrent_read_permits(&self, max: usize) -> Vec<SemaphorePermit<'_>> {
+        iter::from_fn(|| self.concurrent_reads.try_acquire().ok()).take(max).collect()
     }
 
     /// The headers with which a step of the batch `outer` is carried out.
@@ -106,7 +106,7 @@ impl Dispatcher {
         outer: &HttpRequest,
         (method, uri, headers): (Method, Uri, HeaderMap),
         body: Option<String>,
-        group: Option<Group>,
+        group: Option<GroupTransaction>,
     ) -> Result<Answer, ApiError> {
         let application = self.made.get_or_try_init(|| (self.make)(outer.app_config().clone())).await;
         let application = application.map_err(|()| ApiError::internal(anyhow!("the application cannot be made")))?;

@@ -18,18 +18,19 @@ use super::{
 };
 use crate::{
     catalogue::version::Version,
-    database::{connections::Group, pool::Pool, request::RequestContext},
+    database::{connections::GroupTransaction, pool::Pool, request::RequestContext},
     error::{ApiError, shorten},
     odata::negotiate,
     server::telemetry,
 };
 
-/// Reads carried out side by side at most, of connections that others need too.
-const SIDE_BY_SIDE: usize = 4;
+/// The maximum number of concurrent reads of a batch. They use connections that other requests
+/// need, too.
+const MAX_CONCURRENT_READS: usize = 4;
 
-/// MiB of answers, which are all held until the last one is there, after which
-/// no step reads any more.
-const MOST_MIB: usize = 64;
+/// The maximum size of the answers in MiB. The service holds all answers in memory until the
+/// last step has run. Above this size, steps that read are refused.
+const MAX_ANSWERS_MIB: usize = 64;
 
 /// `POST /$batch`
 ///
@@ -55,14 +56,14 @@ pub async fn post(
         bytes: Cell::default(),
     };
     while run.answers.len() < steps.len() {
-        run.go_on().await;
+        run.run_next().await;
     }
     let answers = run.answers;
-    Ok(written(&steps, answers))
+    Ok(response(&steps, answers))
 }
 
-/// The answer to the batch. What each step was answered is let go when it is sent.
-fn written(steps: &[Step], answers: Vec<Answer>) -> HttpResponse {
+/// Returns the answer to the batch. Frees the answer to each step when it has been sent.
+fn response(steps: &[Step], answers: Vec<Answer>) -> HttpResponse {
     let mut pieces = Vec::new();
     for (step, answer) in steps.iter().zip(answers) {
         pieces.push(if pieces.is_empty() { r#"{"responses":["#.into() } else { ",".into() });
@@ -95,20 +96,20 @@ struct Failed {
 }
 
 impl Run<'_> {
-    /// Carries out what comes next: a group, or reads side by side, or one step.
-    async fn go_on(&mut self) {
+    /// Runs the next step, the next group, or the next concurrent reads.
+    async fn run_next(&mut self) {
         let first = self.answers.len();
         self.bytes.set(self.answers.iter().map(|answer| answer.body.len()).sum());
-        let (step, behind) = (&self.steps[first], &self.steps[first + 1..]);
+        let (step, following) = (&self.steps[first], &self.steps[first + 1..]);
         if step.group.is_some() {
-            let more = behind.iter().take_while(|other| other.is_in(step)).count();
+            let more = following.iter().take_while(|other| other.is_in(step)).count();
             return self.group(first..first + 1 + more).await;
         }
-        let is_beside = |other: &&Step| {
-            other.reads() && other.group.is_none() && other.depends_on.iter().all(|place| *place < first)
+        let can_run_concurrently = |other: &&Step| {
+            other.is_read() && other.group.is_none() && other.depends_on.iter().all(|place| *place < first)
         };
-        let more = if step.reads() { behind.iter().take_while(is_beside).count() } else { 0 };
-        let permits = self.dispatcher.beside(more.min(SIDE_BY_SIDE - 1));
+        let more = if step.is_read() { following.iter().take_while(can_run_concurrently).count() } else { 0 };
+        let permits = self.dispatcher.concurrent_read_permits(more.min(MAX_CONCURRENT_READS - 1));
         let answers = stream::iter((first..=first + more).map(|place| self.answer(place, None)));
         let answers: Vec<_> = answers.buffered(1 + permits.len()).collect().await;
         self.answers.extend(answers);
@@ -117,44 +118,44 @@ impl Run<'_> {
     /// Carries out the steps of an atomicity group: all of them, or none.
     async fn group(&mut self, places: Range<usize>) {
         let first = places.start;
-        let group = match Group::begin(self.pool, self.started).await {
+        let group = match GroupTransaction::begin(self.pool, self.started).await {
             Ok(group) => group,
             Err(error) => {
                 let answer = self.refuse(first, error.into());
-                return self.take_back(places, Failed { place: first, answer });
+                return self.answer_rolled_back(places, Failed { place: first, answer });
             }
         };
         for place in places.clone() {
             let answer = self.answer(place, Some(group.clone())).await;
             if answer.has_failed() {
                 group.roll_back().await;
-                return self.take_back(places, Failed { place, answer });
+                return self.answer_rolled_back(places, Failed { place, answer });
             }
             self.answers.push(answer);
         }
         let Err(error) = group.commit(&self.answers[first].path).await else { return };
         if error.is_outcome_unknown() {
-            return self.unknown(places, error);
+            return self.answer_unknown_outcome(places, error);
         }
         let answer = self.refuse(first, error);
-        self.take_back(places, Failed { place: first, answer });
+        self.answer_rolled_back(places, Failed { place: first, answer });
     }
 
-    /// Answers a group of which nothing was written.
-    fn take_back(&mut self, places: Range<usize>, failed: Failed) {
+    /// Answers the steps of a group that was rolled back.
+    fn answer_rolled_back(&mut self, places: Range<usize>, failed: Failed) {
         let id = shorten(&self.steps[failed.place].id);
         let message = format!(
             "Nothing of the atomicity group was written, since its request '{id}' failed. Its answer says why."
         );
         let refuse = |place| self.refuse(place, ApiError::failed_dependency(message.clone()));
         let before: Vec<_> = (places.start..failed.place).map(refuse).collect();
-        let behind: Vec<_> = (failed.place + 1..places.end).map(refuse).collect();
+        let after: Vec<_> = (failed.place + 1..places.end).map(refuse).collect();
         self.answers.truncate(places.start);
-        self.answers.extend(before.into_iter().chain([failed.answer]).chain(behind));
+        self.answers.extend(before.into_iter().chain([failed.answer]).chain(after));
     }
 
     /// Answers an atomicity group whose commit has an unknown outcome.
-    fn unknown(&mut self, places: Range<usize>, error: ApiError) {
+    fn answer_unknown_outcome(&mut self, places: Range<usize>, error: ApiError) {
         let mut error = Some(error);
         let answers = places.clone().map(|place| {
             let of_step = error.take().unwrap_or_else(|| ApiError::outcome_unknown(&self.answers[place].path));
@@ -165,15 +166,15 @@ impl Run<'_> {
         self.answers.extend(answers);
     }
 
-    /// Carries one step out, unless what it depends on has failed.
-    async fn answer(&self, place: usize, group: Option<Group>) -> Answer {
+    /// Runs one step, unless a step that it depends on has failed.
+    async fn answer(&self, place: usize, group: Option<GroupTransaction>) -> Answer {
         let step = &self.steps[place];
-        let carried_out = async {
+        let result = async {
             self.check(step)?;
             let request = (step.method.clone(), self.target(place)?, self.headers(step));
             self.dispatcher.answer(self.outer, request, step.body.clone(), group).await
         };
-        let answer = carried_out.await.unwrap_or_else(|refusal| self.refuse(place, refusal));
+        let answer = result.await.unwrap_or_else(|refusal| self.refuse(place, refusal));
         self.bytes.set(self.bytes.get() + answer.body.len());
         answer
     }
@@ -187,9 +188,9 @@ impl Run<'_> {
                 "The request '{id}' failed, and this one depends on it. It was not carried out."
             )));
         }
-        if step.reads() && self.bytes.get() >= MOST_MIB << 20 {
+        if step.is_read() && self.bytes.get() >= MAX_ANSWERS_MIB << 20 {
             return Err(ApiError::bad_request(format!(
-                "The answers before this one have more than {MOST_MIB} MiB together, the most that a batch reads. Ask for pages with $top, or in another batch."
+                "The answers before this one have more than {MAX_ANSWERS_MIB} MiB together, the most that a batch reads. Ask for pages with $top, or in another batch."
             )));
         }
         Ok(())
@@ -205,7 +206,7 @@ impl Run<'_> {
         let earlier = self.answers.get(place).map(|answer| &answer.headers);
         let response = telemetry::refusal((&step.method, &path), &self.headers(step), earlier, refusal);
         let (mut response, body) = response.into_parts();
-        negotiate::say_version(response.headers_mut());
+        negotiate::set_version_header(response.headers_mut());
         let body = match step.method {
             Method::HEAD => Bytes::new(),
             _ => body.try_into_bytes().unwrap_or_default(),
@@ -223,7 +224,7 @@ impl Run<'_> {
     fn target(&self, place: usize) -> Result<Uri, ApiError> {
         let (step, version) = (&self.steps[place], Version::of(self.outer));
         let reference = target::reference(step, &self.steps[..place])?;
-        let meant = reference.and_then(|(place, rest)| Some(self.answers.get(place)?.resource() + rest));
-        target::resolve(meant.as_ref().unwrap_or(&step.url), version)
+        let url = reference.and_then(|(place, rest)| Some(self.answers.get(place)?.resource() + rest));
+        target::resolve(url.as_ref().unwrap_or(&step.url), version)
     }
 }

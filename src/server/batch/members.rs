@@ -53,8 +53,8 @@ impl<'a> BatchObject<'a> {
         wrong(&self.place(name), what)
     }
 
-    /// A member, unread.
-    pub fn as_written(&self, name: &str) -> Option<&'a RawValue> {
+    /// Returns the raw JSON of a member.
+    pub fn raw(&self, name: &str) -> Option<&'a RawValue> {
         self.values.0.get(name).copied().filter(|value| value.get() != "null")
     }
 
@@ -63,14 +63,14 @@ impl<'a> BatchObject<'a> {
     /// # Errors
     /// When it cannot be read.
     pub fn value(&self, name: &str) -> Result<Option<Value>, ApiError> {
-        self.as_written(name).map(|value| read(&self.place(name), value)).transpose()
+        self.raw(name).map(|value| read(&self.place(name), value)).transpose()
     }
 
     /// A member that every request has.
     ///
     /// # Errors
-    /// When it is not there.
-    pub fn needed(&self, name: &str) -> Result<Value, ApiError> {
+    /// When the member is absent.
+    pub fn required(&self, name: &str) -> Result<Value, ApiError> {
         self.value(name)?.ok_or_else(|| self.wrong(name, "is missing, and every request has one"))
     }
 

@@ -32,9 +32,9 @@ use crate::{
 /// Steps of a batch at most.
 pub const MAX_REQUESTS: usize = 20;
 
-/// What says how a message travels is not a step's to say, and no more is what
-/// a proxy says of where it came from.
-fn is_of_the_connection(name: &HeaderName) -> bool {
+/// Returns whether a header describes the connection or the way through proxies. A step must
+/// not set such a header.
+fn is_connection_header(name: &HeaderName) -> bool {
     const NAMES: [HeaderName; 7] = [CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING, UPGRADE];
     NAMES.contains(name) || name.as_str().starts_with("x-forwarded-")
 }
@@ -102,21 +102,21 @@ impl Batch {
 
     /// The next step.
     fn step(&self, sent: &BatchObject) -> Result<Step, ApiError> {
-        let id = name(&sent.needed("id")?);
+        let id = name(&sent.required("id")?);
         let id = id.ok_or_else(|| sent.wrong("id", "must be a string that is not empty, or a number"))?;
         if self.0.iter().any(|step| step.id.eq_ignore_ascii_case(&id)) {
             let unique = format!("is '{}', as another before it. Give each request an id of its own", shorten(&id));
             return Err(sent.wrong("id", &unique));
         }
-        let method = sent.needed("method")?;
+        let method = sent.required("method")?;
         let method = method.as_str().and_then(|method| Method::from_bytes(method.to_ascii_uppercase().as_bytes()).ok());
         let method = method.ok_or_else(|| sent.wrong("method", "must be an HTTP method, GET for example"))?;
-        let url = match sent.needed("url")? {
+        let url = match sent.required("url")? {
             Value::String(url) if !url.is_empty() => url,
             _ => return Err(sent.wrong("url", "must be a string that is not empty")),
         };
         let headers = headers(sent)?;
-        let body = sent.as_written("body").map(|body| text(body, &headers));
+        let body = sent.raw("body").map(|body| text(body, &headers));
         let group = match sent.value("atomicityGroup")? {
             None => None,
             Some(group) => {
@@ -159,8 +159,8 @@ impl Batch {
             if self.0.iter().any(|step| step.id.eq_ignore_ascii_case(group)) {
                 return Err(wrong(&place, "is the id of a request. Give the group another name"));
             }
-            let is_begun = self.0[..index].iter().any(|before| before.is_in(step));
-            if is_begun && !self.0[index - 1].is_in(step) {
+            let is_started = self.0[..index].iter().any(|before| before.is_in(step));
+            if is_started && !self.0[index - 1].is_in(step) {
                 return Err(wrong(
                     &place,
                     "goes on after a request that is not in it. Put the requests of a group together",
@@ -172,8 +172,8 @@ impl Batch {
 }
 
 impl Step {
-    /// Whether it only reads.
-    pub fn reads(&self) -> bool {
+    /// Returns whether the step only reads.
+    pub fn is_read(&self) -> bool {
         self.method == Method::GET || self.method == Method::HEAD
     }
 
@@ -195,7 +195,7 @@ fn name(value: &Value) -> Option<String> {
 
 fn headers(step: &BatchObject) -> Result<HeaderMap, ApiError> {
     let mut headers = HeaderMap::new();
-    let Some(sent) = step.as_written("headers") else { return Ok(headers) };
+    let Some(sent) = step.raw("headers") else { return Ok(headers) };
     let sent = BatchObject::read(step.place("headers"), sent, "must be an object of strings")?;
     for (name, value) in sent.all() {
         let value: Value = read(&sent.place(name), value)?;
@@ -208,9 +208,9 @@ fn headers(step: &BatchObject) -> Result<HeaderMap, ApiError> {
             return Err(sent.wrong(name, "is no header of HTTP"));
         };
         if headers.contains_key(&header) {
-            return Err(sent.wrong(name, "is a header that stands there in another letter case. Send it once"));
+            return Err(sent.wrong(name, "repeats a header in another letter case. Send it once"));
         }
-        if !is_of_the_connection(&header) {
+        if !is_connection_header(&header) {
             headers.insert(header, value);
         }
     }
@@ -238,15 +238,26 @@ mod tests {
         Batch::parse(batch.to_string().as_bytes()).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
+    fn get() -> Value {
+        json!({"id": "1", "method": "GET", "url": "/x"})
+    }
+
+    /// Returns a batch of two steps. The second has this member.
+    fn with(member: &str, value: Value) -> Value {
+        let mut step = get();
+        step[member] = value;
+        json!({ "requests": [{"id": "0", "method": "GET", "url": "/x"}, step] })
+    }
+
+    fn assert_refusals<const N: usize>(cases: [(Value, &str); N]) {
+        for (batch, expected) in cases {
+            assert_eq!(refusal(&batch), expected, "{batch}");
+        }
+    }
+
     #[test]
-    fn what_cannot_be_read_says_where() {
-        let get = json!({"id": "1", "method": "GET", "url": "/x"});
-        let with = |member: &str, value: Value| {
-            let mut step = get.clone();
-            step[member] = value;
-            json!({ "requests": [{"id": "0", "method": "GET", "url": "/x"}, step] })
-        };
-        for (batch, said) in [
+    fn a_batch_that_cannot_be_read_says_where() {
+        assert_refusals([
             (json!({}), "The member 'requests' of the batch is missing. Send an array of requests."),
             (json!({"requests": {}}), "The member 'requests' of the batch must be an array of requests."),
             (
@@ -254,13 +265,23 @@ mod tests {
                 "The member 'requests[0]' of the batch must be an object with the members of a request.",
             ),
             (
-                json!({"requests": vec![&get; 21]}),
+                json!({"requests": vec![get(); 21]}),
                 "A batch has at most 20 requests, and this one has 21. Send the others in another.",
             ),
             (
                 json!({"requests": [{"method": "GET", "url": "/x"}]}),
                 "The member 'requests[0].id' of the batch is missing, and every request has one.",
             ),
+            (
+                json!({"requests": [["1", "GET", "/x"]]}),
+                "The member 'requests[0]' of the batch must be an object with the members of a request.",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_step_that_cannot_be_read_says_where() {
+        assert_refusals([
             (
                 with("id", json!("")),
                 "The member 'requests[1].id' of the batch must be a string that is not empty, or a number.",
@@ -274,10 +295,6 @@ mod tests {
                 "The member 'requests[1].method' of the batch must be an HTTP method, GET for example.",
             ),
             (with("url", json!(7)), "The member 'requests[1].url' of the batch must be a string that is not empty."),
-            (
-                json!({"requests": [["1", "GET", "/x"]]}),
-                "The member 'requests[0]' of the batch must be an object with the members of a request.",
-            ),
             (with("headers", json!([])), "The member 'requests[1].headers' of the batch must be an object of strings."),
             (
                 with("headers", json!({"a": 1})),
@@ -289,8 +306,15 @@ mod tests {
             ),
             (
                 with("headers", json!({"a": "b", "A": "c"})),
-                "The member 'requests[1].headers.a' of the batch is a header that stands there in another letter case. Send it once.",
+                "The member 'requests[1].headers.a' of the batch repeats a header in another letter case. Send it once.",
             ),
+        ]);
+    }
+
+    #[test]
+    fn a_dependency_or_group_that_cannot_be_read_says_where() {
+        let step = |id: &str, group: &str| json!({"id": id, "method": "GET", "url": "/x", "atomicityGroup": group});
+        assert_refusals([
             (
                 with("dependsOn", json!("0")),
                 "The member 'requests[1].dependsOn' of the batch must be an array of ids of requests before this one.",
@@ -307,14 +331,11 @@ mod tests {
                 with("atomicityGroup", json!("0")),
                 "The member 'requests[1].atomicityGroup' of the batch is the id of a request. Give the group another name.",
             ),
-        ] {
-            assert_eq!(refusal(&batch), said, "{batch}");
-        }
-        let step = |id: &str, group: &str| json!({"id": id, "method": "GET", "url": "/x", "atomicityGroup": group});
-        assert_eq!(
-            refusal(&json!({"requests": [step("1", "a"), step("2", "b"), step("3", "A")]})),
-            "The member 'requests[2].atomicityGroup' of the batch goes on after a request that is not in it. Put the requests of a group together."
-        );
+            (
+                json!({"requests": [step("1", "a"), step("2", "b"), step("3", "A")]}),
+                "The member 'requests[2].atomicityGroup' of the batch goes on after a request that is not in it. Put the requests of a group together.",
+            ),
+        ]);
     }
 
     #[test]
@@ -329,15 +350,15 @@ mod tests {
             ("{", "Unable to read JSON request payload: EOF while parsing an object at line 1 column 1."),
             (
                 r#"{"requests": [], "requests": []}"#,
-                "Unable to read JSON request payload: the member 'requests' stands twice in one object at line 1 column 32.",
+                "Unable to read JSON request payload: the member 'requests' appears twice in one object at line 1 column 32.",
             ),
             (
                 r#"{"requests": [{"id": "1", "id": "2", "method": "GET", "url": "/x"}]}"#,
-                "The member 'requests[0]' of the batch cannot be read: the member 'id' stands twice in one object.",
+                "The member 'requests[0]' of the batch cannot be read: the member 'id' appears twice in one object.",
             ),
             (
                 r#"{"requests": [{"id": "1", "method": "GET", "url": "/x", "headers": {"a": "b", "a": "c"}}]}"#,
-                "The member 'requests[0].headers' of the batch cannot be read: the member 'a' stands twice in one object.",
+                "The member 'requests[0].headers' of the batch cannot be read: the member 'a' appears twice in one object.",
             ),
             (
                 r#"{"requests": [{"id": "\ud800", "method": "GET", "url": "/x"}]}"#,

@@ -12,7 +12,7 @@ use crate::{
 /// What OData itself has at its root below a `$`, and no step.
 ///
 /// <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_ResourcePath>
-const OF_ODATA: [&str; 7] = ["all", "batch", "crossjoin", "entity", "id", "metadata", "root"];
+const ODATA_RESOURCES: [&str; 7] = ["all", "batch", "crossjoin", "entity", "id", "metadata", "root"];
 
 /// The step before this one that `$id` in front of its URL means, and what
 /// follows there.
@@ -20,9 +20,9 @@ const OF_ODATA: [&str; 7] = ["all", "batch", "crossjoin", "entity", "id", "metad
 /// # Errors
 /// When `dependsOn` does not name it.
 pub fn reference<'a>(step: &'a Step, before: &[Step]) -> Result<Option<(usize, &'a str)>, ApiError> {
-    let Some(behind) = step.url.trim_start_matches('/').strip_prefix('$') else { return Ok(None) };
-    let (id, rest) = behind.split_at(behind.find(['/', '?']).unwrap_or(behind.len()));
-    if OF_ODATA.iter().any(|name| name.eq_ignore_ascii_case(id)) {
+    let Some(text) = step.url.trim_start_matches('/').strip_prefix('$') else { return Ok(None) };
+    let (id, rest) = text.split_at(text.find(['/', '?']).unwrap_or(text.len()));
+    if ODATA_RESOURCES.iter().any(|name| name.eq_ignore_ascii_case(id)) {
         return Ok(None);
     }
     let Some(place) = before.iter().position(|other| other.id.eq_ignore_ascii_case(id)) else { return Ok(None) };

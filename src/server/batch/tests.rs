@@ -125,11 +125,11 @@ async fn an_answer_that_is_broken_is_that_of_its_step_alone() {
 #[actix_web::test]
 async fn batches_share_what_reads_side_by_side_take() {
     let reads = || json!((0..8).map(|id| step(id, "GET", "wait")).collect::<Vec<_>>());
-    let (_, most) = batches([reads()]).await;
-    assert_eq!(most, 4);
-    let (answers, most) = batches([reads(), reads(), reads()]).await;
+    let (_, max) = batches([reads()]).await;
+    assert_eq!(max, 4);
+    let (answers, max) = batches([reads(), reads(), reads()]).await;
     assert!(answers.iter().flatten().all(|answer| answer["status"] == 204), "{answers:?}");
-    assert_eq!(most, 1 + 3 + 1 + 1, "of 8 connections");
+    assert_eq!(max, 1 + 3 + 1 + 1, "of 8 connections");
 }
 
 #[actix_web::test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::{At, Schemas, reference};
+use super::schemas::{Schemas, Variant, reference};
 use crate::{
     auth::Access,
     catalogue::{Type, validation::TYPE, version::Version},
@@ -101,10 +101,10 @@ fn suffix(context: ResponseContext<'_>) -> &'static str {
 fn refusals(context: ResponseContext<'_>) -> Vec<u16> {
     let ResponseContext { route, access, .. } = context;
     let operation = &route.operation;
-    let is_asked = access != Access::Open;
-    // 421: any operation, while authorization is off.
+    let requires_token = access != Access::Open;
+    // 421: any operation, while authorization is disabled.
     let mut all = vec![400, 406, 412, 421];
-    if is_asked {
+    if requires_token {
         all.extend([401, 403]);
     }
     if route.path.contains('{') {
@@ -119,8 +119,8 @@ fn refusals(context: ResponseContext<'_>) -> Vec<u16> {
     if !operation.answer.is_static() {
         all.push(500);
     }
-    // Until the keys of the issuers are there no token can be judged.
-    if is_asked || !operation.answer.is_static() {
+    // Without the keys of the issuers, no token can be validated.
+    if requires_token || !operation.answer.is_static() {
         all.push(503);
     }
     all.sort_unstable();
@@ -182,7 +182,7 @@ type Success = (&'static str, String, Value);
 
 /// Those of each success.
 fn successes(schemas: &mut Schemas, context: ResponseContext<'_>) -> Vec<Success> {
-    let (at, head) = (At::answer(context.version), context.is_head);
+    let (variant, head) = (Variant::answer(context.version), context.is_head);
     let ok = |name: String, description: &str, own: &[_], content| {
         vec![("200", name, response(description, own, content, head))]
     };
@@ -194,31 +194,31 @@ fn successes(schemas: &mut Schemas, context: ResponseContext<'_>) -> Vec<Success
                 _ if is_paged => &[APPLIED],
                 _ => &[],
             };
-            let content = json(collection(schemas, of, at, is_paged));
-            ok(at.name(&format!("{of}.collection")), "The collection, or a page of it.", own, content)
+            let content = json(collection(schemas, of, variant, is_paged));
+            ok(variant.name(&format!("{of}.collection")), "The collection, or a page of it.", own, content)
         }
         Answer::Entity(of) => {
             let own: &[_] = if context.route.has_etag { &[ANY_ETAG] } else { &[] };
-            ok(at.name(&format!("{of}.read")), "The instance.", own, json(alone(schemas, of, at)))
+            ok(variant.name(&format!("{of}.read")), "The instance.", own, json(alone(schemas, of, variant)))
         }
         Answer::Changed(of) => {
-            let content = json(alone(schemas, of, at));
+            let content = json(alone(schemas, of, variant));
             let own: &[_] = if context.route.has_etag { &[APPLIED, ETAG] } else { &[APPLIED] };
-            let mut all = ok(at.name(&format!("{of}.changed")), "The instance as it is now.", own, content);
+            let mut all = ok(variant.name(&format!("{of}.changed")), "The instance as it is now.", own, content);
             let name = if context.route.has_etag { "changed.tagged" } else { "changed" };
             all.push(unwanted(name, own, head));
             all
         }
         Answer::Created(of) => {
-            let created = created(schemas, of, at, &[LOCATION, APPLIED, ANY_ETAG], head);
+            let created = created(schemas, of, variant, &[LOCATION, APPLIED, ANY_ETAG], head);
             let own = [APPLIED, LOCATION, ("OData-EntityId", "OData-EntityId"), ANY_ETAG];
             vec![created, unwanted("created", &own, head)]
         }
-        Answer::CreatedAlways(of) => vec![created(schemas, of, at, &[LOCATION], head)],
+        Answer::CreatedAlways(of) => vec![created(schemas, of, variant, &[LOCATION], head)],
         Answer::Deleted => vec![("204", "deleted".to_owned(), response("It is gone.", &[ANY_ETAG], Value::Null, head))],
         Answer::Assigned => {
-            let content = json(collection(schemas, assignments::TYPE, at, false));
-            ok(at.name("assigned"), "The whole set.", &[ETAG], content)
+            let content = json(collection(schemas, assignments::TYPE, variant, false));
+            ok(variant.name("assigned"), "The whole set.", &[ETAG], content)
         }
         other => {
             let (name, description, content) = of_service(other);
@@ -232,9 +232,9 @@ const LOCATION: (&str, &str) = ("Location", "Location");
 const ETAG: (&str, &str) = ("ETag", "ETag");
 const ANY_ETAG: (&str, &str) = ("ETag", "ETag.optional");
 
-fn created(schemas: &mut Schemas, of: &str, at: At, own: &[(&str, &str)], head: bool) -> Success {
-    let schema = if of == assignments::TYPE { instance(schemas, of, at) } else { alone(schemas, of, at) };
-    ("201", at.name(&format!("{of}.created")), response("The new instance.", own, json(schema), head))
+fn created(schemas: &mut Schemas, of: &str, variant: Variant, own: &[(&str, &str)], head: bool) -> Success {
+    let schema = if of == assignments::TYPE { instance(schemas, of, variant) } else { alone(schemas, of, variant) };
+    ("201", variant.name(&format!("{of}.created")), response("The new instance.", own, json(schema), head))
 }
 
 fn unwanted(name: &str, own: &[(&str, &str)], head: bool) -> Success {
@@ -304,28 +304,28 @@ fn object(properties: Value) -> Value {
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
 
-/// An instance in an answer.
-fn instance(schemas: &mut Schemas, of: &str, at: At) -> Value {
+/// Returns the schema of an instance in an answer.
+fn instance(schemas: &mut Schemas, of: &str, variant: Variant) -> Value {
     match Type::find(of) {
-        Some(of) if of.name == configurations::TYPE => schemas.declared(of, at),
-        Some(of) => schemas.object(of, at),
+        Some(of) if of.name == configurations::TYPE => schemas.declared(of, variant),
+        Some(of) => schemas.object(of, variant),
         None => json!(false),
     }
 }
 
-/// An instance that is the whole answer.
-fn alone(schemas: &mut Schemas, of: &str, at: At) -> Value {
+/// Returns the schema of an instance that is the whole answer.
+fn alone(schemas: &mut Schemas, of: &str, variant: Variant) -> Value {
     let whole = schemas.component("alone".to_owned(), |_| {
         let properties = json!({"@odata.context": {"type": "string", "format": "uri"}, TYPE: {"type": "string"}});
         json!({"type": "object", "properties": properties, "required": ["@odata.context", TYPE]})
     });
-    json!({"allOf": [instance(schemas, of, at), whole]})
+    json!({"allOf": [instance(schemas, of, variant), whole]})
 }
 
-fn collection(schemas: &mut Schemas, of: &str, at: At, is_paged: bool) -> Value {
+fn collection(schemas: &mut Schemas, of: &str, variant: Variant, is_paged: bool) -> Value {
     let mut properties = json!({
         "@odata.context": {"type": "string", "format": "uri"},
-        "value": {"type": "array", "items": instance(schemas, of, at)},
+        "value": {"type": "array", "items": instance(schemas, of, variant)},
     });
     if is_paged {
         properties["@odata.count"] =
@@ -334,8 +334,8 @@ fn collection(schemas: &mut Schemas, of: &str, at: At, is_paged: bool) -> Value 
             json!({"type": "string", "format": "uri", "description": "Where the next page is, if there is one."});
     }
     let name = if is_paged { "collection" } else { "set" };
-    schemas.component(at.name(&format!("{of}.{name}")), |_| {
+    schemas.component(variant.name(&format!("{of}.{name}")), |_| {
         json!({"type": "object", "properties": properties, "required": ["@odata.context", "value"], "additionalProperties": false})
     });
-    reference(&at.name(&format!("{of}.{name}")))
+    reference(&variant.name(&format!("{of}.{name}")))
 }

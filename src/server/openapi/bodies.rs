@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::{At, Schemas, TEXT, closed, concrete, discriminator, or_null, text};
+use super::schemas::{Schemas, TEXT, Variant, closed, concrete, discriminator, or_null, text};
 use crate::{
     catalogue::{Type, validation::TYPE, version::Version},
     resources::{
@@ -18,19 +18,19 @@ const GUID: &str = "[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}";
 
 /// The body of a request.
 pub fn request(schemas: &mut Schemas, body: Body, version: Version) -> Value {
-    let at = At::request(version);
+    let variant = Variant::request(version);
     let schema = match body {
-        Body::New(configurations::TYPE) => new_configuration(schemas, at),
-        Body::Change(configurations::TYPE) => changed_configuration(schemas, at),
+        Body::New(configurations::TYPE) => new_configuration(schemas, variant),
+        Body::Change(configurations::TYPE) => changed_configuration(schemas, variant),
         Body::New(assignments::TYPE) => {
-            json!({"allOf": [assignment(schemas, at), {"required": ["target"], "properties": {"id": new_id(), "target": true}}]})
+            json!({"allOf": [assignment(schemas, variant), {"required": ["target"], "properties": {"id": new_id(), "target": true}}]})
         }
-        Body::Change(assignments::TYPE) => assignment(schemas, at),
+        Body::Change(assignments::TYPE) => assignment(schemas, variant),
         Body::New(name) | Body::Change(name) => match Type::find(name) {
-            Some(of) => json!({"allOf": [schemas.object(of, at), {"properties": {"id": new_id()}}]}),
+            Some(of) => json!({"allOf": [schemas.object(of, variant), {"properties": {"id": new_id()}}]}),
             None => json!(false),
         },
-        Body::Assign => assign(schemas, at),
+        Body::Assign => assign(schemas, variant),
         Body::Batch => schemas.component("batch.request".to_owned(), |_| batch()),
     };
     let mut content = json!({ "schema": schema });
@@ -55,59 +55,59 @@ fn identifier() -> Value {
     json!({"type": "string", "minLength": 1, "maxLength": 256, "pattern": TEXT})
 }
 
-fn new_configuration(schemas: &mut Schemas, at: At) -> Value {
+fn new_configuration(schemas: &mut Schemas, variant: Variant) -> Value {
     let Some(base) = Type::find(configurations::TYPE) else { return json!(false) };
-    let any = schemas.declared(base, at);
+    let any = schemas.declared(base, variant);
     json!({"allOf": [any, {"required": [TYPE, "displayName"], "properties": {TYPE: true, "displayName": true, "id": new_id()}}]})
 }
 
-/// Its type may be left out, so that it is a change of any.
-fn changed_configuration(schemas: &mut Schemas, at: At) -> Value {
+/// Returns the schema of a change. The type is optional, so it can be a change of any type.
+fn changed_configuration(schemas: &mut Schemas, variant: Variant) -> Value {
     let Some(base) = Type::find(configurations::TYPE) else { return json!(false) };
-    schemas.component(at.name("deviceConfigurationChange"), |schemas| {
-        let mut all = schemas.alternatives(concrete(base), at);
-        all.extend((at.version == Version::Beta).then(|| schemas.undeclared(base, at)));
+    schemas.component(variant.name("deviceConfigurationChange"), |schemas| {
+        let mut all = schemas.alternatives(concrete(base), variant);
+        all.extend((variant.version == Version::Beta).then(|| schemas.undeclared(base, variant)));
         json!({"anyOf": all, "properties": {"assignments": false}})
     })
 }
 
-/// An assignment, of which nothing must be there.
-fn assignment(schemas: &mut Schemas, at: At) -> Value {
+/// Returns the schema of an assignment in which every member is optional.
+fn assignment(schemas: &mut Schemas, variant: Variant) -> Value {
     let Some(of) = Type::find(assignments::TYPE) else { return json!(false) };
-    let component = schemas.object(of, at);
-    if at.version == Version::Beta {
-        let object = schemas.components.entry(at.name(&of.name)).or_default();
+    let component = schemas.object(of, variant);
+    if variant.version == Version::Beta {
+        let object = schemas.components.entry(variant.name(&of.name)).or_default();
         object["properties"]["sourceId"] = or_null(identifier());
     }
     component
 }
 
-/// Who gets a configuration: the base type too, which Graph calls abstract.
-pub fn target(schemas: &mut Schemas, at: At) -> Value {
+/// Returns the schema of a target. It includes the base type, which Graph declares abstract.
+pub fn target(schemas: &mut Schemas, variant: Variant) -> Value {
     let Some(base) = Type::find(target::TYPE) else { return json!(false) };
-    target_of(schemas, at, "target", || [base].into_iter().chain(concrete(base)))
+    target_of(schemas, variant, "target", || [base].into_iter().chain(concrete(base)))
 }
 
-/// One that names something.
-fn naming_target(schemas: &mut Schemas, at: At) -> Value {
+/// Returns the schema of a target that is not the base type.
+fn naming_target(schemas: &mut Schemas, variant: Variant) -> Value {
     let Some(base) = Type::find(target::TYPE) else { return json!(false) };
-    target_of(schemas, at, "namingTarget", || concrete(base))
+    target_of(schemas, variant, "namingTarget", || concrete(base))
 }
 
 fn target_of<I: Iterator<Item = &'static Type>>(
     schemas: &mut Schemas,
-    at: At,
+    variant: Variant,
     name: &str,
     types: impl Fn() -> I,
 ) -> Value {
-    schemas.component(at.name(name), |schemas| {
-        let all = schemas.alternatives(types(), at);
+    schemas.component(variant.name(name), |schemas| {
+        let all = schemas.alternatives(types(), variant);
         for of in types() {
-            named(schemas.components.entry(at.name(&of.name)).or_default());
+            named(schemas.components.entry(variant.name(&of.name)).or_default());
         }
-        let discriminator = discriminator(types(), at);
+        let discriminator = discriminator(types(), variant);
         let mut target = json!({"type": "object", "required": [TYPE], "oneOf": all, "discriminator": discriminator});
-        if at.version == Version::Beta {
+        if variant.version == Version::Beta {
             target["allOf"] = json!([{ "anyOf": filters() }]);
         }
         target
@@ -138,14 +138,14 @@ fn filters() -> Value {
     ])
 }
 
-fn assign(schemas: &mut Schemas, at: At) -> Value {
+fn assign(schemas: &mut Schemas, variant: Variant) -> Value {
     let name = "assign";
-    schemas.component(at.name(name), |schemas| {
-        let element = assignment(schemas, at);
-        let naming = json!({"required": ["target"], "properties": {"target": naming_target(schemas, at)}});
+    schemas.component(variant.name(name), |schemas| {
+        let element = assignment(schemas, variant);
+        let naming = json!({"required": ["target"], "properties": {"target": naming_target(schemas, variant)}});
         let mut properties = Map::new();
         properties.insert("assignments".to_owned(), json!({"type": "array", "items": {"allOf": [element, naming]}}));
-        if at.version == Version::V1 {
+        if variant.version == Version::V1 {
             return closed(properties, vec!["assignments".to_owned()], false);
         }
         let members = Map::from_iter([

@@ -119,7 +119,7 @@ impl Writer<'_> {
             "operationId": id.join("."),
             "tags": [name_of(mount, documentation.tag)],
             "summary": if is_head { format!("The headers of: {}", documentation.summary) } else { documentation.summary.to_owned() },
-            "description": self.requires_token(route.access),
+            "description": self.describe_access(route.access),
             "parameters": parameters_of(route),
             "responses": self.answers.of(&mut self.schemas, context),
         });
@@ -137,8 +137,8 @@ impl Writer<'_> {
         operation
     }
 
-    /// What a caller needs, in words.
-    fn requires_token(&self, access: Access) -> String {
+    /// Describes the required token.
+    fn describe_access(&self, access: Access) -> String {
         match access.permissions() {
             _ if !self.authenticator.requires_token(access) => "Asks for no token.".to_owned(),
             [] => "Asks for a token, whatever it permits.".to_owned(),

@@ -27,15 +27,15 @@ pub enum Side {
 
 /// Of what version an instance is, and who writes it.
 #[derive(Clone, Copy)]
-pub struct At {
+pub struct Variant {
     /// The version.
     pub version: Version,
     /// The writer.
     pub side: Side,
 }
 
-impl At {
-    /// What a client sends.
+impl Variant {
+    /// Returns the variant of a request.
     pub fn request(version: Version) -> Self {
         Self { version, side: Side::Request }
     }
@@ -74,12 +74,12 @@ pub struct Schemas {
     /// By their names.
     pub components: BTreeMap<String, Value>,
     /// Returns the schema of a target.
-    target: fn(&mut Self, At) -> Value,
+    target: fn(&mut Self, Variant) -> Value,
 }
 
 impl Schemas {
-    /// Only the schemas of undeclared values; `target` returns the schema of a target.
-    pub fn new(target: fn(&mut Self, At) -> Value) -> Self {
+    /// Creates the schemas of undeclared values. `target` returns the schema of a target.
+    pub fn new(target: fn(&mut Self, Variant) -> Value) -> Self {
         let (any, any_object) = (reference("any"), reference("anyObject"));
         let object = json!({"type": "object", "propertyNames": {"pattern": TEXT}, "additionalProperties": any});
         let value = json!({
@@ -108,44 +108,44 @@ impl Schemas {
         reference(&name)
     }
 
-    /// A value that is declared as of a type: one of it or of a type derived
-    /// from it, or of one that the catalogue lacks, where that may be.
-    pub fn declared(&mut self, declared: &'static Type, at: At) -> Value {
-        let is_open = !at.is_request() || at.version == Version::Beta;
+    /// Returns the schema of a value with a declared type: an instance of this type or of a
+    /// derived type or, where allowed, of a type that the catalogue lacks.
+    pub fn declared(&mut self, declared: &'static Type, variant: Variant) -> Value {
+        let is_open = !variant.is_request() || variant.version == Version::Beta;
         if !declared.is_abstract {
-            let itself = self.object(declared, at);
+            let itself = self.object(declared, variant);
             let derived = concrete(declared).filter(|of| of.name != declared.name);
-            let derived = derived.map(|of| json!({"allOf": [self.object(of, at), {"required": [TYPE]}]}));
+            let derived = derived.map(|of| json!({"allOf": [self.object(of, variant), {"required": [TYPE]}]}));
             let derived: Vec<_> = derived.collect();
-            let undeclared = is_open.then(|| self.undeclared(declared, at));
+            let undeclared = is_open.then(|| self.undeclared(declared, variant));
             let all: Vec<_> = [itself.clone()].into_iter().chain(derived).chain(undeclared).collect();
             return if all.len() == 1 { itself } else { json!({ "oneOf": all }) };
         }
-        let known = self.component(at.name(&declared.name), |schemas| {
-            let all = schemas.alternatives(concrete(declared), at);
-            let discriminator = discriminator(concrete(declared), at);
+        let known = self.component(variant.name(&declared.name), |schemas| {
+            let all = schemas.alternatives(concrete(declared), variant);
+            let discriminator = discriminator(concrete(declared), variant);
             json!({"type": "object", "required": [TYPE], "oneOf": all, "discriminator": discriminator})
         });
         match is_open {
-            true => json!({"oneOf": [known, self.undeclared(declared, at)]}),
+            true => json!({"oneOf": [known, self.undeclared(declared, variant)]}),
             false => known,
         }
     }
 
-    /// Objects of each of these types.
-    pub fn alternatives(&mut self, types: impl Iterator<Item = &'static Type>, at: At) -> Vec<Value> {
-        types.map(|of| self.object(of, at)).collect()
+    /// Returns the schemas of objects of these types.
+    pub fn alternatives(&mut self, types: impl Iterator<Item = &'static Type>, variant: Variant) -> Vec<Value> {
+        types.map(|of| self.object(of, variant)).collect()
     }
 
-    /// An object of exactly this type.
-    pub fn object(&mut self, of: &'static Type, at: At) -> Value {
-        self.component(at.name(&of.name), |schemas| {
-            let mut properties = schemas.properties(of, at);
+    /// Returns the schema of an object of exactly this type.
+    pub fn object(&mut self, of: &'static Type, variant: Variant) -> Value {
+        self.component(variant.name(&of.name), |schemas| {
+            let mut properties = schemas.properties(of, variant);
             let all: Vec<_> = properties.keys().cloned().collect();
-            properties.insert(TYPE.to_owned(), type_names(of, at));
+            properties.insert(TYPE.to_owned(), type_names(of, variant));
             let is_configuration = of.is_a(configurations::TYPE);
             let is_entity = of.is_a("entity");
-            let required = match at.side {
+            let required = match variant.side {
                 Side::Request => Vec::new(),
                 // Those that `$select` can leave out.
                 Side::Answer if is_configuration || of.name == crate::resources::assignments::model::TYPE => {
@@ -153,33 +153,35 @@ impl Schemas {
                 }
                 Side::Answer => all.into_iter().chain(is_entity.then(|| TYPE.to_owned())).collect(),
             };
-            if is_entity && !at.is_request() {
+            if is_entity && !variant.is_request() {
                 properties.insert("@odata.context".to_owned(), json!({"type": "string", "format": "uri"}));
             }
-            if is_configuration && !at.is_request() {
+            if is_configuration && !variant.is_request() {
                 properties.insert("@odata.etag".to_owned(), json!({"type": "string"}));
             }
-            let is_open = at.version == Version::Beta && (is_configuration || !is_entity && !is_assigned(of));
+            let is_open = variant.version == Version::Beta && (is_configuration || !is_entity && !is_assigned(of));
             let mut object = closed(properties, required, is_open);
             if is_configuration {
-                with_navigation(&mut object, at);
+                with_navigation(&mut object, variant);
             }
             object
         })
     }
 
-    fn properties(&mut self, of: &'static Type, at: At) -> Map<String, Value> {
-        let mut properties: Map<_, _> =
-            of.properties(at.version).map(|property| (property.name.clone(), self.property(property, at))).collect();
+    fn properties(&mut self, of: &'static Type, variant: Variant) -> Map<String, Value> {
+        let mut properties: Map<_, _> = of
+            .properties(variant.version)
+            .map(|property| (property.name.clone(), self.property(property, variant)))
+            .collect();
         if properties.contains_key("id") {
-            // Of a change it is not applied, and so not looked at.
-            let id = if at.is_request() { text() } else { json!({"type": "string", "format": "uuid"}) };
+            // In a change, the service ignores the id.
+            let id = if variant.is_request() { text() } else { json!({"type": "string", "format": "uuid"}) };
             properties.insert("id".to_owned(), id);
         }
-        if at.is_request() && of.is_a(configurations::TYPE) {
+        if variant.is_request() && of.is_a(configurations::TYPE) {
             let computed = configurations::COMPUTED.into_iter().filter_map(|name| of.property(name, Version::Beta));
             for property in computed {
-                let mut schema = or_null(self.property(property, at));
+                let mut schema = or_null(self.property(property, variant));
                 schema["readOnly"] = true.into();
                 properties.insert(property.name.clone(), schema);
             }
@@ -187,59 +189,59 @@ impl Schemas {
         properties
     }
 
-    fn property(&mut self, property: &'static Property, at: At) -> Value {
-        let one = self.value(property, at);
+    fn property(&mut self, property: &'static Property, variant: Variant) -> Value {
+        let one = self.value(property, variant);
         if property.is_collection {
             let mut all = json!({"type": "array", "items": one});
-            if let Some(most) = property.limits.max_items {
-                all["maxItems"] = most.into();
+            if let Some(max_items) = property.limits.max_items {
+                all["maxItems"] = max_items.into();
             }
-            return if at.is_request() && property.is_nullable { or_null(all) } else { all };
+            return if variant.is_request() && property.is_nullable { or_null(all) } else { all };
         }
-        let is_unset = !at.is_request() && matches!(property.value_type, ValueType::Complex(_));
-        // An assignment without a target is none, whatever the model says.
+        let is_unset = !variant.is_request() && matches!(property.value_type, ValueType::Complex(_));
+        // An assignment always has a target, although the model says otherwise.
         let is_target = matches!(&property.value_type, ValueType::Complex(id) if id.get().name == target::TYPE);
         if (property.is_nullable || is_unset) && !is_target { or_null(one) } else { one }
     }
 
-    fn value(&mut self, property: &'static Property, at: At) -> Value {
+    fn value(&mut self, property: &'static Property, variant: Variant) -> Value {
         match &property.value_type {
-            ValueType::Complex(id) if id.get().name == target::TYPE => (self.target)(self, at),
-            ValueType::Complex(id) => self.declared(id.get(), at),
+            ValueType::Complex(id) if id.get().name == target::TYPE => (self.target)(self, variant),
+            ValueType::Complex(id) => self.declared(id.get(), variant),
             ValueType::Enumeration(of) => self.component(of.name.clone(), |_| enumeration(of)),
             ValueType::Primitive(Primitive::Boolean) => json!({"type": "boolean"}),
             ValueType::Primitive(Primitive::Int32) => {
-                let (least, most) = (property.limits.minimum, property.limits.maximum);
-                let (least, most) = (least.unwrap_or(i32::MIN.into()), most.unwrap_or(i32::MAX.into()));
-                json!({"type": "integer", "format": "int32", "minimum": least, "maximum": most})
+                let (minimum, maximum) = (property.limits.minimum, property.limits.maximum);
+                let (minimum, maximum) = (minimum.unwrap_or(i32::MIN.into()), maximum.unwrap_or(i32::MAX.into()));
+                json!({"type": "integer", "format": "int32", "minimum": minimum, "maximum": maximum})
             }
             ValueType::Primitive(Primitive::String) => text(),
             ValueType::Primitive(primitive) => {
-                let name = format!("Edm.{primitive:?}{}", if at.is_request() { ".request" } else { "" });
-                self.component(name, |_| written(*primitive, at))
+                let name = format!("Edm.{primitive:?}{}", if variant.is_request() { ".request" } else { "" });
+                self.component(name, |_| written(*primitive, variant))
             }
         }
     }
 
-    /// An instance of a type of Graph's that the catalogue lacks.
-    pub fn undeclared(&mut self, declared: &'static Type, at: At) -> Value {
+    /// Returns the schema of an instance of a type that the catalogue lacks.
+    pub fn undeclared(&mut self, declared: &'static Type, variant: Variant) -> Value {
         let name = self.component("undeclaredType".to_owned(), |_| undeclared_type());
         if !declared.is_a(configurations::TYPE) {
-            let of = if at.is_request() { "undeclared.request" } else { "undeclared" };
+            let of = if variant.is_request() { "undeclared.request" } else { "undeclared" };
             return self.component(of.to_owned(), |_| {
                 let properties = Map::from_iter([(TYPE.to_owned(), name)]);
                 let any = reference("anyObject");
                 json!({"type": "object", "allOf": [any], "properties": properties, "required": [TYPE]})
             });
         }
-        self.component(at.name("undeclaredConfiguration"), |schemas| {
-            let mut properties = schemas.properties(declared, at);
+        self.component(variant.name("undeclaredConfiguration"), |schemas| {
+            let mut properties = schemas.properties(declared, variant);
             properties.insert(TYPE.to_owned(), name);
-            if !at.is_request() {
+            if !variant.is_request() {
                 properties.insert("@odata.context".to_owned(), json!({"type": "string", "format": "uri"}));
             }
-            let mut object = closed(properties, vec![TYPE.to_owned()], at.version == Version::Beta);
-            with_navigation(&mut object, at);
+            let mut object = closed(properties, vec![TYPE.to_owned()], variant.version == Version::Beta);
+            with_navigation(&mut object, variant);
             object
         })
     }
@@ -250,21 +252,21 @@ pub fn concrete(declared: &'static Type) -> impl Iterator<Item = &'static Type> 
     Type::all().iter().filter(|of| !of.is_abstract && of.is_a(&declared.name))
 }
 
-/// Which of several schemas the type's name means.
-pub fn discriminator(types: impl Iterator<Item = &'static Type>, at: At) -> Value {
+/// Returns the discriminator, which selects a schema by the name of the type.
+pub fn discriminator(types: impl Iterator<Item = &'static Type>, variant: Variant) -> Value {
     let mapping: Map<_, _> = types
         .flat_map(|of| {
-            let Value::Array(names) = names(of, at) else { return Vec::new() };
+            let Value::Array(names) = names(of, variant) else { return Vec::new() };
             let names = names.into_iter().filter_map(|name| name.as_str().map(str::to_owned));
-            names.map(|name| (name, path(&at.name(&of.name)).into())).collect()
+            names.map(|name| (name, path(&variant.name(&of.name)).into())).collect()
         })
         .collect();
     json!({"propertyName": TYPE, "mapping": mapping})
 }
 
-fn names(of: &Type, at: At) -> Value {
+fn names(of: &Type, variant: Variant) -> Value {
     let name = format!("{NAMESPACE}.{}", of.name);
-    match at.side {
+    match variant.side {
         Side::Request => json!([format!("#{name}"), name]),
         // As the documented example has it.
         Side::Answer if of.name == target::TYPE => json!([name]),
@@ -272,8 +274,8 @@ fn names(of: &Type, at: At) -> Value {
     }
 }
 
-fn type_names(of: &Type, at: At) -> Value {
-    json!({"type": "string", "enum": names(of, at)})
+fn type_names(of: &Type, variant: Variant) -> Value {
+    json!({"type": "string", "enum": names(of, variant)})
 }
 
 /// Whether it is a part of an assignment, of which every member has a column.
@@ -295,17 +297,17 @@ pub fn closed(properties: Map<String, Value>, required: Vec<String>, is_open: bo
     object
 }
 
-/// Resources below a configuration: assignments may come with it and be read
-/// in it, the others are never in it.
-fn with_navigation(object: &mut Value, at: At) {
+/// Adds the resources below a configuration. A request or an answer can contain the
+/// assignments, but not the others.
+fn with_navigation(object: &mut Value, variant: Variant) {
     let properties = &mut object["properties"];
-    match at.side {
+    match variant.side {
         Side::Answer => {
-            let one = reference(&at.name(crate::resources::assignments::model::TYPE));
+            let one = reference(&variant.name(crate::resources::assignments::model::TYPE));
             properties["assignments"] = json!({"type": "array", "items": one});
         }
         Side::Request => {
-            if at.version == Version::Beta {
+            if variant.version == Version::Beta {
                 configurations::NAVIGATION.iter().for_each(|(name, _)| properties[*name] = false.into());
             }
             let ignored = json!({"type": ["array", "null"], "items": reference("anyObject"), "writeOnly": true});
@@ -324,10 +326,10 @@ fn enumeration(of: &Enumeration) -> Value {
     }
 }
 
-/// The primitive types whose values have a form of their own.
-fn written(primitive: Primitive, at: At) -> Value {
+/// Returns the schema of a primitive type whose text has a fixed format.
+fn written(primitive: Primitive, variant: Variant) -> Value {
     let pattern = |format: &str, request: &str, answer: &str| {
-        let pattern = if at.is_request() { request } else { answer };
+        let pattern = if variant.is_request() { request } else { answer };
         match format {
             "" => json!({"type": "string", "pattern": pattern}),
             format => json!({"type": "string", "format": format, "pattern": pattern}),

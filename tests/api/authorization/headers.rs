@@ -98,9 +98,9 @@ pub(super) fn worthless(issuer: &Issuer) -> Vec<Worthless> {
         ("a link to a key", Some(sign(&linked, &stranger)), "Access token validation failure. Invalid signature"),
         ("something critical", Some(sign(&critical, &issuer.pair.key)), "The header of the token has 'crit'"),
         ("a claim of another type", Some(issuer.with("roles", 5)), "A claim of the token cannot be read"),
-        ("nobody", Some(issuer.with("oid", "")), "The token names nobody"),
-        ("a name that cannot be stored", Some(issuer.with("oid", "a\0b")), "The token names nobody"),
-        ("a name without end", Some(issuer.with("oid", "x".repeat(257))), "The token names nobody"),
+        ("nobody", Some(issuer.with("oid", "")), "The token names no caller"),
+        ("a name that cannot be stored", Some(issuer.with("oid", "a\0b")), "The token names no caller"),
+        ("a name without end", Some(issuer.with("oid", "x".repeat(257))), "The token names no caller"),
     ]
 }
 

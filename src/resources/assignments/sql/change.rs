@@ -9,10 +9,11 @@ use crate::resources::{
     parent::ConfigurationId,
 };
 
-/// Writes what a change by `by` left; `false` when the configuration has the target
-/// already, and the transaction can then only be rolled back to a savepoint:
-/// see [`Connection::with_savepoint`](crate::database::connections::Connection::with_savepoint).
-pub async fn update(connection: &mut PgConnection, changed: &Assignment, by: Option<&str>) -> sqlx::Result<bool> {
+/// Writes a changed assignment with the author `actor`. Returns `false` when another assignment
+/// of the configuration has the target. The transaction must then be rolled back to a
+/// savepoint: see
+/// [`Connection::with_savepoint`](crate::database::connections::Connection::with_savepoint).
+pub async fn update(connection: &mut PgConnection, changed: &Assignment, actor: Option<&str>) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "UPDATE device_configuration_assignments
          SET target_type = $2, group_id = $3, collection_id = $4, filter_id = $5, filter_type = $6, intent = $7,
@@ -28,7 +29,7 @@ pub async fn update(connection: &mut PgConnection, changed: &Assignment, by: Opt
         changed.intent,
         changed.source,
         changed.source_id,
-        by,
+        actor,
     );
     match done.execute(connection).await {
         Ok(_) => Ok(true),
@@ -69,13 +70,13 @@ pub async fn replace(
     rows: &[Assignment],
     target_keys: &[Option<String>],
     beta: bool,
-    by: Option<&str>,
+    actor: Option<&str>,
 ) -> sqlx::Result<()> {
     delete_others(connection, configuration, rows, target_keys).await?;
     if beta {
-        update_beta_members(connection, configuration, rows, target_keys, by).await?;
+        update_beta_members(connection, configuration, rows, target_keys, actor).await?;
     }
-    insert_missing(connection, configuration, rows, by).await
+    insert_missing(connection, configuration, rows, actor).await
 }
 
 /// The same, but rows are matched by their ids: the rows of `kept`, which have the id and
@@ -131,7 +132,7 @@ async fn update_beta_members(
     configuration: ConfigurationId,
     rows: &[Assignment],
     target_keys: &[Option<String>],
-    by: Option<&str>,
+    actor: Option<&str>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE device_configuration_assignments AS a
@@ -152,7 +153,7 @@ async fn update_beta_members(
         &column(rows, |row| row.intent.as_str()) as &[&str],
         &column(rows, |row| row.source.as_str()) as &[&str],
         &column(rows, |row| row.source_id.as_deref()) as &[Option<&str>],
-        by,
+        actor,
     )
     .execute(connection)
     .await
@@ -164,7 +165,7 @@ async fn insert_missing(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
     rows: &[Assignment],
-    by: Option<&str>,
+    actor: Option<&str>,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO device_configuration_assignments
@@ -186,7 +187,7 @@ async fn insert_missing(
         &column(rows, |row| row.intent.as_str()) as &[&str],
         &column(rows, |row| row.source.as_str()) as &[&str],
         &column(rows, |row| row.source_id.as_deref()) as &[Option<&str>],
-        by,
+        actor,
     )
     .execute(connection)
     .await

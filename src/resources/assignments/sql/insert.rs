@@ -11,7 +11,7 @@ use crate::resources::assignments::model::Assignment;
 pub async fn insert(
     connection: &mut PgConnection,
     row: &Assignment,
-    by: Option<&str>,
+    actor: Option<&str>,
 ) -> sqlx::Result<Option<Assignment>> {
     sqlx::query_as!(
         Assignment,
@@ -36,7 +36,7 @@ pub async fn insert(
         row.intent,
         row.source,
         row.source_id,
-        by,
+        actor,
     )
     .fetch_optional(connection)
     .await
@@ -50,7 +50,7 @@ pub async fn insert(
 pub async fn insert_many(
     connection: &mut PgConnection,
     rows: &[&Assignment],
-    by: &[Option<&str>],
+    actors: &[Option<&str>],
 ) -> sqlx::Result<Vec<Uuid>> {
     let rows = || rows.iter().copied();
     sqlx::query_scalar!(
@@ -78,7 +78,7 @@ pub async fn insert_many(
         &column(rows(), |row| row.intent.as_str()) as &[&str],
         &column(rows(), |row| row.source.as_str()) as &[&str],
         &column(rows(), |row| row.source_id.as_deref()) as &[Option<&str>],
-        by as &[Option<&str>],
+        actors as &[Option<&str>],
     )
     .fetch_all(connection)
     .await

@@ -284,7 +284,7 @@ pub struct Set {
 pub async fn find_sets(
     connection: &mut PgConnection,
     configurations: &[Uuid],
-    most: &[i64],
+    max_sizes: &[i64],
 ) -> sqlx::Result<Vec<Option<Set>>> {
     // The digest once for each set and not for each row, and none of a set that is too large.
     let rows = sqlx::query!(
@@ -307,7 +307,7 @@ pub async fn find_sets(
            LEFT JOIN device_configuration_assignments AS a ON a.device_configuration_id = asked.id
            ORDER BY a.id"#,
         configurations,
-        most,
+        max_sizes,
     );
     let mut sets: Vec<Option<Set>> = configurations.iter().map(|_| None).collect();
     for row in rows.fetch_all(connection).await? {

@@ -3,10 +3,10 @@
 use super::{operand::Operand, table::Parameters, values::Instance};
 use crate::catalogue::version::Version;
 
-/// What names in an expression mean, and the parameters of the statement.
-pub struct Scope<'a> {
+/// Translates expressions to SQL: resolves names, and collects the parameters of the statement.
+pub struct ExpressionTranslator<'a> {
     pub(super) root: Instance,
-    pub(super) there: Option<String>,
+    pub(super) root_guard: Option<String>,
     pub(super) variables: Vec<(String, Variable)>,
     pub(super) version: Version,
     pub(super) elements: usize,
