@@ -1,4 +1,5 @@
-//! What assignments and statuses know of the configuration that they belong to.
+//! A configuration as assignments and statuses know it: its id, whether it exists, and its
+//! lock.
 
 use std::{
     fmt,
@@ -14,17 +15,17 @@ use crate::{
     odata::key,
 };
 
-/// The key of a configuration. Taken from a path, it may belong to nothing.
+/// The key of a configuration. A key from a path may belong to no configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConfigurationId(pub Uuid);
 
 impl ConfigurationId {
-    /// Its path below a version.
+    /// Returns the path of the configuration below a version.
     pub fn path(self) -> String {
         format!("deviceManagement/deviceConfigurations/{self}")
     }
 
-    /// The 404 of a configuration that is not there.
+    /// Returns the 404 of a configuration that does not exist.
     pub fn not_found(key: impl fmt::Display) -> ApiError {
         ApiError::not_found(format!(
             "DeviceConfigurations not found: Profile {key}. GET /deviceManagement/deviceConfigurations lists those that are there."
@@ -48,25 +49,24 @@ impl FromRequest for ConfigurationId {
     }
 }
 
-/// Whether the configuration is there.
+/// Returns whether the configuration exists.
 pub async fn exists(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<bool> {
     sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM device_configurations WHERE id = $1) AS "exists!""#, id.0)
         .fetch_one(connection)
         .await
 }
 
-/// Holds the configuration alone until the transaction ends, so that its set
-/// of assignments can be replaced as one; `false` when it is not there.
+/// Locks the configuration exclusively until the transaction ends, so that its assignments can
+/// be replaced as a set. Returns `false` when it does not exist.
 pub async fn lock(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<bool> {
     let row = sqlx::query!("SELECT id FROM device_configurations WHERE id = $1 FOR UPDATE", id.0);
     Ok(row.fetch_optional(connection).await?.is_some())
 }
 
-/// For what found nothing below a configuration: whether the configuration is
-/// there.
+/// Checks that the configuration exists, after a statement found no rows below it.
 ///
 /// # Errors
-/// 404 when it is not.
+/// 404 when the configuration does not exist.
 pub async fn check(connection: &mut PgConnection, id: ConfigurationId) -> Result<(), ApiError> {
     match exists(connection, id).await? {
         true => Ok(()),

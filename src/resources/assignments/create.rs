@@ -1,10 +1,11 @@
 //! A create of an assignment, combined with other creates.
 //!
-//! The cost of a small write is its commit. So the creates that arrive while one statement
-//! commits are inserted by the next, and each is answered after the commit that holds it.
+//! A small write costs little more than its commit. So the next statement inserts all creates
+//! that arrive while one statement commits. Each create is answered after the commit of its
+//! row.
 //!
-//! A create whose configuration is missing or locked, or whose id or target is taken, is left
-//! out of the combined statement. It runs its own statement, which finds the reason: see
+//! The combined statement leaves out a create whose configuration is missing or locked, or
+//! whose id or target is taken. That create runs its own statement, which finds the reason: see
 //! [`coalescing`](crate::database::coalescing).
 
 use std::{collections::HashSet, future::pending};
@@ -43,14 +44,14 @@ pub struct Create<'a> {
 const TRIES: u8 = 10;
 
 impl<'a> Create<'a> {
-    /// A create with the client's id, else with a new one.
+    /// Makes a create with the client's id, or else with a new id.
     pub fn new(new: &'a NewAssignment, configuration: ConfigurationId, caller: &'a Caller, version: Version) -> Self {
         let id = AssignmentId(new.id.unwrap_or_else(Uuid::now_v7));
         let (row, target_key) = (new.row(configuration, id), new.target.key());
         Self { configuration, id, new, row, target_key, caller, version }
     }
 
-    /// Inserts the row together with other creates, or separately.
+    /// Inserts the row together with other creates, or separately. Returns the stored row.
     ///
     /// # Errors
     /// Those of [`Create::insert`].
@@ -64,7 +65,8 @@ impl<'a> Create<'a> {
         }
     }
 
-    /// Repeats an insert with an unknown outcome. The same id finds the row or writes it.
+    /// Repeats an insert whose outcome is unknown. The id is the same, so the insert finds the
+    /// row or writes it.
     async fn insert_again(&self, connections: &Connections) -> Result<Assignment, ApiError> {
         let unknown = || ApiError::outcome_unknown(self.id.path(self.configuration));
         let again = async { self.insert(&mut connections.acquire().await?).await };
@@ -81,10 +83,10 @@ impl<'a> Create<'a> {
         }
     }
 
-    /// Inserts on this connection. Returns the stored row.
+    /// Inserts the row on this connection. Returns the stored row.
     ///
     /// # Errors
-    /// 404 without the configuration; 409 when the id or the target is taken.
+    /// 404 when the configuration does not exist. 409 when the id or the target is taken.
     pub async fn insert(&self, connection: &mut Connection) -> Result<Assignment, ApiError> {
         let Self { configuration, id, new, row, .. } = self;
         for _ in 0..TRIES {
@@ -133,18 +135,18 @@ pub type Writer = Coalescer<PendingInsert>;
 
 /// A row that waits for its insert.
 pub struct PendingInsert {
-    /// The row.
+    /// The row to insert.
     pub row: Assignment,
-    /// What its target is told by, where a configuration has it once.
+    /// The key of its target, which is unique in a configuration. The base target has none.
     pub target_key: Option<String>,
-    /// In whose name.
+    /// The id of the caller, which becomes the author of the row.
     pub actor: Option<String>,
 }
 
 impl CoalescedRequest for PendingInsert {
     type Answer = ();
     const NAME: &'static str = "creates";
-    /// As many as there may be clients by default.
+    /// As many as the default of `server.max_connections`.
     const MAX_SIZE: usize = 1024;
 
     /// Leaves out requests that repeat an id or a target, so that each returned row belongs to
@@ -167,7 +169,7 @@ impl CoalescedRequest for PendingInsert {
         sorted
     }
 
-    /// Its configuration: `assign` locks all targets of one.
+    /// Returns the configuration: `assign` locks all targets of a configuration.
     fn parent(&self) -> Uuid {
         self.row.device_configuration_id
     }

@@ -1,4 +1,4 @@
-//! What the routes of an assignment do.
+//! The handlers of the routes of assignments.
 
 use actix_web::{HttpResponse, web::Data};
 use sqlx::PgConnection;
@@ -81,20 +81,20 @@ pub async fn list(
     Ok(etag.on(paging.answer(Collection { context, count, next, value })))
 }
 
-/// The ETag of the assignments of a configuration together.
+/// Returns the ETag of the set of assignments of a configuration.
 ///
 /// # Errors
-/// 404 when there is no such configuration.
+/// 404 when the configuration does not exist.
 async fn set_etag(connection: &mut PgConnection, configuration: ConfigurationId) -> Result<ETag, ApiError> {
     let etag = sql::find_etag(connection, configuration).await?;
     etag.ok_or_else(|| ConfigurationId::not_found(configuration))
 }
 
-/// Holds a configuration alone until the transaction ends, so that its
-/// assignments stay what they are: where the request depends on it, what that is.
+/// Locks a configuration exclusively until the transaction ends, so that no other request
+/// changes its assignments. Returns the ETag of the set when the request has a condition.
 ///
 /// # Errors
-/// 404 when there is no such configuration.
+/// 404 when the configuration does not exist.
 async fn lock_configuration(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
@@ -127,15 +127,14 @@ pub async fn count(
 
 /// `POST …/deviceConfigurations/{id}/assignments` and `POST …/assignments/$ref`
 ///
-/// With an id of its own a client may send the same create again: it is
-/// answered with the row that the first one stored.
+/// A client that sends its own id can repeat the create. The answer to the repetition is the
+/// stored row.
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-create>
 ///
 /// # Errors
-/// 409 when the id belongs to another assignment, or the configuration is
-/// assigned to the target already; 412 when it depends on other assignments than
-/// those that are there.
+/// 409 when the id belongs to another assignment, or the configuration already has an
+/// assignment to the target. 412 when the condition of the request does not hold.
 pub async fn create(
     connections: Connections,
     caller: Caller,
@@ -205,8 +204,8 @@ pub async fn get(
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-update>
 ///
 /// # Errors
-/// 409 when the configuration is assigned to the new target already; 412 when it
-/// depends on other assignments than those that are there.
+/// 409 when the configuration already has an assignment to the new target. 412 when the
+/// condition of the request does not hold.
 pub async fn update(
     connections: Connections,
     caller: Caller,
@@ -234,8 +233,8 @@ pub async fn update(
     Ok(etag.on(preferences.changed(changed.shown_alone(&links, None))))
 }
 
-/// The 409 that names who has the target. The configuration is held, so that
-/// it is still there.
+/// Returns the 409 that names the assignment with this target. The configuration is locked, so
+/// that assignment still exists.
 async fn target_conflict(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
@@ -254,7 +253,7 @@ async fn target_conflict(
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationassignment-delete>
 ///
 /// # Errors
-/// 412 when it depends on other assignments than those that are there.
+/// 412 when the condition of the request does not hold.
 pub async fn delete(
     connections: Connections,
     configuration: ConfigurationId,
@@ -282,13 +281,13 @@ pub async fn delete(
 
 /// `POST …/deviceConfigurations/{id}/assign` and `…/microsoft.graph.assign`
 ///
-/// Replaces the whole set in one transaction: two calls at once leave one of
-/// the two sets, never a mixture.
+/// Replaces the whole set in one transaction. Two concurrent calls leave one of the two sets,
+/// never a mixture.
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfiguration-assign>
 ///
 /// # Errors
-/// 412 when it depends on another set than the one that is there.
+/// 412 when the condition of the request does not hold.
 pub async fn assign(
     connections: Connections,
     caller: Caller,
@@ -321,7 +320,7 @@ fn set_path(configuration: ConfigurationId) -> String {
     format!("{}/assignments", configuration.path())
 }
 
-/// The 404 of a configuration that is not there, else of its assignment.
+/// Returns the 404 of the configuration when it does not exist, else the 404 of the assignment.
 async fn not_found(connection: &mut PgConnection, configuration: ConfigurationId, id: AssignmentId) -> ApiError {
     parent::check(connection, configuration).await.err().unwrap_or_else(|| AssignmentId::not_found(id))
 }

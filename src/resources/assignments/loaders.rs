@@ -17,11 +17,11 @@ pub type AssignmentLoader = Coalescer<AssignmentKey>;
 /// Reads the assignments of one configuration.
 pub type SetLoader = Coalescer<SetKey>;
 
-/// An assignment that is asked for.
+/// The key of a requested assignment.
 pub struct AssignmentKey {
-    /// Its configuration.
+    /// The configuration of the assignment.
     pub configuration: ConfigurationId,
-    /// Its id.
+    /// The id of the assignment.
     pub id: AssignmentId,
 }
 
@@ -38,19 +38,19 @@ impl CoalescedRequest for AssignmentKey {
     }
 }
 
-/// A configuration whose assignments are asked for.
+/// The key of a requested set of assignments.
 pub struct SetKey {
     /// The configuration.
     pub configuration: ConfigurationId,
-    /// Rows of a page. A larger set is read by its own statement, so that other requests do not
-    /// wait for it.
+    /// The size of a page. A larger set is read by its own statement, so that other requests do
+    /// not wait for it.
     pub size: u32,
 }
 
 impl CoalescedRequest for SetKey {
     type Answer = Set;
     const NAME: &'static str = "assignment sets";
-    /// A page can be long, and all of them are held at once.
+    /// A page can be long, and all pages of one statement are in memory at the same time.
     const MAX_SIZE: usize = 16;
 
     async fn execute(connection: &mut PgConnection, requests: &[&Self]) -> sqlx::Result<Vec<Option<Set>>> {

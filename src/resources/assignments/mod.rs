@@ -1,4 +1,5 @@
-//! Assignments of a device configuration: who gets it and who is left out.
+//! Assignments of a device configuration: the targets that get it, and those that it leaves
+//! out.
 //!
 //! `/deviceManagement/deviceConfigurations/{id}/assignments` and `…/assign`.
 //!
@@ -6,10 +7,10 @@
 //! | --- | --- |
 //! | [`handlers`] | what the routes do |
 //! | [`model`] | an assignment read from Graph JSON |
-//! | [`target`] | targets, and the refusal of one that is taken |
+//! | [`target`] | targets, and the 409 of a target that is taken |
 //! | [`create`] | a create: combined with others, retried, or refused |
 //! | [`loaders`] | reads by key, combined with others |
-//! | [`representation`] | an assignment as an answer shows it |
+//! | [`representation`] | an assignment in an answer |
 //! | [`sql`] | every statement |
 //!
 //! <https://learn.microsoft.com/graph/api/resources/intune-deviceconfig-deviceconfigurationassignment>

@@ -1,8 +1,8 @@
 //! An assignment: read from Graph JSON, kept as a row. `representation.rs` writes it.
 //!
-//! A [`NewAssignment`], [`AssignmentPatch`] or [`AssignmentSet`] that exists is
-//! valid, up to what only the database knows: whether the configuration is
-//! there and what it is assigned to already.
+//! Every [`NewAssignment`], [`AssignmentPatch`] and [`AssignmentSet`] is valid, except for
+//! rules that only the database can check: whether the configuration exists, and which targets
+//! it already has.
 
 use std::{
     collections::BTreeSet,
@@ -28,17 +28,17 @@ use crate::{
 pub const TYPE: &str = "deviceConfigurationAssignment";
 const GROUP_ASSIGNMENT_TYPE: &str = "deviceConfigurationGroupAssignment";
 
-/// The key of an assignment. Taken from a path, it may belong to nothing.
+/// The key of an assignment. A key from a path may belong to no assignment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AssignmentId(pub Uuid);
 
 impl AssignmentId {
-    /// Its path below a version.
+    /// Returns the path of the assignment below a version.
     pub fn path(self, configuration: ConfigurationId) -> String {
         format!("{}/assignments/{self}", configuration.path())
     }
 
-    /// The 404 of an assignment that the configuration does not have.
+    /// Returns the 404 of an assignment that the configuration does not have.
     pub fn not_found(key: impl fmt::Display) -> ApiError {
         ApiError::not_found(format!(
             "DeviceConfigurationAssignments not found: Assignment {key}. GET …/assignments lists those that the configuration has."
@@ -62,20 +62,20 @@ impl FromRequest for AssignmentId {
     }
 }
 
-/// An assignment as it is stored: the columns that the API shows.
+/// A stored assignment: the columns that the API shows.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Assignment {
     /// Its key.
     pub id: Uuid,
     /// The configuration that is assigned.
     pub device_configuration_id: Uuid,
-    /// Graph type of the target without its namespace.
+    /// The Graph type of the target, without its namespace.
     pub target_type: String,
-    /// Group of a group target.
+    /// The group of a group target.
     pub group_id: Option<String>,
-    /// Collection of a Configuration Manager target.
+    /// The collection of a Configuration Manager target.
     pub collection_id: Option<String>,
-    /// Assignment filter.
+    /// The assignment filter.
     pub filter_id: Option<String>,
     /// `none`, `include` or `exclude`.
     pub filter_type: String,
@@ -83,21 +83,22 @@ pub struct Assignment {
     pub intent: String,
     /// `direct` or `policySets`.
     pub source: String,
-    /// What made the assignment; `None` is the configuration itself.
+    /// The id of the source of the assignment. `None` means the configuration itself.
     pub source_id: Option<String>,
 }
 
-/// An assignment that a client asks for.
+/// An assignment that a client creates.
 #[derive(Debug)]
 pub struct NewAssignment {
-    /// The client's id; `None` leaves it to the service.
+    /// The client's id. `None`: the service generates one.
     pub id: Option<Uuid>,
-    /// Who gets the configuration.
+    /// The target of the assignment.
     pub target: Target,
     beta: BetaMembers,
 }
 
-/// What `/beta` adds to an assignment: `None` was not mentioned, `Some(None)` is null.
+/// The members that `/beta` adds. `None`: the client did not send the member. `Some(None)`: the
+/// client sent null.
 #[derive(Debug, Default)]
 struct BetaMembers {
     filter: Option<Option<Filter>>,
@@ -151,7 +152,7 @@ fn missing_target(members: &ObjectReader) -> ApiError {
 
 impl NewAssignment {
     /// # Errors
-    /// 400 that names the member that is wrong.
+    /// 400 that names the wrong member.
     pub fn parse(mut members: ObjectReader) -> Result<Self, ApiError> {
         let id = key::client_id(&mut members)?;
         Ok(Self { id, ..Self::parse_without_id(members)? })
@@ -166,7 +167,7 @@ impl NewAssignment {
         Ok(Self { id: None, target, beta })
     }
 
-    /// The row of the key `id` that it makes below `configuration`.
+    /// Returns the row with the key `id` below `configuration`.
     pub fn row(&self, configuration: ConfigurationId, id: AssignmentId) -> Assignment {
         let mut row = Assignment {
             id: id.0,
@@ -187,7 +188,7 @@ impl NewAssignment {
     }
 }
 
-/// What a client wants changed; what it leaves out stays.
+/// The changes that a client sends. Members that are not sent stay as they are.
 #[derive(Debug)]
 pub struct AssignmentPatch {
     /// The new target.
@@ -197,10 +198,11 @@ pub struct AssignmentPatch {
 
 impl AssignmentPatch {
     /// # Errors
-    /// 400 that names the member that is wrong.
+    /// 400 that names the wrong member.
     pub fn parse(mut members: ObjectReader) -> Result<Self, ApiError> {
         check_type(&mut members, TYPE)?;
-        // The key is in the path; the one in a body that was read and is sent back is not applied.
+        // The key is in the path. A client that sends back what it has read also sends the id,
+        // which is ignored.
         members.string("id")?;
         let (target, filter) = match members.object("target", target::TYPE)? {
             Some(target) => Target::parse(target).map(|(target, filter)| (Some(target), filter))?,
@@ -223,20 +225,20 @@ impl AssignmentPatch {
     }
 }
 
-/// The set that `assign` puts in place of the one that is there.
+/// The set that replaces all assignments of the configuration in `assign`.
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfiguration-assign>
 #[derive(Debug)]
 pub struct AssignmentSet(pub Vec<NewAssignment>);
 
 impl AssignmentSet {
-    /// Reads the parameters of the action. On `/beta` it takes
-    /// `deviceConfigurationGroupAssignments` as well; sent with `assignments`,
-    /// the two are one set.
+    /// Reads the parameters of the action. On `/beta` a client can send
+    /// `deviceConfigurationGroupAssignments` instead of `assignments`, or both, which are then
+    /// one set.
     ///
     /// # Errors
-    /// 400 for a member that is wrong, for the base target, which names
-    /// nothing that a set could hold once, and for a target that stands twice.
+    /// 400 for a wrong member, for the base target, which names nothing, and for a target that
+    /// is sent twice.
     pub fn parse(mut members: ObjectReader) -> Result<Self, ApiError> {
         let assignments = members.objects("assignments", TYPE)?;
         let group_assignments = match members.version() {
@@ -273,7 +275,8 @@ impl AssignmentSet {
 
     fn element(mut members: ObjectReader) -> Result<(String, NewAssignment), ApiError> {
         let path = members.path("target");
-        // Elements that were read before carry ids; which of them stays is decided by target.
+        // Elements that the client has read carry ids. The target decides which stored
+        // assignment an element keeps.
         members.string("id")?;
         Ok((path, NewAssignment::parse_without_id(members)?))
     }
@@ -297,7 +300,7 @@ impl AssignmentSet {
 }
 
 impl Assignment {
-    /// Whether the two are for the same target.
+    /// Returns whether the two have the same target.
     pub fn has_target_of(&self, other: &Self) -> bool {
         (&self.target_type, &self.group_id, &self.collection_id)
             == (&other.target_type, &other.group_id, &other.collection_id)
@@ -310,8 +313,8 @@ impl Assignment {
         self.collection_id = collection_id.map(ExternalId::to_string);
     }
 
-    /// A direct assignment was made by its configuration, which is stored as
-    /// nothing: what was read can be sent back and is the same row.
+    /// Stores the source of a direct assignment as null when it is the configuration itself. So
+    /// a client that sends back what it has read gets the same row.
     fn normalize_source(&mut self) {
         if self.source == "direct"
             && self.source_id.as_deref().and_then(key::guid) == Some(self.device_configuration_id)

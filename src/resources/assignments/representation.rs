@@ -1,4 +1,4 @@
-//! An assignment as an answer shows it.
+//! An assignment as JSON in an answer.
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -13,8 +13,8 @@ use crate::{
     odata::{links::Links, select::Select},
 };
 
-/// An assignment as an answer shows it: the documented members in the
-/// documented order, then what `/beta` adds.
+/// An assignment as JSON: the documented members in the documented order, then the members that
+/// `/beta` adds.
 #[derive(PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AssignmentJson<'a> {
@@ -50,14 +50,14 @@ struct TargetJson<'a> {
 }
 
 impl Assignment {
-    /// As an element of a collection, and as the answer to a create.
+    /// Returns the JSON of an element of a collection, and of the answer to a create.
     pub fn shown(&self, version: Version) -> AssignmentJson<'_> {
         self.selected(version, None)
     }
 
-    /// The members of it that are selected.
+    /// Returns the JSON with the selected members.
     pub fn selected(&self, version: Version, select: Option<&Select>) -> AssignmentJson<'_> {
-        // The base target goes out as the documented example has it, without '#'.
+        // The type of the base target has no '#', as in the documented example.
         let hash = if self.target_type == target::TYPE { "" } else { "#" };
         let is_beta = version == Version::Beta;
         let has = |name: &str| select.is_none_or(|select| select.has(TYPE, name));
@@ -83,13 +83,13 @@ impl Assignment {
         }
     }
 
-    /// Whether the two are one assignment to a client of `version`, which is
-    /// what lets a create be sent again.
+    /// Returns whether a client of `version` sees no difference. A create that is sent again is
+    /// then answered with the stored row.
     pub fn reads_same_as(&self, other: &Self, version: Version) -> bool {
         self.device_configuration_id == other.device_configuration_id && self.shown(version) == other.shown(version)
     }
 
-    /// As the whole answer.
+    /// Returns the JSON of an answer that is this assignment alone.
     pub fn shown_alone(&self, links: &Links, select: Option<&Select>) -> AssignmentJson<'_> {
         let selected = select.map(|select| format!("({})", select.fragment(&TABLE, false))).unwrap_or_default();
         let fragment = format!(

@@ -1,6 +1,6 @@
-//! What an assignment is for: the six targets, and the filter that narrows one.
+//! The six targets of an assignment, and the assignment filter of a target.
 //!
-//! A [`Target`] that exists is one that the table's CHECK constraints accept.
+//! The CHECK constraints of the table accept every [`Target`].
 //!
 //! <https://learn.microsoft.com/graph/api/resources/intune-shared-deviceandappmanagementassignmenttarget>
 
@@ -18,12 +18,12 @@ pub const TYPE: &str = "deviceAndAppManagementAssignmentTarget";
 /// The target of an assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The base type, which names nothing. Abstract in Graph's model, and what
-    /// the documented example sends.
+    /// The base type, which names nothing. It is abstract in Graph's model, but the documented
+    /// example sends it.
     Base,
     /// Every device.
     AllDevices,
-    /// Every user with a licence.
+    /// Every user with a license.
     AllLicensedUsers,
     /// The members of a group.
     Group(ExternalId),
@@ -36,17 +36,18 @@ pub enum Target {
 /// The assignment filter of a target, which only `/beta` shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
-    /// The filter's id.
+    /// The id of the filter.
     pub id: ExternalId,
     /// `include` or `exclude`.
     pub filter_type: &'static str,
 }
 
 impl Target {
-    /// Reads a target; on `/beta` also its filter, `None` when none is mentioned.
+    /// Reads a target and, on `/beta`, its filter. The filter is `None` when the client did not
+    /// send the members of a filter, and `Some(None)` when it sent no filter.
     ///
     /// # Errors
-    /// 400 that names the member that is wrong.
+    /// 400 that names the wrong member.
     pub fn parse(mut members: ObjectReader) -> Result<(Self, Option<Option<Filter>>), ApiError> {
         let Some(odata_type) = members.string("@odata.type")? else {
             return Err(ApiError::model(format!(
@@ -74,7 +75,7 @@ impl Target {
         Ok((target, filter))
     }
 
-    /// The columns `target_type`, `group_id` and `collection_id`.
+    /// Returns the columns `target_type`, `group_id` and `collection_id`.
     pub fn columns(&self) -> (&'static str, Option<&ExternalId>, Option<&ExternalId>) {
         match self {
             Self::Base => (TYPE, None, None),
@@ -88,8 +89,8 @@ impl Target {
         }
     }
 
-    /// What the target names, as the generated column `target_key` has it; a
-    /// configuration names it once. A test holds the two together.
+    /// Returns the key of the target, which is unique in a configuration. It equals the
+    /// generated column `target_key`; a test compares the two.
     pub fn key(&self) -> Option<String> {
         match self {
             Self::Base => None,
@@ -100,7 +101,7 @@ impl Target {
         }
     }
 
-    /// What the target names, as a message says it.
+    /// Returns the name of the target for a message.
     pub fn description(&self) -> String {
         match self {
             Self::Base => "the base target".to_owned(),
@@ -111,7 +112,7 @@ impl Target {
         }
     }
 
-    /// The 409 of a target that an assignment of the configuration has.
+    /// Returns the 409 for a target that already has an assignment in the configuration.
     pub fn taken(&self, by: impl fmt::Display) -> ApiError {
         ApiError::conflict(format!(
             "The configuration is already assigned to {}, included or excluded, by the assignment '{by}'. Change or delete that one.",
@@ -128,7 +129,7 @@ fn required(members: &mut ObjectReader, name: &str) -> Result<ExternalId, ApiErr
     }
 }
 
-/// The two filter members, which only mean something together.
+/// Reads the two members of a filter, which must be sent together.
 fn filter(members: &mut ObjectReader) -> Result<Option<Option<Filter>>, ApiError> {
     const ID: &str = "deviceAndAppManagementAssignmentFilterId";
     const TYPE: &str = "deviceAndAppManagementAssignmentFilterType";

@@ -1,4 +1,4 @@
-//! What the routes of a configuration do.
+//! The handlers of the routes of configurations.
 
 use actix_web::{
     HttpResponse,
@@ -64,7 +64,7 @@ pub async fn list(
     Ok(paging.answer(Collection { context, count, next, value }))
 }
 
-/// A row of an answer to a query, with its assignments where they are expanded.
+/// Returns the JSON of a row, with its expanded assignments.
 fn shown<'a>(found: &'a mut sql::QueryRow, query: &'a Query, links: &Links) -> ConfigurationJson<'a> {
     let expanded = query.expand.as_deref().zip(found.assignments.as_mut()).map(|(expand, assignments)| {
         let id = ConfigurationId(found.configuration.id);
@@ -101,8 +101,8 @@ pub async fn count(
 
 /// `POST /deviceManagement/deviceConfigurations`
 ///
-/// With an id of its own a client may send the same create again: it is
-/// answered with the row that the first one stored.
+/// A client that sends its own id can repeat the create. The answer to the repetition is the
+/// stored row.
 ///
 /// # Errors
 /// 409 when the id belongs to another configuration.
@@ -172,17 +172,17 @@ pub async fn get(
     let answer =
         || HttpResponse::Ok().json(ConfigurationJson { context: Some(context), ..shown(&mut found, &query, &links) });
     Ok(match query.expand {
-        // The ETag says nothing of the assignments.
+        // The ETag does not cover the assignments.
         Some(_) => answer(),
         None => unchanged.unwrap_or_else(|| etag.on(answer())),
     })
 }
 
-/// Holds a configuration to the type-cast segments of the path.
+/// Checks that a configuration has the types that the type-cast segments of the path name.
 ///
 /// # Errors
-/// 400 for a type that is unknown or of another family; 404 when the
-/// configuration is of another type.
+/// 400 for a type that is unknown or not derived from deviceConfiguration. 404 when the
+/// configuration has another type.
 pub async fn check_casts(request: &mut ServiceRequest) -> Result<(), ApiError> {
     let casts = request.extract::<TypeCasts>().await?;
     let casts = [casts.of_collection, casts.of_entity].concat();
@@ -205,10 +205,11 @@ pub async fn check_casts(request: &mut ServiceRequest) -> Result<(), ApiError> {
 
 /// `PATCH /deviceManagement/deviceConfigurations/{id}`
 ///
-/// A patch that changes nothing is accepted and does not raise the version.
+/// A patch that changes nothing succeeds and does not raise the version.
 ///
 /// # Errors
-/// 412 when it depends on another version than the one that is there; 409 when it names a secret that has been replaced meanwhile.
+/// 412 when the condition of the request does not hold. 409 when the patch names a secret that
+/// has been replaced meanwhile.
 pub async fn update(
     connections: Connections,
     caller: Caller,
@@ -232,10 +233,10 @@ pub async fn update(
 
 /// `DELETE /deviceManagement/deviceConfigurations/{id}`
 ///
-/// Its assignments go with it.
+/// Deletes the assignments of the configuration, too.
 ///
 /// # Errors
-/// 412 when it depends on another version than the one that is there.
+/// 412 when the condition of the request does not hold.
 pub async fn delete(
     connections: Connections,
     id: ConfigurationId,

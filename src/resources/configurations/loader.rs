@@ -12,18 +12,19 @@ use crate::{
 /// Reads configurations by their ids.
 pub type ConfigurationLoader = Coalescer<ConfigurationKey>;
 
-/// A configuration that is asked for.
+/// The key of a requested configuration.
 pub struct ConfigurationKey {
-    /// Its id.
+    /// The id of the configuration.
     pub id: ConfigurationId,
-    /// Whether its properties are; without, they are left where they are.
+    /// Whether to read the properties, too.
     pub with_properties: bool,
 }
 
 impl CoalescedRequest for ConfigurationKey {
     type Answer = Configuration;
     const NAME: &'static str = "configurations";
-    /// A configuration can be large, and all of them are held at once.
+    /// A configuration can be large, and all configurations of one statement are in memory at
+    /// the same time.
     const MAX_SIZE: usize = 64;
 
     async fn execute(connection: &mut PgConnection, requests: &[&Self]) -> sqlx::Result<Vec<Option<Configuration>>> {

@@ -1,9 +1,8 @@
 //! Device configurations: `/deviceManagement/deviceConfigurations`.
 //!
-//! Beside the three files of every resource stand those of the secrets of OMA
-//! settings: `secrets.rs` (which values are secret, and which one a hidden value
-//! means), `vault.rs` (the key), and `store.rs` (a configuration and its secrets
-//! written together).
+//! Other files handle the secrets of OMA settings: `secrets.rs` (which values are secret, and
+//! which secret a masked value means), `vault.rs` (encryption), and `store.rs` (writes a
+//! configuration together with its secrets).
 //!
 //! <https://learn.microsoft.com/graph/api/resources/intune-deviceconfig-deviceconfiguration>
 

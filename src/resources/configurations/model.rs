@@ -1,6 +1,7 @@
 //! A configuration: read from Graph JSON, kept as a row, written as Graph JSON.
 //!
-//! A [`NewConfiguration`] or [`ConfigurationPatch`] that exists is valid.
+//! Every [`NewConfiguration`] is valid. The properties of a [`ConfigurationPatch`] are checked
+//! when it is applied.
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
@@ -23,47 +24,47 @@ use crate::{
 /// The base type of every configuration.
 pub const TYPE: &str = "deviceConfiguration";
 
-/// A configuration as it is stored.
+/// A stored configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Configuration {
     /// Its key.
     pub id: Uuid,
-    /// Concrete Graph type without its namespace.
+    /// The concrete Graph type, without its namespace.
     pub odata_type: String,
-    /// Name that an administrator reads.
+    /// The name that an administrator reads.
     pub display_name: String,
     /// Free text.
     pub description: Option<String>,
-    /// 1, and one more with every change.
+    /// The version: 1, then raised by 1 with every change.
     pub version: i32,
-    /// When it was created.
+    /// The time of the creation.
     pub created_date_time: Timestamp,
-    /// When its version last went up.
+    /// The time of the last change.
     pub last_modified_date_time: Timestamp,
-    /// What its type adds, as it was sent; see [`catalogue::validation`].
+    /// The properties that its type adds, as they were sent: see [`catalogue::validation`].
     pub properties: Object,
 }
 
-/// A configuration that a client asks for.
+/// A configuration that a client creates.
 #[derive(Debug)]
 pub struct NewConfiguration {
-    /// The client's id; `None` leaves it to the service.
+    /// The client's id. `None`: the service generates one.
     pub id: Option<Uuid>,
-    /// Concrete Graph type without its namespace.
+    /// The concrete Graph type, without its namespace.
     pub odata_type: String,
-    /// Name that an administrator reads.
+    /// The name that an administrator reads.
     pub display_name: String,
     /// Free text.
     pub description: Option<String>,
-    /// What its type adds; secrets are hidden.
+    /// The properties that its type adds. Secrets are masked.
     pub properties: Object,
     /// The secrets that were sent.
     pub secrets: Vec<Secret>,
 }
 
-/// What a client wants changed; what it leaves out stays.
+/// The changes that a client sends. Members that are not sent stay as they are.
 ///
-/// Its properties can only be checked against the type of what is stored.
+/// The properties can only be checked against the type of the stored configuration.
 pub struct ConfigurationPatch {
     odata_type: Option<String>,
     display_name: Option<String>,
@@ -72,11 +73,11 @@ pub struct ConfigurationPatch {
     version: Version,
 }
 
-/// Members that the service sets. A client that sends them back, as a backup
-/// does, is not refused, and they are not applied.
+/// Members that the service sets. The service accepts and ignores them, so that a client can
+/// send back what it has read.
 pub const COMPUTED: [&str; 4] = ["createdDateTime", "lastModifiedDateTime", "version", "supportsScopeTags"];
 
-/// Resources of their own below a configuration, with what changes them.
+/// Members that are separate resources, and what a client can do instead of sending them here.
 pub const NAVIGATION: [(&str, &str); 7] = [
     ("assignments", "POST it to …/assign"),
     ("groupAssignments", "POST it to …/assign"),
@@ -89,7 +90,7 @@ pub const NAVIGATION: [(&str, &str); 7] = [
 
 impl NewConfiguration {
     /// # Errors
-    /// 400 that names the member that is wrong.
+    /// 400 that names the wrong member.
     pub fn parse(mut members: ObjectReader) -> Result<Self, ApiError> {
         let odata_type = match members.string(validation::TYPE)? {
             Some(text) => concrete_type(&text, members.version()),
@@ -104,15 +105,15 @@ impl NewConfiguration {
         };
         let description = members.nullable_string("description")?.flatten();
         let id = key::client_id(&mut members)?;
-        // An export carries its assignments; they belong to the configuration it was taken from.
+        // An export contains assignments. They belong to the configuration that was exported.
         members.objects("assignments", assignments::model::TYPE)?;
         let version = members.version();
         let (properties, secrets) = checked(own_properties(members)?, &odata_type, version)?;
         Ok(Self { id, odata_type, display_name, description, properties: properties.into(), secrets })
     }
 
-    /// Whether `stored` reads as this create, with these properties, on the
-    /// version that it was asked on.
+    /// Returns whether a client of `version` sees no difference between `stored` and this
+    /// create with these properties.
     pub fn reads_as(&self, properties: &Map<String, Value>, stored: &Configuration, version: Version) -> bool {
         self.odata_type == stored.odata_type
             && self.display_name == stored.display_name
@@ -123,7 +124,7 @@ impl NewConfiguration {
 
 impl ConfigurationPatch {
     /// # Errors
-    /// 400 that names the member that is wrong.
+    /// 400 that names the wrong member.
     pub fn parse(mut members: ObjectReader) -> Result<Self, ApiError> {
         let odata_type = members.string(validation::TYPE)?;
         let display_name = members.string("displayName")?;
@@ -134,12 +135,11 @@ impl ConfigurationPatch {
         Ok(Self { odata_type, display_name, description, properties, version })
     }
 
-    /// Returns the changed configuration and the secrets that were sent. A member is
-    /// replaced whole, also a collection.
+    /// Returns the changed configuration and the secrets that were sent. A sent member replaces
+    /// the whole stored member, also a collection.
     ///
     /// # Errors
-    /// 400 for a type that is not the configuration's, and for a member that
-    /// is not one of its type.
+    /// 400 for a type that differs from the configuration's type, and for a wrong member.
     pub fn apply(mut self, stored: &Configuration) -> Result<(Configuration, Vec<Secret>), ApiError> {
         if let Some(odata_type) = self.odata_type
             && catalogue::unqualified(&odata_type) != Some(&stored.odata_type)
@@ -150,7 +150,8 @@ impl ConfigurationPatch {
                 stored.odata_type,
             )));
         }
-        // What reads as it is sent stays as it is stored, with what this version does not show.
+        // A member that is sent as the client reads it stays as it is stored, with the parts
+        // that this version does not show.
         let shown = |name: &str| type_of(&stored.odata_type)?.shown(name, &stored.properties, self.version);
         self.properties.retain(|name, value| shown(name).as_ref() != Some(value));
         let (mut properties, secrets) = checked(self.properties, &stored.odata_type, self.version)?;
@@ -168,8 +169,8 @@ impl ConfigurationPatch {
     }
 }
 
-/// The type's name without its namespace. On `/beta` the catalogue is open: a
-/// type that Graph has and the catalogue does not is taken at its word.
+/// Returns the name of the type without its namespace. `/beta` accepts every type that the
+/// catalogue lacks, because Graph has more types.
 fn concrete_type(odata_type: &str, version: Version) -> Result<String, ApiError> {
     match catalogue::resolve(odata_type, TYPE) {
         Ok(found) if found.is_abstract => Err(validation::abstract_class(&found.name)),
@@ -181,7 +182,8 @@ fn concrete_type(odata_type: &str, version: Version) -> Result<String, ApiError>
     }
 }
 
-/// What is left is the type's own: every member but the computed ones.
+/// Returns the members that the type adds. Checks and drops the computed members, and refuses
+/// members that are separate resources.
 fn own_properties(mut members: ObjectReader) -> Result<Map<String, Value>, ApiError> {
     let of = Type::find(TYPE);
     for name in COMPUTED {
@@ -204,10 +206,11 @@ fn own_properties(mut members: ObjectReader) -> Result<Map<String, Value>, ApiEr
     Ok(members.rest())
 }
 
-/// Whether a configuration of this type is of the type that a segment names.
+/// Returns whether a configuration of type `odata_type` has the type that the segment `cast`
+/// names.
 ///
 /// # Errors
-/// 400 for a type that is unknown or of another family.
+/// 400 for a type that is unknown or not derived from deviceConfiguration.
 pub fn is_a(odata_type: &str, cast: &str, version: Version) -> Result<bool, ApiError> {
     match (catalogue::resolve(cast, TYPE), catalogue::undeclared(cast)) {
         (Ok(of), _) => Ok(of.name == TYPE || Type::find(odata_type).is_some_and(|found| found.is_a(&of.name))),
@@ -216,12 +219,13 @@ pub fn is_a(odata_type: &str, cast: &str, version: Version) -> Result<bool, ApiE
     }
 }
 
-/// The type of a configuration, or the base type when the catalogue lacks it.
+/// Returns the type of a configuration, or the base type when the catalogue lacks it.
 fn type_of(odata_type: &str) -> Option<&'static Type> {
     Type::find(odata_type).or_else(|| Type::find(TYPE))
 }
 
-/// The properties held to their type, and the secrets among them.
+/// Checks the properties against their type. Returns the properties, and the secrets that they
+/// contained.
 fn checked(
     mut properties: Map<String, Value>,
     odata_type: &str,
@@ -239,7 +243,8 @@ fn read_alike(odata_type: &str, one: &Map<String, Value>, other: &Map<String, Va
     one == other || type_of(odata_type).is_some_and(|of| rendering::read_alike(of, one, other, version))
 }
 
-/// Members that are never properties of a type. SQL can store them in `properties`; no answer shows them.
+/// Members that are never properties of a type. SQL can store them in `properties`, but no
+/// answer shows them.
 pub const RESERVED: [&str; 13] = [
     "@odata.type",
     "@odata.etag",
@@ -256,58 +261,60 @@ pub const RESERVED: [&str; 13] = [
     "supportsScopeTags",
 ];
 
-/// A configuration as an answer shows it.
+/// A configuration as JSON in an answer.
 pub struct ConfigurationJson<'a> {
-    /// What is shown.
+    /// The configuration.
     pub configuration: &'a Configuration,
-    /// `@odata.context`, where the answer is this configuration alone.
+    /// `@odata.context`, when the answer is this configuration alone.
     pub context: Option<String>,
-    /// The version that was asked for.
+    /// The version of the request.
     pub version: Version,
-    /// The members that are shown; all when there is none.
+    /// The selected members. `None` means all.
     pub select: Option<&'a Select>,
-    /// Its assignments, where they are expanded.
+    /// The assignments, when the client expands them.
     pub assignments: Option<Expanded<'a>>,
 }
 
-/// The assignments of a configuration inside of it.
+/// The expanded assignments of a configuration.
 pub struct Expanded<'a> {
     /// `assignments@odata.context`
     pub context: String,
-    /// How many they are, where that was asked.
+    /// The number of assignments, when the client asked for it.
     pub count: Option<i64>,
-    /// Where the rest is, when they are cut short.
+    /// The link to the next page, when there are more assignments.
     pub next: Option<String>,
-    /// They themselves.
+    /// The assignments of the page.
     pub value: Vec<assignments::representation::AssignmentJson<'a>>,
 }
 
 impl Configuration {
-    /// All of it, as an element of a collection.
+    /// Returns the JSON of an element of a collection, with all members.
     pub fn shown(&self, version: Version) -> ConfigurationJson<'_> {
         ConfigurationJson { configuration: self, context: None, version, select: None, assignments: None }
     }
 
-    /// Whether the row holds values that JSON cannot hold, which are read as something near.
+    /// Returns whether the row holds values that JSON cannot hold. They are read as null or as
+    /// the nearest time.
     pub fn is_unreadable(&self) -> bool {
         let times = [self.created_date_time, self.last_modified_date_time];
         times.iter().any(|time| time.is_clamped) || self.properties.is_repaired
     }
 
-    /// What it is at this version, and when it became that: a version comes
-    /// again where another configuration has the id later, and after a restore.
+    /// Returns the ETag: the version and the time of the last change. The version alone is not
+    /// enough, because it can repeat after a restore, or when a deleted configuration is
+    /// created again with its id.
     pub fn etag(&self) -> ETag {
         let since = self.last_modified_date_time.unix_timestamp_nanos() / 1000;
         ETag::new(format_args!("{}.{since:x}", self.version))
     }
 
-    /// As the whole answer.
+    /// Returns the JSON of an answer that is this configuration alone.
     pub fn shown_alone(&self, links: &Links) -> ConfigurationJson<'_> {
         let context = links.context("deviceManagement/deviceConfigurations/$entity");
         ConfigurationJson { context: Some(context), ..self.shown(links.version) }
     }
 
-    /// Whether a client sees no difference; a version and the times do not count.
+    /// Returns whether a client sees no difference. Ignores the version and the times.
     pub fn reads_as(&self, other: &Self) -> bool {
         self.display_name == other.display_name
             && self.description == other.description

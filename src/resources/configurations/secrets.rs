@@ -1,10 +1,8 @@
-//! Secrets of OMA settings: values that a client marks with `isEncrypted`, which
-//! `/beta` has.
+//! Secrets of OMA settings: values that a client marks with `isEncrypted`, a member of `/beta`.
 //!
-//! Such a value is stored apart, encrypted; in the setting itself stands `****`,
-//! as Graph reads it back, and the name under which
-//! `getOmaSettingPlainTextValue` gives it out. Who sends `****` back means the
-//! secret that is there.
+//! The service stores such a value encrypted, in a table of its own. The setting itself holds
+//! `****`, as in Graph, and a reference. `getOmaSettingPlainTextValue` returns the value for
+//! this reference. A client that sends `****` means the stored secret.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -22,10 +20,10 @@ use crate::{
 pub const MASK: &str = "****";
 const REFERENCE: &str = "secretReferenceValueId";
 
-/// A secret that was sent, and the place of its setting.
+/// A secret that a client sent, and the place of its setting.
 #[derive(Clone, Debug)]
 pub struct Secret {
-    /// Its place in `omaSettings`.
+    /// The index in `omaSettings`.
     pub place: usize,
     /// The value.
     pub text: SecretString,
@@ -45,12 +43,12 @@ fn is_masked(setting: &Map<String, Value>) -> bool {
     setting.get("value").is_some_and(|value| value == MASK)
 }
 
-/// Takes the values out that are marked or hidden, so that the rest can be held
-/// to the catalogue, whose refusals quote what is wrong. They come back with
-/// [`mask`].
+/// Removes the values that are marked or masked, so that the rest can be checked against the
+/// catalogue, whose error messages quote wrong values. [`mask`] puts the masked values back.
+/// Returns the removed values with their places.
 ///
 /// # Errors
-/// 400 for a mark on what is no text.
+/// 400 for a mark on a value that is not text.
 pub fn extract(properties: &mut Map<String, Value>) -> Result<Vec<(usize, Value)>, ApiError> {
     let mut taken = Vec::new();
     for (place, setting) in settings(properties) {
@@ -68,11 +66,12 @@ pub fn extract(properties: &mut Map<String, Value>) -> Result<Vec<(usize, Value)
     Ok(taken)
 }
 
-/// Puts `****` in the places of what was taken; the secrets among it.
+/// Puts `****` in the places of the removed values. Returns the secrets among the removed
+/// values.
 ///
 /// # Errors
-/// 400 for a value that is not one of its setting, and for a mark that is none
-/// or has no value; nothing is quoted.
+/// 400 for a value that its setting cannot hold, and for a mark that is not a Boolean or has no
+/// value. The message quotes no value.
 pub fn mask(properties: &mut Map<String, Value>, taken: Vec<(usize, Value)>) -> Result<Vec<Secret>, ApiError> {
     let is_list = |settings: &Value| {
         settings.is_null() || settings.as_array().is_some_and(|all| all.iter().all(|setting| !setting.is_array()))
@@ -91,7 +90,7 @@ pub fn mask(properties: &mut Map<String, Value>, taken: Vec<(usize, Value)>) -> 
                 None | Some(Value::Bool(false)) => {}
                 Some(_) => return Err(not_encryptable(place)),
             }
-            // What stands there in the clear is no secret.
+            // A value that is not masked is no secret and has no reference.
             setting.remove(REFERENCE);
             continue;
         };
@@ -114,7 +113,7 @@ pub fn mask(properties: &mut Map<String, Value>, taken: Vec<(usize, Value)>) -> 
     }
 }
 
-/// Secrets of a configuration at most: as many as Graph lets it have settings.
+/// The maximum number of secrets of a configuration: the number of settings that Graph allows.
 const MAX_SECRETS: usize = 1000;
 
 /// Returns whether a value is marked as encrypted outside of an OMA setting.
@@ -136,7 +135,7 @@ fn misplaced_mark(name: &str) -> ApiError {
     ))
 }
 
-/// Of what type the value of a setting is, where the catalogue has the setting.
+/// Returns the type of the value of a setting, when the catalogue has the setting.
 fn primitive(setting: &Map<String, Value>) -> Option<Primitive> {
     let of = setting.get(TYPE).and_then(Value::as_str).and_then(Type::named)?;
     match of.property("value", Version::Beta)?.value_type {
@@ -151,12 +150,12 @@ fn not_encryptable(place: usize) -> ApiError {
     ))
 }
 
-/// The configuration that a `secretReferenceValueId` names, in its middle.
+/// Returns the configuration whose id is the middle part of a `secretReferenceValueId`.
 pub fn owner(reference: &str) -> Option<ConfigurationId> {
     reference.split('_').nth(1).and_then(key::guid).map(ConfigurationId)
 }
 
-/// 409 for the name of a secret that is no more.
+/// Returns the 409 for a reference to a secret that no longer exists.
 pub fn replaced(place: usize) -> ApiError {
     ApiError::conflict(format!(
         "The secret that 'omaSettings[{place}].{REFERENCE}' names has been replaced. Read the configuration again, or send the value itself."
@@ -168,8 +167,8 @@ pub fn replaced(place: usize) -> ApiError {
 /// to `sent` are left unchanged.
 ///
 /// # Errors
-/// 400 for one of which there is none, although there are secrets, and for a
-/// new text for a secret that does not say whether it is one.
+/// 400 for a masked value that matches no secret, although the configuration has secrets. 400
+/// for a new value of an encrypted setting without `isEncrypted`.
 pub fn match_masked_values(
     stored: &Map<String, Value>,
     changed: &mut Map<String, Value>,
@@ -181,7 +180,7 @@ pub fn match_masked_values(
     let key = |setting: &Map<String, Value>| (setting.get(TYPE).cloned(), setting.get("omaUri").cloned());
     let named: BTreeSet<_> = references(changed).into_iter().map(|(_, reference)| reference).collect();
     let all = stored.get("omaSettings").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object);
-    // Several of one key: a URI may stand twice.
+    // A key can have several secrets, because two settings can have the same URI.
     let mut secrets: HashMap<_, VecDeque<&Map<String, Value>>> = HashMap::new();
     let mut are_named = false;
     for setting in all.filter(|setting| is_masked(setting)) {
@@ -232,12 +231,12 @@ pub fn masked(properties: &Map<String, Value>) -> Vec<(usize, Option<String>)> {
     masked.map(|(place, setting)| (place, setting.get(REFERENCE).and_then(Value::as_str).map(str::to_owned))).collect()
 }
 
-/// Those of them that have a name.
+/// Returns the places of the masked values that have a reference, with these references.
 pub fn references(properties: &Map<String, Value>) -> Vec<(usize, String)> {
     masked(properties).into_iter().filter_map(|(place, reference)| Some((place, reference?))).collect()
 }
 
-/// The `omaUri` of the setting at this place.
+/// Returns the `omaUri` of the setting at this place.
 pub fn uri(properties: &Map<String, Value>, place: usize) -> Option<&str> {
     properties.get("omaSettings")?.get(place)?.get("omaUri")?.as_str()
 }
@@ -246,7 +245,7 @@ fn setting(properties: &mut Map<String, Value>, place: usize) -> Option<&mut Map
     properties.get_mut("omaSettings")?.get_mut(place)?.as_object_mut()
 }
 
-/// Says in a setting which secret is its own.
+/// Writes the reference of its secret into a setting.
 pub fn set_reference(properties: &mut Map<String, Value>, place: usize, reference: &str) {
     if let Some(setting) = setting(properties, place) {
         setting.insert("isEncrypted".to_owned(), true.into());

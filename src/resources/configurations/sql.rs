@@ -45,29 +45,29 @@ pub static TABLE: EntityTable = EntityTable {
     digest: None,
 };
 
-/// A row of an answer to a query.
+/// A row of the result of a query.
 pub struct QueryRow {
-    /// The configuration, of which what is not selected may be missing.
+    /// The configuration. Members that are not selected may be missing.
     pub configuration: Configuration,
-    /// Its values of `$orderby`.
+    /// The position of the row in the sort order.
     pub position: Position,
-    /// Its assignments, where they are expanded.
+    /// The assignments, when the client expands them.
     pub assignments: Option<Vec<assignments::sql::QueryRow>>,
-    /// How many they are, where that is asked.
+    /// The number of assignments, when the client asked for it.
     pub assignments_count: Option<i64>,
-    /// How many rows the query has, where that was asked.
+    /// The number of all rows of the query, when the client asked for it.
     pub total: Option<i64>,
 }
 
 impl QueryRow {
-    /// One that was asked for by its id.
+    /// Returns the row of a configuration that was read by its id.
     pub fn alone(configuration: Configuration) -> Self {
         let position = Position(Vec::new(), configuration.id);
         Self { configuration, position, assignments: None, assignments_count: None, total: None }
     }
 }
 
-/// The rows of a page.
+/// Returns the rows of a page.
 pub async fn select(
     connection: &mut PgConnection,
     query: &Query,
@@ -101,15 +101,15 @@ fn read_row(row: &PgRow, query: &Query) -> sqlx::Result<QueryRow> {
     Ok(QueryRow { configuration, position, assignments: expanded, assignments_count: count, total })
 }
 
-/// The concrete type of a configuration.
+/// Returns the concrete type of a configuration.
 pub async fn find_type(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar!("SELECT odata_type FROM device_configurations WHERE id = $1", id.0)
         .fetch_optional(connection)
         .await
 }
 
-/// Inserts a configuration in the name of `by`, with its secrets; `None` when
-/// its id is taken.
+/// Inserts a configuration with its secrets and the author `actor`. Returns the stored row, or
+/// `None` when its id is taken.
 pub async fn insert(
     connection: &mut PgConnection,
     id: ConfigurationId,
@@ -154,7 +154,7 @@ fn columns(secrets: &[Sealed]) -> (Vec<&str>, Vec<&[u8]>) {
     secrets.iter().map(|secret| (secret.reference.as_str(), secret.ciphertext.as_slice())).unzip()
 }
 
-/// The secrets of these names, of whatever configurations.
+/// Returns the secrets with these references, of any configuration.
 pub async fn find_secrets(connection: &mut PgConnection, references: &[String]) -> sqlx::Result<Vec<StoredSecret>> {
     sqlx::query_as!(
         StoredSecret,
@@ -166,7 +166,8 @@ pub async fn find_secrets(connection: &mut PgConnection, references: &[String]) 
     .await
 }
 
-/// Makes the secrets of a configuration those of `kept` that it has, and `new`.
+/// Replaces the secrets of a configuration: keeps those of `kept`, deletes the others and
+/// inserts `new`.
 pub async fn replace_secrets(
     connection: &mut PgConnection,
     id: ConfigurationId,
@@ -194,7 +195,7 @@ pub async fn replace_secrets(
     .map(drop)
 }
 
-/// One configuration.
+/// Finds a configuration.
 pub async fn find(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<Option<Configuration>> {
     sqlx::query_as!(
         Configuration,
@@ -209,13 +210,13 @@ pub async fn find(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::R
     .await
 }
 
-/// Stored bytes of properties above which a configuration is read by a statement of its
-/// own, so that other requests do not wait for it.
+/// The stored size of properties, in bytes, above which a configuration is read by its own
+/// statement, so that other requests do not wait for it.
 const LARGE: i32 = 16 << 10;
 
-/// The configurations of these ids, each at the place of its id, without
-/// properties where that is enough; none where they are so large that the others
-/// would wait for them.
+/// Returns the configurations with these ids, in the order of `ids`. Reads the properties where
+/// `with_properties` says so. Returns `None` for a configuration that does not exist, or whose
+/// properties are too large.
 pub async fn find_many(
     connection: &mut PgConnection,
     ids: &[Uuid],
@@ -252,9 +253,9 @@ pub async fn find_many(
     Ok(found)
 }
 
-/// One configuration, held against other changes until the transaction ends.
+/// Finds a configuration and locks it against other changes until the transaction ends.
 ///
-/// Creates of assignments go on: they only hold its key.
+/// Assignments can still be created: a create locks only the key of the configuration.
 pub async fn find_for_update(
     connection: &mut PgConnection,
     id: ConfigurationId,
@@ -273,13 +274,14 @@ pub async fn find_for_update(
     .await
 }
 
-/// Writes what a change by `by` left, and raises the version.
+/// Writes a changed configuration with the author `actor`, and raises the version. Returns the
+/// stored row.
 ///
-/// The time is that of the statement, taken while the row is locked. It is never earlier
-/// than the creation and the version before: the clock of another server may be behind. A
-/// value that a constraint refuses is replaced by the nearest one that it accepts. Of
-/// properties that could not be read whole, only the members that differ from `stored` are
-/// written.
+/// The time of the change is taken while the row is locked. It is never earlier than the
+/// creation and the previous change, because the clock of another server may be behind. A
+/// stored time that a constraint refuses is replaced by the nearest time that the constraint
+/// accepts. When the stored properties could not be read completely, only the members that
+/// differ from `stored` are written.
 pub async fn update(
     connection: &mut PgConnection,
     stored: &Configuration,
@@ -317,13 +319,14 @@ pub async fn update(
     .await
 }
 
-/// Deletes a configuration and its assignments; `false` when it is not there.
+/// Deletes a configuration and its assignments. Returns `false` when the configuration does not
+/// exist.
 pub async fn delete(connection: &mut PgConnection, id: ConfigurationId) -> sqlx::Result<bool> {
     let done = sqlx::query!("DELETE FROM device_configurations WHERE id = $1", id.0).execute(connection).await?;
     Ok(done.rows_affected() > 0)
 }
 
-/// Configurations in the order of their ids, from the one after `after` on.
+/// Returns up to `limit` configurations after the id `after`, sorted by id.
 pub async fn page(connection: &mut PgConnection, after: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<Configuration>> {
     sqlx::query_as!(
         Configuration,
@@ -341,27 +344,28 @@ pub async fn page(connection: &mut PgConnection, after: Option<Uuid>, limit: i64
     .await
 }
 
-/// The ids of all configurations.
+/// Returns the ids of all configurations.
 pub async fn ids(connection: &mut PgConnection) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!("SELECT id FROM device_configurations").fetch_all(connection).await
 }
 
-/// The id of the store. A backup of the database keeps it; every other database has another.
+/// Returns the id of the store. A backup of the database keeps the id. Every other database has
+/// another id.
 pub async fn store_id(connection: &mut PgConnection) -> sqlx::Result<Uuid> {
     sqlx::query_scalar!("SELECT id FROM devicegraph_store").fetch_one(connection).await
 }
 
-/// How many there are.
+/// Counts the configurations.
 pub async fn count(connection: &mut PgConnection) -> sqlx::Result<i64> {
     sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM device_configurations"#).fetch_one(connection).await
 }
 
-/// Deletes every configuration, and every assignment with it; how many.
+/// Deletes every configuration and every assignment. Returns the number of configurations.
 pub async fn delete_all(connection: &mut PgConnection) -> sqlx::Result<u64> {
     Ok(sqlx::query!("DELETE FROM device_configurations").execute(connection).await?.rows_affected())
 }
 
-/// Holds every configuration until the transaction ends.
+/// Locks every configuration until the transaction ends.
 pub async fn lock_all(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query_scalar!(
         r#"WITH held AS (SELECT id FROM device_configurations ORDER BY id FOR UPDATE)

@@ -1,5 +1,4 @@
-//! Configurations written together with their secrets: what the service and a
-//! seed do alike.
+//! Writes configurations together with their secrets, for requests and for seeds.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,10 +19,11 @@ use crate::{
     resources::parent::{self, ConfigurationId},
 };
 
-/// The properties of a new configuration as they are stored, and its secrets.
+/// Encrypts the secrets of a new configuration. Returns the properties to store, and the
+/// encrypted secrets.
 ///
 /// # Errors
-/// 400 for a secret when there is no key to encrypt it with.
+/// 400 for a secret when the service has no key.
 pub async fn seal(
     connection: &mut PgConnection,
     vault: &Vault,
@@ -36,7 +36,8 @@ pub async fn seal(
     Ok((properties, sealed))
 }
 
-/// Whether `stored` reads as what would have been made of `new`.
+/// Returns whether a client sees no difference between `stored` and the configuration that
+/// `new` would create.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -65,11 +66,11 @@ pub async fn is_same_create(
     }
 }
 
-/// Makes `stored`, which is held, what `changed` is; `None` when it reads so
-/// already, secrets included.
+/// Changes `stored`, which the caller has locked, to `changed`. Returns the written row, or
+/// `None` when nothing changes, secrets included.
 ///
 /// # Errors
-/// 400 for a masked value that matches no secret, and for a secret when there is no key.
+/// 400 for a masked value that matches no secret, and for a secret when the service has no key.
 /// 409 for a secret that has been replaced meanwhile.
 pub async fn replace(
     connection: &mut PgConnection,
@@ -94,8 +95,8 @@ pub async fn replace(
     Ok(Some(sql::update(connection, stored, &changed, actor).await?))
 }
 
-/// The places of the hidden values for which there is no secret: they came from
-/// another store.
+/// Returns the places of the masked values that have no secret: they came from another
+/// database.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -111,8 +112,8 @@ pub async fn places_without_secret(connection: &mut PgConnection, stored: &Confi
     Ok(masked.into_iter().filter(|(_, reference)| !exists(reference)).map(|(place, _)| place).collect())
 }
 
-/// Takes names off that no secret has any more, so that a value hides the secret
-/// of its setting: a file may be older than the secrets.
+/// Removes references that belong to no secret, so that the masked value matches the secret of
+/// its setting. A seed file can be older than the secrets.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -132,13 +133,12 @@ pub async fn remove_stale_references(
     Ok(())
 }
 
-/// Says of each hidden value in `properties` which secret it is, and gives the
-/// secrets that are to be encrypted: those of `sent` that are not stored
-/// already, and copies of those of other configurations, from which a client
-/// has read them.
+/// Gives each masked value in `properties` the reference of its secret. Returns the secrets to
+/// encrypt: those of `sent` that are not stored yet, and copies of secrets of other
+/// configurations whose references the client sent.
 ///
-/// A name that belongs to no secret stays: it came from another store, which
-/// keeps it.
+/// A reference that belongs to no secret stays, because it came from another database, which
+/// has the secret.
 async fn resolve_secret_references(
     connection: &mut PgConnection,
     vault: &Vault,
@@ -176,8 +176,8 @@ async fn resolve_secret_references(
             None => {}
         }
     }
-    // The text that is stored, sent again, is no change. What cannot be decrypted is none: a lost key
-    // does not keep a secret from being replaced.
+    // A stored text that is sent again is no change. A secret that cannot be decrypted never
+    // equals a sent text, so that a client can replace it after the key was lost.
     let named: HashSet<_> = named.iter().map(|(_, reference)| reference.as_str()).collect();
     let mut free: HashMap<_, Vec<_>> = HashMap::new();
     if !sent.is_empty() {
@@ -197,8 +197,8 @@ async fn resolve_secret_references(
     Ok(sent)
 }
 
-/// Whether a reference names a configuration of this store, so that its secret has been
-/// replaced. `is_stored` says whether the configuration `id` itself is stored.
+/// Returns whether a reference names a configuration of this database, so that its secret has
+/// been replaced. `is_stored` says whether the configuration `id` itself is stored.
 async fn is_of_this_store(
     connection: &mut PgConnection,
     id: ConfigurationId,

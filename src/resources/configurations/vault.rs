@@ -1,7 +1,7 @@
-//! The key of the secrets, and what it opens and closes.
+//! Encrypts and decrypts secrets.
 //!
-//! AES-256-GCM; the name of a secret is bound to its ciphertext, so that rows
-//! cannot be exchanged.
+//! The cipher is AES-256-GCM. The reference of a secret is its associated data, so that the
+//! ciphertexts of two rows cannot be exchanged.
 
 use anyhow::{Context, anyhow, ensure};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::secrets::{self, Secret};
 use crate::{config, error::ApiError, resources::parent::ConfigurationId};
 
-/// A secret as it is stored.
+/// An encrypted secret that is to be stored.
 pub struct Sealed {
     /// Its `secretReferenceValueId`.
     pub reference: String,
@@ -21,17 +21,17 @@ pub struct Sealed {
     pub ciphertext: Vec<u8>,
 }
 
-/// A secret as it was stored, and whose it is.
+/// An encrypted secret as it is stored, with its configuration.
 pub struct StoredSecret {
     /// Its `secretReferenceValueId`.
     pub reference: String,
-    /// The configuration that it is of.
+    /// The configuration of the secret.
     pub device_configuration_id: Uuid,
     /// Nonce, ciphertext and tag.
     pub ciphertext: Vec<u8>,
 }
 
-/// The key of the settings; secrets are refused where there is none.
+/// The key of the settings. Without a key, the service refuses secrets.
 pub struct Vault(Option<RandomizedNonceKey>);
 
 impl Vault {
@@ -46,10 +46,10 @@ impl Vault {
         Ok(Self(Some(key)))
     }
 
-    /// The key for the secret of a setting.
+    /// Returns the key for the secret of a setting.
     ///
     /// # Errors
-    /// 400 when there is none.
+    /// 400 when the service has no key.
     pub fn key(&self, place: usize) -> Result<&RandomizedNonceKey, ApiError> {
         self.0.as_ref().ok_or_else(|| {
             ApiError::model(format!(
@@ -58,10 +58,11 @@ impl Vault {
         })
     }
 
-    /// Encrypts the secrets of a configuration and names each in its setting.
+    /// Encrypts the secrets of a configuration and writes the reference of each into its
+    /// setting.
     ///
     /// # Errors
-    /// 400 when there is a secret and no key.
+    /// 400 when there is a secret and the service has no key.
     pub fn seal(
         &self,
         configuration: ConfigurationId,
@@ -85,7 +86,7 @@ impl Vault {
     /// Decrypts a stored secret.
     ///
     /// # Errors
-    /// 500 when the key is not the one it was encrypted with.
+    /// 500 when the secret was encrypted with another key.
     pub fn open(&self, stored: &StoredSecret) -> Result<SecretString, ApiError> {
         let StoredSecret { reference, ciphertext: stored, .. } = stored;
         let opened = || {

@@ -1,6 +1,6 @@
-//! What the routes of the statuses do.
+//! The handlers of the routes of statuses.
 //!
-//! One function serves the three collections: the path says which.
+//! Each function serves all three collections. The path selects the collection.
 
 use actix_web::{HttpResponse, http::header::LOCATION};
 use sqlx::PgConnection;
@@ -22,7 +22,7 @@ use crate::{
     resources::parent::{self, ConfigurationId},
 };
 
-/// `GET …/deviceConfigurations/{id}/deviceStatuses`, and of the two others.
+/// `GET …/deviceConfigurations/{id}/deviceStatuses`, and the two other collections.
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationdevicestatus-list>
 pub async fn list(
@@ -46,7 +46,7 @@ pub async fn list(
     }))
 }
 
-/// `POST …/deviceConfigurations/{id}/deviceStatuses`, and of the two others.
+/// `POST …/deviceConfigurations/{id}/deviceStatuses`, and the two other collections.
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationdevicestatus-create>
 ///
@@ -74,7 +74,8 @@ pub async fn create(
             let stored = sql::find(&mut connection, kind, configuration, id).await?;
             let is_same =
                 |row: &serde_json::Value| Status::of_row(kind, row).is_ok_and(|stored| stored.changed(&sent) == stored);
-            // Sent again: what was left out the first time is what the service made of it.
+            // A repeated create: the service chose the members that the client left out in the
+            // first create.
             stored.filter(is_same).ok_or_else(|| {
                 ApiError::conflict(format!("Another row has the id '{}'. Send another id, or none.", id.0))
             })?
@@ -85,7 +86,7 @@ pub async fn create(
     Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(stored.shown_alone(&links, configuration)))
 }
 
-/// `GET …/deviceStatuses/{id}`, and of the two others.
+/// `GET …/deviceStatuses/{id}`, and the two other collections.
 pub async fn get(
     connections: Connections,
     links: Links,
@@ -100,7 +101,7 @@ pub async fn get(
     }
 }
 
-/// `PATCH …/deviceStatuses/{id}`, and of the two others.
+/// `PATCH …/deviceStatuses/{id}`, and the two other collections.
 pub async fn update(
     connections: Connections,
     caller: Caller,
@@ -127,7 +128,7 @@ pub async fn update(
     Ok(preferences.changed(changed.shown_alone(&links, configuration)))
 }
 
-/// `DELETE …/deviceStatuses/{id}`, and of the two others.
+/// `DELETE …/deviceStatuses/{id}`, and the two other collections.
 pub async fn delete(
     connections: Connections,
     kind: StatusKind,
@@ -142,7 +143,7 @@ pub async fn delete(
     }
 }
 
-/// `GET …/deviceConfigurations/{id}/deviceStatusOverview`, and of users.
+/// `GET …/deviceConfigurations/{id}/deviceStatusOverview`, and `userStatusOverview`.
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfigurationdeviceoverview-get>
 pub async fn overview(
@@ -160,7 +161,7 @@ fn path(kind: StatusKind, configuration: ConfigurationId, id: StatusId) -> Strin
     format!("deviceManagement/deviceConfigurations/{configuration}/{}/{}", kind.segment(), id.0)
 }
 
-/// The 404 of a configuration that is not there, else of its status.
+/// Returns the 404 of the configuration when it does not exist, else the 404 of the status.
 async fn not_found(connection: &mut PgConnection, configuration: ConfigurationId, id: StatusId) -> ApiError {
     parent::check(connection, configuration).await.err().unwrap_or_else(|| StatusId::not_found(id.0))
 }

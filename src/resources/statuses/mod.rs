@@ -1,5 +1,5 @@
-//! What devices, users and settings report of a configuration, below
-//! `/deviceManagement/deviceConfigurations/{id}`: three collections, and two
+//! Statuses: the reports of devices, users and settings on a configuration, below
+//! `/deviceManagement/deviceConfigurations/{id}`. There are three collections, and two
 //! overviews that count their rows.
 //!
 //! <https://learn.microsoft.com/graph/api/resources/intune-deviceconfig-deviceconfigurationdevicestatus>

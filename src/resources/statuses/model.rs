@@ -1,7 +1,7 @@
 //! A status: read from Graph JSON, kept as a row, written as Graph JSON.
 //!
-//! The three collections differ in their columns alone, and each column is a
-//! property of the catalogue under another spelling.
+//! The three collections differ only in their columns. Each column is a property of the
+//! catalogue, written in snake case.
 
 use std::{
     borrow::Cow,
@@ -48,7 +48,7 @@ impl StatusKind {
         }
     }
 
-    /// The type of its elements.
+    /// Returns the type of the elements.
     pub const fn type_name(self) -> &'static str {
         match self {
             Self::Device => "deviceConfigurationDeviceStatus",
@@ -57,7 +57,7 @@ impl StatusKind {
         }
     }
 
-    /// The table of its rows.
+    /// Returns the table of the rows.
     pub fn table(self) -> &'static str {
         match self {
             Self::Device => "device_configuration_device_statuses",
@@ -72,7 +72,7 @@ impl StatusKind {
     }
 }
 
-/// As the route table has it in the path, below the configuration.
+/// Returns the segment after the configuration in the pattern of the route.
 fn segment(request: &HttpRequest) -> String {
     let pattern = request.match_pattern().unwrap_or_default();
     pattern.split("{configuration}/").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned()
@@ -89,12 +89,12 @@ impl FromRequest for StatusKind {
     }
 }
 
-/// The key of a status. Taken from a path, it may belong to nothing.
+/// The key of a status. A key from a path may belong to no status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusId(pub Uuid);
 
 impl StatusId {
-    /// The 404 of a status that is not there.
+    /// Returns the 404 of a status that does not exist.
     pub fn not_found(key: impl std::fmt::Display) -> ApiError {
         ApiError::not_found(format!("The configuration has no '{key}' here. GET on the collection lists those it has."))
     }
@@ -110,7 +110,7 @@ impl FromRequest for StatusId {
     }
 }
 
-/// A status, its properties under Graph's names.
+/// A status, with its properties under Graph's names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
     /// The collection of the status.
@@ -120,10 +120,10 @@ pub struct Status {
     properties: Map<String, Value>,
 }
 
-/// What a client sends of a status; what it leaves out is not there.
+/// The members of a status that a client sent. Members that are not sent are absent.
 #[derive(Debug)]
 pub struct SentStatus {
-    /// The client's id; `None` leaves it to the service.
+    /// The client's id. `None`: the service generates one.
     pub id: Option<Uuid>,
     properties: Map<String, Value>,
 }
@@ -171,20 +171,20 @@ impl Status {
         }
     }
 
-    /// Returns the status with the members that were sent.
+    /// Returns the status changed by the members that were sent.
     pub fn changed(&self, sent: &SentStatus) -> Self {
         let mut changed = self.clone();
         changed.properties.extend(sent.properties.clone());
         changed
     }
 
-    /// The row, a member for each column.
+    /// Returns the row as JSON, with a member for each column.
     pub fn row(&self, configuration: ConfigurationId) -> Value {
         let of = Type::find(self.kind.type_name());
         let property = |name: &str| of.and_then(|of| of.property(name, Version::Beta));
         let is_time = |name: &str| property(name).is_some_and(is_time);
         let columns = self.properties.iter().map(|(name, value)| match value.as_i64() {
-            // A count that is older than its constraint.
+            // A negative count that is older than the constraint.
             Some(..0) if name.ends_with("Count") => (column(name), 0.into()),
             _ if is_time(name) => (column(name), in_microseconds(value)),
             _ => (column(name), value.clone()),
@@ -195,7 +195,7 @@ impl Status {
         row.into()
     }
 
-    /// Of a row, as `to_jsonb` has it.
+    /// Reads a row in the JSON of `to_jsonb`.
     ///
     /// # Errors
     /// 500 for a row that is not a status.
@@ -216,7 +216,7 @@ impl Status {
         if is_clamped {
             database::report_unreadable(kind.table(), id);
         }
-        // Times come with an offset.
+        // Converts times that have an offset.
         validation::check(&mut properties, of, Path::Body, Version::Beta)?;
         Ok(Self { kind, id, properties })
     }
@@ -241,13 +241,13 @@ impl Status {
         Self::of_row(kind, row).err().map(|refusal| refusal.to_string())
     }
 
-    /// As an element of a collection.
+    /// Returns the JSON of an element of a collection.
     pub fn shown(&self, version: Version) -> StatusJson<'_> {
         let properties = Cow::Borrowed(&self.properties);
         StatusJson { context: None, type_name: self.kind.type_name(), id: self.id, properties, version }
     }
 
-    /// As the whole answer.
+    /// Returns the JSON of an answer that is this status alone.
     pub fn shown_alone(&self, links: &Links, configuration: ConfigurationId) -> StatusJson<'_> {
         let fragment = format!("{}/$entity", context(self.kind, configuration));
         StatusJson { context: Some(links.context(fragment)), ..self.shown(links.version) }
@@ -259,7 +259,7 @@ pub fn context(kind: StatusKind, configuration: ConfigurationId) -> String {
     format!("deviceManagement/deviceConfigurations('{configuration}')/{}", kind.segment())
 }
 
-/// A status or an overview as an answer shows it.
+/// A status or an overview as JSON in an answer.
 pub struct StatusJson<'a> {
     context: Option<String>,
     type_name: &'static str,
@@ -283,7 +283,7 @@ impl Serialize for StatusJson<'_> {
     }
 }
 
-/// The column of a property.
+/// Returns the column of a property.
 fn column(property: &str) -> String {
     let mut column = String::new();
     for letter in property.chars() {
@@ -295,8 +295,8 @@ fn column(property: &str) -> String {
     column
 }
 
-/// PostgreSQL keeps microseconds and would round the last of 9999 up to a year
-/// that has five digits.
+/// Cuts a time to microseconds. PostgreSQL would round it, and the last moment of the year 9999
+/// would get a year with five digits.
 fn in_microseconds(time: &Value) -> Value {
     match time.as_str().and_then(|text| text.strip_suffix('Z')?.split_once('.')) {
         Some((seconds, fraction)) if fraction.len() == 7 => format!("{seconds}.{}Z", &fraction[..6]).into(),
@@ -308,8 +308,8 @@ fn is_time(property: &Property) -> bool {
     matches!(property.value_type, ValueType::Primitive(Primitive::DateTimeOffset))
 }
 
-/// The nearest time that JSON can hold to one that PostgreSQL writes and JSON cannot hold:
-/// infinity, a year before 1, or one after 9999.
+/// Returns the nearest time that JSON can hold, for a time that it cannot hold: infinity, a
+/// year before 1, or a year after 9999.
 fn nearest_time(text: &str) -> &'static str {
     match text.ends_with(" BC") || text == "-infinity" {
         true => "0001-01-01T00:00:00Z",
@@ -317,23 +317,23 @@ fn nearest_time(text: &str) -> &'static str {
     }
 }
 
-/// What the rows of a configuration add up to.
+/// The counts of the rows of a configuration.
 pub struct Overview {
-    /// Of the configuration.
+    /// The version of the configuration.
     pub version: i32,
-    /// The last report, else the last change of the configuration.
+    /// The time of the last report, else of the last change of the configuration.
     pub last_update_date_time: Timestamp,
-    /// Compliant and remediated.
+    /// The number of compliant and remediated rows.
     pub success: i64,
-    /// Not compliant.
+    /// The number of rows that are not compliant.
     pub failed: i64,
-    /// In error.
+    /// The number of rows in error.
     pub error: i64,
-    /// In conflict.
+    /// The number of rows in conflict.
     pub conflict: i64,
-    /// Not applicable.
+    /// The number of rows that are not applicable.
     pub not_applicable: i64,
-    /// In no known state yet, or not assigned.
+    /// The number of rows whose state is unknown or not assigned.
     pub pending: i64,
 }
 
@@ -354,7 +354,7 @@ impl OverviewKind {
         }
     }
 
-    /// The overview as the whole answer.
+    /// Returns the JSON of the overview.
     pub fn shown(self, configuration: ConfigurationId, overview: &Overview, links: &Links) -> StatusJson<'static> {
         let (segment, type_name) = self.names();
         let fragment = format!("deviceManagement/deviceConfigurations('{configuration}')/{segment}/$entity");

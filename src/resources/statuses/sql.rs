@@ -1,11 +1,11 @@
 //! Every statement on the three tables of statuses.
 //!
-//! A row goes in and comes out as JSON with a member for each column, and
-//! PostgreSQL checks it against the types of the table. A function borrows a connection.
-//! Its caller commits the transaction that the caller began.
+//! The service sends and reads a row as JSON with a member for each column. PostgreSQL checks
+//! it against the types of the table. A function borrows a connection. Its caller commits the
+//! transaction that the caller began.
 //!
-//! A statement is written once, with `$table` in the place of the table. The macro
-//! `on_table` makes one statement for each table of it, and the build checks each of them.
+//! Each statement is written once, with `$table` in the place of the table. The macro
+//! `on_table` generates the statement for each table, and the build checks each of them.
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 use super::model::{Overview, OverviewKind, StatusId, StatusKind};
 use crate::resources::parent::ConfigurationId;
 
-/// Runs the statement that the macro `$statement` makes of the table of a kind.
+/// Runs the statement that the macro `$statement` generates for the table of a kind.
 macro_rules! on_table {
     ($kind:expr, $statement:ident) => {
         match $kind {
@@ -24,8 +24,8 @@ macro_rules! on_table {
     };
 }
 
-/// Inserts a row in the name of `by`. Returns `None` when its configuration does not exist or
-/// its id is taken.
+/// Inserts a row with the author `actor`. Returns the stored row, or `None` when its
+/// configuration does not exist or its id is taken.
 pub async fn insert(
     connection: &mut PgConnection,
     kind: StatusKind,
@@ -80,8 +80,8 @@ pub async fn insert(
     }
 }
 
-/// Returns the rows of a configuration, sorted by their ids; also none when the configuration
-/// does not exist.
+/// Returns the rows of a configuration, sorted by id. The result is also empty when the
+/// configuration does not exist.
 pub async fn list(
     connection: &mut PgConnection,
     kind: StatusKind,
@@ -103,7 +103,7 @@ pub async fn list(
     on_table!(kind, statement)
 }
 
-/// Returns one row of a configuration.
+/// Finds one row of a configuration.
 pub async fn find(
     connection: &mut PgConnection,
     kind: StatusKind,

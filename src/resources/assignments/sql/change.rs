@@ -38,7 +38,7 @@ pub async fn update(connection: &mut PgConnection, changed: &Assignment, actor: 
     }
 }
 
-/// Deletes one assignment; `false` when the configuration does not have it.
+/// Deletes one assignment. Returns `false` when the configuration does not have it.
 pub async fn delete(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
@@ -59,11 +59,10 @@ pub async fn delete_all(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query!("DELETE FROM device_configuration_assignments").execute(connection).await.map(drop)
 }
 
-/// Makes `rows` the assignments of a configuration that the caller holds.
+/// Replaces the assignments of a configuration, which the caller has locked, with `rows`.
 ///
-/// `target_keys` has the key of each row. An assignment whose target stays
-/// keeps its id; what `/beta` adds to it is replaced only when `beta` says that
-/// the rows speak of it.
+/// `target_keys` has the target key of each row. An assignment whose target stays keeps its id.
+/// The members that `/beta` adds are replaced only when `beta` says that the rows have them.
 pub async fn replace(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
@@ -79,9 +78,9 @@ pub async fn replace(
     insert_missing(connection, configuration, rows, actor).await
 }
 
-/// The same, but rows are matched by their ids: the rows of `kept`, which have the id and
-/// the target of a row, stay, and all others are deleted. The rows have no author, because
-/// a seed has no caller.
+/// Replaces the assignments like [`replace`], but matches rows by their ids. The rows of
+/// `kept`, which have the id and the target of a row, stay, and all others are deleted. The
+/// rows have no author, because a seed has no caller.
 pub async fn replace_by_id(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
@@ -126,7 +125,8 @@ async fn delete_but(connection: &mut PgConnection, configuration: ConfigurationI
     .map(drop)
 }
 
-/// The base target has no key and is told by its id.
+/// Updates the members that `/beta` adds. The base target has no key, so its row is matched by
+/// its id.
 async fn update_beta_members(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
@@ -160,7 +160,7 @@ async fn update_beta_members(
     .map(drop)
 }
 
-/// Leaves a row out whose place, by target or by id, is taken.
+/// Inserts the rows whose id and target are free. Leaves out the others.
 async fn insert_missing(
     connection: &mut PgConnection,
     configuration: ConfigurationId,

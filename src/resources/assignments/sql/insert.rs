@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::columns::column;
 use crate::resources::assignments::model::Assignment;
 
-/// Inserts an assignment in the name of `by`; `None` when its configuration is
-/// not there or its place, by id or by target, is taken.
+/// Inserts an assignment with the author `actor`. Returns the stored row, or `None` when its
+/// configuration does not exist, or its id or target is taken.
 pub async fn insert(
     connection: &mut PgConnection,
     row: &Assignment,
@@ -42,8 +42,8 @@ pub async fn insert(
     .await
 }
 
-/// Inserts the rows that conflict with nothing, each with its author in `by`. Returns
-/// their ids.
+/// Inserts the rows that conflict with nothing, each with its author in `actors`. Returns their
+/// ids.
 ///
 /// Leaves out rows of a configuration that does not exist or is locked, and rows whose id
 /// or target is taken. Locks and inserts in the given order.

@@ -3,8 +3,8 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `read.rs` | the table as queries see it, and statements that read |
-//! | `insert.rs` | statements that insert, one row or those of many requests |
-//! | `columns.rs` | what several of these share |
+//! | `insert.rs` | statements that insert one row, or the rows of many requests |
+//! | `columns.rs` | helpers of several statements |
 //! | `change.rs` | statements that change, delete or replace |
 //!
 //! A function borrows a connection. Its caller commits the transaction that the caller began.

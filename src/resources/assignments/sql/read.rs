@@ -37,7 +37,7 @@ pub static TABLE: EntityTable = EntityTable {
         ("target", PropertyColumn::Part(&TARGET)),
         ("intent", PropertyColumn::Text("%.intent")),
         ("source", PropertyColumn::Text("%.source")),
-        // As it is shown.
+        // The value that an answer shows.
         (
             "sourceId",
             PropertyColumn::NullableText(
@@ -64,19 +64,19 @@ static TARGET: EntityTable = EntityTable {
     ..TABLE
 };
 
-/// A row of an answer to a query.
+/// A row of the result of a query.
 pub struct QueryRow {
     /// The assignment.
     pub assignment: Assignment,
-    /// Its values of `$orderby`.
+    /// The position of the row in the sort order.
     pub position: Position,
-    /// How many rows the query has, where that was asked.
+    /// The number of all rows of the query, when the client asked for it.
     pub total: Option<i64>,
-    /// What the assignments of the configuration say together.
+    /// The digest of the set of assignments.
     pub digest: Option<String>,
 }
 
-/// The same as it comes in the row of its configuration.
+/// An assignment as a record in the row of its configuration.
 pub type ExpandedRow = (
     Uuid,
     Option<Json<Vec<Value>>>,
@@ -89,7 +89,7 @@ pub type ExpandedRow = (
 );
 
 impl QueryRow {
-    /// What a record of `configuration` says.
+    /// Converts a record in the row of `configuration`.
     pub fn of(record: ExpandedRow, configuration: ConfigurationId) -> Self {
         let (id, keys, target_type, group_id, collection_id, filter_id, filter_type, beta) = record;
         let mut beta = beta.into_iter().flatten();
@@ -120,7 +120,7 @@ pub fn scope_of(configuration: ConfigurationId) -> QueryScope<'static> {
     QueryScope { parent: Some(("a.device_configuration_id", configuration.0)), ..QueryScope::all() }
 }
 
-/// The rows of a page.
+/// Returns the rows of a page.
 pub async fn select(
     connection: &mut PgConnection,
     query: &Query,
@@ -138,7 +138,7 @@ pub async fn select(
     Ok(found.collect::<sqlx::Result<_>>()?)
 }
 
-/// The assignment of this id, whatever its configuration.
+/// Finds an assignment by its id in any configuration.
 pub async fn find_anywhere(connection: &mut PgConnection, id: AssignmentId) -> sqlx::Result<Option<Assignment>> {
     sqlx::query_as!(
         Assignment,
@@ -153,7 +153,7 @@ pub async fn find_anywhere(connection: &mut PgConnection, id: AssignmentId) -> s
     .await
 }
 
-/// The assignment of a configuration to what `target_key` names.
+/// Finds the assignment of a configuration with this target key.
 pub async fn find_by_target(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
@@ -167,8 +167,8 @@ pub async fn find_by_target(
     Ok(row.fetch_optional(connection).await?.map(|row| AssignmentId(row.id)))
 }
 
-/// The assignments of a configuration, the oldest id first; none also when
-/// there is no such configuration.
+/// Returns the assignments of a configuration, sorted by id. The result is also empty when the
+/// configuration does not exist.
 pub async fn list(connection: &mut PgConnection, configuration: ConfigurationId) -> sqlx::Result<Vec<Assignment>> {
     sqlx::query_as!(
         Assignment,
@@ -184,8 +184,8 @@ pub async fn list(connection: &mut PgConnection, configuration: ConfigurationId)
     .await
 }
 
-/// The ETag of the assignments of a configuration together; `None` when there
-/// is no such configuration.
+/// Returns the ETag of the set of assignments of a configuration, or `None` when the
+/// configuration does not exist.
 pub async fn find_etag(connection: &mut PgConnection, configuration: ConfigurationId) -> sqlx::Result<Option<ETag>> {
     let digest = sqlx::query_scalar!(
         "SELECT (SELECT s.digest FROM device_configuration_assignment_sets AS s WHERE s.device_configuration_id = $1)
@@ -196,13 +196,12 @@ pub async fn find_etag(connection: &mut PgConnection, configuration: Configurati
     Ok(digest.fetch_optional(connection).await?.map(etag))
 }
 
-/// The ETag of assignments that say `digest` together; there is none when they
-/// are none.
+/// Returns the ETag of a set with this digest. An empty set has no digest.
 pub fn etag(digest: Option<String>) -> ETag {
     ETag::new(digest.as_deref().unwrap_or("none"))
 }
 
-/// One assignment of a configuration.
+/// Finds one assignment of a configuration.
 pub async fn find(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
@@ -222,7 +221,7 @@ pub async fn find(
     .await
 }
 
-/// The assignments of several configurations, in the order of their ids.
+/// Returns the assignments of several configurations, sorted by id.
 pub async fn list_of(connection: &mut PgConnection, configurations: &[Uuid]) -> sqlx::Result<Vec<Assignment>> {
     sqlx::query_as!(
         Assignment,
@@ -238,7 +237,8 @@ pub async fn list_of(connection: &mut PgConnection, configurations: &[Uuid]) -> 
     .await
 }
 
-/// The assignments of several configurations with a time outside of the years 1 to 9999.
+/// Returns the ids of the assignments of several configurations that have a time outside of the
+/// years 1 to 9999.
 pub async fn with_times_out_of_range(
     connection: &mut PgConnection,
     configurations: &[Uuid],
@@ -255,7 +255,7 @@ pub async fn with_times_out_of_range(
     .await
 }
 
-/// The assignments of these ids, each at the place of its id.
+/// Returns the assignments with these ids, in the order of `ids`.
 pub async fn find_many(connection: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Option<Assignment>>> {
     let rows = sqlx::query_as!(
         Assignment,
@@ -273,20 +273,21 @@ pub async fn find_many(connection: &mut PgConnection, ids: &[Uuid]) -> sqlx::Res
 /// All assignments of a configuration.
 #[derive(Default)]
 pub struct Set {
-    /// The oldest id first.
+    /// The rows, sorted by id.
     pub rows: Vec<Assignment>,
-    /// What they say together; nothing where there are none.
+    /// The digest of the set. An empty set has none.
     pub digest: Option<String>,
 }
 
-/// The assignments of these configurations, each at the place of its
-/// configuration; none where that is not there, or has more than its `most`.
+/// Returns the sets of these configurations, in the order of `configurations`. A set is `None`
+/// when its configuration does not exist, or has more rows than its element of `max_sizes`.
 pub async fn find_sets(
     connection: &mut PgConnection,
     configurations: &[Uuid],
     max_sizes: &[i64],
 ) -> sqlx::Result<Vec<Option<Set>>> {
-    // The digest once for each set and not for each row, and none of a set that is too large.
+    // Read the digest once for each set and not for each row. Skip it for a set that is too
+    // large.
     let rows = sqlx::query!(
         r#"WITH asked AS MATERIALIZED (
                SELECT asked.place, c.id, (
