@@ -34,27 +34,27 @@ impl Account {
         )
     }
 
-    /// Returns whether it is another account than that of this service.
+    /// Returns whether this account differs from the account of the service.
     pub(super) fn is_another(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Returns its name for a message.
+    /// Returns the name of the account, for a message.
     pub(super) fn name(&self) -> &str {
         self.0.as_ref().map_or("this account", |user| user.name.as_str())
     }
 
-    /// Has a program run as this account.
+    /// Makes a command run as this account.
     pub(super) fn run(&self, command: &mut Command) {
         if let Some(user) = &self.0 {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
     }
 
-    /// Makes a folder that only this account can enter.
+    /// Creates a folder that only this account can enter.
     ///
     /// # Errors
-    /// When the name is taken, or the folder cannot be made.
+    /// When the name is taken, or the system refuses to create the folder.
     pub(super) fn make_private(&self, path: &Path) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(path)?;
         match &self.0 {

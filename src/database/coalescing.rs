@@ -1,4 +1,4 @@
-//! Requests that the database answers together, one statement for many.
+//! Coalescing: one statement answers many requests of one kind.
 //!
 //! Requests that arrive while a combined statement runs wait in a queue, and the next
 //! statement takes all of them. No request waits for a statement to fill up.
@@ -40,13 +40,13 @@ use super::{
 };
 use crate::error::{ApiError, is_connection_lost, is_transient};
 
-/// What can be asked of the database together with others of its kind.
+/// A request that the service can execute together with others of its kind.
 pub trait CoalescedRequest: Sized + Send + 'static {
-    /// What the database answers to one.
+    /// The answer to one request.
     type Answer: Send + 'static;
-    /// What `/metrics` calls them.
+    /// The name of this kind of request in `/metrics`.
     const NAME: &'static str;
-    /// How many a group has at most.
+    /// The maximum number of requests in one statement.
     const MAX_SIZE: usize;
 
     /// Sorts the requests. Replies `RunSeparately` to a request that cannot be in one
@@ -61,27 +61,29 @@ pub trait CoalescedRequest: Sized + Send + 'static {
         Uuid::nil()
     }
 
-    /// Executes all requests in one statement. Returns the answer of each at its place, or
-    /// `None` for a request that must run separately. On an error nothing is written.
+    /// Executes all requests in one statement. Returns the answers in the order of the
+    /// requests. An answer is `None` when its request must run separately. On an error nothing
+    /// is written.
     fn execute(
         connection: &mut PgConnection,
         requests: &[&Self],
     ) -> impl Future<Output = sqlx::Result<Vec<Option<Self::Answer>>>>;
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub enum Outcome<T> {
     /// The database answered, and committed the write.
     Answered(T),
     /// Nothing is written. The request must run its own statement.
     RunSeparately,
-    /// The database did not say.
+    /// The database did not report the outcome: the connection was lost, or the statement took
+    /// too long.
     Unknown,
 }
 
 impl<T> Outcome<T> {
-    /// Returns the answer. For reads: `None` means that the read may run again.
+    /// Returns the answer, or `None` when there is none. A read may then run again.
     pub fn answered(self) -> Option<T> {
         match self {
             Self::Answered(answer) => Some(answer),
@@ -233,7 +235,7 @@ impl<R: CoalescedRequest> Worker<R> {
     }
 }
 
-/// What the database said to a combined statement.
+/// The outcome of a combined statement.
 enum StatementOutcome<T> {
     Answered(Vec<Option<T>>),
     /// Nothing is written.
@@ -299,7 +301,7 @@ async fn execute_with_savepoints<R: CoalescedRequest>(
     Ok(answers.into_iter().map(Option::flatten).collect())
 }
 
-/// How much longer than the server is told to a statement may take.
+/// How long the service waits for a statement after the server's own timeout.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Returns whether the statement failed because of a lock timeout, a deadlock or a

@@ -1,9 +1,8 @@
-//! Where the statements of a request run: on a connection of the pool, or, for
-//! a step of an atomicity group, in the transaction of its group.
+//! The connection on which the statements of a request run: one of the pool or, for a step of
+//! an atomicity group, the transaction of that group.
 //!
-//! Reads need no more than the connection. What commits goes through
-//! [`Connection::execute_write`] or [`Connection::commit`], which know that its outcome
-//! can stay unknown.
+//! Reads use the connection directly. Writes commit through [`Connection::execute_write`] or
+//! [`Connection::commit`], which handle an unknown outcome of the commit.
 
 use std::{
     fmt,
@@ -25,7 +24,7 @@ use super::{
 };
 use crate::error::ApiError;
 
-/// What a handler asks for a connection.
+/// Gives a handler its connections.
 pub struct Connections {
     source: Source,
     work: WorkClass,
@@ -39,7 +38,7 @@ enum Source {
     Group(GroupTransaction),
 }
 
-/// The transaction of an atomicity group, lent to one step after the other.
+/// The transaction of an atomicity group. One step at a time uses it.
 #[derive(Clone)]
 pub struct GroupTransaction {
     transaction: Arc<Mutex<Option<PooledConnection>>>,
@@ -47,7 +46,8 @@ pub struct GroupTransaction {
     request: RequestContext,
 }
 
-/// A connection on loan. In a transaction, what is not committed is rolled back.
+/// A connection that a handler uses. Dropping it rolls back a transaction that is not
+/// committed.
 pub struct Connection {
     origin: Borrowed,
     database_status: DatabaseStatus,
@@ -56,23 +56,23 @@ pub struct Connection {
 
 enum Borrowed {
     Pool(PooledConnection),
-    /// The group commits and rolls back itself.
+    /// The handler of the batch commits or rolls back the group.
     Group(OwnedMappedMutexGuard<Option<PooledConnection>, PooledConnection>),
 }
 
 impl Connections {
-    /// A connection for single statements.
+    /// Takes a connection for single statements.
     ///
     /// # Errors
-    /// When there is none in time.
+    /// When no connection is free in time.
     pub async fn acquire(&self) -> sqlx::Result<Connection> {
         self.borrow(false).await
     }
 
-    /// A transaction.
+    /// Begins a transaction.
     ///
     /// # Errors
-    /// When there is no connection in time.
+    /// When no connection is free in time.
     pub async fn begin(&self) -> sqlx::Result<Connection> {
         self.borrow(true).await
     }
@@ -141,7 +141,7 @@ impl GroupTransaction {
         connection.map(Borrowed::Group).map_err(|_| sqlx::Error::PoolClosed)
     }
 
-    /// Commits what the steps did.
+    /// Commits the changes of all steps.
     ///
     /// # Errors
     /// When the commit failed. 500 when its outcome is unknown; the message names `resource`,
@@ -158,15 +158,14 @@ impl GroupTransaction {
         }
     }
 
-    /// Takes back what the steps did.
+    /// Rolls back the changes of all steps.
     pub async fn roll_back(self) {
         drop(self.transaction.lock().await.take());
     }
 }
 
 impl Connection {
-    /// Carries out a statement that commits by itself where there is no
-    /// transaction.
+    /// Executes a write. Without a transaction, the statement commits by itself.
     ///
     /// # Errors
     /// Those of the statement. 500 when its outcome is unknown; the message names `resource`,
@@ -189,7 +188,8 @@ impl Connection {
         }
     }
 
-    /// Commits a transaction; for a step of a group, its group does.
+    /// Commits the transaction. Does nothing in a step of an atomicity group, because the group
+    /// commits.
     ///
     /// # Errors
     /// When the commit failed. 500 when its outcome is unknown; the message names `resource`,
@@ -204,8 +204,8 @@ impl Connection {
         }
     }
 
-    /// Carries out a statement in a transaction; when it says `false` or fails it
-    /// has not been.
+    /// Executes a statement under a savepoint. Rolls back to the savepoint when the statement
+    /// returns `false`. Returns what the statement returned.
     ///
     /// # Errors
     /// Those of the statement.

@@ -1,20 +1,19 @@
-//! The private PostgreSQL: started from the binaries on this machine, for who
-//! has no database yet.
+//! The private PostgreSQL: the service starts it from the binaries on this machine, for users
+//! who have no database yet.
 //!
-//! It is a real server with stock durability. It listens on a Unix socket only
-//! and stops with the service. The folder holds:
+//! It is a complete server with default durability. It listens on a Unix socket only and stops
+//! with the service. The folder holds:
 //!
 //! | name | what it is |
 //! | --- | --- |
 //! | `data` | PostgreSQL's own data directory |
-//! | `lock` | held while a service uses the folder; names its process |
-//! | `postgres.log` | what the server says; the run before it in `postgres.log.1` |
+//! | `lock` | locked while a service uses the folder; holds its process id |
+//! | `postgres.log` | the log of the server; the log of the previous run is `postgres.log.1` |
 //! | `url` | for `psql "$(cat …/url)"` |
 //!
-//! PostgreSQL refuses to run as root, so for root it runs as another account.
-//! It runs in a process group of its own, so that Ctrl-C reaches the service
-//! alone. A server whose service was killed is adopted; a server that was
-//! killed is started again.
+//! PostgreSQL refuses to run as root. For root, the server runs as another account. The server
+//! has its own process group, so that Ctrl-C reaches only the service. The service adopts the
+//! server of a service that was killed, and restarts a server that was killed.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -45,13 +44,14 @@ use super::{
     socket_dir::SocketDir,
 };
 
-/// How long the remains of a killed server may be in the way of a start.
+/// How long the service retries a start that fails because processes of a killed server still
+/// run.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// Between two starts, at first and at most.
+/// The first and the longest pause between two starts.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A running private server. [`Server::stop`] ends it and waits for its end.
+/// A running private server. [`Server::stop`] stops the server and waits until it has ended.
 pub struct Server {
     options: PgConnectOptions,
     stop: oneshot::Sender<()>,
@@ -62,13 +62,13 @@ pub struct Server {
 /// Returns whether `folder` holds the data of a private server.
 ///
 /// # Errors
-/// When this user may not look.
+/// When this user may not read the folder.
 pub fn has_cluster(folder: &Path) -> io::Result<bool> {
     folder.join("data/PG_VERSION").try_exists()
 }
 
-/// The server of `folder` when a service runs it: what a command uses beside
-/// that service.
+/// Returns the connection options of the server of `folder` when a service runs it. A command
+/// uses the server beside that service.
 ///
 /// # Errors
 /// When the folder cannot be used or the server does not answer.
@@ -86,11 +86,12 @@ pub async fn of_running_service(folder: &Path) -> anyhow::Result<Option<PgConnec
 }
 
 impl Server {
-    /// Starts the server in `folder`, makes it there, or adopts the one that runs.
+    /// Starts the server in `folder`, or adopts a server that still runs. Creates the cluster
+    /// when it does not exist.
     ///
     /// # Errors
-    /// When another service uses the folder, PostgreSQL is not installed or
-    /// does not start; the message says what to do.
+    /// When another service uses the folder, or PostgreSQL is not installed or does not start.
+    /// The message says what to do.
     pub async fn start(folder: &Path) -> anyhow::Result<Self> {
         let cluster = Cluster::prepare(folder)?;
         let lock = cluster.lock()?.map_err(|pid| {
@@ -104,7 +105,7 @@ impl Server {
             }
             None => {
                 cluster.init_once().await?;
-                // Absent at the first start.
+                // The log does not exist at the first start.
                 let _ = fs::rename(cluster.log(), cluster.folder.join("postgres.log.1"));
                 cluster.start()?
             }
@@ -135,14 +136,14 @@ impl Server {
         Ok(Self { options, stop, supervisor, _lock: lock })
     }
 
-    /// How to connect to its database.
+    /// Returns the connection options of the database.
     pub fn options(&self) -> PgConnectOptions {
         self.options.clone()
     }
 
-    /// Stops the server and waits until it is gone.
+    /// Stops the server and waits until it has ended.
     pub async fn stop(self) {
-        // The supervisor only ends when it is told to.
+        // The supervisor only ends after this message.
         let _ = self.stop.send(());
         if let Err(error) = self.supervisor.await {
             tracing::error!(%error, "the private PostgreSQL was not stopped");
@@ -150,7 +151,7 @@ impl Server {
     }
 }
 
-/// A folder with a cluster in it, and who runs the server there.
+/// A folder with a cluster, and the installation and account that run its server.
 struct Cluster {
     folder: PathBuf,
     installation: Installation,
@@ -186,8 +187,8 @@ impl Cluster {
         Postmaster::running(&self.data(), &self.account)
     }
 
-    /// Takes the folder for this process; the kernel gives it back, however it
-    /// ends. `Err` is the process that has it.
+    /// Locks the folder for this process. The kernel releases the lock when the process ends in
+    /// any way. Returns `Err` with the process id of another process that has the lock.
     fn lock(&self) -> anyhow::Result<Result<Flock<File>, String>> {
         let path = self.folder.join("lock");
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
@@ -207,7 +208,7 @@ impl Cluster {
         }
     }
 
-    /// A program of PostgreSQL, as the account that it runs as.
+    /// Returns the command for a program of PostgreSQL, to run as the account of the server.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::from(installation::command(self.installation.program(program)));
         command.current_dir(self.data()).stdin(Stdio::null());
@@ -215,8 +216,8 @@ impl Cluster {
         command
     }
 
-    /// Makes the cluster where there never was one. It is made aside and moved
-    /// into place, so that a kill leaves a whole one or none.
+    /// Creates the cluster if it never existed. Creates it in a temporary folder and then moves
+    /// it into place, so that a kill leaves a complete cluster or none.
     async fn init_once(&self) -> anyhow::Result<()> {
         if self.data().join("PG_VERSION").exists() {
             return Ok(());
@@ -226,7 +227,7 @@ impl Cluster {
             !self.folder.join("url").exists(),
             "{folder} held the data of a private PostgreSQL, and {folder}/data is gone; bring it back, or remove {folder} to begin anew"
         );
-        // What a killed start left; the initdb of one may still be writing to it.
+        // Remove what a killed start left. Its initdb may still be writing there.
         for entry in fs::read_dir(&self.folder)?.flatten() {
             if entry.file_name().to_string_lossy().starts_with("data.new.") {
                 let _ = fs::remove_dir_all(entry.path());
@@ -262,8 +263,8 @@ impl Cluster {
         fs::write(self.folder.join("url"), url).context("cannot write the file url of the private PostgreSQL")
     }
 
-    /// Makes the folder of the socket. The file `url` names it before there is a server,
-    /// so that the next start finds the folder, however this process ends.
+    /// Creates the folder of the socket. The file `url` names the folder before the server
+    /// starts, so that the next start finds the folder even if this process is killed.
     fn socket_dir(&self) -> anyhow::Result<SocketDir> {
         let url = fs::read_to_string(self.folder.join("url")).unwrap_or_default();
         let last = url.split_once("host=").and_then(|(_, host)| Some(Path::new(host.split_once('&')?.0)));
@@ -272,7 +273,7 @@ impl Cluster {
         Ok(socket_dir)
     }
 
-    /// Starts the server on the cluster that is there.
+    /// Starts the server on the existing cluster.
     fn start(&self) -> anyhow::Result<Postmaster> {
         let socket_dir = self.socket_dir()?;
         match self.spawn(socket_dir.path()) {
@@ -284,7 +285,7 @@ impl Cluster {
         }
     }
 
-    /// Starts a server that has ended again, with its socket where it was.
+    /// Restarts a server that has ended, with its socket at the same path.
     fn restart(&self, postmaster: &mut Postmaster) -> anyhow::Result<()> {
         postmaster.socket_dir.take_again()?;
         postmaster.restarted(self.spawn(postmaster.socket_dir.path())?)
@@ -329,7 +330,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Keeps the server up until it is told to stop it.
+    /// Keeps the server running until `stop` is signalled, then stops it.
     async fn supervise(self, mut postmaster: Postmaster, stop: oneshot::Receiver<()>) {
         tokio::select! {
             told = stop => if told.is_err() { return },

@@ -1,4 +1,4 @@
-//! The PostgreSQL that is installed on this machine.
+//! Finds the PostgreSQL that is installed on this machine.
 
 use std::{
     env,
@@ -9,10 +9,10 @@ use std::{
 
 use anyhow::bail;
 
-/// Releases that the private server is known to work with.
+/// The major versions of PostgreSQL that the private server supports.
 const SUPPORTED: std::ops::RangeInclusive<u32> = 14..=18;
 
-/// Where packages put the binaries; `*` stands for a release.
+/// Where packages put the binaries. `*` stands for a major version.
 const PACKAGES: [&str; 8] = [
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
@@ -24,7 +24,7 @@ const PACKAGES: [&str; 8] = [
     "/usr/libexec/postgresql*",
 ];
 
-/// A folder with `postgres` and `initdb` of one release.
+/// An installation of PostgreSQL: a folder with `postgres` and `initdb`.
 #[derive(Debug)]
 pub(super) struct Installation {
     bin: PathBuf,
@@ -33,11 +33,11 @@ pub(super) struct Installation {
 }
 
 impl Installation {
-    /// Finds the release that made a cluster or, with `None`, the one to make
-    /// a cluster with: what PATH has, else the latest.
+    /// Finds the installation of the major version `made_by`, which created a cluster. With
+    /// `None`, finds the installation for a new cluster: the one in PATH, else the latest.
     ///
     /// # Errors
-    /// When there is none; the message says how to get one or do without.
+    /// When there is none. The message says how to install one or do without.
     pub(super) fn find(made_by: Option<u32>) -> anyhow::Result<Self> {
         let mut found = candidates().filter_map(|bin| Self::at(&bin));
         if let Some(installation) = found.find(|installation| made_by.is_none_or(|major| installation.major == major)) {
@@ -66,22 +66,23 @@ impl Installation {
         SUPPORTED.contains(&major).then(|| Self { bin: bin.to_owned(), major })
     }
 
-    /// The path of one of its programs.
+    /// Returns the path of a program of this installation.
     pub(super) fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
     }
 }
 
-/// A program of PostgreSQL. Of the service's environment it gets only [`is_inherited`]
-/// variables: the others may be secrets, or `PG…` variables that name another database.
+/// Returns the command for a program of PostgreSQL. The program inherits only the
+/// [`is_inherited`] variables of the environment. The others may be secrets, or `PG…` variables
+/// that name another database.
 pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().envs(env::vars_os().filter(|(name, _)| is_inherited(name))).env("LC_ALL", "C");
     command
 }
 
-/// Whether PostgreSQL needs a variable of the environment: to find its libraries, and for
-/// the language and the time zone.
+/// Returns whether PostgreSQL needs an environment variable: to find its libraries, and for the
+/// language and the time zone.
 fn is_inherited(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
     ["PATH", "LANG", "TZ", "LD_LIBRARY_PATH"].contains(&name) || name.starts_with("LC_")
@@ -97,7 +98,7 @@ fn candidates() -> impl Iterator<Item = PathBuf> {
     in_path.into_iter().chain(std::iter::once_with(asked).flatten()).chain(PACKAGES.into_iter().flat_map(releases))
 }
 
-/// The folders that match a pattern, the latest release first.
+/// Returns the folders that match a pattern, the latest version first.
 fn releases(pattern: &str) -> Vec<PathBuf> {
     let Some((before, after)) = pattern.split_once('*') else { return vec![pattern.into()] };
     let (parent, prefix) = before.rsplit_once('/').unwrap_or(("", before));

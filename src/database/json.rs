@@ -14,18 +14,19 @@ use sqlx::{
 
 /// An object of a `jsonb` column.
 ///
-/// PostgreSQL also holds numbers that no double can hold, and values that are nested deeper
-/// than clients read. Each is read as null. A value that is no object is read as an empty one.
+/// PostgreSQL also stores numbers that no double can hold, and values that are nested deeper
+/// than clients can read. Each is read as null. A value that is not an object is read as an
+/// empty object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Object {
     members: Map<String, Value>,
-    /// Whether the column holds something else.
+    /// Whether the column holds a value that was replaced.
     pub is_repaired: bool,
 }
 
-/// Values may be nested up to 100 levels deep, as in the body of a request, so that what is
-/// read can be sent back. Many parsers, also the one here, refuse 128 levels, and an answer
-/// has some of its own around the object.
+/// The maximum nesting depth of a value. It is the same as for the body of a request, so that a
+/// client can send back what it has read. Many parsers, also the one here, refuse 128 levels,
+/// and an answer adds some levels around the object.
 pub const MAX_DEPTH: usize = 100;
 
 impl Object {
@@ -41,7 +42,7 @@ impl Object {
     }
 }
 
-/// Whether an object is nested more than [`MAX_DEPTH`] levels deep.
+/// Returns whether an object is nested more than [`MAX_DEPTH`] levels deep.
 fn is_too_deep(text: &str, members: &Map<String, Value>) -> bool {
     fn depth(value: &Value) -> usize {
         match value {
@@ -50,7 +51,7 @@ fn is_too_deep(text: &str, members: &Map<String, Value>) -> bool {
             _ => 0,
         }
     }
-    // Few texts have so many brackets: most objects are not walked through.
+    // Few texts have so many brackets, so this rarely walks through the object.
     let brackets = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
     brackets > MAX_DEPTH && 1 + members.values().map(depth).max().unwrap_or_default() > MAX_DEPTH
 }
@@ -88,7 +89,7 @@ fn repaired(text: &str) -> String {
     out
 }
 
-/// The length of the string that a text begins with, with its quotes.
+/// Returns the length of the string at the start of the text, with its quotes.
 fn string_length(text: &str) -> usize {
     let mut is_escaped = false;
     for (at, letter) in text.char_indices().skip(1) {
@@ -140,7 +141,7 @@ impl Decode<'_, Postgres> for Object {
     fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
         let format = value.format();
         let bytes = value.as_bytes()?;
-        // In the binary form the text comes after the number of its version, which is 1.
+        // In the binary format, the text follows a version number, which is 1.
         let text = if format == PgValueFormat::Binary { bytes.get(1..).unwrap_or_default() } else { bytes };
         Ok(Self::read(std::str::from_utf8(text)?))
     }

@@ -1,4 +1,4 @@
-//! What is counted of the database, for `/metrics`.
+//! The metrics of the database, for `/metrics`.
 
 use std::{
     fmt,
@@ -16,12 +16,12 @@ use sqlx::PgPool;
 
 use super::work::WorkClass;
 
-/// What concerns the database.
+/// The metrics of the database.
 #[derive(Clone)]
 pub struct DatabaseMetrics {
-    /// 1 while it answers.
+    /// 1 while the database answers, else 0.
     pub up: Gauge,
-    /// How often it has stopped to.
+    /// The number of outages.
     pub outages: Counter,
     retries: Counter,
     errors: Family<Failure, Counter>,
@@ -35,7 +35,7 @@ pub struct DatabaseMetrics {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Failure {
-    /// PostgreSQL's code, or what kept it from giving one.
+    /// PostgreSQL's error code, or the reason why there is none.
     sqlstate: String,
 }
 
@@ -68,12 +68,13 @@ impl EncodeLabelValue for WorkClass {
 /// Histograms of durations by label.
 pub type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// No durations yet.
+/// Creates empty histograms.
 pub fn durations<L: Clone + Hash + Eq>() -> Durations<L> {
     Family::new_with_constructor(|| Histogram::new(BUCKETS))
 }
 
-/// Seconds: from a read by key to what a client waits for at most.
+/// The bounds of the buckets in seconds: from a read by key to the longest time that a client
+/// waits.
 const BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 20.0];
 
 impl Default for DatabaseMetrics {

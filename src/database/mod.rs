@@ -1,4 +1,4 @@
-//! The database: which one, its migrations, and whether it is ready.
+//! The database: how the service opens it, connects to it and watches it.
 
 mod account;
 pub mod coalescing;

@@ -1,4 +1,4 @@
-//! Which database the settings name, its migrations, and whether it is ready.
+//! Opens the database of the settings, and applies its migrations.
 
 use std::{
     collections::BTreeSet,
@@ -21,20 +21,21 @@ use uuid::Uuid;
 use super::{embedded, pool::Pools};
 use crate::config;
 
-/// The schema. What a later release added to the tables is not an error here;
-/// [`Database::check_unknown`] is stricter and says more.
+/// The migrations. Unknown migrations of a later release are no error here;
+/// [`Database::check_unknown`] is stricter and explains more.
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
     let mut migrator = sqlx::migrate!();
     migrator.set_ignore_missing(true);
     migrator
 });
 
-/// How long a start waits for a database that does not answer.
+/// How long a start waits for the database to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The database of the settings, and the private server where it is that one.
+/// The database of the settings, and the private server when the service runs one.
 pub struct Database {
-    /// A connection for what is not a request, and takes the time it needs.
+    /// A pool of one connection for work outside of requests, without timeouts for its
+    /// statements.
     pub pool: PgPool,
     options: PgConnectOptions,
     private: Option<embedded::Server>,
@@ -46,7 +47,7 @@ impl Database {
     /// Connects to the database of the settings, or starts the private server.
     ///
     /// # Errors
-    /// When there is no database to be had; the message says what to do.
+    /// When no database can be used. The message says what to do.
     pub async fn open(settings: &config::Database) -> anyhow::Result<Self> {
         if let Some(url) = &settings.url {
             return Ok(Self::new(checked(url.expose_secret()).await?, None, None));
@@ -56,8 +57,8 @@ impl Database {
         Ok(Self::new(server.options(), Some(server), Some(folder)))
     }
 
-    /// The same for a command: it may run beside a service that has started the
-    /// private server, and it never makes a database.
+    /// Opens the database for a command. A command may run beside a service that has started
+    /// the private server, and it never creates a database.
     ///
     /// # Errors
     /// Those of [`Database::open`], and when there is no private database yet.
@@ -81,7 +82,7 @@ impl Database {
         Ok(Self::new(server.options(), Some(server), Some(folder)))
     }
 
-    /// What a person needs to recognise the database: its name and where it is.
+    /// Returns a description of the database for a person: its name and its address.
     pub fn description(&self) -> String {
         let name = self.options.get_database().unwrap_or_else(|| self.options.get_username());
         match &self.folder {
@@ -96,27 +97,26 @@ impl Database {
         Self { pool, options, private, folder }
     }
 
-    /// The connections of `workers` for requests.
+    /// Creates the connection pools of `workers` workers.
     pub fn pools(&self, settings: &config::Database, workers: usize) -> Pools {
         Pools::new(self.options.clone(), settings, workers)
     }
 
-    /// Applies the migrations that the database does not have. Several processes
-    /// may do so at once: the first one does.
+    /// Applies the missing migrations. When several processes start at the same time, one of
+    /// them applies the migrations and the others wait.
     ///
     /// # Errors
-    /// When the database is of a later release that took something away, or a
-    /// migration fails.
+    /// When a later release has removed something from the database, or a migration fails.
     pub async fn migrate(&self) -> anyhow::Result<()> {
         self.check_unknown().await?;
         migrate(&self.pool).await
     }
 
-    /// Accepts a database that a later release has added to, and no other that
-    /// this release does not know.
+    /// Checks the migrations that this release does not know. Accepts those of a later release
+    /// that only add.
     ///
     /// # Errors
-    /// When a later release has taken something away.
+    /// When a later release has removed something.
     pub async fn check_unknown(&self) -> anyhow::Result<()> {
         let applied = applied(&self.pool).await;
         for (version, description) in applied.map_err(|error| cannot_migrate(&error))? {
@@ -133,11 +133,10 @@ impl Database {
         Ok(())
     }
 
-    /// What a command needs that does not migrate.
+    /// Checks that a command can use the database without migrating it.
     ///
     /// # Errors
-    /// When the database lacks a migration, or is one that
-    /// [`Database::check_unknown`] refuses.
+    /// When the database lacks a migration, or [`Database::check_unknown`] refuses it.
     pub async fn check_migrated(&self) -> anyhow::Result<()> {
         self.check_unknown().await?;
         let is_migrated = is_migrated(&self.pool).await.map_err(|error| cannot_migrate(&error))?;
@@ -145,7 +144,7 @@ impl Database {
         Ok(())
     }
 
-    /// Closes every connection, and then stops the private server.
+    /// Closes every connection and then stops the private server.
     pub async fn close(self) {
         self.pool.close().await;
         if let Some(server) = self.private {
@@ -154,7 +153,8 @@ impl Database {
     }
 }
 
-/// Logs that a row holds a value that no answer can show, once for each row of this process.
+/// Logs that a row holds a value that no answer can show. Logs each row once in the life of
+/// this process.
 pub fn report_unreadable(table: &'static str, id: Uuid) {
     const MAX_REPORTED: usize = 10_000;
     static REPORTED: Mutex<BTreeSet<(&str, Uuid)>> = Mutex::new(BTreeSet::new());
@@ -174,7 +174,7 @@ pub fn report_unreadable(table: &'static str, id: Uuid) {
 /// Applies the migrations.
 ///
 /// # Errors
-/// When one fails.
+/// When a migration fails.
 pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
     MIGRATOR.run(pool).await.map_err(|error| match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => cannot_migrate(&error),
@@ -182,8 +182,8 @@ pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
     })
 }
 
-/// Validates the constraints that a migration added as NOT VALID: reads all rows, under a
-/// lock that lets reads and writes go on. Logs the constraints that older rows violate.
+/// Validates the constraints that a migration added as NOT VALID. This reads all rows under a
+/// lock that does not block reads and writes. Logs the constraints that older rows violate.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -199,11 +199,12 @@ pub async fn validate_constraints(pool: &PgPool) -> sqlx::Result<()> {
     );
     for constraint in pending.fetch_all(pool).await? {
         if let Err(error) = sqlx::raw_sql(AssertSqlSafe(constraint.statement)).execute(pool).await {
-            // A transaction that failed stays open.
+            // The failed transaction is still open.
             sqlx::raw_sql("ROLLBACK").execute(pool).await?;
             let message = match error.as_database_error().and_then(|error| error.code()).as_deref() {
                 Some("23514") => "rows that are older than this constraint violate it; `devicegraph check` lists them",
-                // Another process that starts at the same time validates it, or a long transaction holds the table.
+                // Another process validates the constraint at the same time, or a long
+                // transaction holds a lock on the table.
                 _ => {
                     "this constraint could not be validated now; the next start tries again, unless another process has validated it"
                 }
@@ -224,19 +225,19 @@ fn cannot_migrate(error: &sqlx::Error) -> anyhow::Error {
     anyhow!("the database cannot be migrated: {}{remedy}", reason(error))
 }
 
-/// What the database says, without the line of PostgreSQL's source that the
-/// driver adds.
+/// Returns the database's message without the line of PostgreSQL's source code that the driver
+/// adds.
 fn reason(error: &sqlx::Error) -> String {
     error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
 }
 
-/// The folder of the private server.
+/// Returns the folder of the private server.
 pub fn data_dir(settings: &config::Database) -> std::path::PathBuf {
     let default = if geteuid().is_root() { "/var/lib/devicegraph/postgres" } else { ".devicegraph/postgres" };
     settings.data_dir.clone().unwrap_or_else(|| default.into())
 }
 
-/// The driver reads a URL of any scheme as one of PostgreSQL.
+/// Parses a database URL. Checks the scheme, because the driver accepts every scheme.
 fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
     let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
     match url.parse() {
@@ -245,8 +246,8 @@ fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
     }
 }
 
-/// The options of a URL that was connected to once, outside of the pool: the
-/// pool tries again until its time is over and then says only that it is.
+/// Connects once without a pool and returns the options of the URL. A pool would retry until
+/// its timeout and then report only the timeout.
 async fn checked(url: &str) -> anyhow::Result<PgConnectOptions> {
     let options = parse(url)?;
     let attempt = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
@@ -271,7 +272,7 @@ async fn checked(url: &str) -> anyhow::Result<PgConnectOptions> {
     bail!("cannot use PostgreSQL at {at}: {}; {remedy}", reason(&error))
 }
 
-/// Where a database is, without its password.
+/// Shows the address of a database, without its password.
 struct Address<'a>(&'a PgConnectOptions);
 
 impl fmt::Display for Address<'_> {
@@ -283,7 +284,7 @@ impl fmt::Display for Address<'_> {
     }
 }
 
-/// Whether the database answers and holds every migration of this release.
+/// Returns whether the database holds every migration of this release.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -296,7 +297,7 @@ async fn applied(executor: impl PgExecutor<'_>) -> sqlx::Result<Vec<(i64, String
     let rows = sqlx::query!("SELECT version, description FROM _sqlx_migrations WHERE success ORDER BY version");
     match rows.fetch_all(executor).await {
         Ok(rows) => Ok(rows.into_iter().map(|row| (row.version, row.description)).collect()),
-        // undefined_table: this database has no migrations yet.
+        // undefined_table: the database has no migrations yet.
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Ok(Vec::new()),
         Err(error) => Err(error),
     }

@@ -1,8 +1,8 @@
-//! Whether the database answers. A monitor asks it all the time, on a connection of its own.
+//! Detects outages. A monitor checks the database all the time, on a connection of its own.
 //!
-//! A connection can die without notice, and a request on it then waits for ever. So a
-//! request gives up when it has waited long enough *and* the database does not answer the
-//! monitor either: a slow statement alone is no outage.
+//! A connection can die without notice, and a request on it then waits forever. So a request
+//! gives up when it has waited long enough *and* the database does not answer the monitor
+//! either. A slow statement alone is no outage.
 
 use std::{future::pending, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio::{
 use super::metrics::DatabaseMetrics;
 use crate::error::{ApiError, is_connection_lost};
 
-/// The pause between two questions to the database.
+/// The pause between two checks.
 const INTERVAL: Duration = Duration::from_millis(150);
 /// The minimum timeout of a check during an outage, because the check also opens a connection.
 const OUTAGE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ struct State {
     last_outage_ended: Option<Instant>,
 }
 
-/// Asks the database.
+/// Checks whether the database answers.
 pub struct HealthMonitor {
     options: PgConnectOptions,
     state: watch::Sender<State>,
@@ -38,7 +38,7 @@ pub struct HealthMonitor {
     metrics: DatabaseMetrics,
 }
 
-/// What is known of it.
+/// The state of the database, as the monitor last saw it.
 #[derive(Clone)]
 pub struct DatabaseStatus {
     state: watch::Receiver<State>,
@@ -46,8 +46,8 @@ pub struct DatabaseStatus {
 }
 
 impl HealthMonitor {
-    /// Watches the database of these options, which has just answered. Each question must be
-    /// answered within `answer_timeout`.
+    /// Creates a monitor for a database that has just answered. The database must answer each
+    /// check within `answer_timeout`.
     pub fn new(options: PgConnectOptions, answer_timeout: Duration, metrics: DatabaseMetrics) -> Self {
         metrics.up.set(1);
         let options = options.application_name("devicegraph watch");
@@ -89,7 +89,8 @@ impl HealthMonitor {
         }
         match self.options.connect().await {
             Ok(connection) => *kept = Some(connection),
-            // No more connections, another password: it answers, if not to us.
+            // An error from the server, such as "too many connections" or a wrong password,
+            // shows that the server is up.
             Err(error) if error.as_database_error().is_some() && !is_connection_lost(&error) => {}
             Err(error) => return Err(error),
         }
@@ -116,12 +117,12 @@ impl State {
 }
 
 impl DatabaseStatus {
-    /// Whether there is one.
+    /// Returns whether the database is down.
     pub fn is_down(&self) -> bool {
         self.state.borrow().down_since.is_some()
     }
 
-    /// Whether a connection of this age was open during an outage, and so may be dead.
+    /// Returns whether a connection of this age was open during an outage, and so may be dead.
     pub fn predates_outage(&self, age: Duration) -> bool {
         let state = *self.state.borrow();
         state.down_since.is_some() || state.last_outage_ended.is_some_and(|ended| ended.elapsed() <= age)
@@ -136,7 +137,7 @@ impl DatabaseStatus {
     }
 }
 
-/// The refusal of a request that gave up.
+/// Returns the 503 of a request that gave up.
 pub fn refusal() -> ApiError {
     ApiError::unavailable(anyhow!("the database does not answer"))
 }
@@ -169,7 +170,7 @@ mod tests {
         assert!(waits.await.is_err());
     }
 
-    /// README promises it.
+    /// README promises this.
     #[test]
     fn a_client_is_answered_within_a_second_by_default() {
         use ::config::{Config, File, FileFormat};

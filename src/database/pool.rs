@@ -1,9 +1,9 @@
-//! The connections of a worker, and how many of them one kind of work may have.
+//! The connection pools of the workers, with a limit for each class of work.
 //!
-//! sqlx keeps the connections. This adds: a connection that was open during an outage is
-//! not used again. A connection that does not answer is replaced before a request gets it.
-//! A connection that a request left in the middle of a statement is closed, and PostgreSQL
-//! then ends the statement.
+//! sqlx keeps the connections. This module adds: a connection that was open during an outage is
+//! not used again. A connection that does not answer is replaced before a request gets it. A
+//! connection that a request left in the middle of a statement is closed, and PostgreSQL then
+//! ends the statement.
 
 use std::{ops::Deref, ops::DerefMut, sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{config, error::is_connection_lost};
 
-/// Makes the pools of the workers.
+/// Creates the pools of the workers.
 #[derive(Clone)]
 pub struct Pools {
     options: PgConnectOptions,
@@ -36,7 +36,7 @@ pub struct Pools {
     metrics: DatabaseMetrics,
 }
 
-/// The connections of a worker.
+/// The connection pool of a worker.
 #[derive(Clone)]
 pub struct Pool {
     connections: PgPool,
@@ -54,7 +54,7 @@ const RETURN_TIMEOUT: Duration = Duration::from_millis(500);
 const CLIENT_CHECK_MS: u32 = 500;
 
 impl Pools {
-    /// Pools of `workers` for requests to the database of these options.
+    /// Creates the factory for the pools of `workers` workers.
     pub fn new(options: PgConnectOptions, settings: &config::Database, workers: usize) -> Self {
         let metrics = DatabaseMetrics::default();
         let answer_timeout = Duration::from_millis(settings.answer_timeout_ms);
@@ -72,7 +72,7 @@ impl Pools {
         Self { options, size, answer_timeout, acquire_timeout, monitor, metrics }
     }
 
-    /// The pool of a worker.
+    /// Creates the pool of a worker.
     pub fn pool(&self) -> Pool {
         let (database_status, size) = (self.monitor.database_status(), self.size as usize);
         let status = database_status.clone();
@@ -99,17 +99,17 @@ impl Pools {
         }
     }
 
-    /// How a connection for requests is opened.
+    /// Returns the options of a connection for requests.
     pub fn options(&self) -> &PgConnectOptions {
         &self.options
     }
 
-    /// How long the database may take to answer before it counts as out of reach.
+    /// Returns how long the database may take to answer before the service considers it down.
     pub fn answer_timeout(&self) -> Duration {
         self.answer_timeout
     }
 
-    /// How long a request waits for a connection.
+    /// Returns how long a request waits for a connection.
     pub fn acquire_timeout(&self) -> Duration {
         self.acquire_timeout
     }
@@ -119,7 +119,7 @@ impl Pools {
         self.monitor.database_status()
     }
 
-    /// What is counted of the database.
+    /// Returns the metrics of the database.
     pub fn metrics(&self) -> &DatabaseMetrics {
         &self.metrics
     }
@@ -131,11 +131,11 @@ impl Pools {
 }
 
 impl Pool {
-    /// A connection after `first`, its first statement, which `begins` a
-    /// transaction or not.
+    /// Takes a connection and runs `first` on it, its first statement. `begins` says whether
+    /// `first` begins a transaction.
     ///
     /// # Errors
-    /// When there is none in time.
+    /// When no connection is free in time, or the database is down.
     pub async fn acquire(&self, work: WorkClass, first: String, begins: bool) -> sqlx::Result<PooledConnection> {
         if self.database_status.is_down() {
             return Err(sqlx::Error::PoolTimedOut);
@@ -148,7 +148,8 @@ impl Pool {
                 WorkClass::Write => self.write_permits.clone().acquire_owned().await.ok(),
             };
             loop {
-                // On loan before the statement: given up in the middle of it, a transaction is still rolled back.
+                // Wrap the connection before its first statement: if this future is dropped in
+                // the middle of the statement, the drop still rolls back the transaction.
                 let connection = Some(self.connections.acquire().await?);
                 let mut pooled = PooledConnection { connection, is_in_transaction: begins, permit: None };
                 match timeout(self.acquire_timeout / 2, pooled.execute(AssertSqlSafe(first.as_str()))).await {
@@ -157,7 +158,7 @@ impl Pool {
                         return Ok(pooled);
                     }
                     Ok(Err(error)) if !is_connection_lost(&error) => return Err(error),
-                    // It was dead: the next one, or a new one, is not.
+                    // The pooled connection was dead. Close it and take the next one.
                     _ => {
                         drop(pooled.connection.take().map(PoolConnection::detach));
                         self.metrics.count_replaced_connection();
@@ -175,18 +176,19 @@ impl Pool {
         &self.database_status
     }
 
-    /// What is counted of the database.
+    /// Returns the metrics of the database.
     pub fn metrics(&self) -> &DatabaseMetrics {
         &self.metrics
     }
 
-    /// How many connections there may be.
+    /// Returns the maximum number of connections.
     pub fn size(&self) -> u32 {
         self.connections.options().get_max_connections()
     }
 }
 
-/// A connection on loan. Dropped, it goes back, without what is not committed.
+/// A connection that a request uses. Dropping it rolls back an open transaction and returns the
+/// connection to the pool.
 pub struct PooledConnection {
     connection: Option<PoolConnection<Postgres>>,
     /// Whether a transaction is open.
@@ -206,8 +208,8 @@ impl Drop for PooledConnection {
     }
 }
 
-/// A connection on its way back. Dropped before it is there, in the middle of a
-/// statement or dead, it is closed, and the server notices.
+/// A connection that is being returned to the pool. If it is dropped before that (a statement
+/// still runs, or the connection is dead), it is closed and the server ends the statement.
 struct ReturningConnection(Option<PoolConnection<Postgres>>);
 
 impl ReturningConnection {

@@ -1,5 +1,5 @@
-//! A server process of the private PostgreSQL: our child, or one that an
-//! earlier service left behind.
+//! A server process of the private PostgreSQL: a child of this service, or a process that an
+//! earlier run of the service left behind.
 
 use std::{
     fs,
@@ -21,43 +21,43 @@ use tokio::{process::Child, time::sleep};
 
 use super::{account::Account, socket_dir::SocketDir};
 
-/// Name of the database and of its owner.
+/// The name of the database and of its owner.
 pub(super) const NAME: &str = "devicegraph";
-/// How often a server is asked whether it takes connections yet.
+/// The pause between two attempts to connect to a server that starts.
 const POLL: Duration = Duration::from_millis(10);
-/// How often a process that is not our child is asked whether it is there.
+/// The pause between two checks whether a process that is not a child still runs.
 const POLL_PROCESS: Duration = Duration::from_millis(100);
-/// How long a server that was found running may go without a socket.
+/// How long the service waits for the socket of a server that already ran.
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a stop waits before it becomes an immediate one.
+/// How long the service waits for each shutdown signal to take effect.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running server, or one that has just ended.
 pub(super) struct Postmaster {
-    /// Its process.
+    /// The process id.
     pub(super) pid: Pid,
-    /// The folder of its socket.
+    /// The folder of the socket.
     pub(super) socket_dir: SocketDir,
     child: Option<Child>,
 }
 
 impl Postmaster {
-    /// The server that was just started.
+    /// Creates the handle of a server that was just started.
     pub(super) fn started(child: Child, socket_dir: SocketDir) -> anyhow::Result<Self> {
         Ok(Self { pid: pid_of(&child)?, socket_dir, child: Some(child) })
     }
 
-    /// Takes the process that was started in place of the one that has ended.
+    /// Replaces the ended process with the new one.
     pub(super) fn restarted(&mut self, child: Child) -> anyhow::Result<()> {
         self.pid = pid_of(&child)?;
         self.child = Some(child);
         Ok(())
     }
 
-    /// The server that runs in a data directory, if there is one.
+    /// Finds the server that runs on a data directory, or returns `None`.
     ///
     /// # Errors
-    /// When its `postmaster.pid` cannot be read or, being stale, be removed.
+    /// When `postmaster.pid` cannot be read, or a stale one cannot be removed.
     pub(super) fn running(data: &Path, account: &Account) -> anyhow::Result<Option<Self>> {
         let path = data.join("postmaster.pid");
         let text = match fs::read_to_string(&path) {
@@ -65,11 +65,11 @@ impl Postmaster {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
-        // Process, data directory, start, port, socket directory: one a line.
+        // The lines are: process id, data directory, start time, port, socket directory.
         let mut lines = text.lines();
         let pid = lines.next().and_then(|pid| pid.trim().parse().ok()).map(Pid::from_raw);
         let Some(pid) = pid.filter(|pid| is_alive(*pid)) else { return Ok(None) };
-        // After a restart of the machine another process can have this pid, and PostgreSQL would not start.
+        // After a reboot, another process can have this pid, and PostgreSQL would not start.
         let data = fs::canonicalize(data).with_context(|| format!("cannot read {}", data.display()))?;
         if fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd != data) {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
@@ -79,9 +79,9 @@ impl Postmaster {
         Ok(Some(Self { pid, socket_dir, child: None }))
     }
 
-    /// Waits until the server takes connections to its database, which is made
-    /// when it is missing; `None` when the server has ended, or is one that was
-    /// found running and has no socket. One that replays its log takes its time.
+    /// Waits until the server accepts connections to its database. Creates the database when it
+    /// is missing. Returns `None` when the server has ended, or already ran and has no socket.
+    /// A server that recovers from a crash can take long.
     pub(super) async fn connect(&mut self) -> anyhow::Result<Option<PgConnectOptions>> {
         let begun = Instant::now();
         let options = PgConnectOptions::new_without_pgpass()
@@ -101,7 +101,7 @@ impl Postmaster {
                     sqlx::query("CREATE DATABASE devicegraph").execute(&mut connection).await?;
                     connection.close().await?;
                 }
-                // 57P01 to 57P03: not there yet, or about to go.
+                // 57P01 to 57P03: the server is starting or shutting down.
                 Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code.starts_with("57P")) => {
                     sleep(POLL).await
                 }
@@ -115,15 +115,15 @@ impl Postmaster {
         }
     }
 
-    /// Whether this service started it.
+    /// Returns whether this service started the server.
     pub(super) fn is_child(&self) -> bool {
         self.child.is_some()
     }
 
-    /// Whether it has not ended yet.
+    /// Returns whether the server still runs.
     ///
     /// # Errors
-    /// When the system cannot say so.
+    /// When the system does not report the state of the process.
     pub(super) fn is_running(&mut self) -> io::Result<bool> {
         match &mut self.child {
             Some(child) => Ok(child.try_wait()?.is_none()),
@@ -131,7 +131,7 @@ impl Postmaster {
         }
     }
 
-    /// Waits for its end.
+    /// Waits until the server has ended.
     pub(super) async fn ended(&mut self) {
         match &mut self.child {
             Some(child) => drop(child.wait().await),
@@ -143,10 +143,11 @@ impl Postmaster {
         }
     }
 
-    /// A fast shutdown: open transactions are rolled back, the rest is on disk.
+    /// Stops the server with a fast shutdown, which rolls back open transactions. When that
+    /// takes too long, stops it with an immediate shutdown.
     pub(super) async fn stop(&mut self) {
         for signal in [Signal::SIGINT, Signal::SIGQUIT] {
-            // Another process can have the pid of a server that has ended.
+            // Another process can have the pid of an ended server.
             if !self.is_running().unwrap_or(false) || kill(self.pid, signal).is_err() {
                 return;
             }
@@ -162,14 +163,14 @@ fn pid_of(child: &Child) -> anyhow::Result<Pid> {
     Ok(Pid::from_raw(child.id().context("PostgreSQL ended immediately")?.cast_signed()))
 }
 
-/// Whether there is such a process, and it is of an account that the server
-/// could run as: any other is not the server.
+/// Returns whether the process exists and the service may signal it. A process that the service
+/// may not signal is not the server.
 fn is_alive(pid: Pid) -> bool {
     kill(pid, None).is_ok()
 }
 
 impl Drop for Postmaster {
-    /// A start that is given up ends the server that it started, and removes the folder of its socket.
+    /// Ends the server and removes the folder of its socket, when a start is given up.
     fn drop(&mut self) {
         let Some(child) = &self.child else { return };
         if child.id().is_some() {

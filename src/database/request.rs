@@ -6,8 +6,8 @@ use uuid::Uuid;
 /// The id and the arrival time of a request.
 #[derive(Clone, Copy)]
 pub struct RequestContext {
-    /// The id that the service gave it.
+    /// The id that the service generated for the request.
     pub request_id: Uuid,
-    /// When it came.
+    /// When the request arrived.
     pub at: Instant,
 }

@@ -11,10 +11,10 @@ use tokio::{
 
 use super::{outage::DatabaseStatus, pool::Pools};
 
-/// One combined statement of any kind uses it at a time.
+/// The shared session. Its mutex lets one combined statement run at a time.
 pub type Shared = Arc<Mutex<SharedConnection>>;
 
-/// A session, or what it takes to open one.
+/// A connection that is opened on demand, and its options.
 pub struct SharedConnection {
     options: PgConnectOptions,
     database_status: DatabaseStatus,
@@ -23,15 +23,15 @@ pub struct SharedConnection {
     kept: Option<LiveConnection>,
 }
 
-/// A connection that answers. Dropped, it is closed.
+/// An open connection that answers. Dropping it closes it.
 pub struct LiveConnection {
-    /// Where statements are carried out.
+    /// The connection on which the statements run.
     pub connection: PgConnection,
     opened: Instant,
     last_used: Instant,
 }
 
-/// Milliseconds that a combined statement waits for a lock.
+/// The lock timeout of a combined statement, in milliseconds.
 const LOCK_TIMEOUT_MS: u32 = 30;
 /// The lock timeout of one request while the others wait for it, in milliseconds.
 const SEPARATE_LOCK_TIMEOUT_MS: u32 = 3;
@@ -50,19 +50,21 @@ const INDEX_LOOKUPS_ONLY: [(&str, &str); 4] = [
 const MAX_UNCHECKED_IDLE: Duration = Duration::from_secs(1);
 
 impl SharedConnection {
-    /// With the database of these pools, shown there as `name`.
+    /// Creates the session for the database of these pools. `pg_stat_activity` shows it as
+    /// `name`.
     pub fn new(pools: &Pools, name: &str) -> Shared {
         let statement = u32::try_from(STATEMENT_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
         let options = pools.options().clone().application_name(name);
         let options = options.options([("lock_timeout", LOCK_TIMEOUT_MS), ("statement_timeout", statement)]);
         let options = options.options(INDEX_LOOKUPS_ONLY);
-        // Less than what the database has for an answer: then the outage is noticed before the request waits for it.
+        // Shorter than the answer timeout, so that the service notices an outage before the
+        // request waits for it.
         let connect_timeout = pools.answer_timeout() * 9 / 10;
         Arc::new(Mutex::new(Self { options, database_status: pools.database_status(), connect_timeout, kept: None }))
     }
 
-    /// The connection, if it lives, else a new one; none while the database does
-    /// not answer.
+    /// Takes the kept connection if it answers, else opens a new one. Returns `None` while the
+    /// database does not answer.
     pub async fn open(&mut self) -> Option<LiveConnection> {
         if let Some(mut live) =
             self.kept.take().filter(|live| !self.database_status.predates_outage(live.opened.elapsed()))
@@ -80,13 +82,13 @@ impl SharedConnection {
         Some(LiveConnection { connection, opened: Instant::now(), last_used: Instant::now() })
     }
 
-    /// Keeps a connection that has answered for the next group.
+    /// Keeps a connection that has answered, for the next combined statement.
     pub fn keep(&mut self, live: LiveConnection) {
         self.kept = Some(LiveConnection { last_used: Instant::now(), ..live });
     }
 }
 
-/// Shortens the time that the rest of a transaction waits for a lock.
+/// Shortens the lock timeout for the rest of the transaction.
 pub async fn shorten_lock_timeout(transaction: &mut PgConnection) -> sqlx::Result<()> {
     let set = format!("SET LOCAL lock_timeout = {SEPARATE_LOCK_TIMEOUT_MS}");
     transaction.execute(AssertSqlSafe(set)).await.map(drop)

@@ -1,8 +1,8 @@
 //! The folder of the socket of the private PostgreSQL.
 //!
-//! It is in `/tmp`, because the path of a socket may have no more than about 100
-//! characters. Every user can make folders there, so the server only uses a folder that
-//! no other user can enter.
+//! The folder is in `/tmp`, because the path of a socket is limited to about 100 characters.
+//! Every user can create folders there, so the server uses only a folder that no other user can
+//! enter.
 
 use std::{
     fs,
@@ -25,19 +25,19 @@ pub(super) struct SocketDir {
 }
 
 impl SocketDir {
-    /// Names the folder of a server that was found running.
+    /// Returns the folder of a server that already runs.
     pub(super) fn of_running(path: PathBuf, account: &Account) -> Self {
         Self { path, account: account.clone() }
     }
 
-    /// Makes the folder for the server whose data is in `folder`.
+    /// Creates the folder for the server whose data is in `folder`.
     ///
-    /// The same `folder` gives the same name at every start, unless another user has made
-    /// a folder of this name first. Then the server gets `last`, the folder that it had
-    /// before, or else a folder with a random name.
+    /// The same `folder` gives the same name at every start, unless another user has created a
+    /// folder of this name first. Then the server gets `last`, the folder of the previous
+    /// start, or else a folder with a random name.
     ///
     /// # Errors
-    /// When no folder can be made.
+    /// When no folder can be created.
     pub(super) fn make(folder: &Path, account: &Account, last: Option<&Path>) -> anyhow::Result<Self> {
         let found = fs::metadata(folder).with_context(|| format!("cannot read {}", folder.display()))?;
         let usual = format!("/tmp/devicegraph-{:x}-{:x}", found.dev(), found.ino());
@@ -64,7 +64,8 @@ impl SocketDir {
         Ok(random)
     }
 
-    /// Makes the folder, or uses the one that is there. Returns false when that is not private.
+    /// Creates the folder, or uses an existing folder. Returns `false` when another user can
+    /// enter the existing folder.
     fn take(&self) -> anyhow::Result<bool> {
         match self.account.make_private(&self.path) {
             Ok(()) => Ok(true),
@@ -73,10 +74,11 @@ impl SocketDir {
         }
     }
 
-    /// Makes the folder again under the same name if it is gone: the connection pools keep the name.
+    /// Creates the folder again if it is gone. The name stays the same, because the connection
+    /// pools use it.
     ///
     /// # Errors
-    /// When another user can enter it, or it cannot be made.
+    /// When another user can enter the folder, or the folder cannot be created.
     pub(super) fn take_again(&self) -> anyhow::Result<()> {
         if !self.take()? {
             bail!(

@@ -12,24 +12,24 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 
 /// A point in time of a `timestamptz` column, between the years 1 and 9999.
 ///
-/// PostgreSQL also holds `infinity`, and years that RFC 3339 cannot write. They are read
-/// as the nearest time that it can write.
+/// PostgreSQL also stores `infinity`, and years that RFC 3339 cannot express. They are read as
+/// the nearest time that RFC 3339 can express.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp {
     time: OffsetDateTime,
-    /// Whether the column holds another time, which is out of range.
+    /// Whether the column holds a time out of range, so that this is the nearest time in range.
     pub is_clamped: bool,
 }
 
-/// PostgreSQL counts microseconds from here.
+/// PostgreSQL counts microseconds from this time.
 const EPOCH: OffsetDateTime = datetime!(2000-01-01 00:00 UTC);
-/// The earliest time that RFC 3339 can write in a year that .NET and JavaScript read.
+/// The earliest time that RFC 3339 can express in a year that .NET and JavaScript can read.
 pub const MIN: OffsetDateTime = datetime!(0001-01-01 00:00 UTC);
-/// The latest time that RFC 3339 can write, in PostgreSQL's precision.
+/// The latest time that RFC 3339 can express, in PostgreSQL's precision.
 pub const MAX: OffsetDateTime = datetime!(9999-12-31 23:59:59.999999 UTC);
 
 impl Timestamp {
-    /// The time of a number of microseconds since [`EPOCH`].
+    /// Returns the time that is `micros` microseconds after [`EPOCH`].
     fn from_micros(micros: i64) -> Self {
         let nearest = if micros < 0 { MIN } else { MAX };
         match EPOCH.checked_add(Duration::microseconds(micros)).filter(|time| (MIN..=MAX).contains(time)) {
@@ -75,7 +75,7 @@ impl Decode<'_, Postgres> for Timestamp {
     fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
         match value.format() {
             PgValueFormat::Binary => <i64 as Decode<Postgres>>::decode(value).map(Self::from_micros),
-            // The service asks for every value in the binary form.
+            // The service requests every value in the binary format.
             PgValueFormat::Text => Err("a time in the text form".into()),
         }
     }

@@ -3,10 +3,10 @@
 /// What a request does with its connection.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub enum WorkClass {
-    /// Reads what a key leads to.
+    /// Reads rows by their keys.
     Lookup,
-    /// Searches a collection, for as long as that takes.
+    /// Searches a collection. Takes as long as the search needs.
     Search,
-    /// Writes, and may wait for others that do.
+    /// Writes. May wait for a lock of another write.
     Write,
 }
