@@ -1,4 +1,4 @@
-//! Request bodies: the media type, the encoding, the limit, then the JSON.
+//! Request bodies: checks the media type, the encoding and the size, then parses the JSON.
 
 use std::{
     future::Future,
@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::{json, members::ObjectReader};
 use crate::{catalogue::version::Version, error::ApiError};
 
-/// What a body may be, as the extractor finds it.
+/// The limits of a body, which the extractor reads from the application data.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limit {
     /// `server.max_body_bytes`
@@ -38,7 +38,7 @@ pub struct Body {
 }
 
 impl Body {
-    /// Its members, to be read as `type_name`.
+    /// Returns the members, to be read as `type_name`.
     pub fn members(self, type_name: &'static str) -> ObjectReader {
         ObjectReader::new(self.values, String::new(), type_name, self.version)
     }
@@ -55,10 +55,11 @@ impl FromRequest for Body {
     }
 }
 
-/// The decoded bytes of a body that is said to be JSON.
+/// Reads and decodes a body whose media type is JSON.
 ///
 /// # Errors
-/// 400 when it cannot be read, 408, 413 and 415.
+/// 400 when the body cannot be read. 408 when reading takes too long. 413 when the body is too
+/// large. 415 for another media type or encoding.
 pub fn read(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<Bytes, ApiError>> + use<> {
     let Limit { bytes: limit, time } = request.app_data().copied().unwrap_or_default();
     let readable = media_type(request).and_then(|()| Encoding::of(request.headers())).and_then(|encoding| {
@@ -76,7 +77,7 @@ pub fn read(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output 
     }
 }
 
-/// `application/json` with any parameters, as long as the text is UTF-8.
+/// Checks that the media type is `application/json` in UTF-8, with any other parameters.
 fn media_type(request: &HttpRequest) -> Result<(), ApiError> {
     let expected = "The body of this request must be JSON in UTF-8: send 'Content-Type: application/json'.";
     let Ok(Some(mime)) = request.mime_type() else { return Err(ApiError::media_type(expected)) };
@@ -88,7 +89,7 @@ fn media_type(request: &HttpRequest) -> Result<(), ApiError> {
     }
 }
 
-/// What the bytes on the wire are.
+/// The encoding of a body.
 #[derive(Clone, Copy)]
 enum Encoding {
     Identity,
@@ -111,7 +112,7 @@ impl Encoding {
         }
     }
 
-    /// Decodes no more than the limit, so that a small body cannot become a large one.
+    /// Decodes the body up to the limit, so that a small body cannot expand to a large one.
     fn decode(self, bytes: Bytes, limit: usize) -> Result<Bytes, ApiError> {
         let mut encoded = bytes.as_ref();
         let decoded = match self {

@@ -9,9 +9,9 @@ use crate::error::ApiError;
 /// The type-cast segments of a path, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TypeCasts {
-    /// Those of the collection of configurations.
+    /// The casts of the collection of configurations.
     pub of_collection: Vec<String>,
-    /// Those of one configuration.
+    /// The casts of one configuration.
     pub of_entity: Vec<String>,
 }
 

@@ -1,8 +1,7 @@
-//! `If-Match` and `If-None-Match`: a request that is only carried out while a
-//! resource is what the client knows, or is not.
+//! `If-Match` and `If-None-Match`: conditional requests.
 //!
-//! An ETag is weak, since one resource has several forms, and is compared as an
-//! opaque string, as OData asks; RFC 9110 would have no weak one match.
+//! An ETag is weak, because a resource has several representations. ETags are compared as
+//! opaque strings, as OData requires. By RFC 9110, a weak ETag would never match.
 //!
 //! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part1-protocol.html#sec_UseofETagsforAvoidingUpdateConflicts>
 
@@ -20,22 +19,23 @@ use actix_web::{
 use super::prefer::split_unquoted;
 use crate::error::{ApiError, shorten};
 
-/// What a resource is at a moment.
+/// The ETag of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ETag(String);
 
 impl ETag {
-    /// `of` may hold letters, digits, `-`, `_` and `.`.
+    /// Returns the weak ETag with the opaque value `of`, which may hold letters, digits, `-`,
+    /// `_` and `.`.
     pub fn new(of: impl fmt::Display) -> Self {
         Self(format!(r#"W/"{of}""#))
     }
 
-    /// As a header has it.
+    /// Returns the value of the `ETag` header.
     pub fn value(&self) -> Option<HeaderValue> {
         HeaderValue::from_str(&self.0).ok()
     }
 
-    /// Says in an answer what the resource is.
+    /// Adds the `ETag` header to a response.
     pub fn on(&self, mut response: HttpResponse) -> HttpResponse {
         if let Some(value) = self.value() {
             response.headers_mut().insert(ETAG, value);
@@ -43,7 +43,7 @@ impl ETag {
         response
     }
 
-    /// 412 for a request that depends on another version of the resource than this one.
+    /// Returns the 412 for a request whose condition this ETag does not meet.
     fn precondition_failed(&self) -> ApiError {
         let message = format!(
             "A precondition of the request does not match: the resource is {self} now. Read it again, and send the change with this ETag if it is still wanted."
@@ -58,7 +58,7 @@ impl fmt::Display for ETag {
     }
 }
 
-/// What a request makes itself depend on.
+/// The conditions of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions {
     matches: Option<Tags>,
@@ -67,7 +67,7 @@ pub struct Conditions {
 
 #[derive(Clone, Debug)]
 enum Tags {
-    /// `*`: whatever the resource is, as long as it is there.
+    /// `*` matches every existing resource.
     Any,
     These(Vec<String>),
 }
@@ -107,17 +107,18 @@ impl Tags {
 
 impl Conditions {
     /// # Errors
-    /// 400 for what is no ETag.
+    /// 400 for a value that is not an ETag.
     pub fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
         Ok(Self { matches: Tags::read(headers, &IF_MATCH)?, matches_none: Tags::read(headers, &IF_NONE_MATCH)? })
     }
 
-    /// Whether the request depends on nothing.
+    /// Returns whether the request has no condition.
     pub fn is_empty(&self) -> bool {
         self.matches.is_none() && self.matches_none.is_none()
     }
 
-    /// For a change of a resource that is `now` this, and held.
+    /// Checks the conditions of a change. The caller has locked the resource, whose current
+    /// ETag is `current`.
     ///
     /// # Errors
     /// 412 with the current ETag when a condition does not hold.
@@ -127,7 +128,8 @@ impl Conditions {
         if is_met { Ok(()) } else { Err(current.precondition_failed()) }
     }
 
-    /// Returns the 304 of a read when the client has the resource as it is `now`.
+    /// Returns the 304 of a read when the client already has the current version of the
+    /// resource.
     ///
     /// # Errors
     /// 412 when `If-Match` names only other versions.
@@ -139,10 +141,11 @@ impl Conditions {
         Ok(is_known.then(|| current.on(HttpResponse::NotModified().finish())))
     }
 
-    /// For a resource without an ETag: none matches it.
+    /// Checks the conditions of a request to a resource without an ETag. No ETag matches such a
+    /// resource.
     ///
     /// # Errors
-    /// 412 for a request that would have to be ignored otherwise.
+    /// 412 for a condition that the service would otherwise have to ignore.
     pub fn check_untagged(&self, is_read: bool) -> Result<(), ApiError> {
         let wants_one = matches!(self.matches, Some(Tags::These(_)));
         let wants_nothing = !is_read && matches!(self.matches_none, Some(Tags::Any));

@@ -1,13 +1,14 @@
-//! JSON, read strictly.
+//! A strict JSON parser.
 //!
-//! `serde_json` accepts what this service must not: of two members with one
-//! name it keeps the last in silence, and a NUL character is a string that
-//! PostgreSQL cannot store. Both are refused here, where line and column are
-//! still known, together with what `serde_json` itself refuses: lone
-//! surrogates, text after the end. So is nesting beyond 100 levels.
+//! `serde_json` accepts input that this service must refuse. When an object has two members
+//! with one name, it silently keeps the last. It accepts the NUL character, which PostgreSQL
+//! cannot store in text. This parser refuses both while line and column are still known. It
+//! also refuses nesting beyond 100 levels, and everything that `serde_json` itself refuses,
+//! such as lone surrogates and text after the end.
 //!
-//! A fraction and a whole number beyond 64 bits are floating-point numbers and
-//! have their precision; [`is_rounded`](crate::catalogue::messages::is_rounded) tells whether that can matter.
+//! Fractions and whole numbers beyond 64 bits become floating-point numbers, with their
+//! precision. [`is_rounded`](crate::catalogue::messages::is_rounded) tells whether a number
+//! lost digits.
 
 use std::fmt;
 
@@ -50,14 +51,15 @@ pub fn read(bytes: &[u8]) -> serde_json::Result<Value> {
 
 const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;
 
-/// Builds a [`Value`] and refuses what it would lose; knows the member it reads.
+/// Builds a [`Value`]. Refuses input that a [`Value`] cannot hold without loss. Knows the
+/// current member for its messages.
 struct StrictValue<'a> {
     member: Option<&'a str>,
     depth: usize,
 }
 
-/// Levels of nesting at most. An answer has some of its own around the value, and many
-/// parsers refuse 128 levels.
+/// The maximum nesting depth. An answer adds some levels around the value, and many parsers
+/// refuse 128 levels.
 const MAX_DEPTH: usize = 100;
 
 impl StrictValue<'_> {
@@ -112,7 +114,7 @@ impl<'de> Visitor<'de> for StrictValue<'_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        // A whole number is one however it is written: 1e2 is stored and read back as 100.
+        // A whole number can be written in several ways: 1e2 is stored and read back as 100.
         match Number::from_f64(value) {
             Some(_) if value.fract() == 0.0 && value.abs() < TWO_POW_63 => Ok(Value::from(value as i64)),
             Some(number) => Ok(Value::Number(number)),
@@ -156,7 +158,7 @@ fn duplicate_member<E: Error>(name: &str) -> E {
     E::custom(format_args!("the member '{}' appears twice in one object", shorten(name)))
 }
 
-/// An object whose members are read later, each as it was written; no two have
+/// An object whose members are parsed later, each from its original text. No two members have
 /// one name.
 pub struct RawObject<'a>(pub IndexMap<String, &'a RawValue>);
 

@@ -1,5 +1,5 @@
-//! Ids: keys in a path, ids that a client gives its own rows, and identifiers
-//! of things that are kept elsewhere.
+//! Ids: keys in a path, ids that a client chooses for new rows, and ids of objects that this
+//! service does not store.
 
 use std::fmt;
 
@@ -8,18 +8,19 @@ use uuid::Uuid;
 use super::members::ObjectReader;
 use crate::error::{ApiError, shorten};
 
-/// Reads a GUID in its one accepted form, 8-4-4-4-12, in any letter case.
+/// Parses a GUID in its only accepted form, 8-4-4-4-12. Hexadecimal digits are
+/// case-insensitive.
 ///
-/// In a path, text that is none is still a well-formed key, since `id` is an
-/// Edm.String to Graph: it belongs to nothing, and that is a 404.
+/// Other text in a path is still a well-formed key, because `id` is an Edm.String in Graph. It
+/// belongs to no row, so the answer is 404.
 pub fn guid(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
 }
 
-/// The `id` that a client gives a new row; `None` leaves it to the service.
+/// Reads the `id` that a client chooses for a new row. `None`: the service generates one.
 ///
-/// Exports carry ids of Graph's own form, `guid_guid`. They name a row of
-/// another store and are replaced.
+/// Exports from Graph carry ids of the form `guid_guid`. They belong to rows of another tenant,
+/// so the service replaces them.
 ///
 /// # Errors
 /// 400 for any other `id`.
@@ -38,16 +39,16 @@ pub fn client_id(members: &mut ObjectReader) -> Result<Option<Uuid>, ApiError> {
     }
 }
 
-/// The text that a function call in a path, `name='text'`, gives its only parameter.
+/// Returns the argument of a function call in a path, `name='text'`, with a single parameter.
 ///
 /// <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_InlineParameterSyntax>
 ///
 /// # Errors
-/// 400 for other parameters, and for what is no string.
+/// 400 for other parameters, and for an argument that is not a string.
 pub fn function_argument(arguments: &str, name: &str) -> Result<String, ApiError> {
     let argument = arguments.trim().strip_prefix(name).and_then(|rest| rest.trim_start().strip_prefix('='));
     let text = argument.and_then(|text| text.trim().strip_prefix('\'')?.strip_suffix('\''));
-    // A quote inside is written twice.
+    // A quote in the text is doubled.
     match text.filter(|text| !text.replace("''", "").contains(['\'', '\0'])) {
         Some(text) => Ok(text.replace("''", "'")),
         None => Err(ApiError::bad_request(format!(
@@ -57,15 +58,17 @@ pub fn function_argument(arguments: &str, name: &str) -> Result<String, ApiError
     }
 }
 
-/// The id of a thing that is kept elsewhere: a group, a collection, a filter.
+/// The id of an object that this service does not store: a group, a collection, a filter.
 ///
-/// 1 to 256 characters; one that is a GUID has one spelling, lower case.
+/// An id has 1 to 256 characters. A GUID is converted to lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExternalId(String);
 
 impl ExternalId {
+    /// Parses the value of the member at `path`.
+    ///
     /// # Errors
-    /// 400 when `text`, the value of the member at `path`, is empty or too long.
+    /// 400 when the text is empty or too long.
     pub fn parse(text: String, path: &str) -> Result<Self, ApiError> {
         match text.chars().count() {
             1..=256 => Ok(Self(guid(&text).map_or(text, |guid| guid.to_string()))),
@@ -73,7 +76,7 @@ impl ExternalId {
         }
     }
 
-    /// The text as it is stored.
+    /// Returns the text as it is stored.
     pub fn as_str(&self) -> &str {
         &self.0
     }

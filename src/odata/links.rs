@@ -1,4 +1,4 @@
-//! The root of links, and the members of a collection's answer.
+//! The root of links, and the JSON of a collection.
 
 use std::future::{Ready, ready};
 
@@ -11,24 +11,24 @@ use serde::Serialize;
 
 use crate::{catalogue::version::Version, error::ApiError};
 
-/// Where links of this answer begin: the client's own origin and the version.
+/// The root URL of the links in an answer: the origin that the client used, and the version.
 ///
-/// The origin is that of the request, so that a client can follow a link the
-/// way it came.
+/// The origin comes from the request, so that the client can follow a link the way it reached
+/// the service.
 #[derive(Clone, Debug)]
 pub struct Links {
-    /// The version that was asked for.
+    /// The version of the request.
     pub version: Version,
     root: String,
 }
 
 impl Links {
-    /// The URL of `path` below the version.
+    /// Returns the URL of `path` below the version.
     pub fn to(&self, path: impl std::fmt::Display) -> String {
         format!("{}/{path}", self.root)
     }
 
-    /// `@odata.context` for what `fragment` describes.
+    /// Returns the `@odata.context` with this fragment.
     ///
     /// <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part1-protocol.html#sec_ContextURL>
     pub fn context(&self, fragment: impl std::fmt::Display) -> String {
@@ -36,23 +36,23 @@ impl Links {
     }
 }
 
-/// Whether the forwarding headers of a request are believed.
+/// Whether the service trusts the forwarding headers of a request (`server.forwarded_headers`).
 #[derive(Clone, Copy, Debug)]
 pub struct Forwarded(pub bool);
 
-/// A collection as the whole answer.
+/// The JSON of an answer that is a collection.
 #[derive(Serialize)]
 pub struct Collection<T> {
     /// `@odata.context`
     #[serde(rename = "@odata.context")]
     pub context: String,
-    /// How many there are, where that was asked.
+    /// The number of all elements, when the client asked for it.
     #[serde(rename = "@odata.count", skip_serializing_if = "Option::is_none")]
     pub count: Option<i64>,
-    /// Where the next page is, if there is one.
+    /// The link to the next page, if there is one.
     #[serde(rename = "@odata.nextLink", skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// Its elements.
+    /// The elements of the page.
     pub value: Vec<T>,
 }
 
@@ -81,7 +81,7 @@ fn is_host(host: &Authority) -> bool {
     !host.as_str().contains('@')
 }
 
-/// The host that the client asked: of the URL where it is whole, else of `Host`.
+/// Returns the host of the request: from an absolute URL, else from the `Host` header.
 fn authority(request: &HttpRequest) -> Result<Authority, ApiError> {
     if let Some(authority) = request.uri().authority() {
         return Ok(authority.clone());

@@ -1,8 +1,8 @@
-//! The members of a JSON object, taken one by one as typed values.
+//! Reads the members of a JSON object one by one as typed values.
 //!
-//! A parser takes what it knows and calls [`ObjectReader::reject_unread`], which refuses
-//! whatever is left. Nothing that a client sends is dropped in silence but
-//! annotations, which OData lets a service ignore.
+//! A parser takes the members that it knows and then calls [`ObjectReader::reject_unread`],
+//! which refuses all others. So the service never silently drops a member that a client sent,
+//! except annotations, which OData lets a service ignore.
 
 use serde_json::{Map, Value};
 
@@ -11,7 +11,7 @@ use crate::{
     error::{ApiError, shorten},
 };
 
-/// A JSON object on its way to become a value of `type_name`.
+/// A JSON object that is being read as a value of `type_name`.
 #[derive(Debug)]
 pub struct ObjectReader {
     path: String,
@@ -21,18 +21,18 @@ pub struct ObjectReader {
 }
 
 impl ObjectReader {
-    /// An object that stands at `path` of what was sent, empty for all of it,
-    /// to be read as `type_name` of `version`.
+    /// Creates a reader for the object at `path` of the body. The path of the whole body is
+    /// empty.
     pub fn new(values: Map<String, Value>, path: String, type_name: &'static str, version: Version) -> Self {
         Self { path, type_name, version, values }
     }
 
-    /// The version that was asked for.
+    /// Returns the version of the request.
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// What a message calls the member `name`: its path in the body.
+    /// Returns the path of the member `name` in the body, for messages.
     pub fn path(&self, name: &str) -> String {
         match self.path.is_empty() {
             true => name.to_owned(),
@@ -40,12 +40,12 @@ impl ObjectReader {
         }
     }
 
-    /// Takes the member `name`, of whatever type.
+    /// Takes the member `name`, of any type.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.values.remove(name)
     }
 
-    /// Takes an `Edm.String` that may be left out but not be null.
+    /// Takes an optional `Edm.String` that must not be null.
     ///
     /// # Errors
     /// 400 for another type, and for null.
@@ -57,7 +57,8 @@ impl ObjectReader {
         }
     }
 
-    /// Takes an `Edm.String` that may be left out (`None`) or be null (`Some(None)`).
+    /// Takes an optional `Edm.String`. Returns `None` when it is absent and `Some(None)` when
+    /// it is null.
     ///
     /// # Errors
     /// 400 for another type.
@@ -72,7 +73,7 @@ impl ObjectReader {
     /// Takes a member of an enumeration.
     ///
     /// # Errors
-    /// 400 for another type, and for a name that is none of `names`.
+    /// 400 for another type, and for a name that is not in `names`.
     pub fn one_of<const N: usize>(
         &mut self,
         name: &str,
@@ -90,7 +91,7 @@ impl ObjectReader {
         }
     }
 
-    /// Takes an `Edm.Boolean` that may be left out but not be null.
+    /// Takes an optional `Edm.Boolean` that must not be null.
     ///
     /// # Errors
     /// 400 for another type, and for null.
@@ -111,7 +112,7 @@ impl ObjectReader {
         self.nested(self.path(name), value, type_name).map(Some)
     }
 
-    /// Takes an array of objects, each to be read as `type_name`; null is none.
+    /// Takes an array of objects, each to be read as `type_name`. Returns `None` for null, too.
     ///
     /// # Errors
     /// 400 for another type, of the array or of an element.
@@ -139,7 +140,7 @@ impl ObjectReader {
         messages::mismatch(value, expected, self.path(name))
     }
 
-    /// Renames the type that a message calls this object, once it is known.
+    /// Sets the type of this object, which messages name, once the type is known.
     pub fn set_type(&mut self, type_name: &'static str) {
         self.type_name = type_name;
     }
@@ -150,10 +151,10 @@ impl ObjectReader {
         self.values
     }
 
-    /// Ends the object.
+    /// Refuses the object when it has members that were not read.
     ///
     /// # Errors
-    /// 400, in Graph's words, that names a member that was not read.
+    /// 400 with Graph's message, which names a member that was not read.
     pub fn reject_unread(self) -> Result<(), ApiError> {
         match self.values.keys().find(|name| !messages::is_annotation(name)) {
             Some(name) => Err(self.unknown(name)),
@@ -165,7 +166,7 @@ impl ObjectReader {
         self.locate(messages::unknown(name, self.type_name))
     }
 
-    /// Adds to Graph's words, which name no place, where this object stands.
+    /// Adds the path of this object to Graph's messages, which name no path.
     ///
     /// # Errors
     /// That of `result`.

@@ -1,7 +1,7 @@
-//! `$metadata`: the catalogue's document as it is asked for, CSDL XML or JSON.
+//! `$metadata`: the catalogue's document as CSDL XML or JSON.
 //!
-//! The document is the one that everything else is read from. What only
-//! `/beta` has is left out on `/v1.0`.
+//! The service itself reads the catalogue from the same document. `/v1.0` leaves out the
+//! elements that only `/beta` has.
 //!
 //! <https://docs.oasis-open.org/odata/odata-csdl-xml/v4.01/odata-csdl-xml-v4.01.html>
 
@@ -46,21 +46,20 @@ static BETA: LazyLock<Documents> = LazyLock::new(|| Documents::of(Version::Beta)
 /// `GET /$metadata`
 ///
 /// # Errors
-/// 400 for a `$format` that is neither XML nor JSON; 406 where `Accept` takes
-/// neither.
+/// 400 for a `$format` that is neither XML nor JSON.
 pub async fn get(request: HttpRequest, options: Options) -> Result<HttpResponse, ApiError> {
     let documents = match Version::of(&request) {
         Version::V1 => &*V1,
         Version::Beta => &*BETA,
     };
     Ok(match is_json(options.get("format"), request.headers())? {
-        // The charset tells `negotiate` not to remove control information from it.
+        // The charset tells `negotiate` not to strip control information from this document.
         true => HttpResponse::Ok().content_type("application/json;charset=utf-8").body(documents.json.as_str()),
         false => HttpResponse::Ok().content_type("application/xml").body(documents.xml.as_str()),
     })
 }
 
-/// XML unless JSON is asked for, in `$format` or before XML in `Accept`.
+/// Returns whether the client wants JSON: `$format` says so, or `Accept` lists JSON before XML.
 fn is_json(format: Option<&str>, headers: &HeaderMap) -> Result<bool, ApiError> {
     match format {
         Some("json" | "application/json") => return Ok(true),
@@ -128,7 +127,7 @@ impl Csdl {
         members.into_iter().flatten()
     }
 
-    /// What is neither a facet nor an annotation.
+    /// Returns the members that are neither facets nor annotations.
     fn named(&self) -> impl Iterator<Item = (&str, &Self)> {
         self.members().filter(|(name, _)| !name.starts_with('$') && !name.contains('@'))
     }
@@ -226,7 +225,7 @@ impl Xml {
         let is_navigation = property.text("$Kind") == Some("NavigationProperty");
         let of = type_of(property);
         let mut attributes = vec![("Name", name), ("Type", of.as_str())];
-        // Of a navigation to many nothing is said of null.
+        // A navigation property of a collection has no `Nullable`.
         if !(is_navigation && property.is("$Collection")) {
             attributes.extend((!property.is("$Nullable")).then_some(("Nullable", "false")));
         }
@@ -275,7 +274,7 @@ impl Xml {
         }
     }
 
-    /// Numbers as they are; revisions as records in a collection.
+    /// Writes annotations: numbers as they are, and revisions as a collection of records.
     fn annotations(&mut self, of: &Csdl) -> anyhow::Result<()> {
         for (term, value) in of.members() {
             let Some(term) = term.strip_prefix('@') else { continue };

@@ -1,24 +1,25 @@
-//! The OData half of the dialect: what is the same for every resource.
+//! OData: everything that is the same for all resources.
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `url.rs` | the check that every request line passes |
+//! | `url.rs` | the check of every request line |
 //! | `negotiate.rs` | OData's versions, and how much control information an answer carries |
 //! | `options.rs` | the query options of a request |
 //! | `query.rs` | a query as one statement; pages, and the query of the next link |
-//! | `order.rs` | `$orderby`, and where a page begins |
-//! | `paging.rs` | how many rows an answer holds |
+//! | `order.rs` | `$orderby`, and the start of a page |
+//! | `paging.rs` | the size of a page |
 //! | `token.rs` | `$skiptoken` |
 //! | `select.rs` | `$select` |
-//! | `filter/` | `$filter`: its grammar, and the tree that it makes |
-//! | `sql/` | the tree as SQL, held to the catalogue |
-//! | `key.rs` | ids: keys in a path, ids that a client sends, identifiers of others |
+//! | `filter/` | `$filter`: its grammar and its tree |
+//! | `sql/` | the tree as SQL, checked against the catalogue |
+//! | `key.rs` | ids: keys in a path, ids that a client chooses, ids of objects of other
+//! services |
 //! | `etag.rs` | `If-Match` and `If-None-Match` |
 //! | `prefer.rs` | the `Prefer` header |
 //! | `casts.rs` | the type-cast segments of a path |
 //! | `body.rs` | the extractor that reads a request body |
-//! | `json.rs` | JSON that is read strictly |
-//! | `members.rs` | the members of a JSON object, taken one by one as typed values |
+//! | `json.rs` | a strict JSON parser |
+//! | `members.rs` | reads the members of a JSON object one by one as typed values |
 //! | `metadata.rs` | `$metadata` in XML and JSON |
 //! | `links.rs` | the root of links; `@odata.context`, `@odata.nextLink` and `Location` |
 

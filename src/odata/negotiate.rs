@@ -1,7 +1,7 @@
-//! What an answer looks like: the version of OData, and how much control
-//! information it carries.
+//! Content negotiation: the version of OData, and how much control information an answer
+//! carries.
 //!
-//! Answers are JSON of OData 4.0, with `odata.metadata=minimal` or `none`.
+//! Answers are OData 4.0 JSON with `odata.metadata=minimal` or `none`.
 //!
 //! <https://docs.oasis-open.org/odata/odata-json-format/v4.01/odata-json-format-v4.01.html#sec_ControllingtheAmountofControlInforma>
 
@@ -21,10 +21,10 @@ use crate::error::{ApiError, shorten};
 const VERSION: HeaderName = HeaderName::from_static("odata-version");
 const MAX_VERSION: HeaderName = HeaderName::from_static("odata-maxversion");
 
-/// Answers as the client can read it.
+/// Checks that the client accepts the format of the answers, and applies `odata.metadata`.
 ///
 /// # Errors
-/// None of its own: a refusal is a response.
+/// None: a refusal is a response.
 pub async fn negotiate(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -41,7 +41,7 @@ pub async fn negotiate(
     Ok(response)
 }
 
-/// What says which version an answer is of, also of the answers that come from outside of [`negotiate`].
+/// The `OData-Version` header. Answers that do not pass [`negotiate`] have it, too.
 pub const VERSION_HEADER: (HeaderName, &str) = (VERSION, "4.0");
 
 /// Adds the `OData-Version` header.
@@ -71,20 +71,20 @@ fn versions(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// How much control information an answer carries.
+/// The level of control information that the client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Metadata {
     /// The client did not ask. The answer is the same as for `minimal`, without the parameter
     /// in its media type.
     Unspecified,
     Minimal,
-    /// What a page needs, and no more.
+    /// Only what a client needs for paging.
     None,
 }
 
 impl Metadata {
-    /// Of what `Accept` lists, the first that can be answered; any other media
-    /// type is answered with JSON, as Graph does.
+    /// Returns the first acceptable level in `Accept`. The service answers JSON whatever media
+    /// type the client asks for, as Graph does.
     fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
         let lines = headers.get_all(ACCEPT).filter_map(|line| line.to_str().ok());
         let mut refused = None;
@@ -154,7 +154,7 @@ enum Node {
 }
 
 impl Node {
-    /// Takes out all control information but links to pages, and counts.
+    /// Removes all control information except links to pages and counts.
     fn strip(&mut self) {
         match self {
             Self::Object(members) => {

@@ -1,8 +1,8 @@
 //! The query options of a request line.
 //!
-//! A system query option works or is refused by its name, written with its `$`
-//! or without: one that is ignored in silence gives a client all rows where it
-//! asked for some. Custom options are ignored, as OData has it.
+//! A system query option works, or the service refuses it by its name, with and without `$`. If
+//! the service ignored an option, a client could get all rows although it asked for some.
+//! Custom options are ignored, as OData requires.
 //!
 //! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_QueryOptions>
 
@@ -34,22 +34,22 @@ pub const SYSTEM: [&str; 17] = [
     "top",
 ];
 
-/// What a collection can be asked for.
+/// The options of a collection of configurations.
 pub const OF_COLLECTION: &[&str] = &["count", "expand", "filter", "orderby", "select", "skip", "skiptoken", "top"];
-/// What a collection of rows can be asked for that lead nowhere.
+/// The options of a collection without navigation properties.
 pub const OF_LEAVES: &[&str] = &["count", "filter", "orderby", "select", "skip", "skiptoken", "top"];
-/// What one row can be asked for.
+/// The options of one configuration.
 pub const OF_ENTITY: &[&str] = &["expand", "select"];
-/// What one row can be asked for that leads nowhere.
+/// The options of one row without navigation properties.
 pub const OF_LEAF: &[&str] = &["select"];
-/// What a count can be asked for.
+/// The options of a count.
 pub const OF_COUNT: &[&str] = &["filter"];
-/// What `$metadata` can be asked for.
+/// The options of `$metadata`.
 pub const OF_METADATA: &[&str] = &["format"];
-/// What everything else can be asked for.
+/// The options of all other routes.
 pub const NONE: &[&str] = &[];
 
-/// The query options of a request, decoded, in their order.
+/// The query options of a request, decoded, in the order of the URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     system: Vec<(&'static str, String)>,
@@ -60,8 +60,8 @@ impl Options {
     /// Reads the query of a URL.
     ///
     /// # Errors
-    /// 400 for what cannot be read, for an option of OData's form that does not
-    /// exist, and for one that stands twice.
+    /// 400 for a query that cannot be parsed, for an unknown option that begins with `$`, and
+    /// for an option that appears twice.
     pub fn parse(query: &str) -> Result<Self, ApiError> {
         let pairs = web::Query::<Vec<(String, String)>>::from_query(query)
             .map_err(|_| ApiError::bad_request("The query of the URL cannot be read as name=value pairs."))?;
@@ -81,7 +81,7 @@ impl Options {
     /// Adds a system query option.
     ///
     /// # Errors
-    /// 400 when it is there already.
+    /// 400 when the option is already present.
     pub fn add(&mut self, name: &'static str, value: String) -> Result<(), ApiError> {
         if self.get(name).is_some() {
             return Err(ApiError::bad_request(format!("The query option '${name}' appears twice. Send it once.")));
@@ -90,20 +90,20 @@ impl Options {
         Ok(())
     }
 
-    /// Whether there is no system query option.
+    /// Returns whether there is no system query option.
     pub fn is_empty(&self) -> bool {
         self.system.is_empty()
     }
 
-    /// The value of a system query option.
+    /// Returns the value of a system query option.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.system.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Holds the options to those of `supported`; `strict` refuses custom ones.
+    /// Checks that every option is in `supported`. With `strict`, refuses custom options, too.
     ///
     /// # Errors
-    /// 400 that names the first other one.
+    /// 400 that names the first unsupported option.
     pub fn check(&self, supported: &[&str], strict: bool) -> Result<(), ApiError> {
         if let Some((name, _)) = self.system.iter().find(|(name, _)| !supported.contains(name)) {
             return Err(refused(&format!("${name}")));
@@ -124,7 +124,7 @@ impl Options {
         system.filter(|(name, _)| !["skip", "skiptoken"].contains(name))
     }
 
-    /// The query of a URL that goes on where `token` says.
+    /// Returns the query of the URL of the next page, which begins at `token`.
     pub fn next(&self, token: &str) -> String {
         let encoded = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
         let system = self.without_position().map(|(name, value)| format!("${name}={}", encoded(value)));
@@ -134,7 +134,8 @@ impl Options {
     }
 }
 
-/// What means something else in a query, and what is no letter anywhere.
+/// The characters that are percent-encoded: those with a meaning in a query, and all that are
+/// not ASCII letters or digits.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -160,7 +161,7 @@ impl FromRequest for Options {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;
 
-    /// The options that [`super::url::check`] has read.
+    /// Returns the options that [`super::url::check`] has parsed.
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(Ok(request.extensions().get::<Self>().cloned().unwrap_or_default()))
     }

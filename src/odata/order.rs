@@ -1,4 +1,4 @@
-//! `$orderby`, and where in its order a page begins.
+//! `$orderby`, and keyset pagination in its order.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
@@ -14,13 +14,13 @@ use crate::{
     error::{ApiError, shorten},
 };
 
-/// Keys at most.
+/// The maximum number of keys.
 const MAX_KEYS: usize = 16;
 
-/// The keys of `$orderby`; true is descending.
+/// Parses `$orderby`. Returns the keys, each with `true` for descending.
 ///
 /// # Errors
-/// 400 for what is no property with a direction.
+/// 400 for text that is not a list of properties with directions.
 pub fn parse(text: &str) -> Result<Vec<(Path, bool)>, ApiError> {
     match parts(text, ',').nth(MAX_KEYS) {
         None => parts(text, ',').map(key).collect(),
@@ -45,17 +45,17 @@ fn key(text: &str) -> Result<(Path, bool), ApiError> {
     Ok((filter::path(path)?, is_descending))
 }
 
-/// What rows are sorted by, the id last. Nulls are before everything.
+/// The sort keys. The last key is always the id. Nulls sort before all values.
 pub struct Keys {
-    /// The values of `$orderby`, with whether each descends.
+    /// The keys of `$orderby`, each with `true` for descending.
     pub order: Vec<(Operand, bool)>,
     /// The SQL of the id.
     pub id: String,
 }
 
 impl Keys {
-    /// The value that is sorted by: of a text its beginning, so that a link to
-    /// the next page has an end.
+    /// Returns the sorted value. For text it is a prefix, so that the link to the next page has
+    /// a limited length.
     fn value(operand: &Operand) -> String {
         match (&operand.indexed_prefix, operand.kind) {
             (Some(indexed_prefix), _) => indexed_prefix.clone(),
@@ -71,12 +71,13 @@ impl Keys {
         Self::value(operand) + collation
     }
 
-    /// The id goes the way of the key before it, as an index on both can be read.
+    /// Returns whether the id descends. It has the direction of the key before it, so that an
+    /// index on both can be used.
     fn is_id_descending(&self) -> bool {
         self.order.last().is_some_and(|(_, is_descending)| *is_descending)
     }
 
-    /// What stands after `ORDER BY`.
+    /// Returns the SQL after `ORDER BY`.
     pub fn order(&self) -> String {
         let mut keys = Vec::new();
         for (operand, is_descending) in &self.order {
@@ -92,9 +93,10 @@ impl Keys {
         keys.join(", ")
     }
 
-    /// The values of the keys in a row, for a token.
+    /// Returns the SQL of the keys of a row, for a token.
     pub fn position(&self) -> String {
-        // A text as its bytes: where the database knows no characters, one may be cut in two.
+        // Encode text as bytes: in a database with the encoding SQL_ASCII, the prefix can end
+        // inside a character.
         let key = |(operand, _): &(Operand, bool)| match operand.kind.is_text() {
             true => format!("encode(convert_to({}, getdatabaseencoding()), 'base64')", Self::value(operand)),
             false => Self::value(operand),
@@ -106,10 +108,10 @@ impl Keys {
         }
     }
 
-    /// The condition of the rows after a position.
+    /// Returns the condition for the rows after a position.
     ///
     /// # Errors
-    /// 400 for values that are not those of the keys.
+    /// 400 for a position whose values do not fit the keys.
     pub fn after(&self, position: &Position, parameters: &mut Parameters) -> Result<String, ApiError> {
         let Position(values, id) = position;
         if values.len() != self.order.len() {
@@ -135,7 +137,8 @@ impl Keys {
         let id = parameters.add(Parameter::Id(*id));
         let is_descending = self.is_id_descending();
         let sign = if is_descending { "<" } else { ">" };
-        // Where no key can be null and all go one way, the rows of an index are compared as they lie in it.
+        // If no key can be null and all keys have the same direction, compare rows as a tuple,
+        // which an index supports.
         if keys.iter().all(|(_, can_be_null, is_key_descending, value)| {
             !can_be_null && *is_key_descending == is_descending && value.is_some()
         }) {
@@ -160,12 +163,12 @@ impl Keys {
     }
 }
 
-/// A key as it came back in a token.
+/// Reads the value of a key from a token.
 fn parameter(kind: Kind, value: &Value) -> Result<Parameter, ApiError> {
     let read = match (kind, value) {
         (Kind::Id, Value::String(text)) => text.parse().ok().map(Parameter::Id),
-        // As PostgreSQL writes it: 'infinity' and years of five digits too. It reads other
-        // words, 'now' for example, as times that no row has.
+        // The text is in PostgreSQL's format, including 'infinity' and years of five digits.
+        // PostgreSQL would also read words such as 'now', which no row contains.
         (Kind::Time, Value::String(text)) => {
             let is_time =
                 text.starts_with(|first: char| first.is_ascii_digit()) || text.trim_start_matches('-') == "infinity";

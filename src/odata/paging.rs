@@ -1,5 +1,4 @@
-//! How many rows an answer holds: what the service allows, and what a client
-//! prefers.
+//! The size of a page: what the service allows, and what the client prefers.
 
 use std::future::{Ready, ready};
 
@@ -15,16 +14,16 @@ use crate::error::ApiError;
 /// The media type of `$count`.
 pub const TEXT_PLAIN: &str = "text/plain";
 
-/// Rows of a page.
+/// The sizes of a page, in rows.
 #[derive(Clone, Copy, Debug)]
 pub struct PageSizes {
-    /// When a client says nothing.
+    /// The size when the client does not choose one.
     pub default: u32,
     /// The maximum size.
     pub max: u32,
 }
 
-/// The sizes of the service, and what this request prefers.
+/// The page sizes of the service and the preference of the request.
 #[derive(Clone, Copy, Debug)]
 pub struct Paging {
     sizes: PageSizes,
@@ -32,13 +31,14 @@ pub struct Paging {
 }
 
 impl Paging {
-    /// Rows of a page for who asks for `top` rows.
+    /// Returns the number of rows of a page for a request with this `$top`.
     pub fn size(&self, top: Option<u32>) -> u32 {
         let max = self.preferred.unwrap_or(self.sizes.max).min(self.sizes.max);
         top.unwrap_or(self.preferred.unwrap_or(self.sizes.default)).min(max)
     }
 
-    /// The answer, which says what was preferred.
+    /// Returns the answer. Its `Preference-Applied` header names the page size that the client
+    /// preferred.
     pub fn answer<T: Serialize>(&self, collection: Collection<T>) -> HttpResponse {
         let mut answer = HttpResponse::Ok();
         if let Some(preferred) = self.preferred {

@@ -1,4 +1,4 @@
-//! The `Prefer` header (RFC 7240), as far as it changes an answer.
+//! The `Prefer` header (RFC 7240).
 
 use std::future::{Ready, ready};
 
@@ -13,10 +13,10 @@ use crate::error::ApiError;
 
 /// The request header.
 pub const PREFER: HeaderName = HeaderName::from_static("prefer");
-/// The response header that says which preference was met.
+/// The response header that names the applied preference.
 pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// What a client wants to see of a change.
+/// The answer to a change that a client prefers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Return {
     /// Nothing.
@@ -28,17 +28,17 @@ pub enum Return {
 /// The preferences of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Preferences {
-    /// `return=minimal`: a change is answered without a body. `return=representation`
-    /// asks for what is done anyway.
+    /// `return=minimal`: a change is answered without a body. `return=representation`: a change
+    /// is answered with the entity, as by default.
     pub returns: Option<Return>,
-    /// `odata.maxpagesize`: rows of a page at most.
+    /// `odata.maxpagesize`: the maximum number of rows of a page.
     pub max_page_size: Option<u32>,
-    /// `handling=strict`: what would be ignored is refused.
+    /// `handling=strict`: the service refuses what it would otherwise ignore.
     pub strict: bool,
 }
 
 impl Preferences {
-    /// Reads every `Prefer` line; of one preference sent twice the first counts.
+    /// Reads every `Prefer` header. If a preference is repeated, the first counts.
     pub fn of(headers: &HeaderMap) -> Self {
         let lines = headers.get_all(PREFER).filter_map(|line| line.to_str().ok());
         let items =
@@ -75,7 +75,8 @@ pub(super) fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item 
 }
 
 impl Preferences {
-    /// The answer to a change: the changed entity, or nothing where that is preferred.
+    /// Returns the answer to a change: the changed entity, or nothing when the client prefers
+    /// that.
     pub fn changed(self, entity: impl Serialize) -> HttpResponse {
         match self.returns {
             Some(Return::Minimal) => HttpResponse::NoContent().insert_header(Return::Minimal.applied()).finish(),
@@ -84,7 +85,8 @@ impl Preferences {
         }
     }
 
-    /// The answer to a create: the entity, or where it is alone where that is preferred.
+    /// Returns the answer to a create: the entity, or only its location when the client prefers
+    /// that.
     pub fn created(self, location: String, entity: impl Serialize) -> HttpResponse {
         const ENTITY_ID: HeaderName = HeaderName::from_static("odata-entityid");
         match self.returns {

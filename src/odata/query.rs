@@ -1,8 +1,7 @@
-//! What a client asks of a collection, as one statement.
+//! A query of a client, as one SQL statement.
 //!
-//! Pages are cut by keyset: a page begins after the last row of the one before
-//! it, wherever that is, so that page one million costs what page one costs.
-//! The id is always the last key of the order.
+//! Queries use keyset pagination: a page begins after the last row of the previous page. So a
+//! late page costs as much as the first. The id is always the last sort key.
 
 use sqlx::{PgConnection, Postgres, Row, postgres::PgArguments, query::Query as SqlQuery};
 use uuid::Uuid;
@@ -21,32 +20,32 @@ use crate::{
     error::{ApiError, shorten},
 };
 
-/// What a client asks of the rows of a table.
+/// A query on the rows of a table.
 pub struct Query {
     table: &'static EntityTable,
     version: Version,
     options: Options,
     filter: Option<Expression>,
     order: Vec<(Path, bool)>,
-    /// The members that are shown; all when there is none.
+    /// The selected members. `None` means all.
     pub select: Option<Select>,
-    /// What is asked of the assignments of each row.
+    /// The query on the assignments of each row.
     pub expand: Option<Box<Self>>,
-    /// Whether all rows are counted, whatever the page.
+    /// Whether the answer has the number of all rows, independent of the page.
     pub count: bool,
     size: Option<u32>,
     skip: u32,
     after: Option<String>,
 }
 
-/// The name of the only property that can be expanded.
+/// The only property that can be expanded.
 const EXPANDABLE: &str = "assignments";
 
 impl Query {
-    /// Reads the options of a request for rows of `table`.
+    /// Parses the options of a request for rows of `table`.
     ///
     /// # Errors
-    /// 400 that names the option, and what is wrong in it.
+    /// 400 that names the option and the error in it.
     pub fn parse(
         options: Options,
         table: &'static EntityTable,
@@ -80,39 +79,41 @@ impl Query {
         if query.after.is_some() && query.options.get("skip").is_some() {
             return Err(ApiError::bad_request("The query options '$skip' and '$skiptoken' exclude each other."));
         }
-        // What is refused is refused before the database is asked.
+        // Build the statement now, so that a wrong query is refused before the request uses the
+        // database.
         if !query.options.is_empty() || !query_scope.casts.is_empty() {
             query.statement(query_scope)?;
         }
         Ok(query)
     }
 
-    /// Holds the page to the sizes of the service and to what the client prefers.
+    /// Limits the size of the page by the settings of the service and the preference of the
+    /// client.
     pub fn limit(&mut self, paging: &Paging) {
         self.size = Some(paging.size(self.size));
     }
 
-    /// Whether a member that is shown stands in the `jsonb` column.
+    /// Returns whether a selected member is stored in the `jsonb` column.
     pub fn needs_properties(&self) -> bool {
         self.select.as_ref().is_none_or(|select| select.needs_properties(self.table))
     }
 
-    /// How many rows a page has, where all rows are asked for in the order of
-    /// their ids, and no count.
+    /// Returns the size of a page when the query asks for all rows, sorted by id, without a
+    /// count. Otherwise returns `None`.
     pub fn whole_set_page_size(&self) -> Option<u32> {
         let is_whole = self.filter.is_none() && self.after.is_none() && self.skip == 0;
         self.size.filter(|_| is_whole && self.order.is_empty() && !self.count)
     }
 
-    /// Takes the row off that a page has too many: the last one that stays is
-    /// where the next page begins.
+    /// Removes the extra row that shows that there is a next page. Returns the last remaining
+    /// row, after which the next page begins, or `None` when there is no next page.
     pub fn truncate_to_page<'a, T>(&self, rows: &'a mut Vec<T>) -> Option<&'a T> {
         let size = self.size.map(|size| size as usize).filter(|size| rows.len() > *size)?;
         rows.truncate(size);
         rows.last()
     }
 
-    /// What an answer's context says of the members.
+    /// Returns the part of `@odata.context` that lists the members.
     pub fn context_fragment(&self) -> String {
         let selected = self.select.as_ref().map(|select| select.fragment(self.table, self.expand.is_some()));
         let expanded = self.expand.as_ref().map(|expand| {
@@ -123,8 +124,8 @@ impl Query {
         if parts.is_empty() { String::new() } else { format!("({})", parts.join(",")) }
     }
 
-    /// How many rows there are, whatever the page, where that was asked; a row of
-    /// the page has `counted` them already.
+    /// Returns the number of all rows when the client asked for it. `counted` is the number
+    /// from a row of the page, if there is one.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -141,7 +142,7 @@ impl Query {
         }
     }
 
-    /// How many rows there are.
+    /// Counts all rows.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -151,10 +152,10 @@ impl Query {
         Ok(parameters.statement(text).fetch_one(connection).await?.try_get(0)?)
     }
 
-    /// The rows of a page, and one more where there is one.
+    /// Returns the statement for the rows of a page, and one more row if there is a next page.
     ///
     /// # Errors
-    /// 400 for a token that is not of this query.
+    /// 400 for a token that belongs to another query.
     pub fn page_statement(
         &self,
         query_scope: &QueryScope<'_>,
@@ -162,8 +163,8 @@ impl Query {
         self.statement(query_scope).map(|(parameters, text)| parameters.statement(text))
     }
 
-    /// The refusal of a statement that the database could not execute. It cannot read
-    /// the values of a `$skiptoken` that a client has made up.
+    /// Converts an error of the statement. A data error under a `$skiptoken` means that the
+    /// client has made up its values.
     pub fn refusal(&self, error: sqlx::Error) -> ApiError {
         let is_data =
             error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code.starts_with("22"));
@@ -176,7 +177,7 @@ impl Query {
         Ok(format!("SELECT count(*) FROM {} WHERE {condition}", self.table.from()))
     }
 
-    /// The text of the statement of a page.
+    /// Returns the text of the statement for a page.
     ///
     /// # Errors
     /// Those of [`Query::page_statement`].
@@ -184,7 +185,8 @@ impl Query {
         self.statement(query_scope).map(|(_, text)| text)
     }
 
-    /// How PostgreSQL would find the rows of a page: a column of lines.
+    /// Returns a statement that explains how PostgreSQL would find the rows of a page, one line
+    /// for each row.
     ///
     /// # Errors
     /// Those of [`Query::page_statement`].
@@ -229,7 +231,7 @@ impl Query {
             columns += &format!(", ({}) AS total", self.count_statement(query_scope, &mut parameters)?);
         }
         if let (Some(digest), Some((_, id))) = (self.table.digest, query_scope.parent) {
-            // In the same statement, so that it says what the page was cut from.
+            // Read the digest in the same statement, so that it fits the page.
             columns += &format!(", ({}) AS digest", digest.replace('%', &parameters.add(Parameter::Id(id))));
         }
         let alias = self.table.alias;
@@ -240,7 +242,7 @@ impl Query {
         Ok((parameters, text))
     }
 
-    /// The rows themselves, in their order.
+    /// Returns the text that selects the rows of a page in their order.
     fn page(&self, query_scope: &QueryScope<'_>, parameters: &mut Parameters) -> Result<String, ApiError> {
         let mut translator = self.translator(query_scope, parameters)?;
         let mut condition = self.condition(query_scope, &mut translator)?;
@@ -267,7 +269,7 @@ impl Query {
         Ok(text)
     }
 
-    /// What is expanded, as columns: the rows, and how many there are.
+    /// Returns the columns of the expanded rows: an array of records, and their number.
     fn expanded(&self, parameters: &mut Parameters) -> Result<String, ApiError> {
         let Some(expand) = &self.expand else { return Ok(String::new()) };
         let Some((_, PropertyColumn::Rows(table, join))) =
@@ -295,43 +297,43 @@ impl Query {
         Ok(Keys { order: order.collect::<Result<_, ApiError>>()?, id: format!("{}.id", self.table.alias) })
     }
 
-    /// What tells the query apart from every other.
+    /// Returns a text that identifies the query. A token is valid only for the same text.
     fn identity(&self, query_scope: &QueryScope<'_>) -> String {
         let mut options: Vec<_> = self.options.without_position().collect();
         options.sort_unstable();
         format!("{:?} {} {:?} {:?} {options:?}", self.version, self.table.of, query_scope.parent, query_scope.casts)
     }
 
-    /// The URL's query of the page after `last`.
+    /// Returns the query of the URL of the page after `last`.
     pub fn next(&self, query_scope: &QueryScope<'_>, last: &Position) -> String {
         self.options.next(&last.token(&self.identity(query_scope)))
     }
 }
 
-/// The part of a table that is asked.
+/// The rows of a table that a query may see.
 #[derive(Clone, Copy)]
 pub struct QueryScope<'a> {
-    /// The rows of one parent: the column, and its value.
+    /// Only the rows of one parent: the column and its value.
     pub parent: Option<(&'static str, Uuid)>,
     /// A condition that joins the rows to those of a surrounding statement.
     pub join: Option<&'a str>,
-    /// The types that the rows must be of.
+    /// The types that the rows must have.
     pub casts: &'a [String],
 }
 
 impl QueryScope<'_> {
-    /// All of it.
+    /// Returns the scope of all rows.
     pub fn all() -> Self {
         Self { parent: None, join: None, casts: &[] }
     }
 }
 
-/// Says of a refusal in which option its cause stands.
+/// Adds the name of the option to an error message.
 fn invalid(name: &str, refusal: &ApiError) -> ApiError {
     ApiError::bad_request(format!("Invalid '${name}': {refusal}"))
 }
 
-/// A number of rows; more than any table has is as good as all.
+/// Parses a number of rows. A number that is too large for the type counts as the largest.
 fn number(name: &str, text: &str) -> Result<u32, ApiError> {
     let is_number = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
     let number = if is_number { Some(text.parse().unwrap_or(u32::MAX)) } else { None };
@@ -339,7 +341,7 @@ fn number(name: &str, text: &str) -> Result<u32, ApiError> {
         .ok_or_else(|| ApiError::bad_request(format!("The value of '${name}' is not a whole number. Write 0 or more.")))
 }
 
-/// What is asked of the expanded rows.
+/// Parses `$expand`.
 fn expand(text: &str, table: &'static EntityTable, version: Version) -> Result<Query, ApiError> {
     let text = text.trim();
     let (name, nested) = match text.split_once('(') {

@@ -13,17 +13,19 @@ use crate::{
     error::{ApiError, shorten},
 };
 
-/// The members that are shown.
+/// The selected members.
 #[derive(Clone, Debug)]
 pub struct Select {
-    /// A property, and the types before it: none is any.
+    /// The selected properties, each with the casts before it. `None` means no cast.
     items: IndexMap<String, BTreeSet<Option<String>>>,
     is_all: bool,
 }
 
 impl Select {
+    /// Parses `$select`.
+    ///
     /// # Errors
-    /// 400 that names the property that is not there.
+    /// 400 that names a property that does not exist.
     pub fn parse(text: &str, table: &'static EntityTable, version: Version) -> Result<Self, ApiError> {
         let mut select = Self { items: IndexMap::new(), is_all: false };
         for item in parts(text, ',') {
@@ -47,7 +49,7 @@ impl Select {
             if let Some(cast) = cast {
                 root = root.cast(cast, version, &mut Parameters::default())?;
             }
-            // Of a type that the catalogue lacks `/beta` keeps what it lacks.
+            // On `/beta`, a type that the catalogue lacks can have any property.
             let is_open = version == Version::Beta && cast.is_some_and(|cast| undeclared(cast).is_some());
             if !is_open {
                 root.find(name, version)?;
@@ -58,21 +60,21 @@ impl Select {
         Ok(select)
     }
 
-    /// Whether the property of this name of an object of the type `odata_type`
-    /// is shown.
+    /// Returns whether the property `name` of an object of type `odata_type` is selected.
     pub fn has(&self, odata_type: &str, name: &str) -> bool {
         let is_a = |cast: &String| cast == odata_type || Type::find(odata_type).is_some_and(|found| found.is_a(cast));
         let is_selected = |casts: &BTreeSet<Option<String>>| casts.iter().any(|cast| cast.as_ref().is_none_or(is_a));
         self.is_all || self.items.get(name).is_some_and(is_selected)
     }
 
-    /// Whether one of them stands in the `jsonb` column.
+    /// Returns whether a selected member is stored in the `jsonb` column.
     pub fn needs_properties(&self, table: &EntityTable) -> bool {
         let has_column = |name: &str| table.columns.iter().any(|(known, _)| *known == name);
         self.is_all || self.items.keys().any(|name| !has_column(name))
     }
 
-    /// As `@odata.context` lists it; what is expanded is listed by who expands it.
+    /// Returns the list of members in `@odata.context`. It leaves out an expanded property,
+    /// which the caller adds.
     pub fn fragment(&self, table: &EntityTable, is_expanded: bool) -> String {
         let is_rows = |name: &str| {
             table.columns.iter().any(|(known, column)| *known == name && matches!(column, PropertyColumn::Rows(..)))
@@ -88,8 +90,7 @@ impl Select {
     }
 }
 
-/// The parts of a list between separators that stand neither in quotes nor in
-/// parentheses.
+/// Splits a list at the separators that are neither in quotes nor in parentheses.
 pub fn parts(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut is_quoted, mut depth) = (false, 0_usize);
     text.split(move |letter| {

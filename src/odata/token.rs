@@ -1,13 +1,12 @@
-//! `$skiptoken`: where in the rows of a query a page begins.
+//! `$skiptoken`: the position in the rows of a query at which a page begins.
 //!
-//! It names the last row of the page before by its sort keys and its id, so
-//! that the database goes there by an index. Rows that come or go meanwhile do
-//! not move it.
+//! A position is the sort keys and the id of the last row of the previous page. The database
+//! finds it by an index, and rows that are inserted or deleted meanwhile do not shift it.
 //!
-//! A token is a version, a digest, and the keys, in base64url. The digest is
-//! taken of the query too: a token that was altered, or that belongs to another
-//! query, is refused. It is no secret: a client that makes one up asks for rows after keys
-//! of its own, which `$filter` can do as well.
+//! A token is a version, a digest and the keys, in base64url. The digest covers the query, too,
+//! so the service refuses a token that was altered or belongs to another query. The digest is
+//! not a signature: a client can make up a token for any position, which gives it nothing that
+//! `$filter` does not.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -23,14 +22,14 @@ const DIGEST: usize = 12;
 /// The last row of a page.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Position(
-    /// Its values of `$orderby`, in its order.
+    /// The values of its keys in `$orderby`.
     pub Vec<Value>,
-    /// Its key.
+    /// Its id.
     pub Uuid,
 );
 
 impl Position {
-    /// The token of a query, which `query` tells apart from every other.
+    /// Returns the token for the query that `query` identifies.
     pub fn token(&self, query: &str) -> String {
         let keys = serde_json::to_vec(self).unwrap_or_default();
         let mut token = vec![VERSION];
@@ -39,10 +38,10 @@ impl Position {
         URL_SAFE_NO_PAD.encode(token)
     }
 
-    /// Reads a token of a query.
+    /// Reads a token of the query that `query` identifies.
     ///
     /// # Errors
-    /// 400 for one that this query did not give out.
+    /// 400 for a token that this query did not return.
     pub fn read(token: &str, query: &str) -> Result<Self, ApiError> {
         let read = || {
             let token = URL_SAFE_NO_PAD.decode(token).ok()?;
@@ -55,7 +54,7 @@ impl Position {
     }
 }
 
-/// 400 for a token that this query did not return.
+/// Returns the 400 for a token that this query did not return.
 pub fn foreign() -> ApiError {
     ApiError::bad_request(
         "The value of '$skiptoken' was not returned by this query. Follow '@odata.nextLink' unchanged, or start again without '$skiptoken'.",

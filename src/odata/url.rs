@@ -1,6 +1,6 @@
-//! The check that every request line passes before it is routed.
+//! The check of every request line, before routing.
 //!
-//! Which options a path has, the route table says.
+//! The route table says which options a path supports.
 
 use actix_web::{
     Error, HttpMessage,
@@ -13,10 +13,10 @@ use actix_web::{
 use super::options::Options;
 use crate::error::ApiError;
 
-/// Answers 400 for a request line that cannot be read or asks for what is not there.
+/// Answers 400 for a request line that cannot be parsed, or has an unknown system query option.
 ///
 /// # Errors
-/// None of its own: a refusal is a response.
+/// None: a refusal is a response.
 pub async fn check(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

@@ -1,31 +1,31 @@
-//! The tree, and how it is written.
+//! The tree of an expression, and its text form.
 
 use std::fmt;
 
-/// An expression, a common one or a Boolean one.
+/// An expression.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expression {
-    /// All of several.
+    /// All terms must hold.
     And(Vec<Expression>),
-    /// One of several.
+    /// At least one term must hold.
     Or(Vec<Expression>),
-    /// What it is not.
+    /// The negation of an expression.
     Not(Box<Expression>),
-    /// Two values side by side.
+    /// A comparison of two values.
     Compare(Operator, Box<Expression>, Box<Expression>),
-    /// One of some literals.
+    /// Whether a value is in a list of literals.
     In(Box<Expression>, Vec<Literal>),
-    /// A function of values.
+    /// A call of a function.
     Call(Function, Vec<Expression>),
-    /// Whether what a path leads to, else the row itself, is of a type.
+    /// Whether the object of a path, or else the row itself, has a type.
     IsOf(Option<Path>, String),
-    /// What a path leads to.
+    /// The value of a path.
     Path(Path),
-    /// A value as it stands.
+    /// A literal.
     Literal(Literal),
 }
 
-/// What stands between two values.
+/// An operator of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are OData's")]
 pub enum Operator {
@@ -38,7 +38,7 @@ pub enum Operator {
     Has,
 }
 
-/// The functions that are supported, beside `isof`.
+/// The supported functions, except `isof`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are OData's")]
 pub enum Function {
@@ -50,33 +50,34 @@ pub enum Function {
     Length,
 }
 
-/// The way from a row, or from the variable of a lambda, to a value.
+/// A path from a row, or from the variable of a lambda, to a value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Path(pub Vec<Segment>);
 
-/// A step of a path.
+/// A segment of a path.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Segment {
     /// A property, or the variable of a lambda.
     Name(String),
-    /// What is of a derived type; nothing else is there beyond it.
+    /// A cast to a derived type. The path yields null for an object of another type.
     Cast(String),
-    /// Whether a collection has an element, of which the lambda holds.
+    /// Whether a collection has an element for which the lambda holds. Without a lambda:
+    /// whether it has any element.
     Any(Option<Lambda>),
-    /// Whether the lambda holds of every element.
+    /// Whether the lambda holds for every element.
     All(Lambda),
 }
 
-/// A name for an element, and what is asked of it.
+/// A condition on an element, which has a variable name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lambda {
-    /// The name.
+    /// The name of the variable.
     pub variable: String,
-    /// What is asked.
+    /// The condition.
     pub predicate: Box<Expression>,
 }
 
-/// A value as it was written. What it means depends on what it stands beside.
+/// A literal as it was written. Its type depends on the value that it is compared with.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Literal {
     /// `null`
@@ -85,9 +86,9 @@ pub enum Literal {
     Boolean(bool),
     /// `'text'`
     Text(String),
-    /// What stands without quotes and is no word: a number, a date, a GUID.
+    /// A literal without quotes that is no keyword: a number, a date, a GUID.
     Plain(String),
-    /// `microsoft.graph.type'member'`, with the type's name as it was written.
+    /// `microsoft.graph.type'member'`, with the name of the type as it was written.
     Enumeration(String, String),
     /// `binary'AAEC'`
     Binary(String),

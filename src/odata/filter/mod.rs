@@ -1,13 +1,13 @@
-//! `$filter` as a tree that knows no types and no database.
+//! `$filter` as a syntax tree, without types and without SQL.
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `expression.rs` | the tree, and how it is written |
-//! | `tokens.rs` | text to words, literals and marks |
-//! | `parser.rs` | the grammar: words to the tree |
+//! | `expression.rs` | the tree and its text form |
+//! | `tokens.rs` | the tokenizer |
+//! | `parser.rs` | the grammar |
 //!
-//! [`Expression`] is what [`parse`] makes; written with [`Display`](std::fmt::Display)
-//! and parsed again, it is the same tree.
+//! [`parse`] returns an [`Expression`]. Its [`Display`](std::fmt::Display) form parses to the
+//! same tree.
 //!
 //! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_SystemQueryOptionfilter>
 

@@ -1,4 +1,4 @@
-//! The grammar of an expression, by recursive descent.
+//! A recursive descent parser for expressions.
 //!
 //! ```text
 //! or         = and *( "or" and )
@@ -13,8 +13,8 @@
 //! segment    = property / type / ( "any" / "all" ) "(" [ variable ":" or ] ")"
 //! ```
 //!
-//! Keywords are met in any letter case. A name with a dot in it is a type. What
-//! OData has beyond this is refused by its name.
+//! Keywords are case-insensitive. A name that contains a dot is a type. The parser refuses
+//! other syntax of OData by name.
 
 use super::{
     expression::{Expression, Function, Lambda, Literal, Operator, Path, Segment},
@@ -22,9 +22,9 @@ use super::{
 };
 use crate::error::{ApiError, shorten};
 
-/// Bytes of an expression at most.
+/// The maximum length of an expression in bytes.
 const MAX_EXPRESSION_BYTES: usize = 16 * 1024;
-/// Expressions in each other at most.
+/// The maximum nesting depth of expressions.
 const MAX_DEPTH: usize = 32;
 /// The maximum number of literals after `in`.
 const MAX_LITERALS: usize = 1000;
@@ -32,10 +32,10 @@ const MAX_LITERALS: usize = 1000;
 /// Operators of OData that are not supported.
 const ARITHMETIC: [&str; 7] = ["add", "sub", "mul", "div", "divby", "mod", "cast"];
 
-/// Reads an expression.
+/// Parses an expression.
 ///
 /// # Errors
-/// 400 that says what cannot be read and where, or names what is not supported.
+/// 400 that says what cannot be parsed and where, or names what is not supported.
 pub fn parse(text: &str) -> Result<Expression, ApiError> {
     let mut parser = Parser::new(text)?;
     let expression = parser.or()?;
@@ -43,7 +43,7 @@ pub fn parse(text: &str) -> Result<Expression, ApiError> {
     Ok(expression)
 }
 
-/// Reads a path, as `$orderby` and `$select` have them.
+/// Parses a path of `$orderby` or `$select`.
 ///
 /// # Errors
 /// Those of [`parse`].
@@ -84,7 +84,7 @@ impl Parser {
         token
     }
 
-    /// Takes a keyword, where it comes next.
+    /// Takes the next token if it is this keyword. Returns whether it was.
     fn keyword(&mut self, keyword: &str) -> bool {
         let is_next = matches!(self.peek(), Token::Word(word) if word.eq_ignore_ascii_case(keyword));
         if is_next {
@@ -116,7 +116,7 @@ impl Parser {
         }
     }
 
-    /// 400 for the next token.
+    /// Returns the 400 for the next token.
     fn unexpected(&self, expected: &str) -> ApiError {
         let Placed { token, at } = &self.tokens[self.here];
         let found = match token {
@@ -128,7 +128,7 @@ impl Parser {
         syntax_error(*at, &format!("found {found}, expected {expected}"))
     }
 
-    /// The same for the token that was just taken.
+    /// Returns the 400 for the token that was just taken.
     fn unexpected_before(&mut self, expected: &str) -> ApiError {
         self.here = self.taken;
         self.unexpected(expected)
@@ -271,7 +271,7 @@ impl Parser {
         Ok(Expression::IsOf(path.filter(|path| *path != Path(vec![Segment::Name("$it".to_owned())])), of))
     }
 
-    /// A path whose first word is taken.
+    /// Parses the rest of a path whose first word is taken.
     fn path_from(&mut self, first: String) -> Result<Path, ApiError> {
         let mut segments = vec![segment(first)];
         while self.mark('/') {

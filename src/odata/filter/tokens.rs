@@ -1,26 +1,26 @@
-//! The text of an expression cut into words, literals and marks.
+//! The tokenizer: splits an expression into words, literals and marks.
 
 use super::expression::Literal;
 use crate::error::{ApiError, shorten};
 
-/// What stands in an expression.
+/// A token of an expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
-    /// A name, with dots where it is qualified: a property, an operator, a type.
+    /// A name, with dots if it is qualified: a property, an operator, a type.
     Word(String),
-    /// A value.
+    /// A literal.
     Literal(Literal),
     /// `(`, `)`, `,`, `/` or `:`
     Mark(char),
-    /// After everything.
+    /// The end of the text.
     End,
 }
 
-/// A token, and where it stands.
+/// A token and its position.
 #[derive(Debug)]
 pub(super) struct Placed {
     pub(super) token: Token,
-    /// Counted in characters, the first is 1.
+    /// The position in characters. The first is 1.
     pub(super) at: usize,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn tokenize(text: &str) -> Result<Vec<Placed>, ApiError> {
                 let word = take_while(&letters, &mut here, is_of_word);
                 match letters.get(here) {
                     Some('\'') => Token::Literal(prefixed(word, quoted(&letters, &mut here)?)),
-                    // A GUID may begin with a letter.
+                    // A GUID can begin with a letter.
                     Some('-') if word.len() == 8 && word.chars().all(|letter| letter.is_ascii_hexdigit()) => {
                         Token::Literal(Literal::Plain(word + &take_while(&letters, &mut here, is_of_plain)))
                     }
@@ -76,7 +76,7 @@ fn is_of_plain(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || matches!(letter, '.' | ':' | '+' | '-')
 }
 
-/// From a quote to the one that ends it; two of them are one in the text.
+/// Reads a quoted text up to its closing quote. A doubled quote is one quote in the text.
 fn quoted(letters: &[char], here: &mut usize) -> Result<String, ApiError> {
     let begin = *here;
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Literals, each read as what it stands beside.
+//! Literals, each read with the type of the value that it is compared with.
 
 use serde_json::Value as Json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -38,7 +38,7 @@ impl ExpressionTranslator<'_> {
                     return Err(mismatch(literal, beside));
                 };
                 let Ok(time) = OffsetDateTime::parse(&text, &Rfc3339) else { return Err(mismatch(literal, beside)) };
-                // A column has microseconds.
+                // A column has a precision of microseconds.
                 is_cut = time.nanosecond() % 1000 != 0;
                 Parameter::Time(time.replace_nanosecond(time.nanosecond() / 1000 * 1000).unwrap_or(time))
             }
@@ -55,7 +55,7 @@ impl ExpressionTranslator<'_> {
     }
 }
 
-/// A literal as the text that the values of `beside` have.
+/// Converts a literal to text in the form of the values of `beside`.
 pub(super) fn text_of(literal: &Literal, beside: &Operand) -> Result<String, ApiError> {
     let primitive = match (beside.kind, literal) {
         (Kind::Text, Literal::Text(text)) => return Ok(text.clone()),
@@ -71,9 +71,9 @@ pub(super) fn text_of(literal: &Literal, beside: &Operand) -> Result<String, Api
     text.map(|text| text.trim_end_matches('Z').to_owned()).ok_or_else(|| mismatch(literal, beside))
 }
 
-/// A text in the one form in which values of the type are stored.
+/// Converts a text to the canonical form of stored values of the type.
 fn canonical(primitive: Primitive, text: &str) -> Option<String> {
-    // More digits of a second than Graph keeps would be cut off in silence.
+    // Refuse more digits of a second than Graph keeps, which would be cut off silently.
     let digits = text.split_once('.').map_or("", |(_, rest)| rest);
     let digits = digits.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
     if primitive != Primitive::Binary && digits.trim_end_matches('0').len() > 7 {
@@ -110,7 +110,7 @@ fn bits_of(of: &Enumeration, name: &str, beside: &Operand) -> Result<i64, ApiErr
     }
 }
 
-/// 400 that names the literal, what it stands beside, and how to write one.
+/// Returns the 400 that names the literal, the compared value, and the right syntax.
 pub(super) fn mismatch(literal: &Literal, beside: &Operand) -> ApiError {
     let remedy = match beside.kind {
         Kind::Id | Kind::Text => "Write a text in single quotes, as in 'text'.".to_owned(),

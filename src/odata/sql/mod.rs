@@ -2,16 +2,16 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `table.rs` | tables, as a resource describes its own, and the parameters |
-//! | `scope.rs` | what names in an expression mean |
-//! | `operand.rs` | a value that can be compared, as SQL |
-//! | `values.rs` | a path as the SQL of the value that it leads to |
-//! | `operands.rs` | paths and functions as values that can be compared; lambdas |
-//! | `literals.rs` | a literal, read as what it stands beside |
+//! | `table.rs` | the tables that resources describe, and the parameters of a statement |
+//! | `translator.rs` | the translator of expressions, with its variables and parameters |
+//! | `operand.rs` | an operand of a comparison, as SQL |
+//! | `values.rs` | the value at the end of a path, as SQL |
+//! | `operands.rs` | paths and functions as operands; lambdas |
+//! | `literals.rs` | literals as operands |
 //! | `predicate.rs` | an expression as an SQL condition |
 //!
-//! Names in the text of a statement are constants of this crate and of the
-//! catalogue. Whatever a client wrote is a parameter.
+//! Names in the text of a statement are constants of this crate and of the catalogue. Every
+//! text of a client is a parameter.
 
 mod literals;
 mod operand;

@@ -1,32 +1,33 @@
-//! A value that can be compared, as SQL.
+//! An operand of a comparison, as SQL.
 
 use crate::catalogue::{Enumeration, NAMESPACE, Primitive};
 
-/// A value that can be compared.
+/// An operand of a comparison.
 #[derive(Clone)]
 pub struct Operand {
-    /// What it is called in a message.
+    /// Its name in messages.
     pub name: String,
-    /// What it can be compared with.
+    /// The kind of values that it can be compared with.
     pub kind: Kind,
-    /// Its SQL, where `guard` holds.
+    /// Its SQL, valid where `guard` holds.
     pub sql: String,
     /// Whether it may be null.
     pub is_nullable: bool,
-    /// The condition without which it is null.
+    /// The condition without which the operand is null.
     pub guard: Option<String>,
-    /// Whether it is a time that a column cannot have, cut to one that it can.
+    /// Whether it is a time with more precision than a column has, cut to the precision of a
+    /// column.
     pub is_cut: bool,
-    /// The SQL of its beginning, where it is a text of any length.
+    /// The SQL of its indexed prefix, if it is a long text.
     pub indexed_prefix: Option<String>,
 }
 
-/// What a value can be compared with.
+/// The kind of an operand. Operands of one kind can be compared.
 #[derive(Clone, Copy)]
 pub enum Kind {
     /// `Edm.String` in a column of type `uuid`.
     Id,
-    /// A text.
+    /// Text.
     Text,
     /// A number, `double precision`.
     Number,
@@ -34,16 +35,16 @@ pub enum Kind {
     Boolean,
     /// `Edm.DateTimeOffset` in a column of type `timestamptz`.
     Time,
-    /// A date or time in `jsonb`, in a form whose texts sort as what they mean.
+    /// A date or time in `jsonb`, in a text form that sorts chronologically.
     TextOf(Primitive),
-    /// A name of an enumeration.
+    /// A member of an enumeration.
     Name(&'static Enumeration),
-    /// Names of an enumeration, as bits.
+    /// Members of a flags enumeration, as bits.
     Flags(&'static Enumeration),
 }
 
 impl Kind {
-    /// The type, as a message names it.
+    /// Returns the name of the type for messages.
     pub fn type_name(self) -> String {
         match self {
             Self::Id | Self::Text => "Edm.String".to_owned(),
@@ -55,20 +56,20 @@ impl Kind {
         }
     }
 
-    /// Whether it is a text that is sorted by its bytes.
+    /// Returns whether the values are texts, which are sorted by their bytes.
     pub fn is_text(self) -> bool {
         matches!(self, Self::Text | Self::TextOf(_) | Self::Name(_))
     }
 }
 
 impl Operand {
-    /// Its SQL, null where it is not there.
+    /// Returns the SQL, which is null where the guard does not hold.
     pub fn whole(&self) -> String {
         let Self { sql, guard, .. } = self;
         guard.as_ref().map_or_else(|| sql.clone(), |guard| format!("CASE WHEN {guard} THEN {sql} END"))
     }
 
-    /// Whether it can be null at all.
+    /// Returns whether the operand can be null.
     pub fn can_be_null(&self) -> bool {
         self.is_nullable || self.guard.is_some()
     }

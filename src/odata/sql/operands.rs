@@ -1,4 +1,4 @@
-//! Paths and functions as values that can be compared; lambdas over collections.
+//! Paths and functions as operands; lambdas over collections.
 
 use super::{
     literals::is_time,
@@ -16,7 +16,8 @@ use crate::{
     odata::filter::{Expression, Function, Lambda, Literal, Path, Segment},
 };
 
-/// Lambdas in each other at most: each runs as often as the one around it has elements.
+/// The maximum nesting depth of lambdas. A lambda runs once for each element of the lambda
+/// around it.
 const MAX_LAMBDA_DEPTH: usize = 2;
 
 impl ExpressionTranslator<'_> {
@@ -47,10 +48,11 @@ impl ExpressionTranslator<'_> {
         }
     }
 
-    /// The value that a path leads to.
+    /// Converts a path to an operand.
     ///
     /// # Errors
-    /// 400 for a property that is not there, and for what is no single value.
+    /// 400 for a property that does not exist, and for a path that does not lead to a single
+    /// value.
     pub fn path(&mut self, path: &Path) -> Result<Operand, ApiError> {
         match self.walk(path)? {
             Walked::Condition(sql) => Ok(Operand::plain(Kind::Boolean, sql, &path.to_string())),
@@ -209,7 +211,7 @@ impl ExpressionTranslator<'_> {
         Ok(Operand { is_nullable, ..Operand::plain(kind, sql, &name) })
     }
 
-    /// An argument that must be a text.
+    /// Converts an argument that must be text.
     fn text(&mut self, function: Function, argument: &Expression) -> Result<Operand, ApiError> {
         let operand = self.operand(argument)?;
         match operand.kind {

@@ -1,10 +1,10 @@
 //! An expression as an SQL condition.
 //!
-//! OData compares null with everything: `eq` and `ne` are never null, and
-//! neither is a `gt` of null, which is false. Where a comparison decides on a row
-//! it may be null for false, so that an index can be used; below a `not`, or
-//! where it is a value, it is made exact. Functions, Boolean properties and `has`
-//! of null are null, and `not` leaves null what it is.
+//! In OData, a comparison with null is never null itself: `eq` and `ne` compare null like a
+//! value, and `gt` of null is false. SQL gives null instead of false. Where a comparison
+//! decides about a row, null counts as false, so the SQL comparison is used as it is and an
+//! index can serve it. Below a `not`, or where the comparison is a value, the SQL is made
+//! exact. Functions, Boolean properties and `has` of null are null, and `not` of null is null.
 
 use super::{
     literals::{mismatch, text_of},
@@ -32,11 +32,11 @@ impl<'a> ExpressionTranslator<'a> {
         Self { root, root_guard, variables: Vec::new(), version, elements: 0, parameters }
     }
 
-    /// The condition of a filter: true for the rows that it lets through.
+    /// Translates a filter to a condition that is true for the matching rows.
     ///
     /// # Errors
-    /// 400 for a property that is not there, and for values that cannot be
-    /// compared; it names both.
+    /// 400 for a property that does not exist, and for values that cannot be compared. The
+    /// message names both values.
     pub fn condition(&mut self, filter: &Expression) -> Result<String, ApiError> {
         self.predicate(filter, NullIsFalse)
     }
@@ -54,7 +54,7 @@ impl<'a> ExpressionTranslator<'a> {
             Expression::Not(inner) => format!("(NOT {})", self.predicate(inner, Exact)?),
             Expression::Compare(Operator::Has, left, right) => self.has(left, right)?,
             Expression::Compare(operator, left, right) => {
-                // A literal on the right, as indexes have it.
+                // Move a literal to the right, as an index needs it.
                 let is_literal = |side: &Expression| matches!(side, Expression::Literal(_));
                 let (operator, left, right) = match is_literal(left) && !is_literal(right) {
                     true => (operator.mirrored(), right, left),
@@ -92,7 +92,8 @@ impl<'a> ExpressionTranslator<'a> {
         Ok(format!("({})", terms.join(sign)))
     }
 
-    /// A side of a comparison; a literal is read as what it stands beside, null is `None`.
+    /// Converts a side of a comparison. Reads a literal with the type of `beside`. Returns
+    /// `None` for null.
     fn side(&mut self, side: &Expression, beside: Option<&Operand>) -> Result<Option<Operand>, ApiError> {
         match (side, beside) {
             (Expression::Literal(Literal::Null), _) => Ok(None),
@@ -121,7 +122,7 @@ impl<'a> ExpressionTranslator<'a> {
         };
         let operator = match (right.is_cut, operator) {
             (false, operator) => operator,
-            // Between two times that a column can have.
+            // The literal lies between two times that a column can hold.
             (true, Operator::Eq | Operator::Has) => return Ok("false".to_owned()),
             (true, Operator::Ne) => return Ok("true".to_owned()),
             (true, Operator::Ge | Operator::Gt) => Operator::Gt,
@@ -143,7 +144,8 @@ impl<'a> ExpressionTranslator<'a> {
                 left.name
             )));
         }
-        // What is equal is so in every collation, and an index has its own.
+        // Equality needs no collation: equal texts are equal in every collation, and the index
+        // has its own.
         let collation = if is_ordering && left.kind.is_text() { " COLLATE \"C\"" } else { "" };
         match (left.can_be_null(), right.can_be_null()) {
             (true, true) if operator == Operator::Eq => {
@@ -160,8 +162,8 @@ impl<'a> ExpressionTranslator<'a> {
         Ok(or_false(guards.chain([compared]).collect::<Vec<_>>().join(" AND "), exactness))
     }
 
-    /// What holds of the beginning of a long text where the comparison holds:
-    /// a condition that an index answers.
+    /// Returns a condition on the indexed prefix of a long text that holds whenever the
+    /// comparison holds. An index can serve it.
     fn indexed_prefix(&mut self, operator: Operator, left: &Operand, right: &Expression) -> Option<String> {
         let (Some(indexed_prefix), Expression::Literal(Literal::Text(text))) = (&left.indexed_prefix, right) else {
             return None;
@@ -172,7 +174,7 @@ impl<'a> ExpressionTranslator<'a> {
             Operator::Lt | Operator::Le => "<=",
             Operator::Ne | Operator::Has => return None,
         };
-        // Cut by the database, whose encoding says what a character is.
+        // The database cuts the text, because its encoding defines the characters.
         let text = self.parameters.add(Parameter::Text(text.clone()));
         Some(format!("{indexed_prefix} COLLATE \"C\" {sign} left({text}, {INDEXED_PREFIX_CHARS})"))
     }
@@ -213,7 +215,7 @@ impl<'a> ExpressionTranslator<'a> {
                 let texts = literals.iter().map(|literal| text_of(literal, &operand));
                 let texts: Vec<_> = texts.collect::<Result<_, _>>()?;
                 let mut guard = guard;
-                // Texts that are their own beginnings in any encoding.
+                // Whether each text is shorter than the indexed prefix, in any encoding.
                 let are_short = texts.iter().all(|text| text.len() <= INDEXED_PREFIX_CHARS);
                 let texts = self.parameters.add(Parameter::Texts(texts));
                 if let Some(indexed_prefix) = operand.indexed_prefix.as_ref().filter(|_| are_short) {
@@ -222,7 +224,8 @@ impl<'a> ExpressionTranslator<'a> {
                 conditions.push(format!("({guard}{} = ANY ({texts}))", operand.sql));
             }
             _ => {
-                // The value stands once, however many literals there are: it may be an expression itself.
+                // The SQL of the value is written once for all literals, because it may be a
+                // long expression.
                 let others = literals.iter().map(|literal| self.literal(literal, &operand));
                 let others = others.collect::<Result<Vec<_>, _>>()?;
                 let others: Vec<_> = others.into_iter().filter(|other| !other.is_cut).map(|other| other.sql).collect();
@@ -254,7 +257,7 @@ fn is_ordered(kind: Kind) -> bool {
     }
 }
 
-/// The two made values of one kind.
+/// Converts two operands to one kind.
 fn same_kind(left: Operand, right: Operand) -> Result<(Operand, Operand), ApiError> {
     const TIME: Kind = Kind::TextOf(Primitive::DateTimeOffset);
     let as_text = |id: Operand| Operand { kind: Kind::Text, sql: format!("{}::text", id.sql), ..id };

@@ -1,4 +1,4 @@
-//! Tables, as a resource describes its own, and the parameters of a statement.
+//! The tables that resources describe, and the parameters of a statement.
 
 use sqlx::{
     Postgres,
@@ -9,71 +9,70 @@ use sqlx::{
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A table of which each row, or a part of it, is an instance of a Graph type.
+/// A table whose rows, or parts of rows, are instances of a Graph type.
 ///
-/// In the SQL of `columns`, `properties` and `odata_type`, `%` stands for what
-/// the row is called; elsewhere it is called `alias`.
+/// In the SQL of `columns`, `properties` and `odata_type`, `%` is the alias of the row. Other
+/// SQL uses `alias`.
 pub struct EntityTable {
-    /// What a row is called that is asked for.
+    /// The alias of a row of the result.
     pub alias: &'static str,
-    /// Its name.
+    /// The name of the table.
     pub name: &'static str,
-    /// Name of the type in the catalogue.
+    /// The name of the type in the catalogue.
     pub of: &'static str,
-    /// The columns that a row of an answer is made of.
+    /// The columns of a row of the result.
     pub row: &'static str,
-    /// The same, with the `jsonb` column empty.
+    /// The same columns, with an empty `jsonb` column.
     pub row_without_properties: &'static str,
-    /// The same as a record in an array, without the parent's key and what only
-    /// `/beta` shows.
+    /// The fields of an expanded row on `/v1.0`, without the key of the parent.
     pub record: &'static str,
-    /// The same with what `/beta` shows.
+    /// The fields of an expanded row on `/beta`.
     pub beta_record: &'static str,
-    /// Properties with a column of their own.
+    /// The properties that have their own column.
     pub columns: &'static [(&'static str, PropertyColumn)],
-    /// The `jsonb` column with the properties that have none.
+    /// The `jsonb` column with all other properties.
     pub properties: Option<&'static str>,
-    /// The column that says of which derived type a row is.
+    /// The column with the derived type of a row.
     pub odata_type: Option<&'static str>,
-    /// What the rows of one parent say together, as the rows of the parent `%`.
+    /// The query of the digest of all rows of one parent, `%`.
     pub digest: Option<&'static str>,
 }
 
 impl EntityTable {
-    /// What stands after `FROM`.
+    /// Returns the SQL after `FROM`.
     pub fn from(&self) -> String {
         format!("{} AS {}", self.name, self.alias)
     }
 }
 
-/// What a property is in SQL.
+/// A property in SQL.
 pub enum PropertyColumn {
     /// A GUID.
     Id(&'static str),
-    /// A text that is never null.
+    /// Text that is never null.
     Text(&'static str),
-    /// A text of any length that is never null, and its beginning, [`INDEXED_PREFIX_CHARS`]
-    /// characters, which an index has: it is sorted by them.
+    /// Text of any length that is never null, and its indexed prefix of
+    /// [`INDEXED_PREFIX_CHARS`] characters, by which it is sorted.
     LongText(&'static str, &'static str),
-    /// A text that may be null.
+    /// Text that may be null.
     NullableText(&'static str),
     /// A whole number that is never null.
     Number(&'static str),
     /// A point in time that is never null.
     Time(&'static str),
-    /// What is true of every row.
+    /// A property that is true in every row.
     True,
     /// A complex value whose parts are columns of the same row.
     Part(&'static EntityTable),
-    /// The rows of another table that a condition joins, in which the other row
-    /// is called what it is when it is asked for.
+    /// The rows of another table and the join condition. `%` in the condition is the alias of
+    /// that table.
     Rows(&'static EntityTable, &'static str),
 }
 
-/// Characters of a long text that an index has.
+/// The number of characters of a long text that the index holds.
 pub const INDEXED_PREFIX_CHARS: usize = 600;
 
-/// The values of a statement, in the order of their numbers.
+/// The values of a statement, in the order of their parameter numbers.
 #[derive(Default)]
 pub struct Parameters {
     values: PgArguments,
@@ -81,7 +80,7 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Adds a value; what stands for it in the text.
+    /// Adds a value. Returns its placeholder in the text of the statement.
     pub fn add(&mut self, value: Parameter) -> String {
         let (of, added) = match value {
             Parameter::Text(text) => ("text", self.values.add(text)),
@@ -98,10 +97,10 @@ impl Parameters {
         format!("${}", self.values.len())
     }
 
-    /// The statement of a text that [`Parameters::add`] numbered.
+    /// Returns the statement with a text that contains the placeholders of [`Parameters::add`].
     ///
-    /// A statement is prepared once for a text, with the types of its first
-    /// values: they are part of it.
+    /// sqlx prepares a statement once for each text, with the types of its first values. So the
+    /// text contains the types in a comment.
     pub fn statement(self, text: String) -> Query<'static, Postgres, PgArguments> {
         let types = self.types.join(" ");
         sqlx::query_with(AssertSqlSafe(format!("{text} /* {types} */")), self.values)

@@ -1,4 +1,4 @@
-//! What names in an expression mean.
+//! The translator of expressions to SQL.
 
 use super::{operand::Operand, table::Parameters, values::Instance};
 use crate::catalogue::version::Version;
@@ -10,7 +10,7 @@ pub struct ExpressionTranslator<'a> {
     pub(super) variables: Vec<(String, Variable)>,
     pub(super) version: Version,
     pub(super) elements: usize,
-    /// The values of the statement.
+    /// The parameters of the statement.
     pub parameters: &'a mut Parameters,
 }
 
@@ -20,7 +20,7 @@ pub(super) enum Variable {
     Scalar(Operand),
 }
 
-/// Whether a condition may be null for false.
+/// Whether a condition may be null instead of false.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exactness {
     NullIsFalse,

@@ -1,8 +1,8 @@
-//! A path as the SQL of the value that it leads to.
+//! The value at the end of a path, as SQL.
 //!
-//! An unset property has the value that it reads as: `false`, `0`, the first name of an
-//! enumeration. A cast to a type that the entity does not have yields null, and so does a
-//! property of null.
+//! An unset property has the value that a client reads: `false`, `0`, the first member of an
+//! enumeration. A cast to a type that the entity does not have yields null. A property of null
+//! is null.
 
 use super::{
     operand::{Kind, Operand},
@@ -13,25 +13,25 @@ use crate::{
     error::{ApiError, shorten},
 };
 
-/// An object: a row, a part of it, or what stands in a `jsonb` value.
+/// An object: a row, a part of a row, or an object in a `jsonb` value.
 #[derive(Clone)]
 pub struct Instance {
-    /// Of what type it is at least.
+    /// The type that the object is known to have. It may have a derived type.
     pub of: &'static Type,
     place: Place,
-    /// The condition on which it is there.
+    /// The condition under which the object exists and has the type `of`.
     guard: Option<String>,
 }
 
 #[derive(Clone)]
 enum Place {
-    /// A row of a table, and what it is called in the statement.
+    /// A row of a table, and its alias in the statement.
     Row(&'static EntityTable, String),
-    /// The SQL of an object, and the type that it is of when it does not say.
+    /// The SQL of a JSON object, and its type when the JSON does not name one.
     Json(String, &'static Type),
 }
 
-/// What a path leads to.
+/// The value at the end of a path.
 pub enum Value {
     /// A value that can be compared.
     Scalar(Operand),
@@ -61,7 +61,7 @@ fn sql_literal(text: &str) -> String {
 }
 
 impl Instance {
-    /// A row of a table.
+    /// Returns a row of a table.
     ///
     /// # Errors
     /// 500 when the catalogue lacks the type.
@@ -70,10 +70,10 @@ impl Instance {
         Ok(Self { of, place: Place::Row(table, alias.to_owned()), guard: None })
     }
 
-    /// What a path leads to that begins at the instance.
+    /// Returns the value of a property.
     ///
     /// # Errors
-    /// 400 that names the property or the type that is not there.
+    /// 400 that names a property or a type that does not exist.
     pub fn property(&self, name: &str, version: Version) -> Result<Value, ApiError> {
         let column = match &self.place {
             Place::Row(table, _) => {
@@ -95,8 +95,8 @@ impl Instance {
         }
     }
 
-    /// A property of derived types, where it is the same in all of them, and
-    /// the condition that it is one of them.
+    /// Finds a property of derived types, if it is the same in all of them. Returns it with the
+    /// condition that the object has one of these types.
     fn derived_property(&self, name: &str, version: Version) -> Result<(&'static Property, Option<String>), ApiError> {
         let derived = Type::all().iter().filter(|found| found.is_a(&self.of.name));
         let having: Vec<_> = derived.filter_map(|found| Some((found, found.property(name, version)?))).collect();
@@ -112,10 +112,10 @@ impl Instance {
         Ok((property, Some(self.type_in_sql(&names.join(", ")))))
     }
 
-    /// Whether there is a property of this name, of it or of a derived type.
+    /// Checks that the type or a derived type has a property of this name.
     ///
     /// # Errors
-    /// 400 where there is none.
+    /// 400 when there is none.
     pub fn find(&self, name: &str, version: Version) -> Result<(), ApiError> {
         let is_rows = match &self.place {
             Place::Row(table, _) => {
@@ -138,17 +138,17 @@ impl Instance {
         ))
     }
 
-    /// What is of a derived type.
+    /// Casts the object to a derived type.
     ///
     /// # Errors
-    /// 400 for a type that is unknown or of another family.
+    /// 400 for a type that is unknown or not derived from the object's type.
     pub fn cast(&self, name: &str, version: Version, parameters: &mut Parameters) -> Result<Self, ApiError> {
         let (of, guard) = self.type_condition(name, version, parameters)?;
         Ok(Self { of: of.unwrap_or(self.of), place: self.place.clone(), guard: and_guards(self.guard.clone(), guard) })
     }
 
-    /// The condition that it is of a type; none where it always is. On `/beta`
-    /// the type may be one that the catalogue lacks.
+    /// Returns the condition that the object has a type, or `None` when it always has. On
+    /// `/beta`, the catalogue may lack the type.
     ///
     /// # Errors
     /// 400 for a type that is unknown or not derived from the object's type.
@@ -226,7 +226,7 @@ impl Instance {
             PropertyColumn::Rows(table, join) => return Ok(Value::Rows(table, join)),
         };
         let name = property.name.clone();
-        // Beyond a cast it may be null where the column is not, and no index helps.
+        // After a cast, the value may be null where the column is not, and no index helps.
         let indexed_prefix = match *column {
             PropertyColumn::LongText(_, indexed_prefix) if guard.is_none() => Some(with_alias(indexed_prefix, alias)),
             _ => None,
@@ -264,7 +264,7 @@ impl Instance {
         Ok(Value::Scalar(scalar(property, &json, &text, property.is_nullable, guard)))
     }
 
-    /// An element of the array that `jsonb_array_elements` unfolds as `sql`.
+    /// Returns an element of the array that `jsonb_array_elements` expands as `sql`.
     pub fn element(property: &'static Property, sql: &str) -> Value {
         match &property.value_type {
             ValueType::Complex(id) => {
@@ -276,7 +276,7 @@ impl Instance {
     }
 }
 
-/// A scalar in `jsonb`, of which `json` is the value and `text` its text.
+/// Returns a scalar in `jsonb`: `json` is its value and `text` its text.
 fn scalar(property: &'static Property, json: &str, text: &str, is_nullable: bool, guard: Option<String>) -> Operand {
     let unset = |value: &str| if is_nullable { "NULL".to_owned() } else { value.to_owned() };
     let set_or = |value: &str| match is_nullable {
@@ -316,7 +316,7 @@ fn scalar(property: &'static Property, json: &str, text: &str, is_nullable: bool
             Primitive::Binary => (Kind::TextOf(*primitive), set_or("")),
             Primitive::Date => (Kind::TextOf(*primitive), set_or("0001-01-01")),
             Primitive::TimeOfDay => (Kind::TextOf(*primitive), set_or("00:00:00.0000000")),
-            // Without the Z, a text with a longer fraction comes after one with a shorter.
+            // Without the Z, a longer fraction sorts after a shorter one.
             Primitive::DateTimeOffset => {
                 (Kind::TextOf(*primitive), format!("rtrim({}, 'Z')", set_or("0001-01-01T00:00:00Z")))
             }
@@ -325,9 +325,9 @@ fn scalar(property: &'static Property, json: &str, text: &str, is_nullable: bool
     Operand { name: property.name.clone(), kind, sql, is_nullable, guard, is_cut: false, indexed_prefix: None }
 }
 
-/// A number in `jsonb` as a double, and `unset` for one whose amount is not 0 and not
-/// between 2.3e-308 and 1.7e308. The cast alone would fail for most of these, and with it
-/// the statement for all rows.
+/// Returns the SQL of a `jsonb` number as a double. The result is `unset` when the absolute
+/// value is not 0 and not between 2.3e-308 and 1.7e308. The cast would fail for most of these
+/// numbers and so fail the statement for all rows.
 fn double(json: &str, unset: &str) -> String {
     let number = format!("({json})::numeric");
     format!(
@@ -335,7 +335,7 @@ fn double(json: &str, unset: &str) -> String {
     )
 }
 
-/// The names of flags as the bits that they stand for; null for none.
+/// Returns the SQL that converts names of flags to bits, or to null when there are none.
 fn bits(of: &Enumeration, text: &str) -> String {
     let names = of.members.iter().zip(&of.bits).map(|(name, bits)| format!("({}, {bits})", sql_literal(name)));
     format!(
