@@ -1,33 +1,33 @@
-//! What a route asks of its caller.
+//! The access that a route requires.
 
 use anyhow::Context;
 
-/// What a route asks of its caller.
+/// The access that a route requires.
 ///
-/// The permissions are those that each page of Graph lists, the least first:
-/// <https://learn.microsoft.com/graph/permissions-reference>
+/// The permissions are those on the page of each operation in Graph's documentation, the least
+/// first: <https://learn.microsoft.com/graph/permissions-reference>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Nothing. The service ignores a token.
+    /// No token. The service ignores a token that is sent.
     Open,
     /// A valid token with any permissions.
     Token,
     /// A valid token, unless `auth.open` names the document.
     PublicDocument(PublicDocument),
-    /// To read configurations and who gets them.
+    /// A token with permission to read configurations and their assignments.
     Read,
-    /// To change them.
+    /// A token with permission to change configurations and their assignments.
     ReadWrite,
 }
 
-/// What the service says of itself and not of what it keeps.
+/// A document about the service. It contains no stored data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublicDocument {
     /// `/$metadata`, in every version.
     Metadata,
     /// `/openapi.json`
     OpenApi,
-    /// `/docs` and what the page is made of.
+    /// `/docs` and the files of that page.
     Docs,
     /// `/metrics`
     Metrics,
@@ -37,7 +37,7 @@ impl PublicDocument {
     const ALL: [(&str, Self); 4] =
         [("metadata", Self::Metadata), ("openapi", Self::OpenApi), ("docs", Self::Docs), ("metrics", Self::Metrics)];
 
-    /// Those that `auth.open` names.
+    /// Returns the documents that `auth.open` names.
     pub fn named(names: &[String]) -> anyhow::Result<Vec<Self>> {
         if names == ["none"] {
             return Ok(Vec::new());
@@ -54,7 +54,7 @@ impl PublicDocument {
 }
 
 impl Access {
-    /// The permissions of which a caller needs one.
+    /// Returns the permissions. A caller needs one of them.
     pub fn permissions(self) -> &'static [&'static str] {
         const ALL: [&str; 2] =
             ["DeviceManagementConfiguration.Read.All", "DeviceManagementConfiguration.ReadWrite.All"];

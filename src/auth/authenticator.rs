@@ -17,9 +17,9 @@ use crate::{
 pub enum Authenticator {
     /// `auth.mode = "disabled"`: every caller may do everything.
     Disabled,
-    /// `auth.mode = "jwt"`: a caller is whom a token of a trusted issuer names.
+    /// `auth.mode = "jwt"`: the token of a trusted issuer names the caller.
     Jwt {
-        /// The verdict on a token.
+        /// Validates tokens.
         tokens: Tokens,
         /// Documents that need no token.
         open: Vec<PublicDocument>,
@@ -27,8 +27,8 @@ pub enum Authenticator {
 }
 
 impl Authenticator {
-    /// Creates the authenticator of the settings. Keys in files are read, those of a
-    /// URL when [`Authenticator::keep_keys`] runs.
+    /// Creates the authenticator of the settings. Reads keys from files. Keys from URLs are
+    /// read by [`Authenticator::keep_keys`].
     ///
     /// # Errors
     /// When `auth.mode` is not set and other machines can reach the service, or a setting of
@@ -56,7 +56,7 @@ impl Authenticator {
         }
     }
 
-    /// Reads the keys of every issuer again and again, and never ends.
+    /// Refreshes the keys of every issuer. Never returns.
     pub async fn keep_keys(&self) {
         match self {
             Self::Disabled => std::future::pending().await,
@@ -64,7 +64,7 @@ impl Authenticator {
         }
     }
 
-    /// Whether a token could be judged: there are keys, where keys are needed.
+    /// Returns whether the service can validate tokens, or does not need to.
     pub fn has_keys(&self) -> bool {
         match self {
             Self::Disabled => true,
@@ -72,12 +72,12 @@ impl Authenticator {
         }
     }
 
-    /// Whether a route of this access asks for a token.
+    /// Returns whether a route of this access requires a token.
     pub fn requires_token(&self, access: Access) -> bool {
         matches!(self, Self::Jwt { .. }) && !self.allows_anonymous(access)
     }
 
-    /// Whether a route of this access is answered without a token.
+    /// Returns whether a route of this access works without a token.
     pub fn allows_anonymous(&self, access: Access) -> bool {
         match (access, self) {
             (Access::Open, _) => true,
@@ -98,8 +98,8 @@ impl Authenticator {
     }
 }
 
-/// The token of the header `Authorization` (RFC 6750, 2.1); nowhere else is one
-/// looked for.
+/// Returns the token in the header `Authorization` (RFC 6750, 2.1). The service reads tokens
+/// nowhere else.
 fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let mut lines = headers.get_all(AUTHORIZATION);
     let (Some(line), None) = (lines.next(), lines.next()) else { return Err(ApiError::no_token()) };

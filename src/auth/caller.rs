@@ -1,4 +1,4 @@
-//! What a token says of its caller.
+//! The caller that a token names, with its permissions.
 //!
 //! The claims are those of Entra ID, versions 1 and 2:
 //! <https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>
@@ -21,7 +21,7 @@ const CONSUMERS: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
 /// caller writes.
 const MAX_ID_CHARS: usize = 256;
 
-/// Who calls.
+/// The caller of a request.
 #[derive(Clone, Debug)]
 pub struct Caller {
     id: Option<Arc<str>>,
@@ -30,18 +30,18 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The caller while authorization is off: it may do everything.
+    /// Returns the caller while authorization is disabled. It may do everything.
     pub fn unknown() -> Self {
         Self { id: None, may_read: true, may_write: true }
     }
 
-    /// Object id of the user or application, for `created_by` and
-    /// `last_modified_by`; `None` while authorization is off.
+    /// Returns the object id of the user or application, for `created_by` and
+    /// `last_modified_by`. Returns `None` while authorization is disabled.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// Whether the permissions of the caller are those that a route asks.
+    /// Returns whether the caller has the access that a route requires.
     pub fn may(&self, access: Access) -> bool {
         match access {
             Access::Open | Access::Token | Access::PublicDocument(_) => true,
@@ -60,30 +60,30 @@ impl FromRequest for Caller {
     }
 }
 
-/// What is read of a token whose signature is right.
+/// The claims of a token with a valid signature.
 #[derive(Deserialize)]
 pub struct Claims {
-    /// When it expires, in seconds since 1970.
+    /// The time of expiry, in seconds since 1970.
     #[serde(default)]
     exp: Value,
-    /// Object id of the user, or of the application's service principal.
+    /// The object id of the user, or of the application's service principal.
     oid: Option<String>,
     sub: Option<String>,
-    /// The client application, in version 2 and in version 1.
+    /// The client application, in tokens of version 2 (`azp`) and of version 1 (`appid`).
     azp: Option<String>,
     appid: Option<String>,
-    /// Tenant.
+    /// The tenant.
     tid: Option<String>,
-    /// Delegated permissions: what the user let the application do.
+    /// Delegated permissions: the user granted them to the application.
     scp: Option<Permissions>,
-    /// Application permissions: what an administrator let it do by itself.
+    /// Application permissions: an administrator granted them to the application.
     roles: Option<Permissions>,
-    /// Claims of an ID token, which identifies a user and permits nothing.
+    /// Claims of an ID token, which identifies a user and grants no permission.
     nonce: Option<IgnoredAny>,
     preferred_username: Option<IgnoredAny>,
 }
 
-/// Names with spaces between them (`scp` of Entra ID), or an array.
+/// Names separated by spaces (`scp` of Entra ID), or an array of names.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Permissions {
@@ -101,7 +101,7 @@ impl Permissions {
 }
 
 impl Claims {
-    /// The last second in which the token is valid, leeway left out.
+    /// Returns the last second in which the token is valid, without leeway.
     pub fn expires(&self) -> u64 {
         self.exp.as_f64().map_or(0, |seconds| seconds as u64)
     }
@@ -111,11 +111,10 @@ impl Claims {
         !is_of_client && (self.nonce.is_some() || self.preferred_username.is_some())
     }
 
-    /// Who it is.
+    /// Returns the caller.
     ///
-    /// A token with `scp` acts for a user, and what it may do is there: its
-    /// `roles`, if it has any, are the user's, not permissions. So are those of
-    /// an ID token.
+    /// A token with `scp` acts for a user, and `scp` has its permissions. Its `roles` are the
+    /// roles of the user and not permissions. The same holds for the `roles` of an ID token.
     ///
     /// # Errors
     /// 401 when the token has no usable id, 403 for a personal account.

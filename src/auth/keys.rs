@@ -1,9 +1,8 @@
-//! The keys of an issuer: a JWKS (RFC 7517) in a file, at a URL, or where OIDC
-//! discovery says.
+//! The keys of an issuer: a JWKS (RFC 7517) from a file, from a URL, or from the URL that OIDC
+//! discovery returns.
 //!
-//! They are read at start, every `auth.refresh_seconds`, and when a token names
-//! a key that is not among them. What cannot be read leaves those that are
-//! there in place.
+//! The service reads the keys at start, every `auth.refresh_seconds`, and when a token names an
+//! unknown key. When reading fails, it keeps the keys that it has.
 //!
 //! Discovery: <https://openid.net/specs/openid-connect-discovery-1_0.html>
 
@@ -31,7 +30,7 @@ use tokio::{
 
 use crate::{config, tls};
 
-/// How long an issuer may take to answer.
+/// The timeout of a request to an issuer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request waits for a refresh of the keys.
 const REFRESH_WAIT: Duration = Duration::from_millis(900);
@@ -40,10 +39,11 @@ const RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// The maximum size of an issuer's answer in bytes.
 const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
 
-/// The keys of one issuer, kept.
+/// The keys of one issuer.
 ///
-/// One task reads them, [`Keys::refresh_forever`]; requests only ask it to. So a slow
-/// issuer is read once however many ask, and who hangs up undoes nothing.
+/// One task reads the keys, [`Keys::refresh_forever`]. Requests only ask this task for a
+/// refresh. So many requests cause one read of a slow issuer, and a client that disconnects
+/// does not cancel it.
 pub struct Keys {
     issuer: String,
     source: Source,
@@ -51,7 +51,7 @@ pub struct Keys {
     refresh_requested: Notify,
 }
 
-/// What the last reading left.
+/// The result of the last read.
 struct Reading {
     keys: Arc<KeySet>,
     /// Before this time, no token causes another read.
@@ -62,32 +62,32 @@ struct Reading {
 enum Source {
     File(PathBuf),
     Url(String),
-    /// The issuer, which says where its keys are.
+    /// The issuer, whose discovery document names the URL of its keys.
     Discovery(String),
 }
 
-/// The keys at one moment.
+/// A set of keys that was read at one time.
 #[derive(Default)]
 pub struct KeySet {
-    /// As they came; `None` before they were first read.
+    /// The document as it was read. `None` before the first read.
     document: Option<Value>,
     keys: Vec<Key>,
 }
 
-/// A key, and what it may check.
+/// A key and its algorithms.
 pub struct Key {
     id: Option<String>,
-    /// Its algorithms.
+    /// The algorithms that the key may be used with.
     pub algorithms: Vec<Algorithm>,
-    /// Itself.
+    /// The key itself.
     pub key: DecodingKey,
 }
 
 impl Keys {
-    /// A file is read now.
+    /// Creates the keys of an issuer. Reads a file immediately.
     ///
     /// # Errors
-    /// When both or no usable source is set, or the file has no usable key.
+    /// When two sources or no valid one are set, or the file has no usable key.
     pub fn new(settings: &config::Issuer) -> anyhow::Result<Self> {
         let issuer = settings.issuer.clone();
         let (source, keys) = match (&settings.jwks_file, &settings.jwks_url) {
@@ -123,13 +123,13 @@ impl Keys {
         Ok(Self { issuer, source, current: watch::Sender::new(reading), refresh_requested: Notify::new() })
     }
 
-    /// The keys that are there.
+    /// Returns the current keys.
     pub fn current(&self) -> Arc<KeySet> {
         self.current.borrow().keys.clone()
     }
 
-    /// The keys; when `id` is not among them, those of one more reading, if it
-    /// is time for one and it ends soon.
+    /// Returns the keys. When `id` is unknown, waits for one refresh first, unless the last
+    /// refresh is too recent or the refresh takes too long.
     pub async fn find_or_refresh(&self, id: Option<&str>) -> Arc<KeySet> {
         let mut readings = self.current.subscribe();
         let (keys, not_before) = {
@@ -145,13 +145,13 @@ impl Keys {
         self.current()
     }
 
-    /// Reads the keys again and again, and never ends: every `refresh`, sooner
-    /// while there are none, and when a token asks, with a `pause` after that.
+    /// Reads the keys every `refresh`, more often while there are none, and when a token asks
+    /// for a refresh. Waits for `pause` after a refresh that a token asked for. Never returns.
     pub async fn refresh_forever(&self, refresh: Duration, pause: Duration) {
         let mut was_asked = false;
         loop {
             self.read(if was_asked { pause } else { Duration::ZERO }).await;
-            // Who asked meanwhile has been answered by it.
+            // This read has served the requests that asked for a refresh meanwhile.
             let _ = self.refresh_requested.notified().now_or_never();
             let due = if self.current().is_empty() { RETRY_PAUSE } else { refresh };
             let not_before = self.current.borrow().not_before;
@@ -226,7 +226,7 @@ impl Source {
     }
 }
 
-/// A JSON document, by way of the proxy in the environment where there is one.
+/// Fetches a JSON document. Uses the proxy of the environment, if there is one.
 fn fetch(url: &str) -> anyhow::Result<Value> {
     let place = shown(url);
     let answer = tls::client(is_https(url), TIMEOUT).get(url).call().with_context(|| format!("cannot get {place}"))?;
@@ -241,39 +241,40 @@ fn is_https(url: &str) -> bool {
     url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
 }
 
-/// A URL without what may be secret in it.
+/// Returns a URL without the parts that may be secret.
 fn shown(url: &str) -> &str {
     let place = url.split(['?', '#']).next().unwrap_or_default();
     place.rsplit_once('@').map_or(place, |(_, place)| place)
 }
 
 impl KeySet {
-    /// A key that is of no use here is left out, as RFC 7517, 5, has it.
+    /// Creates the set of a JWKS. Skips keys that the service cannot use, as RFC 7517, 5
+    /// requires.
     fn new(document: Value) -> anyhow::Result<Self> {
         let keys = document.get("keys").and_then(Value::as_array).context("there is no JWKS: no member 'keys'")?;
         let keys = keys.iter().filter_map(|key| Key::new(&serde_json::from_value(key.clone()).ok()?)).collect();
         Ok(Self { keys, document: Some(document) })
     }
 
-    /// Whether they have ever been read.
+    /// Returns whether the keys have been read at least once.
     pub fn is_known(&self) -> bool {
         self.document.is_some()
     }
 
-    /// Whether there is none that could check a token.
+    /// Returns whether the set has no usable key.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// The key of an id; every key for a token that names none.
+    /// Returns the keys with this id. Returns all keys for a token without a key id.
     pub fn of(&self, id: Option<&str>) -> impl Iterator<Item = &Key> {
         self.keys.iter().filter(move |key| id.is_none() || key.id.as_deref() == id)
     }
 }
 
 impl Key {
-    /// `None` for one that is not for checking signatures, or of an algorithm
-    /// that is not among the four.
+    /// Creates a key. Returns `None` for a key that is not for verifying signatures, or whose
+    /// algorithm is not supported.
     fn new(jwk: &Jwk) -> Option<Self> {
         let of_type: &[Algorithm] = match &jwk.algorithm {
             AlgorithmParameters::RSA(_) => &[Algorithm::RS256, Algorithm::PS256],

@@ -1,7 +1,7 @@
-//! `devicegraph token`: tokens for trying things out, with no identity provider.
+//! `devicegraph token`: creates tokens for tests, without an identity provider.
 //!
-//! The key pair is made on first use, in the data folder: `token-key.pem`, which
-//! only its owner can read, and `jwks.json`, which the service is to trust.
+//! The command creates the key pair on its first use, in the data folder: `token-key.pem`,
+//! which only its owner can read, and `jwks.json`, which the service must trust.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -27,10 +27,10 @@ use uuid::Uuid;
 use super::access::Access;
 use crate::config::Auth;
 
-/// Issuer and audience where neither the settings nor the command name them.
+/// The default issuer and audience, when neither the settings nor the command name them.
 const LOCAL: &str = "https://devicegraph.localhost";
 
-/// What the token is to say.
+/// The contents of the token.
 #[derive(Args, Debug)]
 pub struct Request {
     /// For a user (scp) or for an application (roles)
@@ -53,7 +53,7 @@ pub struct Request {
     audience: Option<String>,
 }
 
-/// Whom a token speaks for.
+/// The kind of caller of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Kind {
     /// A user, by way of an application
@@ -64,7 +64,7 @@ enum Kind {
 
 /// A token, and the settings of a service that accepts it.
 pub struct Minted {
-    /// For the header `Authorization: Bearer`.
+    /// The token for the header `Authorization: Bearer`.
     pub token: String,
     /// Its `iss`.
     pub issuer: String,
@@ -75,10 +75,10 @@ pub struct Minted {
 }
 
 impl Request {
-    /// Makes the token, and the key pair when there is none in `folder`.
+    /// Creates the token, and the key pair when `folder` has none.
     ///
     /// # Errors
-    /// When the folder cannot be written, or the file of the key holds no key.
+    /// When the folder cannot be written, or the key file holds no key.
     pub fn mint(self, folder: &Path, auth: &Auth) -> anyhow::Result<Minted> {
         let pair = KeyPair::open(folder)?;
         let local = || LOCAL.to_owned();
@@ -114,10 +114,10 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// The pair that is there, else a new one.
+    /// Reads the key pair of the folder, or creates it.
     ///
     /// # Errors
-    /// When the folder cannot be written, or the file of the key holds no key.
+    /// When the folder cannot be written, or the key file holds no key.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
         let key = private_key(folder)?;
         let mut jwk = Jwk::from_encoding_key(&key, Algorithm::EdDSA)?;
@@ -134,7 +134,7 @@ impl KeyPair {
         Ok(Self { key, id, jwks })
     }
 
-    /// A token that says `claims`.
+    /// Returns a signed token with these claims.
     ///
     /// # Errors
     /// None that is known.
@@ -144,7 +144,7 @@ impl KeyPair {
     }
 }
 
-/// The private key in `folder`, made there when there is none.
+/// Reads the private key in `folder`, or creates it.
 fn private_key(folder: &Path) -> anyhow::Result<EncodingKey> {
     let path = folder.join("token-key.pem");
     let cannot = || format!("cannot use {}; set database.data_dir to a folder that can be written", path.display());
@@ -178,7 +178,7 @@ fn write(path: &Path, text: &[u8], mode: u32) -> std::io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(text)
 }
 
-/// Whole at any moment: the service may be reading it.
+/// Replaces a file atomically, because the service may be reading it.
 fn replace(path: &Path, text: &[u8]) -> anyhow::Result<()> {
     let new = path.with_extension(Uuid::new_v4().to_string());
     write(&new, text, 0o644)?;

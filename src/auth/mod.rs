@@ -1,16 +1,16 @@
-//! Who may call, and what they may do.
+//! Authentication and authorization.
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | [`access`] | what a route asks of its caller |
-//! | [`authenticator`] | the verdict on a request |
-//! | [`caller`] | what a token says: who, and which permissions |
-//! | [`tokens`] | the verdict on a token, and the memory of verdicts |
-//! | [`keys`] | the keys of an issuer, and when they are read again |
+//! | [`access`] | the access that a route requires |
+//! | [`authenticator`] | finds the caller of a request, or refuses the request |
+//! | [`caller`] | the caller that a token names, with its permissions |
+//! | [`tokens`] | validates tokens, and caches valid ones |
+//! | [`keys`] | the keys of an issuer, and their refresh |
 //! | [`mint`] | `devicegraph token` |
 //!
-//! A 401 comes before any other verdict on a request: authentication runs
-//! before routing. What a route asks stands in the route table.
+//! The 401 comes before any other refusal, because authentication runs before routing. The
+//! route table has the access of each route.
 
 pub mod access;
 pub mod authenticator;

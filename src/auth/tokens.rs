@@ -1,8 +1,7 @@
-//! The verdict on a token (RFC 7519), and the memory of verdicts.
+//! Validates tokens (RFC 7519), and caches valid ones.
 //!
-//! The algorithm is the key's, never the token's alone; a key is one of the
-//! issuer's, never one that the token brings along. `jwk`, `jku`, `x5c` and
-//! `x5u` in a header are not looked at.
+//! The algorithm must be one of the key's algorithms. The key is always one of the issuer's
+//! keys. The service ignores keys in the header of the token: `jwk`, `jku`, `x5c` and `x5u`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +26,7 @@ use crate::{
 /// The maximum size of the cache in bytes of tokens: about 8,000 tokens.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Judges tokens.
+/// Validates tokens.
 pub struct Tokens {
     issuers: Vec<Issuer>,
     cache: Cache<Box<str>, ValidToken, Bytes>,
@@ -36,15 +35,15 @@ pub struct Tokens {
     pause: Duration,
 }
 
-/// Who signs tokens, and what else they must say.
+/// An issuer that the service trusts, and the audience that its tokens must have.
 struct Issuer {
     name: String,
     audience: Vec<String>,
     keys: Keys,
 }
 
-/// That a token is valid. It is remembered until it expires or its issuer's
-/// keys change; a refusal is not remembered.
+/// A valid token in the cache. It stays until it expires or the keys of its issuer change.
+/// Refusals are not cached.
 #[derive(Clone)]
 struct ValidToken {
     caller: Caller,
@@ -53,7 +52,7 @@ struct ValidToken {
     last_second: u64,
 }
 
-/// Weighs a verdict by the length of its token.
+/// Weighs a token by the length of its token.
 #[derive(Clone)]
 struct Bytes;
 
@@ -64,9 +63,11 @@ impl Weighter<Box<str>, ValidToken> for Bytes {
 }
 
 impl Tokens {
+    /// Creates the validator of the settings.
+    ///
     /// # Errors
-    /// When there is no issuer, one has no name or no audience, one is there
-    /// twice, or its keys cannot be had from where the settings say.
+    /// When there is no issuer, an issuer has no name or no audience, an issuer is set twice,
+    /// or its keys cannot be read.
     pub fn new(auth: &config::Auth, issuers: &[config::Issuer]) -> anyhow::Result<Self> {
         ensure!(
             !issuers.is_empty(),
@@ -92,21 +93,21 @@ impl Tokens {
         })
     }
 
-    /// Reads the keys of every issuer again and again, and never ends.
+    /// Refreshes the keys of every issuer. Never returns.
     pub async fn keep_keys(&self) {
         join_all(self.issuers.iter().map(|issuer| issuer.keys.refresh_forever(self.refresh, self.pause))).await;
     }
 
-    /// Whether the keys of an issuer are there.
+    /// Returns whether an issuer has keys.
     pub fn has_keys(&self) -> bool {
         self.issuers.iter().any(|issuer| !issuer.keys.current().is_empty())
     }
 
-    /// Who presents the token.
+    /// Returns the caller of a valid token.
     ///
     /// # Errors
-    /// 401 that says what is wrong with it, 403 for a personal account, 503
-    /// when the keys of its issuer could never be read.
+    /// 401 that says what is wrong with the token, 403 for a personal account, 503 when the
+    /// keys of its issuer have never been read.
     pub async fn caller(&self, token: &str) -> Result<Caller, ApiError> {
         if let Some(valid_token) = self.cache.get(token) {
             let keys = self.issuers[valid_token.issuer].keys.current();
@@ -137,7 +138,7 @@ impl Tokens {
     }
 }
 
-/// What a token says of its algorithm, its key and its issuer.
+/// Reads the header and the issuer of a token without verifying it.
 fn unverified(token: &str) -> Result<(Header, String), ApiError> {
     #[derive(Deserialize)]
     struct Iss {
@@ -151,7 +152,7 @@ fn unverified(token: &str) -> Result<(Header, String), ApiError> {
     Ok((header, iss))
 }
 
-/// In Graph's words, with the remedy.
+/// Returns the 401 with Graph's message and the remedy.
 fn malformed() -> ApiError {
     ApiError::bad_token(
         "CompactToken parsing failed with error code: 80049217. Send a JWT that its issuer has signed with RS256, PS256, ES256 or EdDSA.",
@@ -159,7 +160,7 @@ fn malformed() -> ApiError {
 }
 
 impl Issuer {
-    /// Signature, lifetime, issuer and audience.
+    /// Verifies the signature, the lifetime, the issuer and the audience.
     fn verify(&self, token: &str, header: &Header, keys: &KeySet, leeway: u64) -> Result<Claims, ApiError> {
         let mut refusal = match (keys.is_known(), &header.kid) {
             (true, Some(id)) => ApiError::bad_token(format!(
