@@ -1,4 +1,4 @@
-//! The service put together: bind, open the database, migrate, serve, stop.
+//! Builds, starts and stops the service.
 
 use std::{
     future::pending,
@@ -57,12 +57,12 @@ use crate::{
 /// Runs the service until a signal stops it.
 ///
 /// # Errors
-/// Whatever keeps it from starting, in one line that names the remedy.
+/// When the service cannot start. The message is one line that names the remedy.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let mut stop = StopSignals::new()?;
     raise_open_files_limit(&settings.server)?;
     let service = Service::new(settings)?;
-    // First, since it takes no time to fail: what connects early waits until the rest is up.
+    // Listen first, because this fails quickly. Early connections wait until the service is up.
     let listener = listen(&settings.server)?;
     let database = tokio::select! {
         opened = Database::open(&settings.database) => opened?,
@@ -137,8 +137,7 @@ async fn serve(
     }
 }
 
-/// Fills a database that has no configuration. The service is live meanwhile
-/// and not ready.
+/// Seeds a database that has no configuration. Meanwhile, the service is live but not ready.
 async fn seed(settings: &config::Database, pool: &PgPool, vault: &Vault, seeded: &Seeded) -> anyhow::Result<()> {
     let Some(path) = &settings.seed else { return Ok(()) };
     while !database::is_migrated(pool).await? {
@@ -169,10 +168,10 @@ fn raise_open_files_limit(settings: &config::Server) -> anyhow::Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, current.max(needed), max).context("cannot raise the limit on files (ulimit -n)")
 }
 
-/// Takes the address of the settings.
+/// Listens on the address of the settings.
 ///
 /// # Errors
-/// When it is taken, or cannot be.
+/// When the address is in use or not available.
 pub fn listen(settings: &config::Server) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind((settings.host.as_str(), settings.port)).with_context(|| {
         format!("cannot listen on {settings}; stop the program that uses the address, or set server.host and server.port (DEVICEGRAPH__SERVER__PORT)")
@@ -181,8 +180,8 @@ pub fn listen(settings: &config::Server) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Has a connection ended whose client leaves the answer unread; what the
-/// listener is told, its connections inherit.
+/// Closes a connection whose client does not read the answer. The connections inherit this
+/// option from the listener.
 #[cfg(target_os = "linux")]
 fn limit_unread_answers(listener: &TcpListener, settings: &config::Server) -> anyhow::Result<()> {
     use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
@@ -196,7 +195,8 @@ fn limit_unread_answers(_: &TcpListener, _: &config::Server) -> anyhow::Result<(
     Ok(())
 }
 
-/// What serves, without the database: settings, and what was read by them.
+/// The service without its database: the settings, and the data loaded from files that they
+/// name.
 pub struct Service {
     settings: Settings,
     authenticator: Data<Authenticator>,
@@ -210,10 +210,11 @@ pub struct Service {
 }
 
 impl Service {
-    /// Reads the files that the settings name.
+    /// Loads the files that the settings name.
     ///
     /// # Errors
-    /// When who may call is not settled, or a file, an origin or a host name is not right.
+    /// When the authentication settings are incomplete, or a file, an origin or a host name is
+    /// not valid.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         let authenticator = Authenticator::new(settings)?;
         let requires_token = !matches!(authenticator, Authenticator::Disabled);
@@ -230,11 +231,12 @@ impl Service {
         })
     }
 
-    /// The HTTP server on `listener`, with `workers` threads. Tests serve the same.
+    /// Returns the HTTP server on `listener` with `workers` threads. The tests run the same
+    /// server.
     ///
-    /// `pools` makes the pool of a worker. A worker has a runtime of its own, and
-    /// a connection lives on the one that opened it: in a shared pool the first
-    /// worker to finish would end the connections of the others.
+    /// `pools` creates one pool for each worker. A worker has its own runtime, and a connection
+    /// belongs to the runtime that opened it. In a shared pool, the first worker to end would
+    /// close the connections of the others.
     ///
     /// # Errors
     /// When the listener cannot be served.
@@ -285,7 +287,7 @@ impl Service {
         Ok(listening?.run())
     }
 
-    /// Adds what the handlers of all workers share.
+    /// Adds the data that the handlers of all workers share.
     fn shared_data(&self, pools: &Pools) -> impl Fn(&mut ServiceConfig) + Clone + Send + use<> {
         let settings = &self.settings.server;
         let (authenticator, vault) = (self.authenticator.clone(), self.vault.clone());
@@ -325,7 +327,7 @@ impl Service {
     }
 }
 
-/// Adds what the handlers of one worker use: its connection pool, and its loaders.
+/// Adds the data of one worker: its connection pool and its loaders.
 fn worker_data(pools: &Pools, pool: Pool) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
     let pool = Data::new(pool);
     let session = SharedConnection::new(pools, "devicegraph reader");

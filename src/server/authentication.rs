@@ -11,10 +11,10 @@ use actix_web::{
 use super::routing;
 use crate::auth::Authenticator;
 
-/// Learns who calls, or answers 401.
+/// Finds the caller of a request, or answers 401.
 ///
 /// # Errors
-/// None of its own: a refusal is a response.
+/// None: a refusal is a response.
 pub async fn authenticate(
     authenticator: Data<Authenticator>,
     request: ServiceRequest,

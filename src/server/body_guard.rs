@@ -20,10 +20,10 @@ use actix_web::{
 };
 use futures_util::{Stream, stream::poll_fn};
 
-/// Holds the body of a request until the body of its answer is dropped.
+/// Keeps the body of a request until the body of its answer is dropped.
 ///
 /// # Errors
-/// Those of what is inside.
+/// Those of the inner service.
 pub async fn keep_until_response_sent(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

@@ -21,12 +21,12 @@ pub struct Client(Rc<OwnedFd>);
 /// How long a request runs before the service checks whether its client is still
 /// connected, and the time between two checks.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// How long a handler may take to answer after an outage began. A handler that writes
-/// learns of the outage at the same time, and only it knows whether it may have written.
+/// How long the service waits for the answer of the handler after an outage began. A handler
+/// that writes also detects the outage, and only it knows whether it may have written.
 const HANDLER_GRACE: Duration = Duration::from_millis(100);
 
 impl Client {
-    /// Remembers a new connection, for its requests.
+    /// Stores the connection of a client, for its requests.
     #[cfg(target_os = "linux")]
     pub fn remember(connection: &dyn Any, extensions: &mut Extensions) {
         use std::os::fd::AsFd;
@@ -41,16 +41,16 @@ impl Client {
         }
     }
 
-    /// Other systems do not tell.
+    /// Does nothing: other systems do not report a disconnect.
     #[cfg(not(target_os = "linux"))]
     pub fn remember(_: &dyn Any, _: &mut Extensions) {}
 
-    /// Who sent a request; the steps of a batch have the client of the batch.
+    /// Returns the client of a request. The steps of a batch have the client of the batch.
     pub fn of(request: &HttpRequest) -> Option<Self> {
         request.conn_data::<Self>().or(request.extensions().get::<Self>()).cloned()
     }
 
-    /// Whether it has closed its side.
+    /// Returns whether the client has closed its side of the connection.
     #[cfg(target_os = "linux")]
     fn is_gone(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -68,7 +68,7 @@ impl Client {
 
 /// Waits until the request must be cancelled, and returns the answer.
 pub async fn cancelled(request: HttpRequest) -> HttpResponse {
-    // Most are answered by then: one timer, and nothing else is made for them.
+    // Most requests are answered within this time. They cost one timer and nothing else.
     sleep(INTERVAL).await;
     let started = request.extensions().get::<RequestContext>().copied();
     let database_status = request.app_data::<Data<Pool>>().map(|pool| pool.database_status().clone());
@@ -77,7 +77,7 @@ pub async fn cancelled(request: HttpRequest) -> HttpResponse {
             let refusal = outage::refusal();
             HttpResponse::from_error(refusal)
         }
-        // 499 is what proxies log. No client reads it.
+        // Proxies log 499 for a disconnected client. No client reads this answer.
         () = wait_for_disconnect(Client::of(&request)) => {
             HttpResponse::new(StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT))
         }

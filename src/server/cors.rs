@@ -1,5 +1,4 @@
-//! What concerns browsers alone: whose pages may call, and what a browser is to
-//! make of an answer.
+//! Rules for browsers: the origins whose pages may call the API, and security headers.
 
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use anyhow::ensure;
 use super::telemetry::{CLIENT_REQUEST_ID, REQUEST_ID};
 use crate::{config, odata::prefer::PREFERENCE_APPLIED};
 
-/// How long a browser remembers that it may call.
+/// How long a browser may cache the answer to a preflight request.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 
 /// The rules for browsers.
@@ -31,16 +30,16 @@ pub struct BrowserPolicy {
 }
 
 impl BrowserPolicy {
-    /// Rules for the pages of `server.cors_origins`, the only ones that may call.
+    /// Creates the rules. Only the pages of `server.cors_origins` may call the API.
     ///
     /// # Errors
-    /// When one is no origin. `*` is none: with authorization off it would let
-    /// every page of the web change everything.
+    /// When an entry is not an origin. `*` is not accepted: while authorization is disabled, it
+    /// would let every web page change everything.
     pub fn new(settings: &config::Server) -> anyhow::Result<Self> {
         let origins = &settings.cors_origins.0;
         for origin in origins {
             let uri = origin.parse::<Uri>().ok();
-            // As a browser writes it: no user, no port that goes without saying, no capitals.
+            // As a browser sends it: no user, no default port, no capital letters.
             let is_origin = uri.is_some_and(|uri| {
                 let (scheme, host) =
                     (uri.scheme_str().unwrap_or_default(), uri.authority().map_or("", Authority::as_str));
@@ -58,7 +57,8 @@ impl BrowserPolicy {
         Ok(Self { origins: origins.clone(), is_https: settings.scheme() == "https" })
     }
 
-    /// Answers preflights, and lets pages of the origins read the answers.
+    /// Returns the middleware that answers preflight requests and lets pages of the origins
+    /// read answers.
     pub fn cors(&self) -> Condition<Cors> {
         let cors = self.origins.iter().fold(Cors::default(), |cors, origin| cors.allowed_origin(origin));
         let cors = cors
@@ -77,7 +77,7 @@ impl BrowserPolicy {
         Condition::new(!self.origins.is_empty(), cors)
     }
 
-    /// The headers of every answer: it is data, nothing to keep, run or frame.
+    /// Returns the security headers of every answer: no caching, no scripts, no frames.
     pub fn headers(&self) -> DefaultHeaders {
         let headers = DefaultHeaders::new()
             .add((CACHE_CONTROL, "no-store"))

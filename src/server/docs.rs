@@ -1,5 +1,5 @@
-//! `/openapi.json`, and `/docs`: Swagger UI that shows it, from this service alone. A
-//! token that is typed into the page stays in its memory.
+//! `/openapi.json`, and `/docs`: Swagger UI, served by this service alone. A token that the
+//! user types into the page stays in its memory.
 
 use std::sync::OnceLock;
 
@@ -9,8 +9,8 @@ use swagger_ui_redist::{SwaggerUi, SwaggerUiStaticFile};
 
 use crate::{auth::Authenticator, error::ApiError};
 
-/// Scripts, styles and requests of this origin. `data:` is the pictures in the
-/// style sheet, and elements bring styles of their own.
+/// Allows scripts, styles and requests of this origin. The style sheet needs `data:` for
+/// images, and elements have inline styles.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; \
 connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -21,7 +21,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// A document that `generate` makes.
+    /// Creates a document that `generate` generates on demand.
     pub fn new(generate: fn(&Authenticator) -> String) -> Self {
         Self { generate, text: OnceLock::new() }
     }
@@ -30,7 +30,7 @@ impl Document {
 /// `GET /openapi.json`
 pub async fn openapi(document: Data<Document>, authenticator: Data<Authenticator>) -> HttpResponse {
     let text = document.text.get_or_init(|| (document.generate)(&authenticator));
-    // The charset tells `negotiate` not to remove control information from it.
+    // The charset tells `negotiate` not to strip control information from this document.
     HttpResponse::Ok().content_type("application/json;charset=utf-8").body(text.clone())
 }
 

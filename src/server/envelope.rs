@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::error::{ApiError, Code, FAILED};
 
-/// As Graph writes it: no zone, no fraction.
+/// Graph's format: no time zone, no fraction.
 const DATE: &[BorrowedFormatItem<'static>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
 
-/// Members in the order in which Graph writes them.
+/// The members have the order of Graph.
 #[derive(Serialize)]
 struct Envelope<'a> {
     error: Body<'a>,
@@ -34,7 +34,7 @@ struct InnerError<'a> {
     client_request_id: &'a str,
 }
 
-/// The error body: Graph's envelope, whatever failed and wherever it did.
+/// Returns the body of an error in Graph's form.
 pub fn envelope(error: &actix_web::Error, request_id: Uuid, client_request_id: &str) -> String {
     let (code, message) = match error.as_error::<ApiError>() {
         Some(error) => (error.code(), error.to_string()),
@@ -42,7 +42,7 @@ pub fn envelope(error: &actix_web::Error, request_id: Uuid, client_request_id: &
             Code::BadRequest,
             "The page's origin, or what it asks to send, is not allowed here. An operator allows origins with server.cors_origins.".to_owned(),
         ),
-        // What the framework itself refuses before a handler runs.
+        // An error of actix-web itself, before a handler runs.
         None if error.as_response_error().status_code().is_client_error() => (Code::BadRequest, error.to_string()),
         None => (Code::InternalServerError, FAILED.to_owned()),
     };

@@ -16,14 +16,14 @@ use actix_web::{
     web::Data,
 };
 
-/// Whether `database.seed` is in the database; always, where it is not set.
+/// Whether `database.seed` is loaded. Always true when it is not set.
 pub struct Seeded(pub AtomicBool);
 
-/// Whether the service is about to stop.
+/// Whether the service is shutting down.
 pub struct ShuttingDown(pub AtomicBool);
 
-/// Has the client of a service that is about to stop use no connection twice:
-/// what it sends next goes elsewhere.
+/// Closes the connection after each answer while the service shuts down, so that clients send
+/// their next requests elsewhere.
 pub async fn close_after_response_on_shutdown(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -36,17 +36,17 @@ pub async fn close_after_response_on_shutdown(
     Ok(response)
 }
 
-/// Says that the process is up. It does not look at the database: an outage of the
-/// database must not make an orchestrator restart the service.
+/// Answers that the process is up. Does not check the database: an outage of the database must
+/// not make an orchestrator restart the service.
 pub async fn live() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({"status": "live"}))
 }
 
-/// The database answers and holds every migration of this release, and the
-/// seed where the settings name one, and there are keys to check tokens with.
+/// Answers that the service is ready: the database answers and has every migration of this
+/// release, the seed is loaded, and there are keys to validate tokens.
 ///
 /// # Errors
-/// 503 until then, and again while the service is about to stop.
+/// 503 until the service is ready, and while it is shutting down.
 pub async fn ready(
     connections: Connections,
     authenticator: Data<Authenticator>,

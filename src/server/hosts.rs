@@ -1,9 +1,9 @@
-//! Which host names a request may name, while authorization is off.
+//! Checks the host name of requests while authorization is disabled.
 //!
-//! A web page of another site can have its own name resolve to 127.0.0.1 (DNS rebinding).
-//! Its scripts then reach a service on this machine, and to the browser the answers are
-//! the page's own. The request still names the host of that page, so a service that
-//! asks for no token refuses every name that can be resolved from outside.
+//! Without this check, the service is open to DNS rebinding: a web page of another site makes
+//! its own host name resolve to 127.0.0.1. Its scripts then reach a service on this machine,
+//! and the browser lets them read the answers. Such a request names the host of that page. So a
+//! service that requires no token refuses every name that can be resolved from outside.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -23,17 +23,18 @@ use crate::{
     odata::links::Forwarded,
 };
 
-/// The host names that are accepted.
+/// The accepted host names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedHosts {
-    /// Every name: callers prove with a token who they are.
+    /// Every name, because callers authenticate with a token.
     All,
-    /// Names that only this machine or its network resolves, and these.
+    /// Names that only this machine or its network can resolve, and these names.
     LocalAnd(Vec<String>),
 }
 
 impl AllowedHosts {
-    /// The names of `server.allowed_hosts` and `server.host`, where callers need no token.
+    /// Creates the list from `server.allowed_hosts` and `server.host`. Accepts every name when
+    /// callers need a token.
     ///
     /// # Errors
     /// When no request could name an entry of `server.allowed_hosts`.
@@ -48,12 +49,13 @@ impl AllowedHosts {
         Ok(if requires_token { Self::All } else { Self::LocalAnd(names.map(|name| normalize(name)).collect()) })
     }
 
-    /// Whether a request may name this host, which may have a port.
+    /// Returns whether a request may name this host, with or without a port.
     fn allows(&self, host: &str) -> bool {
         let Self::LocalAnd(names) = self else { return true };
         let name = normalize(without_port(host));
         let is_local = name == "localhost" || name.ends_with(".localhost") || is_address(&name);
-        // A name without a dot is one of this network, such as a service of a compose file.
+        // A name without a dot belongs to the local network, such as a service of a compose
+        // file.
         is_local || is_label(&name) || names.contains(&name)
     }
 }
@@ -78,16 +80,16 @@ fn is_label(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|letter| letter.is_ascii_alphanumeric() || b"-_".contains(&letter))
 }
 
-/// Answers a request for a host that is not allowed with 421, which names the setting.
+/// Answers 421 to a request for a host that is not allowed.
 ///
 /// # Errors
-/// None of its own.
+/// None: a refusal is a response.
 pub async fn check(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     if let Some(allowed) = request.app_data::<Data<AllowedHosts>>() {
-        // HTTP/2, and HTTP/1.1 through a proxy, name the host in the target of the request.
+        // HTTP/2, and HTTP/1.1 through a proxy, have the host in the request target.
         let target = request.uri().authority().map(|authority| authority.as_str().to_owned());
         let headers =
             request.headers().get_all(HOST).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());

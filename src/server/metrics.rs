@@ -1,6 +1,6 @@
-//! `/metrics`: what an operator watches, for Prometheus.
+//! `/metrics`: metrics for Prometheus.
 //!
-//! Nothing in it names a configuration, a group or a caller.
+//! The metrics contain no name of a configuration, a group or a caller.
 //!
 //! <https://prometheus.io/docs/specs/om/open_metrics_spec/>
 
@@ -22,7 +22,7 @@ use crate::{
     error::ApiError,
 };
 
-/// Everything that is counted, by all workers together.
+/// The metrics of all workers.
 pub struct Metrics {
     registry: Registry,
     requests: Family<Answered, Counter>,
@@ -33,7 +33,7 @@ pub struct Metrics {
     process: Process,
 }
 
-/// A request that is not answered yet.
+/// Counts a request as in flight until it is dropped.
 pub struct InFlight(Gauge);
 
 impl Drop for InFlight {
@@ -42,14 +42,14 @@ impl Drop for InFlight {
     }
 }
 
-/// Where a request went: a line of the route table, never what a client wrote.
+/// The labels of a route. They come from the route table and never from a client.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct RouteLabels {
     /// The method. HEAD counts as GET.
     pub method: &'static str,
-    /// `v1.0` or `beta`, where the route has a version.
+    /// `v1.0` or `beta`, if the route has a version.
     pub version: &'static str,
-    /// The template below it.
+    /// The path template below the version.
     pub route: &'static str,
 }
 
@@ -67,7 +67,7 @@ struct Answered {
 }
 
 impl Metrics {
-    /// Nothing counted yet.
+    /// Creates and registers the metrics.
     pub fn new(database: DatabaseMetrics) -> Self {
         let mut all = Registry::default();
         let registry = all.sub_registry_with_prefix("devicegraph");
@@ -84,7 +84,7 @@ impl Metrics {
         Self { registry: all, requests, durations, in_flight, panics, database, process }
     }
 
-    /// Counts a request as not answered yet, until what this gives is dropped.
+    /// Counts a request as in flight until the returned value is dropped.
     pub fn in_flight(&self) -> InFlight {
         self.in_flight.inc();
         InFlight(self.in_flight.clone())
@@ -114,7 +114,7 @@ impl Metrics {
     }
 }
 
-/// What every program shows under these names.
+/// The standard metrics of a process.
 #[derive(Default)]
 struct Process {
     memory: Gauge<i64, AtomicI64>,
@@ -153,7 +153,7 @@ impl Process {
 /// `GET /metrics`
 ///
 /// # Errors
-/// None that a client could cause.
+/// 500 when the metrics cannot be encoded.
 pub async fn get(metrics: Data<Metrics>) -> Result<HttpResponse, ApiError> {
     let text = metrics.text().map_err(ApiError::internal)?;
     Ok(HttpResponse::Ok().content_type(MEDIA_TYPE).body(text))

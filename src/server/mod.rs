@@ -2,21 +2,22 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | [`app`] | the service put together: start, serve, stop |
+//! | [`app`] | builds, starts and stops the service |
 //! | [`routes`] | the route table |
-//! | [`operation`] | what the documentation says of a route |
+//! | [`operation`] | the documentation of a route |
 //! | [`routing`] | binds the routes; checks permission, options and casts; cancels |
-//! | [`paths`] | one spelling for every path |
+//! | [`paths`] | path normalization |
 //! | [`authentication`] | the caller of a request, or 401 |
 //! | [`batch`] | `$batch` |
 //! | [`openapi`] | `/openapi.json` |
-//! | [`docs`] | `/docs`, the page that shows it |
-//! | [`cancellation`] | when a request is given up: the client has disconnected or the database is down |
+//! | [`docs`] | the page `/docs`, and `/openapi.json` |
+//! | [`cancellation`] | cancels a request when the client has disconnected or the database is
+//! down |
 //! | [`body_guard`] | request bodies that no handler reads to their end |
 //! | [`cors`] | pages of other origins, and the headers for browsers |
-//! | [`hosts`] | which host names a request may name while authorization is off |
+//! | [`hosts`] | the host check while authorization is disabled |
 //! | [`envelope`] | the body of every error |
-//! | [`health`] | health checks, and the stop of the service |
+//! | [`health`] | health checks, and connections during shutdown |
 //! | [`metrics`] | `/metrics` |
 //! | [`telemetry`] | logs, and the ids of a request |
 //!

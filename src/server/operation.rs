@@ -1,74 +1,74 @@
-//! What `/openapi.json` says of a route that its path and method do not say.
+//! The documentation of a route in `/openapi.json`, except its path and method.
 
 /// The documentation of a route.
 #[derive(Clone, Copy)]
 pub struct Operation {
     /// `operationId`, without the version.
     pub id: &'static str,
-    /// What it does, in a line.
+    /// The summary, in one line.
     pub summary: &'static str,
-    /// The tag that it is shown under.
+    /// The tag.
     pub tag: Tag,
-    /// The last segment of the address of Graph's page.
+    /// The last segment of the URL of Graph's page.
     pub page: Option<&'static str>,
-    /// What it reads.
+    /// The request body.
     pub body: Option<Body>,
-    /// What it answers when all is well.
+    /// The successful answer.
     pub answer: Answer,
-    /// Whether something that exists already can conflict with it.
+    /// Whether the operation can be 409.
     pub conflicts: bool,
 }
 
-/// An operation that reads no body, conflicts with nothing and has no page of Graph.
+/// Returns an operation without a body, without conflicts and without a page of Graph.
 pub const fn operation(id: &'static str, summary: &'static str, tag: Tag, answer: Answer) -> Operation {
     Operation { id, summary, tag, page: None, body: None, answer, conflicts: false }
 }
 
 impl Operation {
-    /// The same operation, with a request body.
+    /// Returns the same operation with a request body.
     pub const fn reads(mut self, body: Body) -> Self {
         self.body = Some(body);
         self
     }
 
-    /// The same operation, which can be 409.
+    /// Returns the same operation, which can be 409.
     pub const fn conflicts(mut self) -> Self {
         self.conflicts = true;
         self
     }
 
-    /// The same operation, as a page of Graph describes it.
+    /// Returns the same operation with a page of Graph.
     pub const fn page(mut self, page: &'static str) -> Self {
         self.page = Some(page);
         self
     }
 }
 
-/// What a request carries.
+/// The body of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Body {
     /// A new instance of a type.
     New(&'static str),
-    /// A change of one.
+    /// A change of an instance.
     Change(&'static str),
     /// The parameters of `assign`.
     Assign,
-    /// Requests in one.
+    /// A batch of requests.
     Batch,
 }
 
-/// What is answered when all is well.
+/// A successful answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// 200 with a page of a collection.
     Collection(&'static str),
     /// 200 with one instance.
     Entity(&'static str),
-    /// 201 with the new instance, or 204 where that is preferred.
+    /// 201 with the new instance, or 204 when the client prefers that.
     Created(&'static str),
-    /// 201 with the new instance, whatever is preferred.
+    /// 201 with the new instance, also when the client prefers 204.
     CreatedAlways(&'static str),
-    /// 200 with the changed instance, or 204 where that is preferred.
+    /// 200 with the changed instance, or 204 when the client prefers that.
     Changed(&'static str),
     /// 204
     Deleted,
@@ -82,29 +82,29 @@ pub enum Answer {
     PlainText,
     /// 200 with the model in CSDL.
     Csdl,
-    /// 200 with what the service is, for people as a page.
+    /// 200 with the name of the service, or the console for a browser.
     Welcome,
-    /// 200 with the one word of a check.
+    /// 200 with the status of a health check.
     Status(&'static str),
     /// 200 with a file of this media type.
     File(&'static str),
 }
 
 impl Answer {
-    /// Whether it is the same however the database is.
+    /// Returns whether the answer does not depend on the database.
     pub fn is_static(self) -> bool {
         matches!(self, Self::Csdl | Self::Welcome | Self::File(_) | Self::Status("live"))
     }
 }
 
-/// Operations that are shown together.
+/// A group of operations in the documentation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Tag {
     /// Configurations.
     Configurations,
     /// Their assignments.
     Assignments,
-    /// What is reported of them.
+    /// The statuses of configurations.
     Statuses,
     /// The model.
     Model,
@@ -115,10 +115,10 @@ pub enum Tag {
 }
 
 impl Tag {
-    /// Every tag that stands below each mount, in the order in which they are shown.
+    /// The tags of each mount, in the order of the documentation.
     pub const OF_GRAPH: [Self; 5] = [Self::Configurations, Self::Assignments, Self::Statuses, Self::Batch, Self::Model];
 
-    /// Its name, and what is in it.
+    /// Returns the name and the description of the tag.
     pub fn about(self) -> (&'static str, &'static str) {
         match self {
             Self::Configurations => ("configurations", "Device configurations of every type."),

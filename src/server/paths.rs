@@ -1,8 +1,8 @@
-//! Paths met generously: one address has one spelling before it is routed.
+//! Path normalization: every spelling of a path becomes the one that the route table has.
 //!
-//! Trailing and doubled slashes, any letter case, percent-encoded names,
-//! `deviceConfigurations('id')` and type-cast segments are what clients send.
-//! The casts of configurations are taken out of the path and kept beside it.
+//! Clients send trailing and doubled slashes, names in any letter case, percent-encoded names,
+//! `deviceConfigurations('id')` and type-cast segments. The casts of configurations are removed
+//! from the path and stored in the extensions of the request.
 //!
 //! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_URLComponents>
 
@@ -23,10 +23,10 @@ use crate::{
     odata::casts::TypeCasts,
 };
 
-/// Gives the request the path that the route table has.
+/// Replaces the path of the request with its normalized form.
 ///
 /// # Errors
-/// None of its own.
+/// None.
 pub async fn normalize<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -49,17 +49,17 @@ pub async fn normalize<B: MessageBody>(
     next.call(request).await
 }
 
-/// The segments of the route table by their names in lower case.
+/// The segments of the route table by their lower-case names.
 static SEGMENTS: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
     let paths = routes::SERVICE_ROUTES.iter().chain(routes::GRAPH_ROUTES).map(|route| route.path);
     let paths = paths.chain(MOUNTS.iter().map(|(mount, _)| *mount));
     let segments = paths.flat_map(|path| path.split('/')).filter(|segment| !segment.starts_with('{'));
-    // Of a function only the name: its arguments keep their letter case.
+    // Use only the name of a function, because its arguments are case-sensitive.
     let names = segments.map(|segment| segment.split('(').next().unwrap_or(segment));
     names.filter(|name| !name.is_empty()).map(|name| (name.to_ascii_lowercase(), name)).collect()
 });
 
-/// Those of them that take arguments.
+/// The segments that are functions.
 static FUNCTIONS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let segments = routes::GRAPH_ROUTES.iter().flat_map(|route| route.path.split('/'));
     segments.filter_map(|segment| segment.split_once('(')).map(|(name, _)| name).collect()
@@ -81,7 +81,7 @@ fn canonical_path(path: &str) -> (String, TypeCasts) {
             (Some(known), None) => segments.push(Cow::Borrowed(known)),
             (Some(known), Some(arguments)) => match key(arguments).filter(|_| !FUNCTIONS.contains(known)) {
                 Some(key) => segments.extend([Cow::Borrowed(*known), encoded(&key).into()]),
-                // A function: what stands in the parentheses is its own.
+                // A function: keep its arguments.
                 None => segments.push(format!("{known}({}", inside(raw)).into()),
             },
             (None, None) if is_qualified(name) => match segments.as_slice() {
@@ -108,7 +108,7 @@ fn canonical_path(path: &str) -> (String, TypeCasts) {
     (format!("/{}", segments.join("/")), casts)
 }
 
-/// What stands behind the first parenthesis, as it was sent.
+/// Returns the text after the first parenthesis, as it was sent.
 fn inside(raw: &str) -> String {
     let plain = raw.find('(').map(|at| (at, at + 1));
     let encoded = raw.find("%28").map(|at| (at, at + 3));
@@ -118,13 +118,13 @@ fn inside(raw: &str) -> String {
     inside.strip_suffix("%29").map_or_else(|| inside.to_owned(), |inside| format!("{inside})"))
 }
 
-/// The key in `('key')` or `(id='key')`, of which the first parenthesis is taken.
+/// Returns the key in `('key')` or `(id='key')`, without the first parenthesis.
 fn key(arguments: &str) -> Option<String> {
     let inner = arguments.strip_suffix(')')?.trim();
     let is_named = inner.get(..3).is_some_and(|name| name.eq_ignore_ascii_case("id="));
     let inner = if is_named { &inner[3..] } else { inner };
     let key = inner.strip_prefix('\'')?.strip_suffix('\'')?;
-    // A quote inside is written twice.
+    // A quote in the key is doubled.
     let is_one = !key.is_empty() && !key.replace("''", "").contains('\'');
     is_one.then(|| key.replace("''", "'"))
 }
@@ -134,7 +134,7 @@ fn encoded(key: &str) -> String {
     utf8_percent_encode(key, KEPT).to_string()
 }
 
-/// Whether it is a name of Graph's namespace, in any letter case.
+/// Returns whether a name is in Graph's namespace, case-insensitively.
 fn is_qualified(name: &str) -> bool {
     let namespace = name.get(..NAMESPACE.len()).is_some_and(|start| start.eq_ignore_ascii_case(NAMESPACE));
     namespace && name[NAMESPACE.len()..].starts_with('.')

@@ -1,8 +1,8 @@
 //! The route table: path, method, access, documentation and handler of every route.
 //!
-//! One entry is a whole route, so a route without documentation does not compile. The table
-//! is formatted by hand. `/openapi.json` is generated from it. A method that a path does not have is 405 with the
-//! methods that it has. Any other path is 404.
+//! One entry has all of a route, so a route without documentation does not compile. The table
+//! is formatted by hand. `/openapi.json` is generated from it. An unsupported method of a path
+//! is 405 with the supported methods. Any other path is 404.
 
 use actix_web::{Route as Handler, http::Method, web::to};
 
@@ -28,25 +28,25 @@ use crate::{
     },
 };
 
-/// A path and a method, what they ask of the caller, what is said of them, and what answers.
+/// A route.
 pub struct Route {
-    /// As actix-web reads it: `{name}` is any one segment.
+    /// The path in the syntax of actix-web: `{name}` is any one segment.
     pub path: &'static str,
-    /// GET stands for HEAD too.
+    /// The method. GET includes HEAD.
     pub method: Method,
-    /// What the caller must have.
+    /// The access that the route requires.
     pub access: Access,
-    /// What `/openapi.json` says of it.
+    /// The documentation in `/openapi.json`.
     pub operation: Operation,
-    /// The system query options that it takes.
+    /// The supported system query options.
     pub options: &'static [&'static str],
     /// Whether the resource has an ETag. The handler then checks `If-Match` and `If-None-Match`.
     pub has_etag: bool,
-    /// Makes the handler.
+    /// Creates the handler.
     pub handler: fn() -> Handler,
 }
 
-/// What the service says of itself.
+/// The routes of the service itself.
 #[rustfmt::skip]
 pub const SERVICE_ROUTES: &[Route] = &[
     route(Method::GET, "/", Open, || to(console::root), operation(
@@ -104,8 +104,8 @@ const USER_OVERVIEW: &str = "/deviceManagement/deviceConfigurations/{configurati
 const SUMMARIES: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries";
 const SUMMARY: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries/{status}";
 
-/// The resources of a version. The routes of a path stand together. Where two paths match,
-/// the first one is used.
+/// The routes of each version. The routes of a path are adjacent. When two paths match, the
+/// first one is used.
 #[rustfmt::skip]
 pub const GRAPH_ROUTES: &[Route] = &[
     route(Method::GET, "/$metadata", Access::PublicDocument(Metadata), || to(metadata::get), operation(
@@ -233,13 +233,13 @@ const fn console_file(path: &'static str, id: &'static str) -> Route {
 }
 
 impl Route {
-    /// The same route with system query options.
+    /// Returns the same route with system query options.
     const fn takes(mut self, options: &'static [&'static str]) -> Self {
         self.options = options;
         self
     }
 
-    /// The same route for a resource that has an ETag.
+    /// Returns the same route for a resource that has an ETag.
     const fn with_etag(mut self) -> Self {
         self.has_etag = true;
         self

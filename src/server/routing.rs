@@ -29,7 +29,8 @@ use crate::{
 };
 
 impl Route {
-    /// What the route does on the database. A batch does nothing itself; its steps do.
+    /// Returns the class of work that the route does on the database. A batch itself does none;
+    /// its steps do.
     fn work(&self) -> Option<WorkClass> {
         match self.method {
             Method::GET if self.options.contains(&"filter") => Some(WorkClass::Search),
@@ -52,7 +53,7 @@ pub fn configure(service: &mut ServiceConfig) {
     }
     for (mount, version) in MOUNTS {
         let below = |route: &Route| route.path.strip_prefix(CONFIGURATION).filter(|rest| !rest.is_empty());
-        // The key of a configuration is found once, and what stands behind it is compared.
+        // Match the key of a configuration once, and then compare the rest of the path.
         let (mut mounted, mut configuration) = (scope(mount).app_data(version), scope(CONFIGURATION));
         for routes in by_path(GRAPH_ROUTES) {
             match below(&routes[0]) {
@@ -163,7 +164,8 @@ async fn check(route: &Route, request: &mut ServiceRequest) -> Result<(), ApiErr
 /// 403 that names the permissions, 401 when no token was checked.
 fn check_access(access: Access, request: &ServiceRequest) -> Result<(), ApiError> {
     match request.extensions().get::<Caller>() {
-        // A closed document has not come past the authentication without a caller.
+        // Authentication has already refused a request to a protected document without a
+        // caller.
         _ if matches!(access, Access::Open | Access::PublicDocument(_)) => Ok(()),
         Some(caller) if caller.may(access) => Ok(()),
         Some(_) => Err(ApiError::missing_scope(access.permissions())),

@@ -1,4 +1,4 @@
-//! What a step was answered, and how that stands in the answer to the batch.
+//! The answer to a step, and its JSON in the answer to the batch.
 
 use actix_web::{
     HttpResponse,
@@ -13,23 +13,23 @@ use anyhow::{anyhow, ensure};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, value::RawValue};
 
-/// What a step was answered.
+/// The answer to a step.
 pub struct Answer {
-    /// Status.
+    /// The status.
     pub status: StatusCode,
-    /// Headers.
+    /// The headers.
     pub headers: HeaderMap,
-    /// Body; empty where there is none.
+    /// The body. Empty when there is none.
     pub body: Bytes,
-    /// What the step asked for: its path, with a version where it has one.
+    /// The path of the step.
     pub path: String,
 }
 
 impl Answer {
-    /// Reads a response whole; to HEAD without what its body would have been.
+    /// Reads a complete response. Drops the body of the answer to a HEAD request.
     ///
     /// # Errors
-    /// When the body breaks off, or is not what its `Content-Type` says.
+    /// When the body breaks off, or is not valid JSON although its `Content-Type` says so.
     pub async fn read(response: HttpResponse, is_head: bool, path: String) -> anyhow::Result<Self> {
         let (response, body) = response.into_parts();
         let body = match is_head {
@@ -45,19 +45,19 @@ impl Answer {
         Ok(answer)
     }
 
-    /// Whether what depends on it is not carried out.
+    /// Returns whether the step failed, so that steps that depend on it do not run.
     pub fn has_failed(&self) -> bool {
         self.status.is_client_error() || self.status.is_server_error()
     }
 
-    /// The URL of what `$id` means: what was created, else what was asked for.
+    /// Returns the URL for `$id`: that of the created resource, else that of the request.
     pub fn resource(&self) -> String {
         let created = self.headers.get(LOCATION).and_then(|location| location.to_str().ok());
         created.map_or_else(|| format!("http://batch{}", self.path), str::to_owned)
     }
 
-    /// Its entry in the answer to the batch, in pieces that follow each other.
-    /// JSON is taken over as it is, without a copy: it may be large.
+    /// Returns the JSON of the answer in pieces. Does not copy a JSON body, because it may be
+    /// large.
     pub fn entry(self, id: &str) -> [Bytes; 3] {
         let headers: Map<_, _> = self
             .headers
@@ -81,20 +81,20 @@ impl Answer {
         [format!(r#"{head},"body":"#).into(), body, "}".into()]
     }
 
-    /// The values of a header in one line.
+    /// Returns the values of a header in one line.
     fn lines(&self, name: &str) -> Value {
         let lines: Vec<_> = self.headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
         Value::from(lines.join(", "))
     }
 
-    /// The media type of the body, without parameters.
+    /// Returns the media type of the body, without parameters.
     fn media_type(&self) -> &str {
         let value = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         value.split(';').next().unwrap_or_default().trim()
     }
 }
 
-/// A body that is whole already is not copied.
+/// Reads a complete body. Does not copy a body that is already in memory.
 async fn whole(body: BoxBody) -> anyhow::Result<Bytes> {
     match body.try_into_bytes() {
         Ok(bytes) => Ok(bytes),

@@ -1,4 +1,4 @@
-//! A step carried out: the application's own routes, called in process.
+//! Runs a step: calls the application's own routes in process.
 
 use std::{future::Future, iter, pin::Pin};
 
@@ -31,8 +31,8 @@ use crate::{
 type Application = BoxService<Request, ServiceResponse<BoxBody>, Error>;
 type Making = Pin<Box<dyn Future<Output = Result<Application, ()>>>>;
 
-/// A second instance of a worker's application, for the steps of its batches.
-/// It is made when the first one comes.
+/// A second instance of a worker's application, for the steps of its batches. It is created for
+/// the first batch.
 pub struct Dispatcher {
     make: Box<dyn Fn(AppConfig) -> Making>,
     made: OnceCell<Application>,
@@ -40,8 +40,8 @@ pub struct Dispatcher {
     concurrent_reads: Semaphore,
 }
 
-/// What a step takes over from the request of its batch, where it does not say
-/// it itself: who calls, and how the client came.
+/// The headers that a step inherits from the request of its batch, unless it sends them itself:
+/// they identify the caller and the origin of the request.
 const INHERITED: [HeaderName; 7] = [
     AUTHORIZATION,
     CLIENT_REQUEST_ID,
@@ -53,8 +53,8 @@ const INHERITED: [HeaderName; 7] = [
 ];
 
 impl Dispatcher {
-    /// `application` makes an instance of the application, which has so many
-    /// connections. Reads side by side leave half of them to other requests.
+    /// Creates a dispatcher. `application` creates an instance of the application, which has
+    /// this number of connections. Concurrent reads leave half of them to other requests.
     pub fn new<A, F>(connections: u32, application: impl Fn() -> A + 'static) -> Self
     where
         A: IntoServiceFactory<F, Request>,
@@ -81,7 +81,7 @@ impl Dispatcher {
         iter::from_fn(|| self.concurrent_reads.try_acquire().ok()).take(max).collect()
     }
 
-    /// The headers with which a step of the batch `outer` is carried out.
+    /// Returns the headers of a step of the batch `outer`.
     pub fn headers(outer: &HttpRequest, own: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for name in INHERITED {
@@ -97,10 +97,10 @@ impl Dispatcher {
         headers
     }
 
-    /// Carries a step out, as the request that it would be alone.
+    /// Runs a step as a request of its own.
     ///
     /// # Errors
-    /// When there is no instance of the application to ask, or its answer is broken.
+    /// When the application cannot be created, or the body of its answer breaks off.
     pub async fn answer(
         &self,
         outer: &HttpRequest,

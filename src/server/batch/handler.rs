@@ -1,4 +1,4 @@
-//! The order of the steps of a batch, and what depends on what.
+//! Runs the steps of a batch in order, and handles their dependencies.
 
 use std::{cell::Cell, convert::Infallible, ops::Range};
 
@@ -35,7 +35,7 @@ const MAX_ANSWERS_MIB: usize = 64;
 /// `POST /$batch`
 ///
 /// # Errors
-/// 400 for a batch that cannot be read; whatever becomes of its steps is 200.
+/// 400 for a batch that cannot be read. Otherwise the answer is 200, also when steps fail.
 pub async fn post(
     request: HttpRequest,
     dispatcher: Option<Data<Dispatcher>>,
@@ -43,7 +43,7 @@ pub async fn post(
     started: ReqData<RequestContext>,
     Batch(steps): Batch,
 ) -> Result<HttpResponse, ApiError> {
-    // The application that carries out steps has none.
+    // The application that runs the steps has no dispatcher.
     let nested = || ApiError::bad_request("A batch cannot stand in a batch. Put its requests beside the others.");
     let dispatcher = dispatcher.ok_or_else(nested)?;
     let mut run = Run {
@@ -72,24 +72,26 @@ fn response(steps: &[Step], answers: Vec<Answer>) -> HttpResponse {
     pieces.push(if pieces.is_empty() { r#"{"responses":[]}"#.into() } else { "]}".into() });
     let length = pieces.iter().map(Bytes::len).sum::<usize>();
     let pieces = stream::iter(pieces.into_iter().map(Ok::<_, Infallible>));
-    // With a parameter, by which `negotiate` leaves the answers of the steps as they are.
+    // The parameter tells `negotiate` to leave the answers of the steps unchanged.
     HttpResponse::Ok().content_type("application/json;charset=utf-8").body(SizedStream::new(length as u64, pieces))
 }
 
-/// A batch on its way.
+/// A batch that is running.
 struct Run<'a> {
     outer: &'a HttpRequest,
     dispatcher: &'a Dispatcher,
     pool: &'a Pool,
     started: RequestContext,
     steps: &'a [Step],
-    /// Those of the first steps; also of a group that may still be taken back.
+    /// The answers of the steps so far, including those of a group that may still be rolled
+    /// back.
     answers: Vec<Answer>,
-    /// What all answers hold, those of reads under way too.
+    /// The size of all answers in bytes, including those of concurrent reads that are still
+    /// running.
     bytes: Cell<usize>,
 }
 
-/// The step of a group by which nothing of it was written.
+/// The step that made its group fail, and its answer.
 struct Failed {
     place: usize,
     answer: Answer,
@@ -115,7 +117,7 @@ impl Run<'_> {
         self.answers.extend(answers);
     }
 
-    /// Carries out the steps of an atomicity group: all of them, or none.
+    /// Runs the steps of an atomicity group: all of them, or none.
     async fn group(&mut self, places: Range<usize>) {
         let first = places.start;
         let group = match GroupTransaction::begin(self.pool, self.started).await {
@@ -196,7 +198,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Answers a step that is not carried out, or is taken back.
+    /// Answers a step that did not run or was rolled back.
     fn refuse(&self, place: usize, refusal: ApiError) -> Answer {
         let step = &self.steps[place];
         let path = match self.target(place) {
@@ -214,13 +216,13 @@ impl Run<'_> {
         Answer { status: response.status(), headers: response.headers().clone(), body, path }
     }
 
-    /// The headers with which a step is carried out.
+    /// Returns the headers of the request of a step.
     fn headers(&self, step: &Step) -> HeaderMap {
         Dispatcher::headers(self.outer, &step.headers)
     }
 
-    /// Where a step goes. `$id` in front of its URL is what a request before it
-    /// answered.
+    /// Returns the target of a step. `$id` at the start of its URL stands for the resource of
+    /// the answer to an earlier request.
     fn target(&self, place: usize) -> Result<Uri, ApiError> {
         let (step, version) = (&self.steps[place], Version::of(self.outer));
         let reference = target::reference(step, &self.steps[..place])?;

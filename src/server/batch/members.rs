@@ -1,4 +1,4 @@
-//! The members of a batch and its steps, and what is said of a wrong one.
+//! Reads the members of a batch and its steps.
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
@@ -8,34 +8,34 @@ use crate::{
     odata::json::RawObject,
 };
 
-/// A refusal of the batch that says where in it.
+/// Returns the 400 for a member of the batch.
 pub fn wrong(place: &str, what: &str) -> ApiError {
     ApiError::bad_request(format!("The member '{place}' of the batch {what}."))
 }
 
-/// A value of JSON that is right as such.
+/// Parses a value, which is valid JSON, as a `T`.
 ///
 /// # Errors
-/// When it is not right as a `T`.
+/// When the value is not a valid `T`.
 pub fn read<'a, T: Deserialize<'a>>(place: &str, json: &'a RawValue) -> Result<T, ApiError> {
     serde_json::from_str(json.get()).map_err(|error| {
-        // A position in the member would be taken for one in the body.
+        // Remove the position, which is relative to the member and not to the body.
         let (position, said) = (format!(" at line {} column {}", error.line(), error.column()), error.to_string());
         wrong(place, &format!("cannot be read: {}", said.strip_suffix(&position).unwrap_or(&said)))
     })
 }
 
-/// The members of an object in the batch. One that is null is none.
+/// The members of an object in the batch. A null member counts as absent.
 pub struct BatchObject<'a> {
     place: String,
     values: RawObject<'a>,
 }
 
 impl<'a> BatchObject<'a> {
-    /// Those of an object.
+    /// Reads the members of an object.
     ///
     /// # Errors
-    /// When it is no object, or one with two members of one name.
+    /// When the value is not an object, or has two members with one name.
     pub fn read(place: String, json: &'a RawValue, expected: &str) -> Result<Self, ApiError> {
         match json.get().starts_with('{') {
             true => Ok(Self { values: read(&place, json)?, place }),
@@ -43,12 +43,12 @@ impl<'a> BatchObject<'a> {
         }
     }
 
-    /// Where in the batch a member stands.
+    /// Returns the place of a member in the batch.
     pub fn place(&self, name: &str) -> String {
         format!("{}.{}", self.place, shorten(name))
     }
 
-    /// A refusal of a member.
+    /// Returns the 400 for a member.
     pub fn wrong(&self, name: &str, what: &str) -> ApiError {
         wrong(&self.place(name), what)
     }
@@ -58,15 +58,15 @@ impl<'a> BatchObject<'a> {
         self.values.0.get(name).copied().filter(|value| value.get() != "null")
     }
 
-    /// A member, if it is there.
+    /// Returns a member, if it is present.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the member cannot be parsed.
     pub fn value(&self, name: &str) -> Result<Option<Value>, ApiError> {
         self.raw(name).map(|value| read(&self.place(name), value)).transpose()
     }
 
-    /// A member that every request has.
+    /// Returns a member that every request must have.
     ///
     /// # Errors
     /// When the member is absent.
@@ -74,7 +74,7 @@ impl<'a> BatchObject<'a> {
         self.value(name)?.ok_or_else(|| self.wrong(name, "is missing, and every request has one"))
     }
 
-    /// All of them, unread.
+    /// Returns all members as raw JSON.
     pub fn all(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.values.0.iter().map(|(name, value)| (name.as_str(), *value))
     }

@@ -2,17 +2,16 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `handler.rs` | the order of the steps, and what depends on what |
-//! | [`steps`] | the request, read |
-//! | [`members`] | its members, and what is said of a wrong one |
-//! | [`target`] | where a step goes |
-//! | [`dispatch`] | a step, carried out by the application's own routes |
-//! | [`answer`] | what it was answered, and how that is written |
+//! | `handler.rs` | runs the steps in order, and handles their dependencies |
+//! | [`steps`] | parses the request |
+//! | [`members`] | reads the members of the request |
+//! | [`target`] | the target of a step |
+//! | [`dispatch`] | runs a step through the application's own routes |
+//! | [`answer`] | the answer to a step, and its JSON |
 //!
-//! Reads that stand next to each other are carried out side by side, everything
-//! else one after the other, so that a read sees every write before it and none
-//! behind it. An atomicity group is one transaction and is answered after its
-//! commit.
+//! Adjacent reads run concurrently. All other steps run one after the other, so that a read
+//! sees every earlier write and no later one. An atomicity group is one transaction, and its
+//! steps are answered after its commit.
 //!
 //! <https://learn.microsoft.com/graph/json-batching>
 

@@ -1,8 +1,7 @@
-//! What a batch asks for: its steps, in their order.
+//! Parses a batch into its steps.
 //!
-//! A member that means nothing here is passed over, since the SDKs send some.
-//! A batch that cannot be read is refused whole; what is wrong with a step is
-//! that step's answer.
+//! Unknown members are ignored, because the SDKs send some. A batch that cannot be parsed is
+//! refused as a whole. An invalid request in a step is the answer to that step.
 //!
 //! <https://learn.microsoft.com/graph/json-batching>
 //! <https://docs.oasis-open.org/odata/odata-json-format/v4.01/odata-json-format-v4.01.html#sec_BatchRequestsandResponses>
@@ -29,7 +28,7 @@ use crate::{
     odata::{body, json::RawObject},
 };
 
-/// Steps of a batch at most.
+/// The maximum number of steps of a batch.
 pub const MAX_REQUESTS: usize = 20;
 
 /// Returns whether a header describes the connection or the way through proxies. A step must
@@ -39,24 +38,24 @@ fn is_connection_header(name: &HeaderName) -> bool {
     NAMES.contains(name) || name.as_str().starts_with("x-forwarded-")
 }
 
-/// A batch that can be carried out.
+/// A valid batch.
 pub struct Batch(pub Vec<Step>);
 
 /// One request of a batch.
 pub struct Step {
-    /// As it is echoed; unlike every other, whatever the letter case.
+    /// The id, which the answer repeats. Ids are unique, and compared case-insensitively.
     pub id: String,
-    /// Any method, whether a route has it or not.
+    /// The method. It may be one that no route has.
     pub method: Method,
-    /// As it was sent.
+    /// The URL as it was sent.
     pub url: String,
-    /// Its own.
+    /// The headers of the step itself.
     pub headers: HeaderMap,
-    /// JSON to the letter, or the text of any other media type.
+    /// The body: the original JSON text, or the text of another media type.
     pub body: Option<String>,
-    /// Places of the steps, all before this one, without which it is not carried out.
+    /// The indexes of the earlier steps that this step depends on.
     pub depends_on: Vec<usize>,
-    /// Its atomicity group, whose steps stand together.
+    /// The atomicity group. Its steps are adjacent.
     pub group: Option<String>,
 }
 
@@ -100,7 +99,7 @@ impl Batch {
         Ok(batch)
     }
 
-    /// The next step.
+    /// Parses the next step.
     fn step(&self, sent: &BatchObject) -> Result<Step, ApiError> {
         let id = name(&sent.required("id")?);
         let id = id.ok_or_else(|| sent.wrong("id", "must be a string that is not empty, or a number"))?;
@@ -125,12 +124,13 @@ impl Batch {
             }
         };
         let mut depends_on = self.depends_on(&sent.place("dependsOn"), sent.value("dependsOn")?)?;
-        // As Microsoft's Python SDK spells it; ignored, it would carry out what is not to be.
+        // Microsoft's Python SDK sends `depends_on`. Ignoring it would run steps whose
+        // prerequisite has failed.
         depends_on.extend(self.depends_on(&sent.place("depends_on"), sent.value("depends_on")?)?);
         Ok(Step { id, method, url, headers, body, depends_on, group })
     }
 
-    /// The places of what `dependsOn` names: steps, and whole groups.
+    /// Returns the indexes of the steps that `dependsOn` names. It may also name groups.
     fn depends_on(&self, place: &str, sent: Option<Value>) -> Result<Vec<usize>, ApiError> {
         let Some(sent) = sent else { return Ok(Vec::new()) };
         let ids = sent.as_array().map(|ids| ids.iter().map(name).collect::<Option<Vec<_>>>());
@@ -151,7 +151,8 @@ impl Batch {
         Ok(places)
     }
 
-    /// A group has a name that no step has, and stands in one piece.
+    /// Checks that no step has the name of a group as its id, and that the steps of each group
+    /// are adjacent.
     fn check_groups(&self) -> Result<(), ApiError> {
         for (index, step) in self.0.iter().enumerate() {
             let Some(group) = &step.group else { continue };
@@ -177,14 +178,14 @@ impl Step {
         self.method == Method::GET || self.method == Method::HEAD
     }
 
-    /// Whether both are in one atomicity group.
+    /// Returns whether both steps are in the same atomicity group.
     pub fn is_in(&self, other: &Self) -> bool {
         let (group, other) = (self.group.as_deref(), other.group.as_deref());
         group.zip(other).is_some_and(|(group, other)| group.eq_ignore_ascii_case(other))
     }
 }
 
-/// A name, which some clients send as a number.
+/// Reads a name. Some clients send it as a number.
 fn name(value: &Value) -> Option<String> {
     match value {
         Value::String(name) if !name.is_empty() => Some(name.clone()),
@@ -202,7 +203,7 @@ fn headers(step: &BatchObject) -> Result<HeaderMap, ApiError> {
         let Value::String(text) = &value else {
             return Err(sent.wrong(name, &format!("must be a string, not {}", messages::kind(&value))));
         };
-        // As a header line: blanks around the value are not of it.
+        // As in HTTP, whitespace around the value does not belong to the value.
         let text = text.trim_matches([' ', '\t']);
         let (Ok(header), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(text)) else {
             return Err(sent.wrong(name, "is no header of HTTP"));
@@ -217,8 +218,8 @@ fn headers(step: &BatchObject) -> Result<HeaderMap, ApiError> {
     Ok(headers)
 }
 
-/// A body as it would stand in a request of its own: JSON as it is, a string of
-/// any other media type without its quotes.
+/// Returns the body of the request: JSON as it is, and a string of another media type without
+/// its quotes.
 fn text(body: &RawValue, headers: &HeaderMap) -> String {
     let media_type = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_json = media_type.trim().to_ascii_lowercase().starts_with("application/json");

@@ -1,4 +1,4 @@
-//! Where a step goes: what its URL means.
+//! The target of a step: resolves its URL.
 
 use actix_web::http::Uri;
 use url::Url;
@@ -9,16 +9,15 @@ use crate::{
     error::{ApiError, shorten},
 };
 
-/// What OData itself has at its root below a `$`, and no step.
+/// The resources of OData that begin with `$`. They are not references to steps.
 ///
 /// <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_ResourcePath>
 const ODATA_RESOURCES: [&str; 7] = ["all", "batch", "crossjoin", "entity", "id", "metadata", "root"];
 
-/// The step before this one that `$id` in front of its URL means, and what
-/// follows there.
+/// Returns the earlier step that `$id` at the start of the URL names, and the rest of the URL.
 ///
 /// # Errors
-/// When `dependsOn` does not name it.
+/// When `dependsOn` does not name that step.
 pub fn reference<'a>(step: &'a Step, before: &[Step]) -> Result<Option<(usize, &'a str)>, ApiError> {
     let Some(text) = step.url.trim_start_matches('/').strip_prefix('$') else { return Ok(None) };
     let (id, rest) = text.split_at(text.find(['/', '?']).unwrap_or(text.len()));
@@ -35,11 +34,11 @@ pub fn reference<'a>(step: &'a Step, before: &[Step]) -> Result<Option<(usize, &
     }
 }
 
-/// The path and the query of a URL: of an absolute one, whatever its host; else
-/// with a version, or below the one of the batch.
+/// Returns the path and the query of a URL. The host of an absolute URL is ignored. A relative
+/// URL without a version gets the version of the batch.
 ///
 /// # Errors
-/// When it is no URL.
+/// When the text is not a URL.
 pub fn resolve(text: &str, version: Version) -> Result<Uri, ApiError> {
     let unreadable = || ApiError::bad_request(format!("The url '{}' cannot be read.", shorten(text)));
     let is_of = |scheme: &&str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
@@ -57,7 +56,7 @@ pub fn resolve(text: &str, version: Version) -> Result<Uri, ApiError> {
     format!("{version}{}{query}", url.path()).parse().map_err(|_| unreadable())
 }
 
-/// Whether a path begins with a version, in any letter case.
+/// Returns whether a path begins with a version, case-insensitively.
 fn is_versioned(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
     MOUNTS.iter().filter_map(|(mount, _)| mount.strip_prefix('/')).any(|mount| mount.eq_ignore_ascii_case(first))

@@ -1,4 +1,4 @@
-//! Batches over an application that answers what the real one never should.
+//! Tests of batches with an application whose answers the real one never sends.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -24,7 +24,7 @@ use crate::{
     server::telemetry,
 };
 
-/// Requests under way, and the most there were.
+/// The number of running requests, and its maximum.
 #[derive(Default)]
 struct UnderWay(AtomicUsize, AtomicUsize);
 
@@ -36,8 +36,8 @@ fn nowhere() -> Pool {
     Pools::new("postgres://nowhere".parse().expect("a URL"), &database, 1).pool()
 }
 
-/// What the batches are answered, all sent at once, and how many of their
-/// requests were under way at once.
+/// Sends all batches at once. Returns their answers, and the maximum number of requests that
+/// ran at the same time.
 async fn batches<const N: usize>(requests: [Value; N]) -> ([Vec<Value>; N], usize) {
     let large = Bytes::from(format!(r#""{}""#, "x".repeat(17 << 20)));
     let under_way = Data::new(UnderWay::default());
@@ -55,7 +55,7 @@ async fn batches<const N: usize>(requests: [Value; N]) -> ([Vec<Value>; N], usiz
         let wait = async |under_way: Data<UnderWay>| {
             let now = under_way.0.fetch_add(1, Ordering::Relaxed) + 1;
             under_way.1.fetch_max(now, Ordering::Relaxed);
-            // Whatever may run beside this request begins meanwhile: all of it is on this thread.
+            // Requests that may run concurrently start meanwhile: all run on this thread.
             for _ in 0..1_000 {
                 yield_now().await;
             }
@@ -104,7 +104,7 @@ async fn what_a_batch_reads_is_bounded() {
     requests[7] = step(7, "POST", "written");
     let ([answers], _) = batches([json!(requests)]).await;
     let statuses = statuses(&answers);
-    // Those side by side began before anything was read.
+    // The concurrent reads started before any answer was counted.
     let expected = [[200; 4].as_slice(), &[400; 3], &[201], &[400; 12]].concat();
     assert_eq!(statuses, expected, "a write is carried out");
     assert_eq!(

@@ -1,5 +1,5 @@
-//! What is answered: the headers that are always there, the successes and the
-//! refusals. Each is a component; HEAD has its own, without a body.
+//! Answers: the headers that every answer has, the successes and the refusals. Each is a
+//! component. HEAD has its own components, without a body.
 
 use std::collections::BTreeMap;
 
@@ -14,16 +14,16 @@ use crate::{
     server::{operation::Answer, routes::Route},
 };
 
-/// The answers that something refers to.
+/// The answers that operations refer to.
 #[derive(Default)]
 pub struct Answers(pub BTreeMap<String, Value>);
 
-/// An operation, as far as its answers go.
+/// The facts of an operation that its answers depend on.
 #[derive(Clone, Copy)]
 pub struct ResponseContext<'a> {
     /// The route of the operation.
     pub route: &'a Route,
-    /// What the service asks of the caller: `Open` where it asks for no token.
+    /// The required access. `Open` when the operation needs no token.
     pub access: Access,
     /// The version of the API.
     pub version: Version,
@@ -31,7 +31,7 @@ pub struct ResponseContext<'a> {
     pub is_head: bool,
 }
 
-/// Headers that are there whatever is answered.
+/// The headers of every answer.
 const ALWAYS: [&str; 7] = [
     "request-id",
     "client-request-id",
@@ -42,7 +42,7 @@ const ALWAYS: [&str; 7] = [
     "X-Content-Type-Options",
 ];
 
-/// Every header of an answer.
+/// Returns the components of all headers.
 pub fn headers() -> Value {
     let header =
         |description: &str, schema: Value| json!({"description": description, "required": true, "schema": schema});
@@ -69,7 +69,7 @@ pub fn headers() -> Value {
 }
 
 impl Answers {
-    /// The answers of an operation by their status.
+    /// Returns the answers of an operation by status.
     pub fn of(&mut self, schemas: &mut Schemas, context: ResponseContext<'_>) -> Map<String, Value> {
         let mut all = Map::new();
         let unchanged =
@@ -97,7 +97,7 @@ fn suffix(context: ResponseContext<'_>) -> &'static str {
     if context.is_head { ".head" } else { "" }
 }
 
-/// The statuses of the refusals of an operation.
+/// Returns the statuses of the refusals of an operation.
 fn refusals(context: ResponseContext<'_>) -> Vec<u16> {
     let ResponseContext { route, access, .. } = context;
     let operation = &route.operation;
@@ -159,7 +159,7 @@ fn refusal(schemas: &mut Schemas, status: u16, is_head: bool) -> Value {
     response(&format!("{name}."), own, json!({"application/json": {"schema": schema}}), is_head)
 }
 
-/// Graph's form of an error.
+/// Returns the schema of an error in Graph's form.
 fn envelope() -> Value {
     let object = |properties: Value| {
         let required: Vec<_> = properties.as_object().into_iter().flat_map(Map::keys).cloned().collect();
@@ -177,10 +177,10 @@ fn envelope() -> Value {
     }))}))
 }
 
-/// Status, component and answer.
+/// The status, the name of the component and the answer.
 type Success = (&'static str, String, Value);
 
-/// Those of each success.
+/// Returns the successful answers.
 fn successes(schemas: &mut Schemas, context: ResponseContext<'_>) -> Vec<Success> {
     let (variant, head) = (Variant::answer(context.version), context.is_head);
     let ok = |name: String, description: &str, own: &[_], content| {
@@ -241,7 +241,7 @@ fn unwanted(name: &str, own: &[(&str, &str)], head: bool) -> Success {
     ("204", name.to_owned(), response("Done, as `Prefer: return=minimal` asks.", own, Value::Null, head))
 }
 
-/// Component, description and content of an answer that is no instance.
+/// Returns the name, the description and the content of an answer that is not an instance.
 fn of_service(answer: Answer) -> (String, &'static str, Value) {
     let text = || json!({"type": "string"});
     let (name, description, content) = match answer {
@@ -290,7 +290,7 @@ fn of_service(answer: Answer) -> (String, &'static str, Value) {
     (name.to_owned(), description, content)
 }
 
-/// JSON with as much control information as `Accept` asks for.
+/// Returns JSON content with each level of control information.
 fn json(schema: Value) -> Value {
     json!({
         "application/json": {"schema": schema},

@@ -1,5 +1,5 @@
-//! What requests carry: instances of the catalogue's types, and what the
-//! resources ask of them beyond it.
+//! Request bodies: instances of the catalogue's types, with the additional rules of the
+//! resources.
 
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,7 @@ use crate::{
 const GROUP_ASSIGNMENT: &str = "deviceConfigurationGroupAssignment";
 const GUID: &str = "[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}";
 
-/// The body of a request.
+/// Returns the schema of the body of a request.
 pub fn request(schemas: &mut Schemas, body: Body, version: Version) -> Value {
     let variant = Variant::request(version);
     let schema = match body {
@@ -44,13 +44,13 @@ pub fn request(schemas: &mut Schemas, body: Body, version: Version) -> Value {
     })
 }
 
-/// What a new row may say of its id: a GUID of its own, or one of Graph's form,
-/// which is replaced.
+/// Returns the schema of the id of a new row: a GUID, or an id in Graph's form, which the
+/// service replaces.
 fn new_id() -> Value {
     json!({"type": "string", "pattern": format!("^{GUID}(?:_{GUID})?$")})
 }
 
-/// The id of what is kept elsewhere.
+/// Returns the schema of the id of an object that this service does not store.
 fn identifier() -> Value {
     json!({"type": "string", "minLength": 1, "maxLength": 256, "pattern": TEXT})
 }
@@ -114,7 +114,7 @@ fn target_of<I: Iterator<Item = &'static Type>>(
     })
 }
 
-/// What a target names is there and is an id.
+/// Makes the members that name a target required ids.
 fn named(target: &mut Value) {
     let named: Vec<_> =
         ["groupId", "collectionId"].into_iter().filter(|name| target["properties"].get(name).is_some()).collect();
@@ -128,7 +128,7 @@ fn named(target: &mut Value) {
     }
 }
 
-/// A filter has an id and a type, and no filter has neither.
+/// Returns the schemas of a filter: an id with a type, or neither.
 fn filters() -> Value {
     const ID: &str = "deviceAndAppManagementAssignmentFilterId";
     const KIND: &str = "deviceAndAppManagementAssignmentFilterType";
@@ -167,7 +167,7 @@ fn assign(schemas: &mut Schemas, variant: Variant) -> Value {
     })
 }
 
-/// Unknown members are ignored: some clients send them.
+/// Returns the schema of a batch. Unknown members are allowed, because some clients send them.
 fn batch() -> Value {
     const TOKEN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
     let name = || json!({"type": ["string", "number"], "minLength": 1});

@@ -1,4 +1,4 @@
-//! The document put together.
+//! Assembles the document.
 
 use actix_web::http::Method;
 use indexmap::IndexMap;
@@ -24,7 +24,7 @@ pub fn generate(authenticator: &Authenticator) -> String {
     serde_json::to_string(&OpenApi::of(authenticator)).unwrap_or_default()
 }
 
-/// Members in the order in which they are read.
+/// The members have the usual order of OpenAPI.
 #[derive(Serialize)]
 struct OpenApi {
     openapi: &'static str,
@@ -73,7 +73,7 @@ impl OpenApi {
     }
 }
 
-/// The tags of each mount.
+/// Returns the tags of all mounts.
 fn tags() -> Vec<Value> {
     let of = |mount: &str, tag: Tag| json!({"name": name_of(mount, tag), "description": tag.about().1});
     let of_graph = MOUNTS.into_iter().flat_map(|(mount, _)| Tag::OF_GRAPH.map(|tag| of(mount, tag)));
@@ -95,7 +95,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// The operations of a route: GET is HEAD too.
+    /// Returns the operations of a route. GET includes HEAD.
     fn operations(&mut self, mount: (&str, Version), route: &Route) -> Vec<(&'static str, Value)> {
         match route.method {
             Method::GET => {
@@ -164,7 +164,7 @@ impl Writer<'_> {
     }
 }
 
-/// One of the permissions is enough.
+/// Returns the security requirement: one of the permissions is enough.
 fn security(access: Access) -> Value {
     match access.permissions() {
         [] => json!([{"bearer": []}]),

@@ -1,11 +1,11 @@
-//! `/openapi.json`: what the service reads and answers, in OpenAPI 3.1.
+//! `/openapi.json`: the API in OpenAPI 3.1.
 //!
-//! The document is put together from the route table, the catalogue and the
-//! table of errors; only what none of them knows is written here.
+//! The document is generated from the route table, the catalogue and the table of errors. Only
+//! facts that none of them has are written here.
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `document.rs` | the document put together |
+//! | `document.rs` | assembles the document |
 //! | [`parameters`] | paths, query options and headers of requests |
 //! | [`bodies`] | bodies of requests |
 //! | [`answers`] | answers and their headers |

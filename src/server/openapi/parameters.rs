@@ -1,33 +1,32 @@
-//! What a request says beside its body: the parts of its path, its query
-//! options, and the headers that are read.
+//! Parameters of requests: path segments, query options and headers.
 
 use serde_json::{Value, json};
 
 use super::schemas::TEXT;
 
-/// A path of the route table as the document has it, where `{…}` is a value
-/// and not how a value is written.
+/// Returns a path of the route table as a path template of OpenAPI.
 pub fn template(path: &str) -> String {
     path.replace("({arguments})", "(secretReferenceValueId='{secretReferenceValueId}')")
 }
 
-/// The names of the values in a template.
+/// Returns the names of the parameters in a template.
 pub fn in_path(template: &str) -> impl Iterator<Item = &str> {
     template.split('{').skip(1).filter_map(|rest| rest.split('}').next())
 }
 
-/// The headers that every resource reads.
+/// The request headers of every resource.
 pub const HEADERS: [&str; 4] = ["client-request-id", "OData-Version", "OData-MaxVersion", "Prefer"];
 
-/// The headers that are read where something has an ETag.
+/// The request headers of a resource with an ETag.
 pub const CONDITIONS: [&str; 2] = ["If-Match", "If-None-Match"];
 
-/// The component of a query option, which has a `$` that a name cannot have.
+/// Returns the name of the component of a query option. The name of a component cannot contain
+/// `$`.
 pub fn option_component(name: &str) -> String {
     format!("query.{name}")
 }
 
-/// Every parameter.
+/// Returns the components of all parameters.
 pub fn all() -> Value {
     let key = |name: &str, of: &str| json!({"name": name, "in": "path", "required": true, "description": of, "schema": {"type": "string", "format": "uuid"}});
     let header = |name: &str, description: &str, schema: Value| json!({"name": name, "in": "header", "description": description, "schema": schema});

@@ -1,9 +1,8 @@
-//! The catalogue in JSON Schema: what of a type may be sent, and what is
-//! answered.
+//! The catalogue in JSON Schema, for requests and for answers.
 //!
-//! A component of a type is named `v1.{type}` or `beta.{type}`, and ends in
-//! `.request` where it is what may be sent. Enumerations are the same in both.
-//! What no schema can say, such as which id is taken, is left to the service.
+//! The component of a type is named `v1.{type}` or `beta.{type}`, with the suffix `.request`
+//! for requests. Enumerations are the same in both. The schemas leave out rules that JSON
+//! Schema cannot express, such as whether an id is taken.
 
 use std::collections::BTreeMap;
 
@@ -16,21 +15,21 @@ use crate::{
     resources::{assignments::target, configurations::model as configurations},
 };
 
-/// Who writes the instance.
+/// The direction of an instance.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// The client.
+    /// In a request.
     Request,
-    /// The service.
+    /// In an answer.
     Answer,
 }
 
-/// Of what version an instance is, and who writes it.
+/// The variant of a schema: the version and the direction.
 #[derive(Clone, Copy)]
 pub struct Variant {
     /// The version.
     pub version: Version,
-    /// The writer.
+    /// The direction.
     pub side: Side,
 }
 
@@ -40,12 +39,12 @@ impl Variant {
         Self { version, side: Side::Request }
     }
 
-    /// What is answered.
+    /// Returns the variant of an answer.
     pub fn answer(version: Version) -> Self {
         Self { version, side: Side::Answer }
     }
 
-    /// The name of a component.
+    /// Returns the name of a component.
     pub fn name(self, of: &str) -> String {
         let version = match self.version {
             Version::V1 => "v1",
@@ -62,16 +61,16 @@ impl Variant {
     }
 }
 
-/// Annotations, which may stand anywhere and say nothing to the service.
+/// The pattern of annotations, which the service ignores.
 pub const ANNOTATION: &str = r"^[^@\u0000]*@(?:odata|microsoft\.graph)\.[^\u0000]*$";
-/// What a property can be called, on `/beta`.
+/// The pattern of property names on `/beta`.
 const NAME: &str = r"^[^@#.\u0000]+$";
-/// A text that can be stored.
+/// The pattern of text that can be stored.
 pub const TEXT: &str = r"^[^\u0000]*$";
 
-/// The schemas that something refers to.
+/// The schemas that operations refer to.
 pub struct Schemas {
-    /// By their names.
+    /// The schemas by name.
     pub components: BTreeMap<String, Value>,
     /// Returns the schema of a target.
     target: fn(&mut Self, Variant) -> Value,
@@ -97,10 +96,10 @@ impl Schemas {
         Self { components, target }
     }
 
-    /// Refers to a component, made by `make` when it is not there yet.
+    /// Returns a reference to a component. Calls `make` when the component does not exist yet.
     pub fn component(&mut self, name: String, make: impl FnOnce(&mut Self) -> Value) -> Value {
         if !self.components.contains_key(&name) {
-            // There already while it is made: types refer to each other in circles.
+            // Insert a placeholder first, because types refer to each other in cycles.
             self.components.insert(name.clone(), Value::Null);
             let made = make(self);
             self.components.insert(name.clone(), made);
@@ -147,7 +146,7 @@ impl Schemas {
             let is_entity = of.is_a("entity");
             let required = match variant.side {
                 Side::Request => Vec::new(),
-                // Those that `$select` can leave out.
+                // `$select` can leave out the other members.
                 Side::Answer if is_configuration || of.name == crate::resources::assignments::model::TYPE => {
                     vec![TYPE.to_owned()]
                 }
@@ -247,7 +246,7 @@ impl Schemas {
     }
 }
 
-/// The concrete types that a value of a declared type can be of.
+/// Returns the concrete types of values with this declared type.
 pub fn concrete(declared: &'static Type) -> impl Iterator<Item = &'static Type> {
     Type::all().iter().filter(|of| !of.is_abstract && of.is_a(&declared.name))
 }
@@ -268,7 +267,7 @@ fn names(of: &Type, variant: Variant) -> Value {
     let name = format!("{NAMESPACE}.{}", of.name);
     match variant.side {
         Side::Request => json!([format!("#{name}"), name]),
-        // As the documented example has it.
+        // As in the documented example.
         Side::Answer if of.name == target::TYPE => json!([name]),
         Side::Answer => json!([format!("#{name}")]),
     }
@@ -278,12 +277,13 @@ fn type_names(of: &Type, variant: Variant) -> Value {
     json!({"type": "string", "enum": names(of, variant)})
 }
 
-/// Whether it is a part of an assignment, of which every member has a column.
+/// Returns whether the type is part of an assignment, which has a column for every member.
 fn is_assigned(of: &Type) -> bool {
     of.is_a(target::TYPE)
 }
 
-/// An object with these properties, and with others where it `is_open`.
+/// Returns the schema of an object with these properties. Other properties are allowed if it
+/// `is_open`.
 pub fn closed(properties: Map<String, Value>, required: Vec<String>, is_open: bool) -> Value {
     let mut others = Map::from_iter([(ANNOTATION.to_owned(), reference("any"))]);
     if is_open {
@@ -372,12 +372,12 @@ fn undeclared_type() -> Value {
     })
 }
 
-/// A text that can be stored.
+/// Returns the schema of text that can be stored.
 pub fn text() -> Value {
     json!({"type": "string", "pattern": TEXT})
 }
 
-/// The same, or null.
+/// Returns the schema extended by null.
 pub fn or_null(mut schema: Value) -> Value {
     match (schema["type"].as_str().map(str::to_owned), schema.get("enum")) {
         (Some(of), None) => {
@@ -392,7 +392,7 @@ fn path(name: &str) -> String {
     format!("#/components/schemas/{name}")
 }
 
-/// A reference to a component.
+/// Returns a reference to a component.
 pub fn reference(name: &str) -> Value {
     json!({"$ref": path(name)})
 }
