@@ -1,11 +1,10 @@
-//! From the CSDL JSON document to types that refer to each other.
+//! Reads the types from the CSDL JSON document.
 //!
-//! What of CSDL is read: entity, complex and enumeration types with their
-//! bases; properties with type, collection and nullability; and of the
-//! annotations `Validation.Minimum`, `Maximum` and `MaxItems`, and
-//! `Core.Revisions`, by which `/beta` adds a property. A collection that is
-//! `$Nullable` may be sent as null for an empty one, as Graph's own model has
-//! it; an item is never null.
+//! The reader uses these parts of CSDL: entity, complex and enumeration types with their bases;
+//! properties with type, collection and nullability; the annotations `Validation.Minimum`,
+//! `Maximum` and `MaxItems`; and `Core.Revisions`, which marks what `/beta` adds. A client may
+//! send null for an empty collection that is `$Nullable`, as in Graph's own model. An element
+//! is never null.
 
 use std::collections::{HashMap, HashSet};
 
@@ -29,10 +28,10 @@ enum Element {
     Operation(#[expect(dead_code, reason = "only types are read here")] Vec<Value>),
 }
 
-/// The types of a document, in its order, and the names of everything else.
+/// Returns the types of the document in its order, and the names of all other elements.
 ///
 /// # Errors
-/// What in the document cannot be read.
+/// When the document cannot be read.
 pub(super) fn read(text: &str) -> anyhow::Result<(Vec<Type>, HashSet<String>)> {
     let Document { schema } = serde_json::from_str(text)?;
     let mut others: HashSet<String> = schema.keys().cloned().collect();
@@ -71,7 +70,7 @@ impl Reader<'_> {
         Ok(Type { name: name.to_owned(), base, is_abstract, properties, positions })
     }
 
-    /// Those of the base first.
+    /// Adds the properties of a type, those of its base first.
     fn add_properties(&self, name: &str, properties: &mut Vec<Property>) -> anyhow::Result<()> {
         let members = self.members(name)?;
         if let Some(base) = members.get("$BaseType") {

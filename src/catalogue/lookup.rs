@@ -1,4 +1,4 @@
-//! How a type is found by its name.
+//! Finds types by their names.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::error::{ApiError, shorten};
 
-/// The document itself.
+/// The text of the document.
 pub const DOCUMENT: &str = include_str!("graph.csdl.json");
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
@@ -24,34 +24,34 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
 struct Catalogue {
     types: Vec<Type>,
     names: HashMap<String, TypeId>,
-    /// Names of what is no type of objects: enumerations, operations.
+    /// The names of enumerations and operations.
     others: HashSet<String>,
 }
 
 impl TypeId {
-    /// The type.
+    /// Returns the type.
     pub fn get(self) -> &'static Type {
         &CATALOGUE.types[self.0]
     }
 }
 
 impl Type {
-    /// The type of a name without the namespace.
+    /// Returns the type with this name, without its namespace.
     pub fn find(name: &str) -> Option<&'static Self> {
         CATALOGUE.names.get(name).map(|id| id.get())
     }
 
-    /// The type that an `@odata.type` names.
+    /// Returns the type that an `@odata.type` names.
     pub fn named(odata_type: &str) -> Option<&'static Self> {
         unqualified(odata_type).and_then(Self::find)
     }
 
-    /// Every type of the catalogue, in its order.
+    /// Returns every type of the catalogue, in its order.
     pub fn all() -> &'static [Self] {
         &CATALOGUE.types
     }
 
-    /// Whether it is the type of this name, or derived from it.
+    /// Returns whether this is the type of this name, or is derived from it.
     pub fn is_a(&self, name: &str) -> bool {
         self.name == name || self.base.is_some_and(|base| base.get().is_a(name))
     }
@@ -67,17 +67,17 @@ impl fmt::Display for ValueType {
     }
 }
 
-/// The name in an `@odata.type`, which comes with or without its `#`; `None`
-/// for a name outside Graph's namespace.
+/// Returns the name in an `@odata.type`, with or without its `#`. Returns `None` for a name
+/// outside of Graph's namespace.
 pub fn unqualified(odata_type: &str) -> Option<&str> {
     odata_type.strip_prefix('#').unwrap_or(odata_type).strip_prefix(NAMESPACE)?.strip_prefix('.')
 }
 
-/// The type that an `@odata.type` names where an `expected` one is due.
+/// Returns the type that an `@odata.type` names. It must be `expected` or derived from it.
 ///
 /// # Errors
-/// 400, in Graph's words, for a type that is not in the catalogue or is of
-/// another family. Whether an abstract type will do is the caller's to say.
+/// 400 with Graph's message for a type that the catalogue lacks or that is not derived from
+/// `expected`. Abstract types are accepted: the caller checks them.
 pub fn resolve(odata_type: &str, expected: &str) -> Result<&'static Type, ApiError> {
     let Some(found) = Type::named(odata_type) else {
         return Err(ApiError::model(format!(
@@ -94,13 +94,13 @@ pub fn resolve(odata_type: &str, expected: &str) -> Result<&'static Type, ApiErr
     Ok(found)
 }
 
-/// Every name of the catalogue, whatever it names, sorted.
+/// Returns every name of the catalogue, sorted: types, enumerations and operations.
 pub fn names() -> impl Iterator<Item = &'static str> {
     let types = CATALOGUE.types.iter().map(|of| &of.name);
     types.chain(&CATALOGUE.others).map(String::as_str).collect::<BTreeSet<_>>().into_iter()
 }
 
-/// The name in an `@odata.type` of Graph's namespace that the catalogue lacks.
+/// Returns the name in an `@odata.type` of Graph's namespace, if the catalogue lacks it.
 pub fn undeclared(odata_type: &str) -> Option<&str> {
     let name = unqualified(odata_type)?;
     let is_identifier = name.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -125,7 +125,7 @@ mod tests {
         Type::all().iter().filter(|found| found.is_a(base) && found.name != base).collect()
     }
 
-    /// The counts of Graph's v1.0 model of August 2026; what `/beta` adds is not counted.
+    /// The counts of Graph's v1.0 model of August 2026, without what `/beta` adds.
     #[test]
     fn the_catalogue_is_whole() {
         let document: Value = serde_json::from_str(include_str!("graph.csdl.json")).expect("JSON");

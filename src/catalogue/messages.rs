@@ -1,4 +1,4 @@
-//! What a refusal says of a value that does not fit its type, in Graph's words.
+//! Refusals of values that do not fit their types, with Graph's messages.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde_json::{Number, Value};
 
 use crate::error::{ApiError, shorten};
 
-/// What a value is, as a message says it.
+/// Returns the kind of a JSON value for a message.
 pub fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -18,20 +18,19 @@ pub fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Whether a number is a whole one of more than 64 bits, whose last digits are
-/// lost.
+/// Returns whether a number is a whole number beyond 64 bits, whose last digits are lost.
 pub fn is_rounded(number: &Number) -> bool {
     number.is_f64() && number.as_f64().is_some_and(|number| number.fract() == 0.0)
 }
 
-/// Adds to Graph's words, which name no place, where something stands.
+/// Adds the path of a value to Graph's message, which names no path.
 pub fn located(refusal: ApiError, path: impl fmt::Display) -> ApiError {
     ApiError::model(format!("{refusal} It stands in '{path}'."))
 }
 
-/// 400, in Graph's words, for a value of another type.
+/// Returns the 400 with Graph's message for a value of another type.
 pub fn mismatch(value: &Value, expected: &str, path: impl fmt::Display) -> ApiError {
-    // What is inside of it may not be for a message.
+    // An array or object is not quoted, because it may contain a secret.
     let literal = match value {
         Value::Array(_) | Value::Object(_) => kind(value).to_owned(),
         other => shorten(&other.to_string()),
@@ -41,7 +40,7 @@ pub fn mismatch(value: &Value, expected: &str, path: impl fmt::Display) -> ApiEr
     ))
 }
 
-/// 400 for what is not an object where one is due.
+/// Returns the 400 for a value that must be an object.
 pub fn no_object(value: &Value, type_name: &str, path: impl fmt::Display) -> ApiError {
     ApiError::model(format!(
         "The value of '{path}' must be an object of type 'microsoft.graph.{type_name}', not {}.",
@@ -49,7 +48,7 @@ pub fn no_object(value: &Value, type_name: &str, path: impl fmt::Display) -> Api
     ))
 }
 
-/// 400, in Graph's words, for a property that `type_name` does not have.
+/// Returns the 400 with Graph's message for a property that `type_name` does not have.
 pub fn unknown(name: &str, type_name: &str) -> ApiError {
     ApiError::model(format!(
         "The property '{}' does not exist on type 'microsoft.graph.{type_name}'. Make sure to only use property names that are defined by the type.",
@@ -57,14 +56,14 @@ pub fn unknown(name: &str, type_name: &str) -> ApiError {
     ))
 }
 
-/// Whether a property can have this name.
+/// Returns whether a property can have this name.
 pub fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(['@', '#', '.'])
 }
 
-/// Control information (`@odata.context`, `target@odata.type`) and Graph's own
-/// annotations (`@microsoft.graph.tips`): what an answer carries beside its
-/// properties, and what may come back with it.
+/// Returns whether a member is control information of OData (`@odata.context`,
+/// `target@odata.type`) or an annotation of Graph (`@microsoft.graph.tips`). Clients may send
+/// these members back.
 pub fn is_annotation(name: &str) -> bool {
     name.split_once('@').is_some_and(|(_, term)| term.starts_with("odata.") || term.starts_with("microsoft.graph."))
 }

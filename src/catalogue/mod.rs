@@ -1,17 +1,17 @@
-//! Graph's types: `graph.csdl.json`, a CSDL JSON document, and what reads it.
+//! Graph's types: `graph.csdl.json`, a CSDL JSON document, and the code that reads it.
 //!
-//! The document is data: a type that Graph adds is an entry in it and no code.
+//! The types are data: a new type of Graph needs an entry in the document and no code.
 //!
 //! | file | what it holds |
 //! | --- | --- |
 //! | `model.rs` | the types |
-//! | `lookup.rs` | how a type is found by its name |
-//! | [`version`] | the versions of the API, and where they are mounted |
-//! | [`messages`] | refusals of values, in Graph's words |
+//! | `lookup.rs` | finds types by their names |
+//! | [`version`] | the versions of the API and their mounts |
+//! | [`messages`] | refusals of values, with Graph's messages |
 //! | [`spelling`] | names that a client may have meant |
-//! | `document.rs` | from the document to the types |
-//! | [`validation`] | values that a client sends, held to their types |
-//! | [`rendering`] | values that are stored, written as Graph writes them |
+//! | `document.rs` | reads the document |
+//! | [`validation`] | checks values that a client sends |
+//! | [`rendering`] | writes stored values in Graph's form |
 //!
 //! <https://docs.oasis-open.org/odata/odata-csdl-json/v4.01/odata-csdl-json-v4.01.html>
 

@@ -1,4 +1,4 @@
-//! The types.
+//! The model of types.
 
 use std::collections::HashMap;
 
@@ -11,24 +11,24 @@ pub const NAMESPACE: &str = "microsoft.graph";
 
 /// An entity type or a complex type.
 pub struct Type {
-    /// Its name without the namespace.
+    /// The name without the namespace.
     pub name: String,
     pub(super) base: Option<TypeId>,
-    /// Whether a value can only be of a type derived from it.
+    /// Whether every value must have a derived type.
     pub is_abstract: bool,
     pub(super) properties: Vec<Property>,
     pub(super) positions: HashMap<String, usize>,
 }
 
-/// A type, by its place in the catalogue: types refer to each other in circles.
+/// The index of a type in the catalogue. Types refer to each other in cycles.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TypeId(pub(super) usize);
 
-/// A property, inherited ones included. Navigation properties are none.
+/// A property of a type, or inherited from its base. Navigation properties are not included.
 pub struct Property {
     /// Its name.
     pub name: String,
-    /// Of what type it is, or an element of it.
+    /// The type of its value, or of its elements.
     pub value_type: ValueType,
     /// Whether it is an array.
     pub is_collection: bool,
@@ -36,37 +36,37 @@ pub struct Property {
     pub is_nullable: bool,
     /// Whether only `/beta` has it.
     pub is_beta: bool,
-    /// What Graph states of its values.
+    /// The limits that Graph documents for its values.
     pub limits: Limits,
 }
 
-/// Limits of a property; `None` where none is stated.
+/// The limits of a property. `None` means no limit.
 #[derive(Clone, Copy)]
 pub struct Limits {
-    /// The least number.
+    /// The smallest number.
     pub minimum: Option<i64>,
     /// The largest number.
     pub maximum: Option<i64>,
-    /// Elements at most.
+    /// The maximum number of elements.
     pub max_items: Option<i64>,
 }
 
-/// Of what type a value is.
+/// The type of a value.
 pub enum ValueType {
-    /// One of OData's own.
+    /// A primitive type of OData.
     Primitive(Primitive),
-    /// One of some names, or several of them.
+    /// A member of an enumeration, or several members of a flags enumeration.
     Enumeration(Enumeration),
     /// An object.
     Complex(TypeId),
 }
 
-/// The primitive types of OData that Graph uses here.
+/// The primitive types of OData that the catalogue uses.
 ///
 /// <https://docs.oasis-open.org/odata/odata-json-format/v4.01/odata-json-format-v4.01.html#sec_PrimitiveValue>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Primitive {
-    /// Base64 of either alphabet.
+    /// Base64 in the standard or the URL-safe alphabet.
     Binary,
     /// `true` or `false`.
     Boolean,
@@ -74,11 +74,11 @@ pub enum Primitive {
     Date,
     /// `2026-11-24T13:15:00Z`, with any offset.
     DateTimeOffset,
-    /// A whole number of 32 bits.
+    /// A 32-bit integer.
     Int32,
-    /// A number of single precision.
+    /// A single-precision number.
     Single,
-    /// A text.
+    /// Text.
     String,
     /// `13:15:00.0000000`
     TimeOfDay,
@@ -86,23 +86,23 @@ pub enum Primitive {
 
 /// An enumeration.
 pub struct Enumeration {
-    /// Its name without the namespace.
+    /// The name without the namespace.
     pub name: String,
-    /// Whether a value may be several of the names, with commas between.
+    /// Whether a value may have several members, separated by commas.
     pub is_flags: bool,
-    /// Its names.
+    /// The names of the members.
     pub members: Vec<String>,
-    /// What the names stand for, in their order.
+    /// The values of the members, in the same order.
     pub bits: Vec<i64>,
 }
 
 impl Type {
-    /// Its properties in the order of the catalogue, those of its base first.
+    /// Returns the properties in the order of the catalogue, those of the base first.
     pub fn properties(&self, version: Version) -> impl Iterator<Item = &Property> {
         self.properties.iter().filter(move |property| property.is_in(version))
     }
 
-    /// The property of this name.
+    /// Returns the property with this name.
     pub fn property(&self, name: &str, version: Version) -> Option<&Property> {
         let property = self.positions.get(name).map(|&at| &self.properties[at]);
         property.filter(|property| property.is_in(version))
@@ -114,7 +114,7 @@ impl Property {
         !self.is_beta || version == Version::Beta
     }
 
-    /// Whether the other has values of the same type, and the same one when it is not set.
+    /// Returns whether the other property has the same type and the same default value.
     pub fn reads_like(&self, other: &Self) -> bool {
         self.is_collection == other.is_collection
             && self.is_nullable == other.is_nullable

@@ -1,5 +1,5 @@
-//! Instances written as Graph writes them: every property of the type, in the order of the
-//! catalogue, with the default value for unset ones.
+//! Writes objects in Graph's form: every property of the type, in the order of the catalogue,
+//! with default values for unset properties.
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
@@ -10,8 +10,8 @@ use super::{
     version::Version,
 };
 
-/// Writes the properties of an object of type `of` that are `wanted`. What is
-/// stored and the type does not have, `/beta` shows and `/v1.0` keeps to itself.
+/// Writes the properties of an object of type `of` for which `wanted` returns true. `/beta`
+/// also shows stored members that the type does not have; `/v1.0` hides them.
 ///
 /// # Errors
 /// Those of `map`.
@@ -45,7 +45,8 @@ fn write_undeclared<'a, M: SerializeMap>(
 }
 
 impl Type {
-    /// A property of `values`, an object of this type, as an answer shows it.
+    /// Returns the value of a property of `values`, an object of this type, as an answer shows
+    /// it.
     pub fn shown(&self, name: &str, values: &Map<String, Value>, version: Version) -> Option<Value> {
         let shown = match (self.property(name, version), values.get(name)) {
             (Some(property), Some(value)) if !(property.is_collection && value.is_null()) => {
@@ -59,19 +60,20 @@ impl Type {
     }
 }
 
-/// Whether two objects of type `of` read the same, unset properties included.
+/// Returns whether two objects of type `of` look the same to a client, unset properties
+/// included.
 pub fn read_alike(of: &Type, one: &Map<String, Value>, other: &Map<String, Value>, version: Version) -> bool {
     let text = |values| serde_json::to_string(&Properties { of, values, version }).unwrap_or_default();
     text(one) == text(other)
 }
 
-/// The properties of an object, and nothing but them.
+/// The properties of an object, without other members.
 pub struct Properties<'a> {
     /// The type of the object.
     pub of: &'a Type,
-    /// What is set.
+    /// The stored values.
     pub values: &'a Map<String, Value>,
-    /// Whose properties there are.
+    /// The version whose properties are shown.
     pub version: Version,
 }
 

@@ -1,11 +1,11 @@
-//! Values held to their types: what a client sent, made what is stored.
+//! Checks values that a client sends against their types, and normalizes them.
 //!
-//! Stored is what was sent, with three things made one: base64 is the standard
-//! alphabet with padding, times are in UTC, and a nested `@odata.type` is there,
-//! with its `#`, exactly where it says more than the property does.
+//! The service stores values as they were sent, except for three normalizations. Base64 gets
+//! the standard alphabet with padding. Times are converted to UTC. A nested `@odata.type` is
+//! stored, with its `#`, only when it differs from the declared type of the property.
 //!
-//! On `/beta` the catalogue is open: a property or a type of Graph's that it
-//! lacks is taken at its word.
+//! On `/beta`, the service accepts properties and types of Graph that the catalogue lacks,
+//! without checking them.
 
 use std::fmt;
 
@@ -28,14 +28,14 @@ use super::{
 };
 use crate::error::{ApiError, shorten};
 
-/// Where a value stands in a body.
+/// The path of a value in a body.
 #[derive(Clone, Copy)]
 pub enum Path<'a> {
     /// The body itself.
     Body,
-    /// A member of what stands at a path.
+    /// A member of the object at a path.
     Member(&'a Path<'a>, &'a str),
-    /// An element of it.
+    /// An element of the array at a path.
     Element(&'a Path<'a>, usize),
 }
 
@@ -59,7 +59,7 @@ impl Path<'_> {
     }
 }
 
-/// Holds the members of an object at `path` to `of`.
+/// Checks the members of the object at `path` against the type `of`, and normalizes them.
 ///
 /// # Errors
 /// 400 that names the member by its path.
@@ -78,7 +78,7 @@ pub fn check(values: &mut Map<String, Value>, of: &Type, path: Path<'_>, version
 }
 
 impl Property {
-    /// Holds a value at `path` to the property.
+    /// Checks the value at `path` against the property, and normalizes it.
     ///
     /// # Errors
     /// 400 that names the member by its path.
@@ -130,7 +130,7 @@ impl Property {
     }
 }
 
-/// Holds a value that the catalogue lacks to what can be stored as it was sent.
+/// Checks that a value of a type that the catalogue lacks can be stored without loss.
 fn undeclared_value(value: &Value, path: Path<'_>) -> Result<(), ApiError> {
     match value {
         Value::Number(number) if messages::is_rounded(number) => Err(ApiError::model(format!(
@@ -175,10 +175,10 @@ fn complex(value: &mut Value, declared: &'static Type, path: Path<'_>, version: 
     Ok(())
 }
 
-/// The member that says what an object is.
+/// The member that names the type of an object.
 pub const TYPE: &str = "@odata.type";
 
-/// 400 for an object that does not say which of several types it is.
+/// Returns the 400 for an object that does not name a concrete type.
 pub fn abstract_class(name: &str) -> ApiError {
     ApiError::model(format!(
         "Cannot create an abstract class. Set '{TYPE}' to a concrete type that is derived from '{NAMESPACE}.{name}'."
@@ -211,8 +211,9 @@ impl Enumeration {
     }
 }
 
-/// Either alphabet is made the standard one first; padding may be left out,
-/// and bits after the last byte may be set, as most writers and Graph take it.
+/// Decodes the standard alphabet, to which the URL-safe alphabet is converted first. Padding is
+/// optional, and unused bits of the last character may be set. Most encoders and Graph do the
+/// same.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -225,19 +226,20 @@ const TIME: &[BorrowedFormatItem<'static>] =
     format_description!("[hour]:[minute][optional [:[second][optional [.[subsecond]]]]]");
 const OFFSET: &[BorrowedFormatItem<'static>] = format_description!("[offset_hour sign:mandatory]:[offset_minute]");
 
-/// `dateValue` of OData's grammar, of the years that PostgreSQL and clients have in common.
+/// Parses a `dateValue` of OData's grammar, in the years that both PostgreSQL and clients
+/// support.
 fn date(text: &str) -> Option<Date> {
     let date = Date::parse(text, DATE).ok().filter(|_| text.starts_with(|first: char| first.is_ascii_digit()))?;
     (date.year() > 0).then_some(date)
 }
 
-/// `timeOfDayValue`, down to the 100 nanoseconds that Graph keeps.
+/// Parses a `timeOfDayValue`, with Graph's precision of 100 nanoseconds.
 fn time(text: &str) -> Option<Time> {
     let time = Time::parse(text, TIME).ok()?;
     time.replace_nanosecond(time.nanosecond() / 100 * 100).ok()
 }
 
-/// `dateTimeOffsetValue`, in UTC.
+/// Parses a `dateTimeOffsetValue` and converts it to UTC.
 pub fn date_time(text: &str) -> Option<OffsetDateTime> {
     let text = text.to_ascii_uppercase();
     let (day, rest) = text.split_once('T')?;
@@ -253,7 +255,7 @@ pub fn date_time(text: &str) -> Option<OffsetDateTime> {
 }
 
 impl Primitive {
-    /// Whether the value is one of this type; a right one is made what is stored.
+    /// Returns whether the value has this type. Normalizes a valid value.
     pub fn read(self, value: &mut Value) -> bool {
         match (self, &*value) {
             (Self::Boolean, Value::Bool(_)) | (Self::String, Value::String(_)) => true,
