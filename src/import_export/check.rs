@@ -1,4 +1,4 @@
-//! Rows that the API would refuse: `devicegraph check` lists them.
+//! `devicegraph check`: lists the rows that the API would refuse.
 
 use std::io;
 
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// Configurations that are read at a time.
+/// The number of configurations that are read at a time.
 const PAGE: i64 = 500;
 
 /// Reads every row in one snapshot and returns their number. Calls `report` with a line
@@ -85,7 +85,7 @@ async fn refusals(
     Ok(refusals)
 }
 
-/// Why a create with what the row holds would be refused.
+/// Returns the reason why a create with the values of the row would be refused, or `None`.
 fn refusal_of(stored: &Configuration) -> Option<String> {
     if stored.is_unreadable() {
         return Some("it holds a time, a number or a nested value that JSON cannot hold".to_owned());

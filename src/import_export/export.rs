@@ -1,7 +1,7 @@
-//! The store as files that show only real changes.
+//! Writes the store as files whose differences show only real changes.
 //!
-//! Each configuration is one file, named by its id. Members are sorted. The times
-//! and the version are left out, because they change by themselves. The same store
+//! Each configuration is one file, named by its id. Members are sorted. The times and the
+//! version are left out, because they change without a change of the content. The same store
 //! gives the same bytes.
 //!
 //! The [`Manifest`] of an export lists the files that it wrote. A later export
@@ -34,10 +34,10 @@ use crate::{
     },
 };
 
-/// Configurations that are read at a time.
+/// The number of configurations that are read at a time.
 const PAGE: i64 = 500;
 
-/// Makes `folder` the export of the store and returns the number of configurations.
+/// Exports the store to `folder` and returns the number of configurations.
 ///
 /// Removes the files of configurations that are gone, if the manifest of the folder
 /// lists them. Leaves every other file as it is. Calls `progress` after each
@@ -52,7 +52,7 @@ pub async fn export(pool: &PgPool, folder: &Path, force: bool, progress: impl Fn
     let cannot = || format!("cannot write to {}", folder.display());
     fs::create_dir_all(folder).with_context(cannot)?;
     let _lock = lock(folder)?;
-    // One snapshot of everything, however long it takes.
+    // Read everything in one snapshot.
     let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let store = configurations::sql::store_id(&mut transaction).await?;
     let ids: BTreeSet<Uuid> = configurations::sql::ids(&mut transaction).await?.into_iter().collect();
@@ -79,10 +79,10 @@ pub async fn export(pool: &PgPool, folder: &Path, force: bool, progress: impl Fn
         check_foreign(&mut transaction, folder, &foreign).await?;
     }
     let flush = || flush(folder).with_context(|| format!("cannot flush the file system of {}", folder.display()));
-    // Lists every file before it is written: an export that is killed can then be repeated.
+    // List every file before it is written, so that an export that was killed can be repeated.
     Manifest::new(store, listed.union(&ids)).write(folder).with_context(cannot)?;
     write_all(&mut transaction, folder, progress).await?;
-    // No file is removed before those that replace it are on the disk.
+    // Remove a file only after the new files are on the disk.
     flush()?;
     for id in gone {
         fs::remove_file(path(folder, id)).with_context(cannot)?;
@@ -92,20 +92,20 @@ pub async fn export(pool: &PgPool, folder: &Path, force: bool, progress: impl Fn
     Ok(ids.len())
 }
 
-/// Writes what the file system of a folder still holds in memory to the disk. Doing this
-/// for each file takes minutes for a large store.
+/// Flushes the file system of a folder to the disk. Flushing each file takes minutes for a
+/// large store.
 #[cfg(target_os = "linux")]
 fn flush(folder: &Path) -> io::Result<()> {
     Ok(nix::unistd::syncfs(File::open(folder)?)?)
 }
 
-/// Other systems have no such call: only the names of the files are flushed.
+/// Flushes only the names of the files: other systems cannot flush a whole file system.
 #[cfg(not(target_os = "linux"))]
 fn flush(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Keeps other exports out of a folder. A file system without locks is used without one.
+/// Locks a folder against other exports. Returns `None` when the file system has no locks.
 fn lock(folder: &Path) -> anyhow::Result<Option<Flock<File>>> {
     let open = File::open(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     match Flock::lock(open, FlockArg::LockExclusiveNonblock) {
@@ -120,7 +120,8 @@ fn lock(folder: &Path) -> anyhow::Result<Option<Flock<File>>> {
     }
 }
 
-/// Logs the files that look like those of an export and stay, because no list names them.
+/// Logs the files that look like exported files but are in no manifest. The export leaves them
+/// in place.
 fn warn_of_unlisted(folder: &Path, is_known: impl Fn(Uuid) -> bool) -> io::Result<()> {
     let mut unlisted = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -165,8 +166,7 @@ async fn texts(connection: &mut PgConnection, page: &[Configuration]) -> anyhow:
     page.iter().map(text_of).collect()
 }
 
-/// Returns what is stored and nothing else: members that no client has set, times and
-/// versions are left out.
+/// Returns the text of a file: only stored values, without defaults, times and versions.
 fn text(configuration: &Configuration, assignments: Vec<Value>) -> anyhow::Result<String> {
     let mut members = Map::clone(&configuration.properties);
     if configuration.properties.is_repaired {
@@ -188,8 +188,8 @@ fn text(configuration: &Configuration, assignments: Vec<Value>) -> anyhow::Resul
     Ok(serde_json::to_string_pretty(&members)? + "\n")
 }
 
-/// Refuses to overwrite files that no export wrote, unless they hold what this export
-/// writes: an export whose manifest was not kept.
+/// Refuses to overwrite files that no manifest lists, unless they have the content that this
+/// export writes. Such files come from an export whose manifest was lost.
 async fn check_foreign(connection: &mut PgConnection, folder: &Path, foreign: &BTreeSet<Uuid>) -> anyhow::Result<()> {
     let (mut differ, mut after) = (Vec::new(), None);
     while !foreign.is_empty() {
@@ -199,7 +199,7 @@ async fn check_foreign(connection: &mut PgConnection, folder: &Path, foreign: &B
         page.retain(|configuration| foreign.contains(&configuration.id));
         for (id, text) in texts(connection, &page).await? {
             let path = path(folder, id);
-            // A file that cannot be read is another tool's, too.
+            // A file that cannot be read belongs to another tool, too.
             if !(manifest::is_file(&path) && fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes())) {
                 differ.push(id);
             }

@@ -1,4 +1,4 @@
-//! Files to valid configurations. Nothing is written before all of them are.
+//! Reads files into valid configurations. The seed writes only after all files are valid.
 
 use std::{
     collections::BTreeMap,
@@ -20,21 +20,21 @@ use crate::{
     },
 };
 
-/// A configuration that a file has, with the set of its assignments.
+/// A configuration of a file, with its set of assignments.
 #[derive(Debug)]
 pub struct ParsedConfiguration {
-    /// The file, and the place in it.
+    /// The file and the path in it.
     pub at: SourceLocation,
-    /// Its key: the file's, else one made from its type and name, so that the
-    /// same file is the same configuration tomorrow.
+    /// The id: that of the file, else an id that is derived from type and name, so that the
+    /// same file always gives the same configuration.
     pub id: Uuid,
     /// The configuration.
     pub new: NewConfiguration,
-    /// Its assignments; `None` when the file does not speak of them.
+    /// The assignments. `None` when the file does not have the member.
     pub assignments: Option<Vec<NewAssignment>>,
 }
 
-/// Where in the files something stands.
+/// A location in the files.
 #[derive(Clone, Debug)]
 pub struct SourceLocation {
     file: PathBuf,
@@ -51,7 +51,7 @@ impl fmt::Display for SourceLocation {
 /// Reads a file, or every `*.json` of a folder and the folders in it.
 ///
 /// # Errors
-/// Names the file and the member of the first thing that is wrong.
+/// Names the file and the member of the first error.
 pub fn read(path: &Path) -> anyhow::Result<Vec<ParsedConfiguration>> {
     let mut files = Vec::new();
     find(path, true, &mut files)?;
@@ -102,8 +102,8 @@ fn find(path: &Path, is_root: bool, files: &mut Vec<PathBuf>) -> anyhow::Result<
     Ok(())
 }
 
-/// The text of a file in the encodings that begin with a mark: what PowerShell
-/// writes is UTF-16, and UTF-8 with a mark.
+/// Decodes a file that begins with a byte order mark. PowerShell writes UTF-16, and UTF-8 with
+/// this mark.
 fn decode(bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     let units = |to_unit: fn([u8; 2]) -> u16| bytes[2..].chunks_exact(2).map(move |pair| to_unit([pair[0], pair[1]]));
     let text = match bytes.as_slice() {
@@ -159,11 +159,11 @@ fn read_file(file: &Path, all: &mut Vec<ParsedConfiguration>) -> anyhow::Result<
     Ok(())
 }
 
-/// For ids of configurations and assignments that come without one.
+/// The namespace of derived ids.
 const IDS: Uuid = Uuid::from_u128(0x6a1f_3c0e_5b0d_4c57_9d1e_2f8a_7c44_1b90);
 
-/// The version that an answer was read on. What says nothing may have what
-/// `/beta` has.
+/// Returns the version that the file was read from. A file without a version may have members
+/// of `/beta`.
 fn version(members: &Map<String, Value>) -> Version {
     let context = members.get("@odata.context").and_then(Value::as_str);
     match context.is_some_and(|context| context.contains("/v1.0/$metadata")) {
@@ -190,8 +190,8 @@ fn configuration(
 }
 
 impl ParsedConfiguration {
-    /// The key of the assignment at `index`: the file's, else one made from
-    /// what it names.
+    /// Returns the id of the assignment at `index`: that of the file, else an id that is
+    /// derived from its target.
     pub fn assignment_id(&self, index: usize, new: &NewAssignment) -> Uuid {
         let name = || new.target.key().unwrap_or_else(|| format!("base:{index}"));
         new.id.unwrap_or_else(|| Uuid::new_v5(&self.id, name().as_bytes()))

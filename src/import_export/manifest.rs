@@ -1,4 +1,4 @@
-//! The list of the files that an export wrote, kept beside them.
+//! The list of the files that an export wrote, stored beside them.
 
 use std::{
     borrow::Borrow,
@@ -15,16 +15,16 @@ use uuid::Uuid;
 
 use crate::odata::key;
 
-/// The name of its file. `seed` skips hidden files.
+/// The name of the manifest file. `seed` skips hidden files.
 pub(super) const NAME: &str = ".devicegraph-export.json";
 
-/// File names that a message shows at most.
+/// The maximum number of file names in a message.
 const MAX_SHOWN: usize = 10;
 
 /// The files of an export, and the store that they come from.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Manifest {
-    /// What a person who finds the file needs to know.
+    /// An explanation for a person who finds the file.
     about: String,
     /// The id of the store, which a backup of the database keeps.
     store: Uuid,
@@ -33,7 +33,7 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    /// A manifest of the files of these configurations.
+    /// Creates the manifest of the files of these configurations.
     pub(super) fn new(store: Uuid, ids: impl IntoIterator<Item = impl Borrow<Uuid>>) -> Self {
         let about = "Files that `devicegraph export` wrote. The next export to this folder removes those of configurations that are gone.";
         Self { about: about.to_owned(), store, files: ids.into_iter().map(|id| file_name(*id.borrow())).collect() }
@@ -42,7 +42,7 @@ impl Manifest {
     /// Reads the manifest of a folder. Returns `None` when there is none.
     ///
     /// # Errors
-    /// When it cannot be read or is not a manifest.
+    /// When the file cannot be read or is not a manifest.
     pub(super) fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
         let path = folder.join(NAME);
         let remedy = || {
@@ -60,7 +60,7 @@ impl Manifest {
         write(folder, &folder.join(NAME), &(serde_json::to_string_pretty(self)? + "\n"))
     }
 
-    /// The configurations whose files are listed. Ignores names that an export never
+    /// Returns the configurations whose files are listed. Ignores names that an export never
     /// writes, such as paths to other folders.
     pub(super) fn ids(&self) -> BTreeSet<Uuid> {
         let id = |name: &String| key::guid(name.strip_suffix(".json")?).filter(|id| file_name(*id) == **name);
@@ -91,12 +91,12 @@ impl Manifest {
     }
 }
 
-/// The name of the file of a configuration.
+/// Returns the name of the file of a configuration.
 pub(super) fn file_name(id: Uuid) -> String {
     format!("{id}.json")
 }
 
-/// The names of files as a message shows them.
+/// Returns the names of files for a message.
 pub(super) fn names(ids: &[Uuid]) -> String {
     let mut shown: Vec<_> = ids.iter().take(MAX_SHOWN).map(|id| file_name(*id)).collect();
     if ids.len() > MAX_SHOWN {
@@ -105,15 +105,15 @@ pub(super) fn names(ids: &[Uuid]) -> String {
     shown.join(", ")
 }
 
-/// Writes a file whole or not at all. Leaves a file alone that has this text already.
+/// Writes a file atomically. Does nothing when the file already has this text.
 ///
-/// The text goes into a new file with a random name, so that no file or symbolic link
-/// that is in the folder already is written through. The new file then replaces `path`.
+/// Writes a new file with a random name, so that it never writes through an existing file or
+/// symbolic link. The new file then replaces `path`.
 pub(super) fn write(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
     if is_file(path) && fs::read(path).is_ok_and(|bytes| bytes == text.as_bytes()) {
         return Ok(());
     }
-    // Hidden files are skipped by `seed`. The umask takes bits of the mode away, as from any new file.
+    // `seed` skips hidden files. The umask applies to the mode, as for every new file.
     let mode = fs::Permissions::from_mode(0o666);
     let mut aside = tempfile::Builder::new().prefix(".devicegraph-export-").permissions(mode).tempfile_in(folder)?;
     aside.write_all(text.as_bytes())?;
@@ -121,7 +121,7 @@ pub(super) fn write(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a path is a regular file, and no link to one.
+/// Returns whether a path is a regular file and no link.
 pub(super) fn is_file(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
 }

@@ -3,16 +3,15 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `files.rs` | reads the files |
-//! | `seed.rs` | makes the store what the files say; reset |
+//! | `seed.rs` | writes the files to the store; reset |
 //! | `export.rs` | writes the files, and removes those of deleted configurations |
 //! | `manifest.rs` | the list of the files that an export wrote |
 //! | `check.rs` | lists the rows that the API would refuse |
 //!
-//! A file is JSON in UTF-8 in one of the forms that tools write: one
-//! configuration; an array of them; or a collection as Graph answers it, with
-//! the configurations in `value`. A configuration may have its `assignments`
-//! in it, as `$expand=assignments` puts them there. What is accepted is what
-//! `/beta` accepts, and it goes through the same parsers.
+//! A file is JSON in UTF-8 in a form that tools write: one configuration; an array of
+//! configurations; or a collection as Graph returns it, with the configurations in `value`. A
+//! configuration may contain its `assignments`, as with `$expand=assignments`. A file may
+//! contain what `/beta` accepts, because the same code parses it.
 
 mod check;
 mod export;

@@ -1,4 +1,4 @@
-//! The store made what the files say, in one transaction.
+//! Writes the configurations of files to the store, in one transaction.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -20,26 +20,25 @@ use crate::{
     },
 };
 
-/// What a seed did with the configurations of its files.
+/// The number of configurations of each outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Done {
-    /// Made.
+    /// Created configurations.
     pub created: usize,
-    /// Made what the files say.
+    /// Changed configurations.
     pub changed: usize,
-    /// Were that already.
+    /// Configurations that already had the content of the file.
     pub unchanged: usize,
 }
 
-/// Writes all of `seeds` or nothing; `progress` is called after each.
+/// Writes all of `seeds` or nothing. Calls `progress` after each configuration.
 ///
-/// A configuration that is there is made what its file says, and its
-/// assignments too where the file speaks of them. Configurations that no file
-/// has stay as they are.
+/// An existing configuration gets the content of its file, and its assignments, if the file has
+/// them. Configurations that are in no file stay as they are.
 ///
 /// # Errors
-/// Names the file and what does not fit: an id that belongs to something else,
-/// a type that cannot change.
+/// Names the file and the conflict: an id that belongs to another row, or a type that cannot
+/// change.
 pub async fn seed(
     pool: &PgPool,
     vault: &Vault,
@@ -52,8 +51,8 @@ pub async fn seed(
     Ok(done)
 }
 
-/// The same for a database without configurations; `None` for any other. Of
-/// two services that start at once one does.
+/// Seeds a database that has no configurations. Returns `None` for any other. When two services
+/// start at the same time, only one seeds.
 ///
 /// # Errors
 /// Those of [`seed`].
@@ -158,8 +157,7 @@ async fn write(connection: &mut PgConnection, vault: &Vault, parsed: &ParsedConf
     Ok(change)
 }
 
-/// Keeps the members of a stored configuration that JSON cannot hold: an export leaves
-/// them out.
+/// Keeps the stored members that JSON cannot hold, because an export leaves them out.
 fn keep_unreadable(stored: &Configuration, changed: &mut Configuration) {
     if stored.properties.is_repaired {
         for (name, _) in stored.properties.iter().filter(|(_, value)| value.is_null()) {
@@ -168,10 +166,10 @@ fn keep_unreadable(stored: &Configuration, changed: &mut Configuration) {
     }
 }
 
-/// Makes the assignments what the file says; whether they were others before.
+/// Replaces the assignments with those of the file. Returns whether they changed.
 ///
-/// Unlike `assign`, which goes by target alone, an id that the file has is the
-/// id that the row gets. Where the file has none, a target that stays keeps its.
+/// `assign` matches rows by target only. Here, a row gets the id of the file. If the file has
+/// no id, a row with the same target keeps its id.
 async fn assign(
     connection: &mut PgConnection,
     parsed: &ParsedConfiguration,
@@ -211,7 +209,7 @@ async fn assign(
     Ok(true)
 }
 
-/// How many configurations there are.
+/// Counts the configurations.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -220,14 +218,14 @@ pub async fn count(pool: &PgPool) -> anyhow::Result<usize> {
     Ok(usize::try_from(count)?)
 }
 
-/// Deletes every configuration and every assignment; how many configurations.
+/// Deletes every configuration and every assignment. Returns the number of configurations.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn reset(pool: &PgPool) -> anyhow::Result<u64> {
     let mut transaction = pool.begin().await?;
-    // Held from the parent down like every write; deleted the children first, all at once: the cascade
-    // would delete them parent by parent.
+    // Lock the configurations first, like every write. Delete the assignments first and in one
+    // statement, because the cascade would delete them separately for each configuration.
     configurations::sql::lock_all(&mut transaction).await?;
     assignments::sql::delete_all(&mut transaction).await?;
     let deleted = configurations::sql::delete_all(&mut transaction).await?;
