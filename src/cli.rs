@@ -91,10 +91,10 @@ enum Command {
 }
 
 impl Cli {
-    /// Does what the command line says.
+    /// Executes the command.
     ///
     /// # Errors
-    /// Whatever keeps it from being done, in one line that names the remedy.
+    /// When the command fails. The message is one line that names the remedy.
     pub async fn run(self) -> anyhow::Result<()> {
         let command = self.command.unwrap_or(Command::Serve);
         if let Command::Completions { shell } = command {
@@ -124,12 +124,12 @@ impl Cli {
 }
 
 impl Command {
-    /// What needs the database and no service.
+    /// Executes a command that uses the database and not the service.
     async fn run(self, settings: &Settings, database: &Database) -> anyhow::Result<()> {
         let writes = matches!(self, Self::Seed { .. } | Self::Reset { .. });
         if writes {
             let name = if matches!(self, Self::Reset { .. }) { "reset" } else { "seed" };
-            // Not a line of the log: `log.filter` must not hide it.
+            // Not in the log, because `log.filter` must not hide it.
             eprintln!("{name} is about to change {}", database.description());
         }
         if matches!(self, Self::Migrate) || settings.database.migrate && writes {
@@ -176,7 +176,7 @@ async fn export(pool: &PgPool, folder: &Path, force: bool) -> anyhow::Result<()>
     Ok(())
 }
 
-/// A line for each row on standard output.
+/// Prints a line to standard output for each row that the API would refuse.
 async fn check(pool: &PgPool) -> anyhow::Result<()> {
     let (mut found, mut output) = (0, io::stdout().lock());
     let checked = import_export::check(pool, |finding| {
@@ -189,7 +189,7 @@ async fn check(pool: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// On standard error, and only when that is a terminal.
+/// Creates a progress bar on standard error, if that is a terminal.
 fn progress(length: usize) -> ProgressBar {
     let bar = ProgressBar::new(length as u64);
     match ProgressStyle::with_template("{bar:40} {pos}/{len} configurations, {eta} left") {
@@ -198,7 +198,8 @@ fn progress(length: usize) -> ProgressBar {
     }
 }
 
-/// For the health check of a container, which has no other client in it.
+/// Asks the service whether it is ready, for the health check of a container, which has no
+/// other HTTP client.
 fn health(server: &config::Server) -> anyhow::Result<()> {
     let host = match server.host.as_str() {
         "0.0.0.0" => "127.0.0.1",
@@ -211,7 +212,7 @@ fn health(server: &config::Server) -> anyhow::Result<()> {
     client.get(&url).call().map(drop).with_context(|| format!("{url} is not ready"))
 }
 
-/// The token is all that goes to standard output.
+/// Prints the token, and only the token, to standard output.
 fn token(settings: &Settings, request: mint::Request) -> anyhow::Result<()> {
     let minted = request.mint(&database::data_dir(&settings.database), &settings.auth)?;
     let jwks = minted.jwks.display();

@@ -1,7 +1,7 @@
-//! Settings: `default.toml`, overridden by a file, overridden by the environment.
+//! Settings: `default.toml`, overridden by a file, overridden by environment variables.
 //!
-//! A key that does not exist is an error that names it, wherever it stands.
-//! This is the only file that reads settings from the environment.
+//! An unknown key is an error that names the key. This is the only file that reads settings
+//! from the environment.
 
 use std::{
     env, fmt,
@@ -14,19 +14,19 @@ use config::{Config, ConfigError, Environment, File, FileFormat};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-/// Every setting, with `default.toml` as its documentation.
+/// Every setting. `default.toml` documents them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Where and how the service listens.
+    /// How the service listens.
     pub server: Server,
-    /// Where the data is.
+    /// The database.
     pub database: Database,
-    /// Who may call.
+    /// Authentication.
     pub auth: Auth,
-    /// How secrets are stored.
+    /// The encryption of secrets.
     pub secrets: Secrets,
-    /// What is logged.
+    /// The log.
     pub log: Log,
 }
 
@@ -34,35 +34,36 @@ pub struct Settings {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
-    /// Whether links follow the forwarding headers of a proxy.
+    /// Whether links use the forwarding headers of a proxy.
     pub forwarded_headers: bool,
-    /// Rows of a page when a client says nothing.
+    /// The number of rows of a page when the client does not choose it.
     pub default_page_size: u32,
-    /// Rows of a page at most.
+    /// The maximum number of rows of a page.
     pub max_page_size: u32,
-    /// Address or name to listen on.
+    /// The address or host name to listen on.
     pub host: String,
-    /// Port; 0 takes a free one.
+    /// The port. 0 means any free port.
     pub port: u16,
-    /// Largest request body in bytes, after decoding.
+    /// The maximum size of a request body in bytes, after decoding.
     pub max_body_bytes: usize,
-    /// Seconds that a stop waits for proxies to send no more requests.
+    /// The time in seconds that the service waits at shutdown until proxies stop sending
+    /// requests.
     pub drain_seconds: u64,
-    /// Seconds that a stop waits for requests in flight.
+    /// The time in seconds that the service waits at shutdown for requests in flight.
     pub shutdown_seconds: u64,
-    /// Connections of clients held open at most.
+    /// The maximum number of open connections of clients.
     pub max_connections: usize,
-    /// Seconds that a client may take to send the head of a request, and its body.
+    /// The timeout in seconds for receiving the head of a request, and for its body.
     pub request_timeout_seconds: u64,
-    /// Seconds that a connection is kept for the next request.
+    /// The time in seconds that an idle connection is kept open.
     pub keep_alive_seconds: u64,
-    /// Certificate chain in PEM; with it the service speaks HTTPS only.
+    /// The certificate chain in PEM. With it, the service accepts only HTTPS.
     pub tls_certificate: Option<PathBuf>,
-    /// Private key of the certificate in PEM.
+    /// The private key of the certificate in PEM.
     pub tls_key: Option<PathBuf>,
-    /// Origins whose pages may call; none by default.
+    /// The origins whose pages may call the API. None by default.
     pub cors_origins: Names,
-    /// Host names that requests may name while authorization is off.
+    /// The host names that requests may use while authorization is disabled.
     pub allowed_hosts: Names,
 }
 
@@ -70,25 +71,26 @@ pub struct Server {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
-    /// PostgreSQL to use; `None` starts the private one.
+    /// The URL of the database. `None` starts the private PostgreSQL.
     pub url: Option<SecretString>,
-    /// Folder of the private server; `None` is the default for this user.
+    /// The folder of the private PostgreSQL. `None` means the default for this user.
     pub data_dir: Option<PathBuf>,
-    /// Export that an empty database is filled with at start.
+    /// The export that fills an empty database at start.
     pub seed: Option<PathBuf>,
-    /// Whether pending migrations are applied at start.
+    /// Whether the service applies pending migrations at start.
     pub migrate: bool,
-    /// Connections held open at most.
+    /// The maximum number of open connections to the database.
     pub max_connections: u32,
-    /// Milliseconds in which the database must answer the service, or counts as out of reach.
+    /// The timeout in milliseconds for an answer of the database, after which the service
+    /// considers it down.
     pub answer_timeout_ms: u64,
-    /// Milliseconds that a request waits for a connection.
+    /// The time in milliseconds that a request waits for a connection.
     pub acquire_timeout_ms: u64,
-    /// Milliseconds that a statement of a request waits for a lock.
+    /// The lock timeout of a request's statement in milliseconds.
     pub lock_timeout_ms: u32,
-    /// Milliseconds that a statement of a request may take.
+    /// The timeout of a request's statement in milliseconds.
     pub statement_timeout_ms: u32,
-    /// Milliseconds after which a statement is logged.
+    /// The time in milliseconds after which a statement is logged as slow.
     pub slow_statement_ms: u64,
 }
 
@@ -96,27 +98,28 @@ pub struct Database {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Auth {
-    /// `None` is decided by the address, see [`crate::auth`].
+    /// The mode. `None`: the listening address decides, see [`crate::auth`].
     pub mode: Option<AuthMode>,
-    /// Who signs the tokens, the `iss` of each.
+    /// The issuer of the tokens, their `iss`.
     pub issuer: Option<String>,
-    /// Whom the tokens are for, an `aud` of each.
+    /// The accepted audiences of the tokens, their `aud`.
     #[serde(default)]
     pub audience: Names,
-    /// The issuer's keys in a file.
+    /// The file with the keys of the issuer.
     pub jwks_file: Option<PathBuf>,
-    /// The issuer's keys at a URL; neither is OIDC discovery.
+    /// The URL of the keys of the issuer. Without a file and a URL, the service uses OIDC
+    /// discovery.
     pub jwks_url: Option<String>,
     /// More issuers.
     #[serde(default)]
     pub issuers: Vec<Issuer>,
-    /// What the service says of itself to everyone, see [`crate::auth::PublicDocument`].
+    /// The documents that need no token, see [`crate::auth::PublicDocument`].
     pub open: Names,
-    /// Seconds that clocks may differ.
+    /// The accepted difference of clocks in seconds.
     pub leeway_seconds: u64,
-    /// Seconds after which the keys are read again.
+    /// The time in seconds between two refreshes of the keys.
     pub refresh_seconds: u64,
-    /// Seconds between two readings that tokens with unknown keys ask for.
+    /// The minimum time in seconds between two refreshes that tokens with unknown keys cause.
     pub unknown_key_seconds: u64,
 }
 
@@ -124,17 +127,17 @@ pub struct Auth {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Issuer {
-    /// The `iss` of a token.
+    /// The `iss` of the tokens.
     pub issuer: String,
-    /// An `aud` of a token.
+    /// The accepted values of `aud`.
     pub audience: Names,
-    /// The keys in a file.
+    /// The file with the keys.
     pub jwks_file: Option<PathBuf>,
-    /// The keys at a URL.
+    /// The URL of the keys.
     pub jwks_url: Option<String>,
 }
 
-/// Some names: one text, in which commas part them, or an array of them.
+/// A list of names: a text with commas, or an array.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(from = "OneOrMany")]
 pub struct Names(pub Vec<String>);
@@ -163,7 +166,7 @@ impl From<OneOrMany> for Names {
 pub enum AuthMode {
     /// Every caller may do everything.
     Disabled,
-    /// Callers prove who they are with a bearer token.
+    /// Callers authenticate with a bearer token.
     Jwt,
 }
 
@@ -171,7 +174,7 @@ pub enum AuthMode {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Secrets {
-    /// 32 bytes in base64; without it secrets are refused.
+    /// The key: 32 bytes in base64. Without a key, the service refuses secrets.
     pub key: Option<SecretString>,
 }
 
@@ -179,7 +182,7 @@ pub struct Secrets {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
-    /// For people or for machines.
+    /// The format of the log lines.
     pub format: LogFormat,
     /// Directives of `tracing-subscriber`.
     pub filter: String,
@@ -189,23 +192,22 @@ pub struct Log {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// A line for people.
+    /// Text for people.
     Pretty,
-    /// A JSON object a line.
+    /// One JSON object for each line.
     Json,
 }
 
-/// The variable that many programs read, for when `database.url` is not set.
+/// The common variable for the URL of the database, used when `database.url` is not set.
 const DATABASE_URL: &str = "DATABASE_URL";
-/// The variable that names a running stack to the tests.
+/// The variable with the URL of a running service, for the tests.
 const TEST_URL: &str = "DEVICEGRAPH_TEST_URL";
 
 impl Settings {
-    /// Reads the settings of this process; `file` is what `--config` names.
+    /// Reads the settings of this process. `file` is the argument of `--config`.
     ///
     /// # Errors
-    /// When the file cannot be read, a key does not exist, or a value is not
-    /// of its key's type.
+    /// When the file cannot be read, a key does not exist, or a value has the wrong type.
     pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
         check_environment()?;
         let file = match file {
@@ -249,8 +251,8 @@ impl Settings {
     }
 }
 
-/// Refuses a variable that looks like a setting and is none, and a value that is not UTF-8.
-/// The config crate would print such a value, which may be a secret.
+/// Refuses a variable that looks like a setting but is none, and a value that is not UTF-8. The
+/// config crate would print such a value, which may be a secret.
 fn check_environment() -> anyhow::Result<()> {
     for (name, value) in env::vars_os() {
         let name = name.to_string_lossy();
@@ -259,7 +261,7 @@ fn check_environment() -> anyhow::Result<()> {
                 "the variable {name} is no setting: write DEVICEGRAPH__SECTION__KEY with two underscores, or unset it"
             );
         }
-        // The config crate accepts the prefix in any letter case.
+        // The prefix is case-insensitive in the config crate.
         let is_read = name == DATABASE_URL || name.to_lowercase().starts_with("devicegraph__");
         ensure!(
             !is_read || value.to_str().is_some(),
@@ -269,7 +271,7 @@ fn check_environment() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is wrong with the settings, without their values: they may be secrets.
+/// Returns the error without the values of settings, which may be secrets.
 fn without_values(error: &ConfigError) -> String {
     match error {
         ConfigError::Type { key, expected, .. } => {
@@ -284,7 +286,8 @@ fn without_values(error: &ConfigError) -> String {
     }
 }
 
-/// A message of a parser without the lines of the file and the value that it quotes.
+/// Returns the message of a parser without the quoted lines of the file and without the quoted
+/// value.
 fn without_source(message: &str) -> String {
     let is_source =
         |line: &str| line.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ' ').starts_with('|');
@@ -301,10 +304,10 @@ fn without_source(message: &str) -> String {
 }
 
 impl Auth {
-    /// Every issuer of the settings, that of `[auth]` itself first.
+    /// Returns every issuer of the settings. The issuer of `[auth]` itself comes first.
     ///
     /// # Errors
-    /// When `[auth]` says something of an issuer and not which.
+    /// When `[auth]` has settings of an issuer but no issuer.
     pub fn all_issuers(&self) -> anyhow::Result<Vec<Issuer>> {
         let Self { audience, jwks_file, jwks_url, .. } = self.clone();
         let first = match &self.issuer {
@@ -323,15 +326,15 @@ impl Auth {
 }
 
 impl Server {
-    /// `https` with a certificate, else `http`.
+    /// Returns `https` with a certificate, else `http`.
     pub fn scheme(&self) -> &'static str {
         if self.tls_certificate.is_some() { "https" } else { "http" }
     }
 
-    /// Whether only programs of this machine can reach the address.
+    /// Returns whether only programs on this machine can reach the address.
     ///
     /// # Errors
-    /// When it is neither an address nor a name that can be looked up.
+    /// When `server.host` is neither an address nor a host name that can be resolved.
     pub fn is_loopback(&self) -> anyhow::Result<bool> {
         let addresses = (self.host.as_str(), self.port).to_socket_addrs();
         let mut addresses = addresses.with_context(|| {

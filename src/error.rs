@@ -1,9 +1,8 @@
-//! Every refusal, with its status and code.
+//! Every error answer, with its status and code.
 //!
 //! [`ApiError`] is the only error that a handler returns. `server/envelope.rs` writes its body
-//! in Graph's form; nothing else in the crate writes an error body. A client sees
-//! the message, the log gets the cause: SQL, file paths and Rust types never
-//! reach a client.
+//! in Graph's form, and no other code writes an error body. The client gets the message and the
+//! log gets the cause. SQL, file paths and Rust types never reach a client.
 //!
 //! Form: <https://learn.microsoft.com/graph/errors>
 
@@ -17,38 +16,38 @@ use actix_web::{
     },
 };
 
-/// Every kind of refusal, with the status and the code that Graph gives it.
+/// Every kind of error, with the status and the code of Graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// The request cannot be read: JSON, encoding, query options.
     BadRequest,
-    /// The request can be read, but not as the type that is expected.
+    /// The body is valid JSON, but not a valid instance of the expected type.
     ModelValidationFailure,
-    /// The caller has not proved who it is.
+    /// The caller is not authenticated.
     InvalidAuthenticationToken,
-    /// The caller may not do this.
+    /// The caller lacks a permission.
     Forbidden,
-    /// Nothing is at this path, or nothing has this key.
+    /// No route has this path, or no row has this key.
     ResourceNotFound,
-    /// The path is right, the method is not.
+    /// The path exists, but not with this method.
     MethodNotAllowed,
-    /// The client can read no answer that there is.
+    /// The client accepts no format that the service can answer.
     NotAcceptable,
     /// Another row already has this id or this target.
     Conflict,
-    /// The resource is not what the request depends on.
+    /// The condition of the request does not hold.
     PreconditionFailed,
-    /// What a step of a batch depends on has failed.
+    /// A prerequisite of a step of a batch has failed.
     FailedDependency,
     /// The client took too long to send the body.
     RequestTimeout,
     /// The body is larger than `server.max_body_bytes`.
     RequestEntityTooLarge,
-    /// The body is not JSON, or in an encoding that is not decoded.
+    /// The body is not JSON, or has an encoding that the service does not support.
     UnsupportedMediaType,
-    /// A defect of the service. The message never says more than that.
+    /// A defect of the service. The message has no details.
     InternalServerError,
-    /// The database went away in the middle of a write.
+    /// The connection to the database was lost in the middle of a write.
     OutcomeUnknown,
     /// The database cannot be reached in time. Nothing was written.
     ServiceUnavailable,
@@ -57,7 +56,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// Every code, for the tests that hold the table.
+    /// Every code, for tests.
     pub const ALL: [Self; 17] = [
         Self::BadRequest,
         Self::ModelValidationFailure,
@@ -78,11 +77,10 @@ impl Code {
         Self::MisdirectedRequest,
     ];
 
-    /// The status and `error.code` on the wire.
+    /// Returns the status and the `error.code` of the answer.
     ///
-    /// `Request_BadRequest` and `RequestBodyRead` are what Graph sends for a
-    /// wrong method and a wrong media type. An unknown outcome is a 500, which
-    /// clients do not resend by themselves; a 503 they do.
+    /// Graph sends `Request_BadRequest` for a wrong method and `RequestBodyRead` for a wrong
+    /// media type. An unknown outcome is 500, because clients automatically retry a 503.
     pub const fn wire(self) -> (StatusCode, &'static str) {
         match self {
             Self::BadRequest => (StatusCode::BAD_REQUEST, "BadRequest"),
@@ -106,11 +104,10 @@ impl Code {
     }
 }
 
-/// What a client is told of every failure that is not its own.
+/// The message of every failure that the client did not cause.
 pub const FAILED: &str = "The service could not carry out this request. Its log has the cause under the request-id.";
 
-/// A text of the client's as a message quotes it: no longer than it helps, and
-/// no control characters.
+/// Shortens a text of the client for a message, and escapes control characters.
 pub fn shorten(text: &str) -> String {
     const MAX_QUOTED_CHARS: usize = 100;
     let mut shorten = String::new();
@@ -123,7 +120,7 @@ pub fn shorten(text: &str) -> String {
     shorten
 }
 
-/// A refusal: what the client is told, and what only the log is told.
+/// An error answer: the message for the client, and the cause for the log.
 #[derive(Debug)]
 pub struct ApiError {
     code: Code,
@@ -133,7 +130,7 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// The kind of refusal.
+    /// Returns the kind of error.
     pub fn code(&self) -> Code {
         self.code
     }
@@ -142,17 +139,17 @@ impl ApiError {
         Self { code, message: message.into(), header: None, cause: None }
     }
 
-    /// 400: the request cannot be read.
+    /// Returns a 400: the request cannot be read.
     pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::BadRequest, message)
     }
 
-    /// 400: the body is not a valid instance of its type.
+    /// Returns a 400: the body is not a valid instance of its type.
     pub fn model(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::ModelValidationFailure, message)
     }
 
-    /// 401: no token.
+    /// Returns a 401: the request has no token.
     pub fn no_token() -> Self {
         Self::challenge(
             Code::InvalidAuthenticationToken,
@@ -161,12 +158,12 @@ impl ApiError {
         )
     }
 
-    /// 401: a token that proves nothing.
+    /// Returns a 401: the token is not valid.
     pub fn bad_token(message: impl Into<Cow<'static, str>>) -> Self {
         Self::challenge(Code::InvalidAuthenticationToken, message, r#", error="invalid_token""#)
     }
 
-    /// 403: the token has none of the permissions, of which one is needed.
+    /// Returns a 403: the token has none of the permissions. The caller needs one of them.
     pub fn missing_scope(permissions: &[&str]) -> Self {
         let scope = format!(r#", error="insufficient_scope", scope="{}""#, permissions.join(" "));
         let message = format!(
@@ -176,7 +173,7 @@ impl ApiError {
         Self::challenge(Code::Forbidden, message, &scope)
     }
 
-    /// 403: an account that no organisation answers for.
+    /// Returns a 403: a personal account belongs to no organization.
     pub fn personal_account() -> Self {
         Self::new(
             Code::Forbidden,
@@ -184,33 +181,33 @@ impl ApiError {
         )
     }
 
-    /// With the header of RFC 6750, 3.
+    /// Adds the header `WWW-Authenticate` (RFC 6750, 3).
     fn challenge(code: Code, message: impl Into<Cow<'static, str>>, parameters: &str) -> Self {
         let value = HeaderValue::from_str(&format!(r#"Bearer realm="devicegraph"{parameters}"#));
         Self { header: value.ok().map(|value| (WWW_AUTHENTICATE, value)), ..Self::new(code, message) }
     }
 
-    /// 404: nothing here.
+    /// Returns a 404.
     pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::ResourceNotFound, message)
     }
 
-    /// 406: nothing that the client accepts can be answered.
+    /// Returns a 406: the service cannot answer in a format that the client accepts.
     pub fn not_acceptable(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::NotAcceptable, message)
     }
 
-    /// 409: something else is already here; the message names it.
+    /// Returns a 409. The message names the conflicting row.
     pub fn conflict(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::Conflict, message)
     }
 
-    /// 412: the resource is not what the request depends on; `etag` is what it is now.
+    /// Returns a 412: the condition does not hold. `etag` is the current ETag.
     pub fn precondition_failed(message: String, etag: Option<HeaderValue>) -> Self {
         Self { header: etag.map(|value| (ETAG, value)), ..Self::new(Code::PreconditionFailed, message) }
     }
 
-    /// 412: the resource has nothing that this header could be compared with.
+    /// Returns a 412: the resource has no ETag, which this header needs.
     pub fn untagged(header: &HeaderName) -> Self {
         let message = format!(
             "The header {header} cannot be met, since the resource has no ETag; a configuration and its assignments have one. Leave the header out."
@@ -218,17 +215,17 @@ impl ApiError {
         Self::new(Code::PreconditionFailed, message)
     }
 
-    /// 421: the request names a host that is not the service's.
+    /// Returns a 421: the request names a host that is not a name of this service.
     pub fn misdirected(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::MisdirectedRequest, message)
     }
 
-    /// 424: a step of a batch that was not carried out, or was taken back.
+    /// Returns a 424: a step of a batch did not run, or was rolled back.
     pub fn failed_dependency(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::FailedDependency, message)
     }
 
-    /// 413: the body is over the limit, counted after decoding.
+    /// Returns a 413: the body is larger than the limit, after decoding.
     pub fn too_large(limit: usize) -> Self {
         Self::new(
             Code::RequestEntityTooLarge,
@@ -238,7 +235,7 @@ impl ApiError {
         )
     }
 
-    /// 408: the body did not come in time.
+    /// Returns a 408: the body did not arrive in time.
     pub fn timeout(limit: Duration) -> Self {
         let seconds = limit.as_secs();
         Self::new(
@@ -247,12 +244,13 @@ impl ApiError {
         )
     }
 
-    /// 415: not JSON, or an encoding that is not decoded.
+    /// Returns a 415: the body is not JSON, or has an encoding that the service does not
+    /// support.
     pub fn media_type(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::UnsupportedMediaType, message)
     }
 
-    /// 405, with the methods that the path does have.
+    /// Returns a 405 with the methods that the path supports.
     pub fn method_not_allowed(allowed: &[Method]) -> Self {
         let allowed = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
         let header = HeaderValue::from_str(&allowed).ok().map(|value| (ALLOW, value));
@@ -260,7 +258,7 @@ impl ApiError {
         Self { header, ..Self::new(Code::MethodNotAllowed, message) }
     }
 
-    /// 503: nothing was written, so the client may send the request again.
+    /// Returns a 503: nothing was written, so the client may send the request again.
     pub fn unavailable(cause: impl Into<anyhow::Error>) -> Self {
         Self {
             header: Some((RETRY_AFTER, HeaderValue::from_static("1"))),
@@ -276,15 +274,15 @@ impl ApiError {
         Self { header, ..Self::new(Code::ServiceUnavailable, FAILED) }
     }
 
-    /// 500: a defect, told to the log alone.
+    /// Returns a 500: a defect. Only the log gets the cause.
     pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
         Self { cause: Some(cause.into()), ..Self::new(Code::InternalServerError, FAILED) }
     }
 
-    /// The error of a statement that commits a write.
+    /// Converts the error of a statement that commits a write.
     ///
-    /// When the connection is lost in it, the row may be there or not, and
-    /// only a read of `resource` can tell.
+    /// When the connection was lost during the statement, the write may be committed or not.
+    /// Only a read of `resource` can tell.
     pub fn from_commit(error: sqlx::Error, resource: impl fmt::Display) -> Self {
         if !is_connection_lost(&error) {
             return error.into();
@@ -292,7 +290,7 @@ impl ApiError {
         Self { cause: Some(error.into()), ..Self::outcome_unknown(resource) }
     }
 
-    /// 500: only a read of `resource` can tell whether the change was written.
+    /// Returns a 500: only a read of `resource` can tell whether the change was written.
     pub fn outcome_unknown(resource: impl fmt::Display) -> Self {
         let message = format!(
             "The connection to the database was lost while this change was being written. Read {resource} to learn whether it was."
@@ -300,41 +298,42 @@ impl ApiError {
         Self::new(Code::OutcomeUnknown, message)
     }
 
-    /// Whether the outcome of the change is unknown.
+    /// Returns whether the outcome of the change is unknown.
     pub fn is_outcome_unknown(&self) -> bool {
         self.code == Code::OutcomeUnknown
     }
 
-    /// Whether the request is to blame, and not the service.
+    /// Returns whether the client caused the error.
     pub fn is_of_client(&self) -> bool {
         self.code.wire().0.is_client_error()
     }
 
-    /// For a command, which has no log that its message could point at.
+    /// Converts the error for a command, which has no log that the message could refer to.
     pub fn into_error(self) -> anyhow::Error {
         self.cause.unwrap_or_else(|| anyhow::Error::msg(self.message))
     }
 
-    /// What the log is told beside the status.
+    /// Returns the cause, for the log.
     pub fn cause(&self) -> Option<&anyhow::Error> {
         self.cause.as_ref()
     }
 }
 
 impl From<sqlx::Error> for ApiError {
-    /// For a statement after which nothing is written yet, or nothing at all.
+    /// Converts the error of a statement that does not commit a write.
     fn from(error: sqlx::Error) -> Self {
         let may_pass = is_transient(&error) || is_connection_lost(&error);
         if may_pass { Self::unavailable(error) } else { Self::internal(error) }
     }
 }
 
-/// Whether the same may be done in a moment, and nothing is done yet.
+/// Returns whether a retry can succeed soon. Nothing was written.
 pub fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
-        // 40: rolled back to end a deadlock; 53, 55P03 and 57014: no room, no lock or no time;
-        // 42P01: no table, because the database has no migrations yet.
+        // 40: rolled back because of a deadlock or a serialization failure. 53, 55P03 and
+        // 57014: out of resources, lock timeout and statement timeout. 42P01: a table is
+        // missing, because the database has no migrations yet.
         sqlx::Error::Database(database) => database.code().is_some_and(|code| {
             code.starts_with("40") || code.starts_with("53") || ["55P03", "57014", "42P01"].contains(&&*code)
         }),
@@ -342,11 +341,12 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the server may have done what it was asked and could not say so.
+/// Returns whether the connection was lost, so that the outcome of the statement is unknown.
 pub fn is_connection_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
-        // 08: the connection broke; 57P01 to 57P03: the server stops, crashed or is starting.
+        // 08: the connection broke. 57P01 to 57P03: the server is stopping, crashed or is
+        // starting.
         sqlx::Error::Database(database) => {
             database.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
         }
@@ -365,8 +365,8 @@ impl ResponseError for ApiError {
         self.code.wire().0
     }
 
-    /// Status and headers only: the body needs the ids of the request, so
-    /// `server/envelope.rs` writes it on the way out.
+    /// Returns only status and headers. The body needs the ids of the request, so
+    /// `server/envelope.rs` writes it later.
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::new(self.status_code());
         if let Some((name, value)) = &self.header {

@@ -11,13 +11,15 @@
 //! | `main.rs`, [`cli`] | the command line |
 //! | [`server`] | HTTP: [the route table](server::routes), start and stop, `$batch`, `/openapi.json`, logs, metrics |
 //! | [`import_export`] | the store as files: seed, export, reset, check |
-//! | [`resources`] | what is stored: [assignments](resources::assignments), which are the heart, [configurations](resources::configurations), [statuses](resources::statuses) |
-//! | [`odata`] | what every resource shares: bodies, ids, links, query options and their SQL |
-//! | [`console`] | the page for people, at `/` |
-//! | [`auth`] | who calls, and what the caller may do: tokens, keys, permissions |
+//! | [`resources`] | the stored resources: [assignments](resources::assignments),
+//! [configurations](resources::configurations), [statuses](resources::statuses) |
+//! | [`odata`] | the parts of OData that all resources share: bodies, ids, links, query options
+//! and their SQL |
+//! | [`console`] | the page at `/` for people |
+//! | [`auth`] | authentication and authorization: tokens, keys, permissions |
 //! | [`catalogue`] | Graph's types, as data |
-//! | [`database`] | which PostgreSQL, its migrations, connections, the private server |
-//! | [`error`] | every refusal |
+//! | [`database`] | the database, its migrations and connections; the private PostgreSQL |
+//! | [`error`] | every error answer |
 //! | [`tls`] | the certificate of the service, and which certificates it trusts |
 //! | [`config`], `default.toml` | every setting |
 //!
@@ -31,9 +33,10 @@
 //! | behaviour | where |
 //! | --- | --- |
 //! | a duplicate target is refused | [`resources::assignments::create`], for PATCH `target_conflict` in its `handlers` |
-//! | a token is judged | [`auth::tokens`] |
+//! | a token is validated | [`auth::tokens`] |
 //! | `$filter` becomes SQL | [`odata::sql`] |
-//! | requests are combined into one statement | [`database::coalescing`], by `writer.rs`, `loaders.rs` or `loader.rs` of the resource |
+//! | requests are combined into one statement | [`database::coalescing`], by `create.rs`,
+//! `loaders.rs` or `loader.rs` of the resource |
 //! | an outage of the database is detected | [`database::outage`]; then [`server::cancellation`], the pool and the coalescing answer 503 |
 //! | a next link is made | `list` in `handlers` of the resource, with [`odata::query`] |
 //! | an export removes files | [`import_export::export`] |

@@ -6,8 +6,8 @@ use clap::Parser;
 use devicegraph::cli::Cli;
 use mimalloc::MiMalloc;
 
-/// An answer is many small texts, which the allocator of the system spends a
-/// fifth of the time of a page on.
+/// An answer consists of many small strings. The system allocator takes a fifth of the time of
+/// a page.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -1,5 +1,5 @@
-//! TLS: the certificate that clients are shown, and what is trusted when the
-//! service itself is the client.
+//! TLS: the certificate of the service, and the HTTP clients of the service with the
+//! certificates that they trust.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ use crate::config;
 /// The interval at which the service checks the files of the certificate.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The certificate of the service, taken anew when its files change.
+/// The certificate of the service, reloaded when its files change.
 #[derive(Debug)]
 pub struct Certificate {
     chain: PathBuf,
@@ -33,11 +33,11 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// The certificate of the settings; `None` where the service speaks plain HTTP.
+    /// Loads the certificate of the settings. Returns `None` when the service uses plain HTTP.
     ///
     /// # Errors
-    /// When one of the two files is not set, cannot be read, or the key is not
-    /// the certificate's.
+    /// When only one of the two files is set, a file cannot be read, or the key does not belong
+    /// to the certificate.
     pub fn load(settings: &config::Server) -> anyhow::Result<Option<Self>> {
         let (chain, key) = match (&settings.tls_certificate, &settings.tls_key) {
             (Some(chain), Some(key)) => (chain.clone(), key.clone()),
@@ -49,7 +49,7 @@ impl Certificate {
         Ok(Some(Self { chain, key, current }))
     }
 
-    /// What the server listens with: TLS 1.2 and 1.3.
+    /// Returns the TLS configuration of the server: TLS 1.2 and 1.3.
     ///
     /// # Errors
     /// None that is known.
@@ -58,15 +58,15 @@ impl Certificate {
         Ok(config.with_no_client_auth().with_cert_resolver(self.clone()))
     }
 
-    /// What clients are shown.
+    /// Returns the current certificate.
     pub fn current(&self) -> Arc<CertifiedKey> {
         self.current.borrow().clone()
     }
 
-    /// Takes the files as they are now; whether they hold another certificate.
+    /// Reloads the files. Returns whether the certificate changed.
     ///
     /// # Errors
-    /// When they hold none; the one that is there then stays.
+    /// When the files hold no valid certificate. The current one then stays in use.
     pub fn renew(&self) -> anyhow::Result<bool> {
         let renewed = read(&self.chain, &self.key)?;
         let is_another = renewed.cert != self.current().cert;
@@ -76,7 +76,7 @@ impl Certificate {
         Ok(is_another)
     }
 
-    /// Takes renewed files again and again, and never ends.
+    /// Reloads changed files at intervals. Never returns.
     pub async fn keep(&self) {
         loop {
             sleep(CHECK_INTERVAL).await;
@@ -115,8 +115,8 @@ fn read(chain: &Path, key: &Path) -> anyhow::Result<CertifiedKey> {
     })
 }
 
-/// A client for the few requests of the service's own. It trusts what this
-/// machine trusts, and does not leave HTTPS once it `is_https`.
+/// Returns an HTTP client for the requests of the service itself. It trusts the certificates
+/// that this machine trusts. With `is_https` it accepts only HTTPS, also in redirects.
 pub fn client(is_https: bool, timeout: Duration) -> ureq::Agent {
     let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider());
     let config = ureq::Agent::config_builder()
@@ -126,8 +126,8 @@ pub fn client(is_https: bool, timeout: Duration) -> ureq::Agent {
     config.build().new_agent()
 }
 
-/// A client for the service itself under the address that it listens on, which
-/// is not the name in its certificate.
+/// Returns an HTTP client that calls this service. It does not verify the certificate, because
+/// it uses the address and not the name in the certificate.
 pub fn client_of_itself(timeout: Duration) -> ureq::Agent {
     let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider());
     let config = ureq::Agent::config_builder()

@@ -1,4 +1,4 @@
-//! The files of the page, and who gets them.
+//! The files of the page, and their handlers.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -7,20 +7,20 @@ use actix_web::{
 
 use crate::error::{ApiError, shorten};
 
-/// Scripts, styles, pictures and requests of this origin, and nothing else.
+/// Allows scripts, styles, images and requests of this origin, and nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
 base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// A file that the page is made of.
+/// A file of the page.
 pub struct File {
-    /// Its path in the route table.
+    /// The path in the route table.
     pub path: &'static str,
-    /// Its media type, of text in UTF-8.
+    /// The media type. The text is UTF-8.
     pub media_type: &'static str,
     text: &'static str,
 }
 
-/// What the page is made of.
+/// The files of the page.
 pub const FILES: [File; 10] = [
     file_at("/console/console.css", include_str!("console.css")),
     file_at("/console/icon.svg", include_str!("icon.svg")),
@@ -47,7 +47,7 @@ pub const fn media_type(path: &str) -> &'static str {
     }
 }
 
-/// `GET /`: the page for a browser, JSON for a program.
+/// `GET /`: returns the page to a browser and JSON to a program.
 pub async fn root(request: HttpRequest) -> HttpResponse {
     let mut response = match prefers_page(&request) {
         true => HttpResponse::Ok()
@@ -60,7 +60,7 @@ pub async fn root(request: HttpRequest) -> HttpResponse {
     response
 }
 
-/// Answers a program: what this is, and where to go.
+/// Answers a program with the name of the service and its main paths.
 fn service_info() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({
         "name": env!("CARGO_PKG_NAME"),
@@ -70,8 +70,8 @@ fn service_info() -> HttpResponse {
     }))
 }
 
-/// Whether `Accept` names HTML and nothing above it; `*/*` alone is what
-/// programs send that do not care.
+/// Returns whether `Accept` names HTML with the highest quality. Programs without a preference
+/// send only `*/*`.
 fn prefers_page(request: &HttpRequest) -> bool {
     let Ok(accept) = Accept::parse(request) else { return false };
     let quality = |media_type: &str| {
@@ -85,7 +85,7 @@ fn prefers_page(request: &HttpRequest) -> bool {
 /// `GET /console/…`
 ///
 /// # Errors
-/// 404 where the table has no such file.
+/// 404 when the console has no such file.
 pub async fn file(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let path = request.path();
     let Some(file) = FILES.iter().find(|file| file.path == path) else {

@@ -1,22 +1,22 @@
-//! The page for people at `/`: configurations and their assignments, through the public
-//! API, with the permissions of its user.
+//! The page at `/` for people: configurations and their assignments, through the public API,
+//! with the permissions of its user.
 //!
-//! It is plain modules that a browser reads as they are here. What they say to
-//! the service they show as a command; a token that is typed in stays in the
+//! The page consists of plain JavaScript modules, which the browser loads without a build step.
+//! The page shows each of its requests as a command. A token that the user types stays in the
 //! memory of the page.
 //!
 //! | file | what it holds |
 //! | --- | --- |
 //! | `files.rs` | the handlers, and the table of the files |
-//! | `index.html`, `console.css`, `icon.svg` | what does not change |
-//! | `main.js` | which view the address asks for, and where the focus goes |
-//! | `api.js` | requests, the token, and refusals |
+//! | `index.html`, `console.css`, `icon.svg` | the static files |
+//! | `main.js` | selects the view for the URL, and sets the focus |
+//! | `api.js` | requests, the token, and error messages |
 //! | `requests.js` | the requests of the page as commands |
 //! | `token.js` | asks for a token |
-//! | `list.js` | the configurations |
-//! | `configuration.js` | one of them |
-//! | `assignments.js` | who gets it |
-//! | `dom.js` | elements, whose text is never markup |
+//! | `list.js` | the list of configurations |
+//! | `configuration.js` | a configuration |
+//! | `assignments.js` | the assignments of a configuration |
+//! | `dom.js` | creates elements; text is never markup |
 
 mod files;
 
