@@ -1,4 +1,5 @@
-//! One private cluster a run, one database and one application a test.
+//! Test setup: one private cluster for each run, one database and one application for each
+//! test.
 
 use std::{
     fs,
@@ -34,9 +35,9 @@ use uuid::Uuid;
 
 use crate::tokens;
 
-/// Where the collection is.
+/// The path of the collection of configurations.
 pub(crate) const CONFIGURATIONS: &str = "/v1.0/deviceManagement/deviceConfigurations";
-/// The request body of the documented page, to the byte.
+/// The request body of the documented page, byte for byte.
 pub(crate) const DOCUMENTED_BODY: &str = r##"{
   "@odata.type": "#microsoft.graph.deviceConfigurationAssignment",
   "target": {
@@ -45,7 +46,7 @@ pub(crate) const DOCUMENTED_BODY: &str = r##"{
 }
 "##;
 
-/// The cluster of this run; databases are made in it from `template_devicegraph`.
+/// The cluster of this run. The database of each test is a copy of `template_devicegraph`.
 struct Cluster {
     options: PgConnectOptions,
 }
@@ -55,7 +56,8 @@ impl Cluster {
         static CLUSTER: OnceLock<Cluster> = OnceLock::new();
         CLUSTER.get_or_init(|| {
             let (sender, receiver) = std::sync::mpsc::channel();
-            // Its runtime lives as long as the process: those of the tests end with them.
+            // This runtime lives as long as the process. The runtime of a test ends with the
+            // test.
             std::thread::spawn(move || {
                 actix_web::rt::System::new().block_on(async {
                     let (options, server) = Self::start().await;
@@ -74,8 +76,8 @@ impl Cluster {
         let options = server.options();
         let stop = r#"kill -QUIT "$(head -n 1 "$0/data/postmaster.pid")"; sleep 0.5; rm -rf "$1""#;
         after_this_process(stop, &[&folder, options.get_socket().expect("a socket")]);
-        // The cluster is deleted after the run: nothing needs to survive a crash of the machine. Tests of what
-        // the product does with its own cluster start one each.
+        // The cluster is deleted after the run, so its data need not survive a crash of the
+        // machine. Tests of the product's own cluster start one each.
         let settings = [
             "ALTER SYSTEM SET fsync = off",
             "ALTER SYSTEM SET full_page_writes = off",
@@ -86,7 +88,7 @@ impl Cluster {
         // PostgreSQL reads max_connections only when it starts.
         server.stop().await;
         let server = embedded::Server::start(&folder).await.expect("PostgreSQL starts again");
-        // A role whose password is asked for, to have it wrong.
+        // A role that needs a password, for a test with a wrong password.
         let hba = folder.join("data/pg_hba.conf");
         let trusting = fs::read_to_string(&hba).expect("pg_hba.conf");
         fs::write(&hba, format!("local all asked scram-sha-256\n{trusting}")).expect("pg_hba.conf");
@@ -94,7 +96,8 @@ impl Cluster {
         execute(&options, &["SELECT pg_reload_conf()", role, "CREATE DATABASE template_devicegraph"]).await;
         let pool = PgPool::connect_with(options.clone().database("template_devicegraph")).await.expect("the template");
         database::migrate(&pool).await.expect("the migrations apply");
-        // A service that starts would do this, and wait for locks that a test holds.
+        // A service validates the constraints when it starts, and would wait for locks that a
+        // test holds.
         database::validate_constraints(&pool).await.expect("the constraints are valid");
         pool.close().await;
         (options, server)
@@ -119,7 +122,8 @@ async fn execute(options: &PgConnectOptions, statements: &[&'static str]) {
     connection.close().await.expect("a clean end");
 }
 
-/// A folder that PostgreSQL's account can reach. It ends with this process.
+/// Creates a folder that PostgreSQL's account can reach. The folder is deleted when this
+/// process ends.
 pub(crate) fn reachable_folder() -> PathBuf {
     static ALL: OnceLock<PathBuf> = OnceLock::new();
     static END_AT_FIRST_FAILURE: Once = Once::new();
@@ -129,16 +133,16 @@ pub(crate) fn reachable_folder() -> PathBuf {
         let mut builder = tempfile::Builder::new();
         let builder = builder.prefix("devicegraph-test-").permissions(everyone());
         let all = builder.tempdir_in(parent_folder()).expect("a folder").keep();
-        // After the server that may run in it has ended.
+        // After the server that may run in the folder has ended.
         after_this_process(r#"sleep 1; rm -rf "$0""#, &[&all]);
         all
     });
     tempfile::Builder::new().permissions(everyone()).tempdir_in(all).expect("a folder").keep()
 }
 
-/// The memory file system of Linux, where it has room for three runs at a time. Each test has a database
-/// of 300 files, and a disk would take a third of the time of a run to make them. Without the room, the
-/// system's temporary folder.
+/// Returns the memory file system of Linux if it has room for three runs at a time, else the
+/// system's temporary folder. Each test has a database of 300 files. Creating them on a disk
+/// would take a third of the time of a run.
 fn parent_folder() -> PathBuf {
     const ROOM: u64 = 9 << 30;
     let shared = PathBuf::from("/dev/shm");
@@ -167,34 +171,34 @@ fn end_at_first_failure() {
     }));
 }
 
-/// Leaves a shell behind that waits for the end of this process, whatever it
-/// is, and then runs a script.
+/// Starts a shell that waits for the end of this process, however it ends, and then runs a
+/// script.
 #[expect(clippy::zombie_processes, reason = "it outlives this process")]
 fn after_this_process(script: &str, arguments: &[&std::path::Path]) {
     let mut watch = Command::new("sh");
     watch.args(["-c", &format!("cat >/dev/null; {script}")]).args(arguments).process_group(0);
     let watch = watch.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a shell");
-    // Closed by the kernel when this process is gone.
+    // The kernel closes the pipe when this process ends.
     std::mem::forget(watch.stdin);
 }
 
-/// A fresh database and how to reach it, migrated or empty.
+/// Creates a database, migrated or empty. Returns the options to connect to it.
 pub(crate) async fn database(migrated: bool) -> PgConnectOptions {
     Cluster::get().database(if migrated { "template_devicegraph" } else { "template0" }).await
 }
 
-/// The URL of a database for a process of its own.
+/// Returns the URL of a database, for a separate process.
 pub(crate) fn url(options: &PgConnectOptions, user: &str) -> String {
     let socket = options.get_socket().expect("a socket").display();
     format!("postgres://{user}@localhost/{}?host={socket}", options.get_database().expect("a name"))
 }
 
-/// Whether the tests drive a stack that is already up.
+/// Returns whether the tests use a service that already runs.
 pub(crate) fn is_remote() -> bool {
     std::env::var_os("DEVICEGRAPH_TEST_URL").is_some()
 }
 
-/// The defaults, as a service without a settings file has them.
+/// Returns the default settings.
 pub(crate) fn settings() -> Settings {
     let defaults = ::config::File::from_str(include_str!("../../src/default.toml"), ::config::FileFormat::Toml);
     let defaults = ::config::Config::builder().add_source(defaults).build();
@@ -203,7 +207,7 @@ pub(crate) fn settings() -> Settings {
 
 /// The application under test.
 pub(crate) struct App {
-    /// Scheme, host and port.
+    /// The scheme, host and port.
     pub(crate) origin: String,
     pool: Option<PgPool>,
     pools: Option<Pools>,
@@ -212,8 +216,8 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// The production application, which asks for tokens, on a database of its
-    /// own, or the running stack.
+    /// Starts the production application, which requires tokens, with its own database. Uses
+    /// the running service instead, if there is one.
     pub(crate) async fn start() -> Self {
         match std::env::var("DEVICEGRAPH_TEST_URL") {
             Ok(url) => Self::at(url.trim_end_matches('/').to_owned(), None, None),
@@ -221,15 +225,16 @@ impl App {
         }
     }
 
-    /// The same on a given database, with other settings.
+    /// Starts the application on a given database with changed settings.
     pub(crate) async fn start_on(options: PgConnectOptions, change: impl FnOnce(&mut Settings)) -> Self {
-        // What a failing test prints then has the cause of a 500.
+        // Log the cause of a 500, for a failing test.
         let log = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_test_writer();
         let _ = log.try_init();
         let mut settings = settings();
         tokens::trust(&mut settings);
         settings.server.shutdown_seconds = 1;
-        // Far longer than any wait takes: no test fails because the machine is busy.
+        // These timeouts are far longer than any wait, so that no test fails because the
+        // machine is busy.
         settings.database.answer_timeout_ms = 60_000;
         settings.database.acquire_timeout_ms = 60_000;
         settings.database.lock_timeout_ms = 60_000;
@@ -253,23 +258,23 @@ impl App {
     fn at(origin: String, pool: Option<PgPool>, pools: Option<Pools>) -> Self {
         let token = tokens::issuer().map(|issuer| issuer.bearer(&issuer.claims()));
         let everything = token.map(|token| (AUTHORIZATION, token.parse().expect("a header"))).into_iter().collect();
-        // A request that is never answered fails its test instead of stopping the run.
+        // A request without an answer fails its test instead of blocking the run.
         let client =
             |headers| Client::builder().no_proxy().timeout(LIMIT).default_headers(headers).build().expect("a client");
         Self { origin, pool, pools, client: client(everything), anonymous: client(HeaderMap::new()) }
     }
 
-    /// The database under the application; not with a running stack.
+    /// Returns the database of the application. Panics with a running service.
     pub(crate) fn pool(&self) -> &PgPool {
         self.pool.as_ref().expect("the test leaves a running stack out")
     }
 
-    /// A request, to be completed by a test that cares for more than its body.
+    /// Returns a request with a token, which a test completes.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.origin))
     }
 
-    /// A request that does not say who sends it.
+    /// Returns a request without a token.
     pub(crate) fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
         self.anonymous.request(method, format!("{}{path}", self.origin))
     }
@@ -284,12 +289,12 @@ impl App {
         self.send_text(method, path, body.to_string()).await
     }
 
-    /// Sends a text as JSON, whatever it is.
+    /// Sends any text as JSON.
     pub(crate) async fn send_text(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Answer {
         self.answer(self.request(method, path).header("content-type", "application/json").body(body)).await
     }
 
-    /// Sends a request that a test has completed.
+    /// Sends a completed request.
     pub(crate) async fn answer(&self, request: RequestBuilder) -> Answer {
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
@@ -297,27 +302,27 @@ impl App {
         Answer { origin: self.origin.clone(), status, headers, text }
     }
 
-    /// GET.
+    /// Sends a GET request.
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path).await
     }
 
-    /// POST of a JSON body.
+    /// Sends a POST request with a JSON body.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send_json(Method::POST, path, body).await
     }
 
-    /// PATCH with a JSON body.
+    /// Sends a PATCH request with a JSON body.
     pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
         self.send_json(Method::PATCH, path, body).await
     }
 
-    /// DELETE.
+    /// Sends a DELETE request.
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path).await
     }
 
-    /// A new configuration; its path.
+    /// Creates a configuration. Returns its path.
     pub(crate) async fn configuration(&self) -> String {
         let body = json!({"@odata.type": "#microsoft.graph.windows10CustomConfiguration", "displayName": "a test"});
         let created = self.post(CONFIGURATIONS, &body).await;
@@ -325,7 +330,7 @@ impl App {
         format!("{CONFIGURATIONS}/{}", created.id())
     }
 
-    /// The assignments of a configuration, read on `/v1.0` or `/beta` as its path says.
+    /// Reads the assignments of a configuration on `/v1.0` or `/beta`, as its path says.
     pub(crate) async fn assignments(&self, configuration: &str) -> Vec<Value> {
         let listed = self.get(&format!("{configuration}/assignments")).await;
         assert_eq!(listed.status, StatusCode::OK, "{}", listed.text);
@@ -333,8 +338,8 @@ impl App {
     }
 }
 
-/// How long a test waits for an event that must happen. It is far longer than any
-/// event takes: only a test that fails ever waits so long.
+/// How long a test waits for an event that must happen. The limit is far longer than any event
+/// takes, so only a failing test waits that long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// The pause between two checks of a condition.
@@ -353,7 +358,7 @@ pub(crate) fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) -> imp
     }
 }
 
-/// The same for a test that blocks its thread.
+/// Waits like [`until`], in a test that blocks its thread.
 #[track_caller]
 pub(crate) fn until_blocking(what: &str, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
@@ -363,50 +368,50 @@ pub(crate) fn until_blocking(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A path of `/v1.0` on `/beta`.
+/// Returns the `/beta` path for a path of `/v1.0`.
 pub(crate) fn beta(path: &str) -> String {
     path.replacen("/v1.0", "/beta", 1)
 }
 
-/// An assignment to a group.
+/// Returns the JSON of an assignment to a group.
 pub(crate) fn group(id: &str) -> Value {
     json!({"target": {"@odata.type": "#microsoft.graph.groupAssignmentTarget", "groupId": id}})
 }
 
-/// What the service answered.
+/// An answer of the service.
 #[derive(Debug)]
 pub(crate) struct Answer {
     origin: String,
-    /// Status.
+    /// The status.
     pub(crate) status: StatusCode,
-    /// Headers.
+    /// The headers.
     pub(crate) headers: HeaderMap,
-    /// Body.
+    /// The body.
     pub(crate) text: String,
 }
 
 impl Answer {
-    /// The body as JSON.
+    /// Returns the body as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    /// The id in the body.
+    /// Returns the id in the body.
     pub(crate) fn id(&self) -> String {
         self.json()["id"].as_str().unwrap_or_else(|| panic!("an id in {}", self.text)).to_owned()
     }
 
-    /// A header, which must be there.
+    /// Returns a header, which must be present.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).unwrap_or_else(|| panic!("the header {name}")).to_str().expect("text")
     }
 
-    /// Status and body, with the origin, GUIDs and times taken out.
+    /// Returns the status and the body, without the origin, GUIDs and times.
     pub(crate) fn redacted(&self) -> String {
         redact(&format!("{} {}", self.status.as_u16(), self.text).replace(&self.origin, "[origin]"))
     }
 
-    /// Status, code and message of a refusal. Holds it to Graph's envelope.
+    /// Returns the status, code and message of an error. Checks Graph's envelope.
     #[track_caller]
     pub(crate) fn refusal(&self) -> String {
         assert_eq!(self.header("content-type"), "application/json");
@@ -427,14 +432,14 @@ impl Answer {
     }
 }
 
-/// Replaces every GUID by `[guid]`, every UTC time, that in an ETag too, by
-/// `[time]`, and the digest of a set by `[digest]`.
+/// Replaces every GUID by `[guid]`, every UTC time (also in an ETag) by `[time]`, and the
+/// digest of a set by `[digest]`.
 pub(crate) fn redact(text: &str) -> String {
     const LONGEST_TIME: usize = "0000-00-00T00:00:00.0000000Z".len();
     let mut redacted = String::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        // A longer search would make long texts slow.
+        // A longer search would be slow in long texts.
         let end = rest.bytes().take(LONGEST_TIME).position(|letter| letter == b'Z');
         let time = end.map(|end| &rest[..=end]).filter(|time| is_time(time));
         if rest.get(..36).is_some_and(|guid| Uuid::try_parse(guid).is_ok()) {
@@ -455,8 +460,8 @@ pub(crate) fn redact(text: &str) -> String {
     redacted
 }
 
-/// An ETag, in quotes as a header or as JSON has them: what stands before the
-/// part that is different each time, what that is, and what follows.
+/// Finds an ETag, in quotes as in a header or in JSON. Returns the text before its varying
+/// part, that part, and the text after it.
 fn etag(text: &str) -> Option<(&str, &'static str, &str)> {
     const DIGEST: usize = 20;
     let tag = text.strip_prefix("W/")?.trim_start_matches(['\\', '"']);
@@ -477,7 +482,7 @@ fn is_time(text: &str) -> bool {
     })
 }
 
-/// A body in the encoding that Go's SDK sends.
+/// Returns a body in the encoding that Go's SDK sends.
 pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(text).expect("memory");
@@ -491,30 +496,29 @@ fn redaction_takes_guids_and_times_and_nothing_else() {
 }
 
 impl App {
-    /// Starts the service's watch over its database, for a test with a short
-    /// `database.answer_timeout_ms`. On a busy machine an answer can take longer than
-    /// that, and a test that sets up its data would be refused.
+    /// Starts the monitor of the database, for a test with a short
+    /// `database.answer_timeout_ms`. On a busy machine an answer can take longer than that, and
+    /// requests that set up data would be refused.
     pub(crate) fn watch_database(&self) {
         let pools = self.pools.clone().expect("the test leaves a running stack out");
         actix_web::rt::spawn(async move { pools.monitor().await });
     }
 
-    /// The value of a line of `/metrics`, 0 while the line is missing.
+    /// Returns the value of a line of `/metrics`, or 0 when the line is missing.
     pub(crate) async fn metric(&self, line: &str) -> f64 {
         let text = self.get("/metrics").await.text;
         let value = text.lines().find_map(|known| known.strip_prefix(line)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().expect("a number"))
     }
 
-    /// The number of requests that the service has received and not answered yet,
-    /// steps of batches included.
+    /// Returns the number of requests in flight, including steps of batches.
     pub(crate) async fn in_flight(&self) -> usize {
-        // Without the request for the metrics.
+        // Do not count the request for the metrics.
         self.metric("devicegraph_http_requests_in_flight").await as usize - 1
     }
 }
 
-/// The number of sessions with an application name like `name` that wait for a lock.
+/// Returns the number of sessions with an application name like `name` that wait for a lock.
 pub(crate) async fn waiting_for_locks(pool: &PgPool, name: &str) -> i64 {
     let waiting = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name LIKE $1";

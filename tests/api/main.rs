@@ -1,8 +1,7 @@
-//! The tests of the API: the production application, over HTTP, on a real
-//! PostgreSQL.
+//! The tests of the API: they run the production application over HTTP on a real PostgreSQL.
 //!
-//! With `DEVICEGRAPH_TEST_URL` they drive the stack that runs there; what needs
-//! the database or a process of its own is then left out.
+//! With `DEVICEGRAPH_TEST_URL`, the tests use the service at this URL. They then skip every
+//! test that needs access to the database or its own process.
 
 mod addressing;
 mod architecture;
