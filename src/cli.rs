@@ -39,23 +39,21 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the service (what no command means)
+    /// Run the service (the default command)
     Serve,
     /// Apply the pending migrations and end
     Migrate,
-    /// Load an export: all of it or, when anything is wrong, nothing
+    /// Load an export completely or, if anything is wrong, not at all
     ///
-    /// Configurations that are there are made what the files say. Running it
-    /// twice changes nothing.
+    /// Existing configurations get the content of the files. A second run changes nothing.
     Seed {
         /// A JSON file, or a folder of them
         path: PathBuf,
     },
-    /// Write every configuration with its assignments, a file each
+    /// Write every configuration with its assignments to a file of its own
     ///
-    /// The same data gives the same bytes, so that git shows only real changes.
-    /// Files that an earlier export wrote for configurations that are gone are
-    /// removed. Every other file stays.
+    /// The same data gives the same bytes, so that git shows only real changes. Removes files
+    /// that an earlier export wrote for configurations that are gone. Every other file stays.
     Export {
         /// The folder to write to
         folder: PathBuf,
@@ -65,21 +63,20 @@ enum Command {
     },
     /// Report the rows that the API would refuse
     ///
-    /// SQL may have stored them, or an earlier release. Prints a line for each, and
-    /// ends with exit code 1 when there are any. Changes nothing.
+    /// SQL or an earlier release may have stored such rows. Prints a line for each, and ends
+    /// with exit code 1 when there are any. Changes nothing.
     Check,
     /// Delete every configuration and every assignment
     Reset {
-        /// Really
+        /// Confirm the deletion
         #[arg(long)]
         yes: bool,
     },
-    /// Print a token for trying things out, with no identity provider
+    /// Print a token for tests, without an identity provider
     ///
-    /// It is signed with a key of this machine's own. The key pair is made on
-    /// first use in the data folder (database.data_dir), the public half as
-    /// jwks.json. What a service needs to accept the token is said on standard
-    /// error.
+    /// The command signs the token with a key pair in the data folder (database.data_dir), and
+    /// creates the key pair on first use. The public key is in jwks.json. Standard error shows
+    /// the settings with which a service accepts the token.
     Token(mint::Request),
     /// Ask the service of these settings whether it is ready
     Health,

@@ -38,7 +38,7 @@
 //! | requests are combined into one statement | [`database::coalescing`], by `create.rs`,
 //! `loaders.rs` or `loader.rs` of the resource |
 //! | an outage of the database is detected | [`database::outage`]; then [`server::cancellation`], the pool and the coalescing answer 503 |
-//! | a next link is made | `list` in `handlers` of the resource, with [`odata::query`] |
+//! | a next link is created | `list` in `handlers` of the resource, with [`odata::query`] |
 //! | an export removes files | [`import_export::export`] |
 
 pub mod auth;

@@ -33,22 +33,22 @@ const LOCAL: &str = "https://devicegraph.localhost";
 /// The contents of the token.
 #[derive(Args, Debug)]
 pub struct Request {
-    /// For a user (scp) or for an application (roles)
+    /// Kind of caller: a user (scp) or an application (roles)
     #[arg(long, value_enum, default_value_t = Kind::Application)]
     kind: Kind,
-    /// A permission, again for more of them [default: DeviceManagementConfiguration.ReadWrite.All]
+    /// A permission; repeat the option for more [default: DeviceManagementConfiguration.ReadWrite.All]
     #[arg(long = "scope", value_name = "PERMISSION")]
     scopes: Vec<String>,
-    /// How long it is valid, in seconds
+    /// Lifetime in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     lifetime: u64,
-    /// Object id of the user or application, which created_by then shows [default: always the same one]
+    /// Object id of the user or application, for created_by [default: a fixed id]
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     oid: Option<String>,
-    /// Who signs it [default: auth.issuer, else a name of its own]
+    /// Issuer of the token [default: auth.issuer, else https://devicegraph.localhost]
     #[arg(long, value_name = "ISS")]
     issuer: Option<String>,
-    /// Whom it is for [default: the first of auth.audience, else the same name]
+    /// Audience of the token [default: the first of auth.audience, else https://devicegraph.localhost]
     #[arg(long, value_name = "AUD")]
     audience: Option<String>,
 }
@@ -56,9 +56,9 @@ pub struct Request {
 /// The kind of caller of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Kind {
-    /// A user, by way of an application
+    /// A user, through an application
     Delegated,
-    /// An application by itself
+    /// An application on its own behalf
     Application,
 }
 
