@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::secrets::{self, Secret};
 use crate::{config, error::ApiError, resources::parent::ConfigurationId};
 
-/// An encrypted secret that is to be stored.
+/// An encrypted secret before it is stored.
 pub struct Sealed {
     /// Its `secretReferenceValueId`.
     pub reference: String,
