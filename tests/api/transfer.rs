@@ -349,7 +349,7 @@ async fn a_refused_seed_names_the_file_and_the_member_and_writes_nothing() {
         ),
         (
             vec![("a.json", &*GRAPH.replace("\"value\"", "\"@odata.nextLink\": \"x\", \"value\""))],
-            "…/a.json: there is an @odata.nextLink in it",
+            "…/a.json: it has an @odata.nextLink, so it is only one page",
         ),
         (
             vec![("a.json", TWO), ("b.json", TWO)],
