@@ -141,12 +141,7 @@ async fn write(connection: &mut PgConnection, vault: &Vault, parsed: &ParsedConf
         }
     };
     if let Some(written) = written {
-        for place in store::places_without_secret(connection, &written).await? {
-            tracing::warn!(
-                "{}: omaSettings[{place}].value is hidden and this store has no secret for it; send the value itself",
-                parsed.at
-            );
-        }
+        warn_of_missing_secrets(connection, &written, parsed).await?;
     }
     if let Some(new) = &parsed.assignments
         && assign(connection, parsed, id, new).await?
@@ -155,6 +150,21 @@ async fn write(connection: &mut PgConnection, vault: &Vault, parsed: &ParsedConf
         change = Change::Changed;
     }
     Ok(change)
+}
+
+/// Logs the masked values of a written configuration that have no secret.
+async fn warn_of_missing_secrets(
+    connection: &mut PgConnection,
+    written: &Configuration,
+    parsed: &ParsedConfiguration,
+) -> sqlx::Result<()> {
+    for place in store::places_without_secret(connection, written).await? {
+        tracing::warn!(
+            "{}: omaSettings[{place}].value is hidden and this store has no secret for it; send the value itself",
+            parsed.at
+        );
+    }
+    Ok(())
 }
 
 /// Keeps the stored members that JSON cannot hold, because an export leaves them out.
