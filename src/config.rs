@@ -98,7 +98,8 @@ pub struct Database {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Auth {
-    /// The mode. `None`: the listening address decides, see [`crate::auth`].
+    /// The mode. `None`: the listening address decides, see
+    /// [`crate::auth::authenticator`].
     pub mode: Option<AuthMode>,
     /// The issuer of the tokens, their `iss`.
     pub issuer: Option<String>,

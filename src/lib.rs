@@ -3,8 +3,8 @@
 //!
 //! # The map, from the top down
 //!
-//! A file imports only files of its own row or of rows below it, and never in a cycle. A
-//! test checks this (`tests/api/architecture.rs`).
+//! A file imports only files of its own row or of rows below it. A test rejects cycles of
+//! imports (`tests/api/architecture.rs`).
 //!
 //! | module | what it holds |
 //! | --- | --- |
@@ -32,12 +32,17 @@
 //!
 //! | behaviour | where |
 //! | --- | --- |
-//! | a duplicate target is refused | [`resources::assignments::create`], for PATCH `target_conflict` in its `handlers` |
+//! | a duplicate target is refused | `insert` in [`resources::assignments::create`]; for PATCH,
+//! `target_conflict` in `handlers`; for `assign`, `AssignmentSet::parse` in `model` |
 //! | a token is validated | [`auth::tokens`] |
-//! | `$filter` becomes SQL | [`odata::sql`] |
+//! | a route is registered | `configure` in `server/routing.rs`, for each entry of [`server::routes`] |
+//! | `$filter` becomes SQL | `odata/sql/predicate.rs`, called by [`odata::query`] |
+//! | an ETag is computed | `etag` in `model` of a configuration, `etag` in `sql` of assignments;
+//! [`odata::etag`] compares it |
 //! | requests are combined into one statement | [`database::coalescing`], by `create.rs`,
 //! `loaders.rs` or `loader.rs` of the resource |
-//! | an outage of the database is detected | [`database::outage`]; then [`server::cancellation`], the pool and the coalescing answer 503 |
+//! | an outage of the database is detected | [`database::outage`]; then [`server::cancellation`] answers 503 |
+//! | a request waits too long for a connection | [`database::pool`]; [`error`] makes a 503 of it |
 //! | a next link is created | `list` in `handlers` of the resource, with [`odata::query`] |
 //! | an export removes files | [`import_export::export`] |
 

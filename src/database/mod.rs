@@ -1,4 +1,16 @@
 //! The database: how the service opens it, connects to it and watches it.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | [`opening`] | opens the database: URL, migrations, first checks |
+//! | [`pool`], [`connections`] | the connections of a worker, and what a handler does with them |
+//! | [`coalescing`], `session.rs` | combined statements, and the connection that they use |
+//! | [`outage`] | watches whether the database answers |
+//! | [`work`] | the work classes: lookup, search, write |
+//! | [`request`] | the id and the arrival of a request, for the database's log |
+//! | [`embedded`], `postmaster.rs`, `installation.rs`, … | the private PostgreSQL |
+//! | [`json`], [`timestamp`] | values that PostgreSQL holds and JSON cannot |
+//! | [`metrics`] | what `/metrics` says of it |
 
 mod account;
 pub mod coalescing;

@@ -14,7 +14,7 @@
 //! | `sql/` | the tree as SQL, checked against the catalogue |
 //! | `key.rs` | ids: keys in a path, ids that a client chooses, ids of objects of other
 //! services |
-//! | `etag.rs` | `If-Match` and `If-None-Match` |
+//! | `etag.rs` | compares `If-Match` and `If-None-Match` with an ETag, which each resource computes |
 //! | `prefer.rs` | the `Prefer` header |
 //! | `casts.rs` | the type-cast segments of a path |
 //! | `body.rs` | the extractor that reads a request body |

@@ -1,7 +1,8 @@
 //! The resources: what the service stores and Graph defines.
 //!
-//! A resource is a folder with `model.rs` (Graph JSON to a valid value and back), `sql.rs`
-//! or `sql/` (every statement) and `handlers.rs` (what a route does).
+//! A resource is a folder with `model.rs` (Graph JSON to a valid value, and a row as JSON;
+//! assignments have `representation.rs` for the second), `sql.rs` or `sql/` (every statement)
+//! and `handlers.rs` (what a route does).
 
 pub mod assignments;
 pub mod configurations;

@@ -1,8 +1,14 @@
 //! Device configurations: `/deviceManagement/deviceConfigurations`.
 //!
-//! Other files handle the secrets of OMA settings: `secrets.rs` (which values are secret, and
-//! which secret a masked value means), `vault.rs` (encryption), and `store.rs` (writes a
-//! configuration together with its secrets).
+//! | file | what it holds |
+//! | --- | --- |
+//! | `handlers.rs` | what each route does |
+//! | `model.rs` | Graph JSON to a valid configuration, a row as JSON, and its ETag |
+//! | `sql.rs` | every statement on `device_configurations` and on its secrets |
+//! | `loader.rs` | the coalescing of reads by id |
+//! | `store.rs` | writes a configuration together with its secrets |
+//! | `secrets.rs` | which values are secret, and which secret a masked value means |
+//! | `vault.rs` | encryption |
 //!
 //! <https://learn.microsoft.com/graph/api/resources/intune-deviceconfig-deviceconfiguration>
 

@@ -10,8 +10,9 @@
 //! A function borrows a connection. Its caller commits the transaction that the caller began.
 //!
 //! Every write locks the configuration row before it touches an assignment. This fixed
-//! order prevents deadlocks. A create or a delete takes the shared lock (`FOR KEY SHARE`),
-//! which many can hold. A change and `assign` take the exclusive lock (`FOR UPDATE`).
+//! order prevents deadlocks. A create or a delete without a condition takes the shared
+//! lock (`FOR KEY SHARE`), which many can hold. Every other write takes the exclusive lock
+//! (`FOR UPDATE`).
 
 mod change;
 mod columns;
