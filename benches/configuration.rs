@@ -7,7 +7,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use devicegraph::{
     catalogue::{Primitive, Property, Type, ValueType, version::Version},
-    odata::{json, members::ObjectReader},
+    odata::{json, links::Links, members::ObjectReader, negotiate::ControlInformation},
     resources::configurations::model::{Configuration, NewConfiguration, TYPE},
 };
 use serde_json::{Map, Value, json};
@@ -71,7 +71,12 @@ fn reading_and_writing(criterion: &mut Criterion) {
         last_modified_date_time: now.into(),
         properties: parsed.properties,
     };
-    let written = serde_json::to_vec(&stored.shown(Version::V1)).expect("JSON");
+    let links = |is_full| {
+        let control = ControlInformation { has_etags: is_full, is_full };
+        Links::new(format_args!("http://localhost:8080"), Version::V1, control)
+    };
+    let (plain, full) = (links(false), links(true));
+    let written = serde_json::to_vec(&stored.shown(&plain)).expect("JSON");
     let value: Value = serde_json::from_slice(&written).expect("JSON");
     let count = of.properties(Version::V1).count();
 
@@ -81,7 +86,10 @@ fn reading_and_writing(criterion: &mut Criterion) {
         bencher.iter(|| black_box(serde_json::from_slice::<Value>(black_box(&body))));
     });
     group.bench_function("write", |bencher| {
-        bencher.iter(|| black_box(serde_json::to_vec(black_box(&stored.shown(Version::V1)))));
+        bencher.iter(|| black_box(serde_json::to_vec(black_box(&stored.shown(&plain)))));
+    });
+    group.bench_function("write with odata.metadata=full", |bencher| {
+        bencher.iter(|| black_box(serde_json::to_vec(black_box(&stored.shown(&full)))));
     });
     group.bench_function("write by serde_json", |bencher| {
         bencher.iter(|| black_box(serde_json::to_vec(black_box(&value))));

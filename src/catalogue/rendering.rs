@@ -1,17 +1,37 @@
 //! Writes objects in Graph's form: every property of the type, in the order of the catalogue,
-//! with default values for unset properties.
+//! with default values for unset properties. For `odata.metadata=full` it also writes the type
+//! of each value whose type JSON does not show.
+//!
+//! <https://docs.oasis-open.org/odata/odata-json-format/v4.01/odata-json-format-v4.01.html#sec_ControlInformationtypeodatatype>
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
 use super::{
-    model::{Enumeration, Primitive, Property, Type, ValueType},
+    model::{Enumeration, NAMESPACE, Primitive, Property, Type, ValueType},
     validation::TYPE,
     version::Version,
 };
 
+/// How objects are written.
+#[derive(Clone, Copy)]
+pub struct Form {
+    /// The version whose properties are written.
+    pub version: Version,
+    /// Whether the types of values are written, as `odata.metadata=full` asks.
+    pub is_full: bool,
+}
+
+impl Form {
+    /// Returns the form without types of values.
+    pub fn plain(version: Version) -> Self {
+        Self { version, is_full: false }
+    }
+}
+
 /// Writes the properties of an object of type `of` for which `wanted` returns true. `/beta`
-/// also shows stored members that the type does not have; `/v1.0` hides them.
+/// also shows stored members that the type does not have; `/v1.0` hides them. The catalogue does
+/// not know their types, so `full` does not write them.
 ///
 /// # Errors
 /// Those of `map`.
@@ -20,28 +40,64 @@ pub fn write<M: SerializeMap>(
     of: &Type,
     values: &Map<String, Value>,
     wanted: impl Fn(&str) -> bool,
-    version: Version,
+    form: Form,
 ) -> Result<(), M::Error> {
-    for property in of.properties(version).filter(|property| wanted(&property.name)) {
-        match values.get(&property.name) {
-            Some(value) if !(property.is_collection && value.is_null()) => {
-                map.serialize_entry(&property.name, &Stored { property, value, version })?;
-            }
-            _ => map.serialize_entry(&property.name, &Unset(property))?,
+    for property in of.properties(form.version).filter(|property| wanted(&property.name)) {
+        let value = values.get(&property.name).filter(|value| !(property.is_collection && value.is_null()));
+        if form.is_full && value.map_or_else(|| property.has_default(), |value| !value.is_null()) {
+            write_type(map, property)?;
+        }
+        match value {
+            Some(value) => map.serialize_entry(&property.name, &Stored { property, value, form })?,
+            None => map.serialize_entry(&property.name, &Unset(property))?,
         }
     }
-    if version == Version::Beta {
-        let undeclared = values.iter().filter(|(name, _)| of.property(name, version).is_none() && wanted(name));
-        write_undeclared(map, undeclared)?;
+    if form.version == Version::Beta {
+        let undeclared = values.iter().filter(|(name, _)| of.property(name, form.version).is_none() && wanted(name));
+        write_undeclared(map, undeclared, form)?;
     }
     Ok(())
 }
 
+/// Writes the control information `type` of a property whose value is not null.
+///
+/// # Errors
+/// Those of `map`.
+pub fn write_type<M: SerializeMap>(map: &mut M, property: &Property) -> Result<(), M::Error> {
+    match property.control_type() {
+        Some(control_type) => map.serialize_entry(&format_args!("{}{TYPE}", property.name), &control_type),
+        None => Ok(()),
+    }
+}
+
+/// Writes members that the type does not have. Names of control information are left out of
+/// `full`, which writes its own.
 fn write_undeclared<'a, M: SerializeMap>(
     map: &mut M,
     values: impl Iterator<Item = (&'a String, &'a Value)>,
+    form: Form,
 ) -> Result<(), M::Error> {
-    values.filter(|(name, _)| *name != TYPE).try_for_each(|(name, value)| map.serialize_entry(name, value))
+    let is_shown = |name: &str| name != TYPE && !(form.is_full && name.contains(['@', '#']));
+    values.filter(|(name, _)| is_shown(name)).try_for_each(|(name, value)| map.serialize_entry(name, value))
+}
+
+impl Property {
+    /// Returns the value of the control information `type`, or `None` where JSON shows the type.
+    pub fn control_type(&self) -> Option<String> {
+        let name = match &self.value_type {
+            ValueType::Primitive(Primitive::Boolean | Primitive::String) if !self.is_collection => return None,
+            // An object says itself of what type it is.
+            ValueType::Complex(_) if !self.is_collection => return None,
+            ValueType::Primitive(primitive) => format!("{primitive:?}"),
+            other => other.to_string(),
+        };
+        Some(if self.is_collection { format!("#Collection({name})") } else { format!("#{name}") })
+    }
+
+    /// Returns whether an unset property reads as a value and not as null.
+    fn has_default(&self) -> bool {
+        self.is_collection || !(self.is_nullable || matches!(self.value_type, ValueType::Complex(_)))
+    }
 }
 
 impl Type {
@@ -50,7 +106,7 @@ impl Type {
     pub fn shown(&self, name: &str, values: &Map<String, Value>, version: Version) -> Option<Value> {
         let shown = match (self.property(name, version), values.get(name)) {
             (Some(property), Some(value)) if !(property.is_collection && value.is_null()) => {
-                serde_json::to_value(Stored { property, value, version })
+                serde_json::to_value(Stored { property, value, form: Form::plain(version) })
             }
             (Some(property), _) => serde_json::to_value(Unset(property)),
             (None, Some(value)) if version == Version::Beta => Ok(value.clone()),
@@ -80,7 +136,7 @@ pub struct Properties<'a> {
 impl Serialize for Properties<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        write(&mut map, self.of, self.values, |_| true, self.version)?;
+        write(&mut map, self.of, self.values, |_| true, Form::plain(self.version))?;
         map.end()
     }
 }
@@ -89,26 +145,33 @@ impl Serialize for Properties<'_> {
 struct Stored<'a> {
     property: &'a Property,
     value: &'a Value,
-    version: Version,
+    form: Form,
 }
 
 impl Serialize for Stored<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { property, version, .. } = *self;
+        let Self { property, form, .. } = *self;
         match (&property.value_type, self.value) {
             (ValueType::Complex(_), Value::Array(elements)) => {
-                serializer.collect_seq(elements.iter().map(|value| Stored { property, value, version }))
+                serializer.collect_seq(elements.iter().map(|value| Stored { property, value, form }))
             }
             (ValueType::Complex(declared), Value::Object(values)) => {
                 let mut map = serializer.serialize_map(None)?;
                 let odata_type = values.get(TYPE).and_then(Value::as_str);
-                if let Some(odata_type) = odata_type {
-                    map.serialize_entry(TYPE, odata_type)?;
+                match odata_type {
+                    Some(name) if form.is_full && !name.starts_with('#') => {
+                        map.serialize_entry(TYPE, &format_args!("#{name}"))?;
+                    }
+                    Some(name) => map.serialize_entry(TYPE, name)?,
+                    None if form.is_full => {
+                        map.serialize_entry(TYPE, &format_args!("#{NAMESPACE}.{}", declared.get().name))?;
+                    }
+                    None => {}
                 }
                 match odata_type.map(Type::named) {
-                    None => write(&mut map, declared.get(), values, |_| true, version)?,
-                    Some(Some(of)) => write(&mut map, of, values, |_| true, version)?,
-                    Some(None) => write_undeclared(&mut map, values.iter())?,
+                    None => write(&mut map, declared.get(), values, |_| true, form)?,
+                    Some(Some(of)) => write(&mut map, of, values, |_| true, form)?,
+                    Some(None) => write_undeclared(&mut map, values.iter(), form)?,
                 }
                 map.end()
             }

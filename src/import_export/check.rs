@@ -77,7 +77,7 @@ async fn refusals(
     }
     for stored in assignments::sql::list_of(connection, &ids).await? {
         *rows += 1;
-        let members = object(serde_json::to_value(stored.shown(Version::Beta))?);
+        let members = object(serde_json::to_value(stored.plain(Version::Beta))?);
         let parsed = NewAssignment::parse(ObjectReader::new(members, String::new(), assignment::TYPE, Version::Beta));
         let refusal = parsed.err().map(|refusal| refusal.to_string());
         refusals.extend(refusal.map(|refusal| ("device_configuration_assignments", stored.id, refusal)));

@@ -157,7 +157,7 @@ async fn texts(connection: &mut PgConnection, page: &[Configuration]) -> anyhow:
     let ids: Vec<Uuid> = page.iter().map(|configuration| configuration.id).collect();
     let mut assigned: BTreeMap<Uuid, Vec<Value>> = BTreeMap::new();
     for assignment in assignments::sql::list_of(connection, &ids).await? {
-        let shown = serde_json::to_value(assignment.shown(Version::Beta))?;
+        let shown = serde_json::to_value(assignment.plain(Version::Beta))?;
         assigned.entry(assignment.device_configuration_id).or_default().push(shown);
     }
     let text_of = |configuration: &Configuration| {

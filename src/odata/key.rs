@@ -1,7 +1,7 @@
 //! Ids: keys in a path, ids that a client chooses for new rows, and ids of objects that this
 //! service does not store.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use uuid::Uuid;
 
@@ -55,6 +55,18 @@ pub fn function_argument(arguments: &str, name: &str) -> Result<String, ApiError
             "The parameters '{}' cannot be read. Write ({name}='…').",
             shorten(arguments)
         ))),
+    }
+}
+
+/// Returns the parameters of a function call in a path with the value of a parameter alias in
+/// the place of its name: `name=@alias` is `name='text'` when the query has `@alias='text'`.
+///
+/// <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_ParameterAliases>
+pub fn resolve_alias<'a>(arguments: &'a str, value: impl Fn(&str) -> Option<&'a str>) -> Cow<'a, str> {
+    let alias = arguments.split_once('=').filter(|(_, alias)| alias.trim().starts_with('@'));
+    match alias.and_then(|(name, alias)| Some((name, value(alias.trim())?))) {
+        Some((name, text)) => Cow::Owned(format!("{name}={text}")),
+        None => Cow::Borrowed(arguments),
     }
 }
 

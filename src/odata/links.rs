@@ -1,15 +1,19 @@
-//! The root of links, and the JSON of a collection.
+//! The root of links, the JSON of a collection, and entity references.
 
 use std::future::{Ready, ready};
 
 use actix_web::{
-    FromRequest, HttpRequest,
+    FromRequest, HttpMessage, HttpRequest,
     dev::Payload,
     http::{header::HOST, uri::Authority},
 };
 use serde::Serialize;
 
-use crate::{catalogue::version::Version, error::ApiError};
+use super::negotiate::ControlInformation;
+use crate::{
+    catalogue::{rendering::Form, version::Version},
+    error::ApiError,
+};
 
 /// The root URL of the links in an answer: the origin that the client used, and the version.
 ///
@@ -19,10 +23,17 @@ use crate::{catalogue::version::Version, error::ApiError};
 pub struct Links {
     /// The version of the request.
     pub version: Version,
+    /// The control information that the client wants.
+    pub control: ControlInformation,
     root: String,
 }
 
 impl Links {
+    /// Returns the links of a version below `origin`, which is a scheme with a host.
+    pub fn new(origin: std::fmt::Arguments<'_>, version: Version, control: ControlInformation) -> Self {
+        Self { version, control, root: format!("{origin}/{}", version.segment()) }
+    }
+
     /// Returns the URL of `path` below the version.
     pub fn to(&self, path: impl std::fmt::Display) -> String {
         format!("{}/{path}", self.root)
@@ -33,6 +44,11 @@ impl Links {
     /// <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part1-protocol.html#sec_ContextURL>
     pub fn context(&self, fragment: impl std::fmt::Display) -> String {
         format!("{}/$metadata#{fragment}", self.root)
+    }
+
+    /// Returns how the objects of this answer are written.
+    pub fn form(&self) -> Form {
+        Form { version: self.version, is_full: self.control.is_full }
     }
 }
 
@@ -56,24 +72,50 @@ pub struct Collection<T> {
     pub value: Vec<T>,
 }
 
+/// An entity reference: the id of an entity instead of the entity.
+///
+/// <https://docs.oasis-open.org/odata/odata-json-format/v4.01/odata-json-format-v4.01.html#sec_EntityReference>
+#[derive(Serialize)]
+pub struct Reference {
+    #[serde(rename = "@odata.context", skip_serializing_if = "Option::is_none")]
+    context: Option<String>,
+    #[serde(rename = "@odata.id")]
+    id: String,
+}
+
+impl Reference {
+    /// The fragment of `@odata.context` for a collection of references.
+    pub const COLLECTION: &str = "Collection($ref)";
+
+    /// Returns a reference to the entity at `path` as an element of a collection.
+    pub fn element(links: &Links, path: impl std::fmt::Display) -> Self {
+        Self { context: None, id: links.to(path) }
+    }
+
+    /// Returns a reference to the entity at `path` as the whole answer.
+    pub fn alone(links: &Links, path: impl std::fmt::Display) -> Self {
+        Self { context: Some(links.context("$ref")), ..Self::element(links, path) }
+    }
+}
+
 impl FromRequest for Links {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let version = Version::of(request);
+        let control = request.extensions().get().copied().unwrap_or_default();
         if request.app_data().is_some_and(|Forwarded(is_trusted)| *is_trusted) {
             let connection = request.connection_info();
             let host = Authority::try_from(connection.host()).ok().filter(is_host);
             let is_web = ["http", "https"].contains(&connection.scheme());
             if let Some(host) = host.filter(|_| is_web) {
-                let root = format!("{}://{host}/{}", connection.scheme(), version.segment());
-                return ready(Ok(Self { version, root }));
+                let origin = format_args!("{}://{host}", connection.scheme());
+                return ready(Ok(Self::new(origin, version, control)));
             }
         }
         let scheme = if request.app_config().secure() { "https" } else { "http" };
-        let root = |host: Authority| Self { version, root: format!("{scheme}://{host}/{}", version.segment()) };
-        ready(authority(request).map(root))
+        ready(authority(request).map(|host| Self::new(format_args!("{scheme}://{host}"), version, control)))
     }
 }
 

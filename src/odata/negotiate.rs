@@ -1,12 +1,14 @@
 //! Content negotiation: the version of OData, and how much control information an answer
 //! carries.
 //!
-//! Answers are OData 4.0 JSON with `odata.metadata=minimal` or `none`.
+//! Answers are OData 4.0 JSON with `odata.metadata=minimal`, `full` or `none`. Handlers write the
+//! control information that [`ControlInformation`] asks for. For `none`, this module removes
+//! control information from the finished answer.
 //!
 //! <https://docs.oasis-open.org/odata/odata-json-format/v4.01/odata-json-format-v4.01.html#sec_ControllingtheAmountofControlInforma>
 
 use actix_web::{
-    Error,
+    Error, HttpMessage,
     body::{BoxBody, MessageBody, to_bytes},
     dev::{ServiceRequest, ServiceResponse},
     http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
@@ -32,6 +34,8 @@ pub async fn negotiate(
     let metadata = versions(request.headers()).and_then(|()| Metadata::of(request.headers()));
     let mut response = match metadata {
         Ok(metadata) => {
+            let asks_for_version = request.headers().contains_key(&MAX_VERSION);
+            request.extensions_mut().insert(metadata.control_information(asks_for_version));
             let response = next.call(request).await?.map_into_boxed_body();
             metadata.apply(response).await?
         }
@@ -71,13 +75,25 @@ fn versions(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
+/// The control information that a client wants in bodies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ControlInformation {
+    /// Whether a body holds the ETag of each entity. Graph sends none for these types, so the
+    /// client has to ask for `minimal` or `full`, or to state `OData-MaxVersion`.
+    pub has_etags: bool,
+    /// Whether a body holds all control information, as `odata.metadata=full` asks.
+    pub is_full: bool,
+}
+
 /// The level of control information that the client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Metadata {
-    /// The client did not ask. The answer is the same as for `minimal`, without the parameter
-    /// in its media type.
+    /// The client did not ask. The answer is the same as for `minimal`, without ETags in bodies
+    /// and without the parameter in its media type.
     Unspecified,
     Minimal,
+    /// Also types, ids and links.
+    Full,
     /// Only what a client needs for paging.
     None,
 }
@@ -103,6 +119,7 @@ impl Metadata {
                 None if media_type.is_empty() => {}
                 None => return Ok(Self::Unspecified),
                 Some("minimal") => return Ok(Self::Minimal),
+                Some("full") => return Ok(Self::Full),
                 Some("none") => return Ok(Self::None),
                 Some(other) => refused = refused.or_else(|| Some(shorten(other))),
             }
@@ -110,15 +127,22 @@ impl Metadata {
         match refused {
             None => Ok(Self::Unspecified),
             Some(other) => Err(ApiError::not_acceptable(format!(
-                "The header Accept asks for odata.metadata={other}, and this service answers minimal and none."
+                "The header Accept asks for odata.metadata={other}. Ask for minimal, full or none."
             ))),
         }
+    }
+
+    /// Returns the control information that handlers write. `asks_for_version` says whether the client sent
+    /// `OData-MaxVersion`.
+    fn control_information(self, asks_for_version: bool) -> ControlInformation {
+        ControlInformation { has_etags: self != Self::Unspecified || asks_for_version, is_full: self == Self::Full }
     }
 
     async fn apply(self, response: ServiceResponse) -> Result<ServiceResponse, Error> {
         let name = match self {
             Self::Unspecified => return Ok(response),
             Self::Minimal => "minimal",
+            Self::Full => "full",
             Self::None => "none",
         };
         let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/json");
@@ -138,11 +162,14 @@ impl Metadata {
                 node.strip();
                 BoxBody::new(serde_json::to_vec(&node)?)
             }
-            Self::Minimal | Self::Unspecified => body,
+            Self::Minimal | Self::Full | Self::Unspecified => body,
         };
         Ok(ServiceResponse::new(request, response.set_body(body)))
     }
 }
+
+/// The id in an entity reference.
+const REFERENCE: &str = "@odata.id";
 
 /// JSON whose members keep their order.
 #[derive(Deserialize, Serialize)]
@@ -154,13 +181,16 @@ enum Node {
 }
 
 impl Node {
-    /// Removes all control information except links to pages and counts.
+    /// Removes all control information except links to pages, counts, and the ids of entity
+    /// references, which have no other member.
     fn strip(&mut self) {
         match self {
             Self::Object(members) => {
+                let is_reference = members.keys().all(|name| name.starts_with("@odata."));
                 members.retain(|name, _| {
                     let control = name.split_once('@').map(|(_, control)| control);
                     control.is_none_or(|control| ["odata.nextLink", "odata.count"].contains(&control))
+                        || is_reference && name == REFERENCE
                 });
                 members.values_mut().for_each(Self::strip);
             }

@@ -38,6 +38,8 @@ pub const SYSTEM: [&str; 17] = [
 pub const OF_COLLECTION: &[&str] = &["count", "expand", "filter", "orderby", "select", "skip", "skiptoken", "top"];
 /// The options of a collection without navigation properties.
 pub const OF_LEAVES: &[&str] = &["count", "filter", "orderby", "select", "skip", "skiptoken", "top"];
+/// The options of a collection of entity references.
+pub const OF_REFERENCES: &[&str] = &["count", "filter", "orderby", "skip", "skiptoken", "top"];
 /// The options of one configuration.
 pub const OF_ENTITY: &[&str] = &["expand", "select"];
 /// The options of one row without navigation properties.
@@ -98,6 +100,11 @@ impl Options {
     /// Returns the value of a system query option.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.system.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the value of a parameter alias, whose name begins with `@`.
+    pub fn alias(&self, name: &str) -> Option<&str> {
+        self.custom.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// Checks that every option is in `supported`. With `strict`, refuses custom options, too.

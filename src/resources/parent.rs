@@ -25,6 +25,12 @@ impl ConfigurationId {
         format!("deviceManagement/deviceConfigurations/{self}")
     }
 
+    /// Returns its path below a version, with the key in parentheses, as in entity ids and
+    /// context URLs.
+    pub fn address(self) -> String {
+        format!("deviceManagement/deviceConfigurations('{self}')")
+    }
+
     /// Returns the 404 of a configuration that does not exist.
     pub fn not_found(key: impl fmt::Display) -> ApiError {
         ApiError::not_found(format!(

@@ -62,6 +62,13 @@ pub enum Body {
 pub enum Answer {
     /// 200 with a page of a collection.
     Collection(&'static str),
+    /// 200 with references to the instances of a collection, or to a page of them.
+    References {
+        /// Whether there are pages, and an ETag of the collection.
+        is_paged: bool,
+    },
+    /// 200 with a reference to one instance.
+    Reference,
     /// 200 with one instance.
     Entity(&'static str),
     /// 201 with the new instance, or 204 when the client prefers that.

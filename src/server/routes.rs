@@ -96,12 +96,17 @@ const ASSIGNMENTS_REF: &str = "/deviceManagement/deviceConfigurations/{configura
 const ASSIGNMENTS_COUNT: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments/$count";
 const ASSIGNMENT: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}";
 const DEVICE_STATUSES: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceStatuses";
+const DEVICE_STATUSES_REF: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceStatuses/$ref";
 const DEVICE_STATUS: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceStatuses/{status}";
 const DEVICE_OVERVIEW: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceStatusOverview";
+const DEVICE_OVERVIEW_REF: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceStatusOverview/$ref";
 const USER_STATUSES: &str = "/deviceManagement/deviceConfigurations/{configuration}/userStatuses";
+const USER_STATUSES_REF: &str = "/deviceManagement/deviceConfigurations/{configuration}/userStatuses/$ref";
 const USER_STATUS: &str = "/deviceManagement/deviceConfigurations/{configuration}/userStatuses/{status}";
 const USER_OVERVIEW: &str = "/deviceManagement/deviceConfigurations/{configuration}/userStatusOverview";
+const USER_OVERVIEW_REF: &str = "/deviceManagement/deviceConfigurations/{configuration}/userStatusOverview/$ref";
 const SUMMARIES: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries";
+const SUMMARIES_REF: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries/$ref";
 const SUMMARY: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries/{status}";
 
 /// The routes of each version. The routes of a path are adjacent. When two paths match, the
@@ -148,6 +153,9 @@ pub const GRAPH_ROUTES: &[Route] = &[
     route(Method::POST, ASSIGNMENTS, ReadWrite, || to(assignments::create), operation(
         "createAssignment", "Assign a configuration to a target.", Assignments, Answer::Created(assignment::TYPE)
     ).reads(Body::New(assignment::TYPE)).conflicts().page("intune-deviceconfig-deviceconfigurationassignment-create")).with_etag(),
+    route(Method::GET, ASSIGNMENTS_REF, Read, || to(assignments::references), operation(
+        "listAssignmentReferences", "List references to the assignments of a configuration.", Assignments, Answer::References { is_paged: true }
+    )).takes(options::OF_REFERENCES).with_etag(),
     route(Method::POST, ASSIGNMENTS_REF, ReadWrite, || to(assignments::create), operation(
         "createAssignmentByReference", "Assign a configuration to a target.", Assignments, Answer::Created(assignment::TYPE)
     ).reads(Body::New(assignment::TYPE)).conflicts().page("intune-deviceconfig-deviceconfigurationassignment-create")).with_etag(),
@@ -169,6 +177,9 @@ pub const GRAPH_ROUTES: &[Route] = &[
     route(Method::POST, DEVICE_STATUSES, ReadWrite, || to(statuses::create), operation(
         "createDeviceStatus", "Report of a device.", Statuses, Answer::CreatedAlways(StatusKind::Device.type_name())
     ).reads(Body::New(StatusKind::Device.type_name())).conflicts().page("intune-deviceconfig-deviceconfigurationdevicestatus-create")),
+    route(Method::GET, DEVICE_STATUSES_REF, Read, || to(statuses::references), operation(
+        "listDeviceStatusReferences", "List references to what is reported of each device.", Statuses, Answer::References { is_paged: false }
+    )),
     route(Method::GET, DEVICE_STATUS, Read, || to(statuses::get), operation(
         "getDeviceStatus", "Read what is reported of a device.", Statuses, Answer::Entity(StatusKind::Device.type_name())
     ).page("intune-deviceconfig-deviceconfigurationdevicestatus-get")),
@@ -184,6 +195,9 @@ pub const GRAPH_ROUTES: &[Route] = &[
     route(Method::POST, USER_STATUSES, ReadWrite, || to(statuses::create), operation(
         "createUserStatus", "Report of a user.", Statuses, Answer::CreatedAlways(StatusKind::User.type_name())
     ).reads(Body::New(StatusKind::User.type_name())).conflicts().page("intune-deviceconfig-deviceconfigurationuserstatus-create")),
+    route(Method::GET, USER_STATUSES_REF, Read, || to(statuses::references), operation(
+        "listUserStatusReferences", "List references to what is reported of each user.", Statuses, Answer::References { is_paged: false }
+    )),
     route(Method::GET, USER_STATUS, Read, || to(statuses::get), operation(
         "getUserStatus", "Read what is reported of a user.", Statuses, Answer::Entity(StatusKind::User.type_name())
     ).page("intune-deviceconfig-deviceconfigurationuserstatus-get")),
@@ -199,6 +213,9 @@ pub const GRAPH_ROUTES: &[Route] = &[
     route(Method::POST, SUMMARIES, ReadWrite, || to(statuses::create), operation(
         "createSettingStateSummary", "Report of a setting.", Statuses, Answer::CreatedAlways(StatusKind::Setting.type_name())
     ).reads(Body::New(StatusKind::Setting.type_name())).conflicts().page("intune-deviceconfig-settingstatedevicesummary-create")),
+    route(Method::GET, SUMMARIES_REF, Read, || to(statuses::references), operation(
+        "listSettingStateSummaryReferences", "List references to what is reported of each setting.", Statuses, Answer::References { is_paged: false }
+    )),
     route(Method::GET, SUMMARY, Read, || to(statuses::get), operation(
         "getSettingStateSummary", "Read what is reported of a setting.", Statuses, Answer::Entity(StatusKind::Setting.type_name())
     ).page("intune-deviceconfig-settingstatedevicesummary-get")),
@@ -211,9 +228,15 @@ pub const GRAPH_ROUTES: &[Route] = &[
     route(Method::GET, DEVICE_OVERVIEW, Read, || to(statuses::overview), operation(
         "getDeviceStatusOverview", "Read how many devices there are of each status, counted from what is reported.", Statuses, Answer::Entity("deviceConfigurationDeviceOverview")
     ).page("intune-deviceconfig-deviceconfigurationdeviceoverview-get")),
+    route(Method::GET, DEVICE_OVERVIEW_REF, Read, || to(statuses::overview_reference), operation(
+        "getDeviceStatusOverviewReference", "Read a reference to the overview of devices.", Statuses, Answer::Reference
+    )),
     route(Method::GET, USER_OVERVIEW, Read, || to(statuses::overview), operation(
         "getUserStatusOverview", "Read how many users there are of each status, counted from what is reported.", Statuses, Answer::Entity("deviceConfigurationUserOverview")
     ).page("intune-deviceconfig-deviceconfigurationuseroverview-get")),
+    route(Method::GET, USER_OVERVIEW_REF, Read, || to(statuses::overview_reference), operation(
+        "getUserStatusOverviewReference", "Read a reference to the overview of users.", Statuses, Answer::Reference
+    )),
 ];
 
 pub(super) const fn route(

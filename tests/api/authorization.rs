@@ -40,7 +40,7 @@ const OWN: [&str; 19] = [
     "PublicDocument(Docs) GET /docs/swagger-ui.css",
     "PublicDocument(Docs) GET /docs/swagger-ui-bundle.js",
 ];
-const GRAPH: [&str; 36] = [
+const GRAPH: [&str; 42] = [
     "PublicDocument(Metadata) GET /$metadata",
     "Token POST /$batch",
     "Read GET /deviceManagement/deviceConfigurations",
@@ -55,6 +55,7 @@ const GRAPH: [&str; 36] = [
     "ReadWrite GET /deviceManagement/deviceConfigurations/{configuration}/microsoft.graph.getOmaSettingPlainTextValue({arguments})",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/assignments",
     "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/assignments",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/assignments/$ref",
     "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/assignments/$ref",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/assignments/$count",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}",
@@ -62,21 +63,26 @@ const GRAPH: [&str; 36] = [
     "ReadWrite DELETE /deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/deviceStatuses",
     "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/deviceStatuses",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/deviceStatuses/$ref",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/deviceStatuses/{status}",
     "ReadWrite PATCH /deviceManagement/deviceConfigurations/{configuration}/deviceStatuses/{status}",
     "ReadWrite DELETE /deviceManagement/deviceConfigurations/{configuration}/deviceStatuses/{status}",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/userStatuses",
     "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/userStatuses",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/userStatuses/$ref",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/userStatuses/{status}",
     "ReadWrite PATCH /deviceManagement/deviceConfigurations/{configuration}/userStatuses/{status}",
     "ReadWrite DELETE /deviceManagement/deviceConfigurations/{configuration}/userStatuses/{status}",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries",
     "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries/$ref",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries/{status}",
     "ReadWrite PATCH /deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries/{status}",
     "ReadWrite DELETE /deviceManagement/deviceConfigurations/{configuration}/deviceSettingStateSummaries/{status}",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/deviceStatusOverview",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/deviceStatusOverview/$ref",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/userStatusOverview",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/userStatusOverview/$ref",
 ];
 
 fn listed(entries: &[routes::Route]) -> Vec<String> {

@@ -304,7 +304,7 @@ async fn an_unknown_path_is_404_and_an_unrouted_method_405() {
         (Method::GET, format!("{configuration}/assign"), "POST"),
         (Method::GET, format!("{configuration}/microsoft.graph.assign"), "POST"),
         (Method::DELETE, format!("{configuration}/assignments"), "GET, HEAD, POST"),
-        (Method::GET, format!("{configuration}/assignments/$ref"), "POST"),
+        (Method::PATCH, format!("{configuration}/assignments/$ref"), "GET, HEAD, POST"),
         (Method::OPTIONS, format!("{configuration}/assignments/x"), "GET, HEAD, PATCH, DELETE"),
         (Method::POST, "/health/live".to_owned(), "GET, HEAD"),
         (Method::from_bytes(b"BREW").expect("a token"), CONFIGURATIONS.to_owned(), "GET, HEAD, POST"),

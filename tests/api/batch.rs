@@ -78,7 +78,6 @@ async fn what_the_sdks_send_is_answered_as_they_read_it() {
         answers[3]["body"]["value"],
         json!([{
             "@odata.type": "#microsoft.graph.windows10CustomConfiguration",
-            "@odata.etag": answers[2]["headers"]["ETag"],
             "displayName": name,
         }])
     );

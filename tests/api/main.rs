@@ -19,6 +19,7 @@ mod commands;
 mod configurations;
 mod console;
 mod constraints;
+mod control_information;
 mod documentation;
 mod etags;
 mod exports;

@@ -320,6 +320,7 @@ async fn what_is_below_a_configuration_is_as_the_document_says() {
         send(Method::POST, "assignments/$ref", "", Some(group("b")), "").await;
         send(Method::POST, "assignments/$ref", "", Some(group("c")), "return=minimal").await;
         send(Method::GET, "assignments?$top=1&$count=true", "", None, "odata.maxpagesize=5").await;
+        send(Method::GET, "assignments/$ref?$top=1&$count=true", "", None, "odata.maxpagesize=5").await;
         send(Method::GET, "assignments/$count", "", None, "").await;
         send(Method::HEAD, "assignments", "", None, "").await;
         let key = created.id();
@@ -339,6 +340,7 @@ async fn what_is_below_a_configuration_is_as_the_document_says() {
         ] {
             let created = send(Method::POST, rows, "", Some(json!({property: "a"})), "").await;
             let key = created.id();
+            send(Method::GET, &format!("{rows}/$ref"), "", None, "").await;
             send(Method::POST, rows, "", Some(json!({"id": key, property: "b"})), "").await;
             for wrong in [json!({"id": "x"}), json!({property: 1}), json!({"more": 1})] {
                 send(Method::POST, rows, "", Some(wrong), "").await;
@@ -352,6 +354,7 @@ async fn what_is_below_a_configuration_is_as_the_document_says() {
         }
         for overview in ["deviceStatusOverview", "userStatusOverview"] {
             send(Method::GET, overview, "", None, "").await;
+            send(Method::GET, &format!("{overview}/$ref"), "", None, "").await;
         }
     }
 }
@@ -369,13 +372,13 @@ async fn what_else_is_answered_is_as_the_document_says() {
         (post("text/plain", "x".to_owned()), 415),
         (post("application/json", big), 413),
         (post("application/json", "{".to_owned()), 400),
-        (post("application/json", "{}".to_owned()).header("accept", "application/json;odata.metadata=full"), 406),
+        (post("application/json", "{}".to_owned()).header("accept", "application/json;odata.metadata=all"), 406),
     ] {
         let answer = app.answer(request).await;
         assert_eq!(answer.status.as_u16(), status, "{}", answer.text);
         described.holds(&Method::POST, collection, &answer);
     }
-    for metadata in ["minimal", "none"] {
+    for metadata in ["minimal", "full", "none"] {
         let accept = format!("application/json;odata.metadata={metadata}");
         let answer = app.answer(app.request(Method::GET, collection).header("accept", accept)).await;
         described.holds(&Method::GET, collection, &answer);

@@ -216,7 +216,6 @@ async fn select_shows_what_it_names_and_expand_brings_the_assignments() {
         listed["value"][1],
         json!({
             "@odata.type": "#microsoft.graph.iosCustomConfiguration",
-            "@odata.etag": listed["value"][1]["@odata.etag"],
             "id": other,
             "displayName": format!("{mark} other"),
             "assignments@odata.context": format!("{context}('{other}')/microsoft.graph.iosCustomConfiguration/assignments"),

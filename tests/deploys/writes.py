@@ -19,7 +19,9 @@ ROOT = f"{url}/beta/deviceManagement/deviceConfigurations"
 
 def ask(method, address, body=None):
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)
+    # Explicitly minimal, so that the rows of a list have their ETags.
+    headers = {"Content-Type": "application/json", "Accept": "application/json;odata.metadata=minimal"}
+    request = urllib.request.Request(address, data, headers, method=method)
     with urllib.request.urlopen(request, timeout=120) as answer:
         return answer.headers.get("ETag"), answer.read().decode()
 

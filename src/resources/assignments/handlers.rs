@@ -19,7 +19,7 @@ use crate::{
     odata::{
         body::Body,
         etag::{Conditions, ETag},
-        links::{Collection, Links},
+        links::{Collection, Links, Reference},
         options::Options,
         paging::{Paging, TEXT_PLAIN},
         prefer::Preferences,
@@ -41,44 +41,84 @@ pub async fn list(
 ) -> Result<HttpResponse, ApiError> {
     let mut query = Query::parse(options, &sql::TABLE, &sql::scope_of(configuration), links.version)?;
     query.limit(&paging);
-    let path = format_args!(
-        "deviceManagement/deviceConfigurations('{configuration}')/assignments{}",
-        query.context_fragment()
-    );
+    let page = read_page((&connections, &loader), configuration, &query, links.to(set_path(configuration))).await?;
+    if let Some(unchanged) = conditions.unchanged(&page.etag)? {
+        return Ok(unchanged);
+    }
+    let path = format_args!("{}/assignments{}", configuration.address(), query.context_fragment());
     let context = links.context(path);
-    let shown = |row| Assignment::selected(row, links.version, query.select.as_ref());
+    let value = page.rows.iter().map(|row| row.selected(&links, query.select.as_ref())).collect();
+    Ok(page.etag.on(paging.answer(Collection { context, count: page.count, next: page.next, value })))
+}
+
+/// `GET …/deviceConfigurations/{id}/assignments/$ref`
+///
+/// # Errors
+/// 404 when there is no such configuration.
+pub async fn references(
+    connections: Connections,
+    loader: Data<SetLoader>,
+    links: Links,
+    configuration: ConfigurationId,
+    (paging, conditions): (Paging, Conditions),
+    options: Options,
+) -> Result<HttpResponse, ApiError> {
+    let mut query = Query::parse(options, &sql::TABLE, &sql::scope_of(configuration), links.version)?;
+    query.limit(&paging);
+    let path = links.to(format_args!("{}/$ref", set_path(configuration)));
+    let page = read_page((&connections, &loader), configuration, &query, path).await?;
+    if let Some(unchanged) = conditions.unchanged(&page.etag)? {
+        return Ok(unchanged);
+    }
+    let context = links.context(Reference::COLLECTION);
+    let value = page.rows.iter().map(|row| row.reference(&links)).collect();
+    Ok(page.etag.on(paging.answer(Collection { context, count: page.count, next: page.next, value })))
+}
+
+/// A page of the assignments of a configuration.
+struct Page {
+    rows: Vec<Assignment>,
+    count: Option<i64>,
+    /// The URL of the next page.
+    next: Option<String>,
+    /// The ETag of all assignments of the configuration.
+    etag: ETag,
+}
+
+/// Reads a page of a list that is at `path`.
+///
+/// # Errors
+/// 404 when there is no such configuration.
+async fn read_page(
+    (connections, loader): (&Connections, &SetLoader),
+    configuration: ConfigurationId,
+    query: &Query,
+    path: String,
+) -> Result<Page, ApiError> {
     if let Some(size) = query.whole_set_page_size()
-        && let Some(set) = loader.execute(SetKey { configuration, size }, &connections).await?.answered()
+        && let Some(set) = loader.execute(SetKey { configuration, size }, connections).await?.answered()
     {
-        let etag = sql::etag(set.digest);
-        if let Some(unchanged) = conditions.unchanged(&etag)? {
-            return Ok(unchanged);
-        }
-        let value = set.rows.iter().map(shown).collect();
-        return Ok(etag.on(paging.answer(Collection { context, count: None, next: None, value })));
+        return Ok(Page { rows: set.rows, count: None, next: None, etag: sql::etag(set.digest) });
     }
     let query_scope = sql::scope_of(configuration);
     let mut connection = connections.acquire().await?;
-    let mut found = sql::select(&mut connection, &query, &query_scope).await?;
+    let mut found = sql::select(&mut connection, query, &query_scope).await?;
     let etag = match found.first() {
         Some(first) => sql::etag(first.digest.clone()),
         None => {
             let etag = set_etag(&mut connection, configuration).await?;
             // Read the page after its ETag. A page older than its ETag would let a client overwrite
             // changes that it has not seen.
-            found = sql::select(&mut connection, &query, &query_scope).await?;
+            found = sql::select(&mut connection, query, &query_scope).await?;
             etag
         }
     };
-    if let Some(unchanged) = conditions.unchanged(&etag)? {
-        return Ok(unchanged);
-    }
     let counted = found.first().and_then(|found| found.total);
     let count = query.count_rows(&mut connection, &query_scope, counted).await?;
     let last = query.truncate_to_page(&mut found).map(|last| &last.position);
-    let next = last.map(|last| format!("{}?{}", links.to(set_path(configuration)), query.next(&query_scope, last)));
-    let value = found.iter().map(|found| shown(&found.assignment)).collect();
-    Ok(etag.on(paging.answer(Collection { context, count, next, value })))
+    let next = last.map(|last| format!("{path}?{}", query.next(&query_scope, last)));
+    let rows = found.into_iter().map(|found| found.assignment).collect();
+    Ok(Page { rows, count, next, etag })
 }
 
 /// Returns the ETag of the set of assignments of a configuration.
@@ -148,7 +188,7 @@ pub async fn create(
     let create = Create::new(&new, configuration, &caller, links.version);
     let created = |stored: &Assignment| {
         let location = links.to(AssignmentId(stored.id).path(configuration));
-        preferences.created(location, stored.shown(links.version))
+        preferences.created(location, stored.shown_created(&links))
     };
     if conditions.is_empty() {
         return Ok(created(&create.execute(&connections, &writer).await?));
@@ -312,7 +352,7 @@ pub async fn assign(
 }
 
 fn collection(stored: &[Assignment], links: &Links, context: String) -> HttpResponse {
-    let value = stored.iter().map(|stored| stored.shown(links.version)).collect();
+    let value = stored.iter().map(|stored| stored.shown(links)).collect();
     HttpResponse::Ok().json(Collection { context, count: None, next: None, value })
 }
 

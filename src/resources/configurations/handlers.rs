@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::{
     loader::{ConfigurationKey, ConfigurationLoader},
-    model::{self, ConfigurationJson, ConfigurationPatch, Expanded, NewConfiguration, TYPE},
+    model::{self, ConfigurationPatch, NewConfiguration, TYPE},
+    representation::{ConfigurationJson, Expanded},
     sql, store,
     vault::Vault,
 };
@@ -65,7 +66,7 @@ pub async fn list(
 }
 
 /// Returns the JSON of a row, with its expanded assignments.
-fn shown<'a>(found: &'a mut sql::QueryRow, query: &'a Query, links: &Links) -> ConfigurationJson<'a> {
+fn shown<'a>(found: &'a mut sql::QueryRow, query: &'a Query, links: &'a Links) -> ConfigurationJson<'a> {
     let expanded = query.expand.as_deref().zip(found.assignments.as_mut()).map(|(expand, assignments)| {
         let id = ConfigurationId(found.configuration.id);
         let next = expand.truncate_to_page(assignments).map(|last| {
@@ -76,14 +77,10 @@ fn shown<'a>(found: &'a mut sql::QueryRow, query: &'a Query, links: &Links) -> C
         let selected = expand.context_fragment();
         let context = format!("deviceManagement/deviceConfigurations('{id}')/{NAMESPACE}.{of}/assignments{selected}");
         let rows = assignments.iter();
-        let value = rows.map(|row| row.assignment.selected(links.version, expand.select.as_ref())).collect();
+        let value = rows.map(|row| row.assignment.selected(links, expand.select.as_ref())).collect();
         Expanded { context: links.context(context), count: found.assignments_count, next, value }
     });
-    ConfigurationJson {
-        select: query.select.as_ref(),
-        assignments: expanded,
-        ..found.configuration.shown(links.version)
-    }
+    ConfigurationJson { select: query.select.as_ref(), assignments: expanded, ..found.configuration.shown(links) }
 }
 
 /// `GET /deviceManagement/deviceConfigurations/$count`
@@ -272,8 +269,10 @@ pub async fn plain_text(
     links: Links,
     id: ConfigurationId,
     arguments: web::Path<(String, String)>,
+    options: Options,
 ) -> Result<HttpResponse, ApiError> {
-    let reference = key::function_argument(&arguments.1, "secretReferenceValueId")?;
+    let arguments = key::resolve_alias(&arguments.1, |name| options.alias(name));
+    let reference = key::function_argument(&arguments, "secretReferenceValueId")?;
     let mut connection = connections.acquire().await?;
     match sql::find_secrets(&mut connection, std::slice::from_ref(&reference)).await?.pop() {
         Some(secret) if secret.device_configuration_id == id.0 => {

@@ -3,7 +3,8 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `handlers.rs` | what each route does |
-//! | `model.rs` | Graph JSON to a valid configuration, a row as JSON, and its ETag |
+//! | `model.rs` | Graph JSON to a valid configuration, and its ETag |
+//! | `representation.rs` | a row as JSON, with as much control information as the client asks for |
 //! | `sql.rs` | every statement on `device_configurations` and on its secrets |
 //! | `loader.rs` | the coalescing of reads by id |
 //! | `store.rs` | writes a configuration together with its secrets |
@@ -15,6 +16,7 @@
 pub mod handlers;
 pub mod loader;
 pub mod model;
+pub mod representation;
 pub mod secrets;
 pub mod sql;
 pub mod store;

@@ -1,11 +1,9 @@
-//! A configuration: read from Graph JSON, kept as a row, written as Graph JSON.
+//! A configuration: read from Graph JSON, kept as a row. `representation.rs` writes it.
 //!
 //! Every [`NewConfiguration`] is valid. The properties of a [`ConfigurationPatch`] are checked
 //! when it is applied.
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
-use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::secrets::{self, Secret};
@@ -15,9 +13,9 @@ use crate::{
         validation::{self, Path},
         version::Version,
     },
-    database::{self, json::Object, timestamp::Timestamp},
+    database::{json::Object, timestamp::Timestamp},
     error::ApiError,
-    odata::{etag::ETag, key, links::Links, members::ObjectReader, select::Select},
+    odata::{etag::ETag, key, members::ObjectReader},
     resources::assignments,
 };
 
@@ -220,7 +218,7 @@ pub fn is_a(odata_type: &str, cast: &str, version: Version) -> Result<bool, ApiE
 }
 
 /// Returns the type of a configuration, or the base type when the catalogue lacks it.
-fn type_of(odata_type: &str) -> Option<&'static Type> {
+pub(super) fn type_of(odata_type: &str) -> Option<&'static Type> {
     Type::find(odata_type).or_else(|| Type::find(TYPE))
 }
 
@@ -261,38 +259,7 @@ pub const RESERVED: [&str; 13] = [
     "supportsScopeTags",
 ];
 
-/// A configuration as JSON in an answer.
-pub struct ConfigurationJson<'a> {
-    /// The configuration.
-    pub configuration: &'a Configuration,
-    /// `@odata.context`, when the answer is this configuration alone.
-    pub context: Option<String>,
-    /// The version of the request.
-    pub version: Version,
-    /// The selected members. `None` means all.
-    pub select: Option<&'a Select>,
-    /// The assignments, when the client expands them.
-    pub assignments: Option<Expanded<'a>>,
-}
-
-/// The expanded assignments of a configuration.
-pub struct Expanded<'a> {
-    /// `assignments@odata.context`
-    pub context: String,
-    /// The number of assignments, when the client asked for it.
-    pub count: Option<i64>,
-    /// The link to the next page, when there are more assignments.
-    pub next: Option<String>,
-    /// The assignments of the page.
-    pub value: Vec<assignments::representation::AssignmentJson<'a>>,
-}
-
 impl Configuration {
-    /// Returns the JSON of an element of a collection, with all members.
-    pub fn shown(&self, version: Version) -> ConfigurationJson<'_> {
-        ConfigurationJson { configuration: self, context: None, version, select: None, assignments: None }
-    }
-
     /// Returns whether the row holds values that JSON cannot hold. They are read as null or as
     /// the nearest time.
     pub fn is_unreadable(&self) -> bool {
@@ -308,70 +275,10 @@ impl Configuration {
         ETag::new(format_args!("{}.{since:x}", self.version))
     }
 
-    /// Returns the JSON of an answer that is this configuration alone.
-    pub fn shown_alone(&self, links: &Links) -> ConfigurationJson<'_> {
-        let context = links.context("deviceManagement/deviceConfigurations/$entity");
-        ConfigurationJson { context: Some(context), ..self.shown(links.version) }
-    }
-
     /// Returns whether a client sees no difference. Ignores the version and the times.
     pub fn reads_as(&self, other: &Self) -> bool {
         self.display_name == other.display_name
             && self.description == other.description
             && read_alike(&self.odata_type, &self.properties, &other.properties, Version::Beta)
-    }
-}
-
-impl Serialize for ConfigurationJson<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { configuration: stored, version, select, .. } = *self;
-        if stored.is_unreadable() {
-            database::report_unreadable("device_configurations", stored.id);
-        }
-        let of = type_of(&stored.odata_type);
-        let has = |name: &str| select.is_none_or(|select| select.has(&stored.odata_type, name));
-        let date = |date: Timestamp| date.format(&Rfc3339).map_err(serde::ser::Error::custom);
-        let mut map = serializer.serialize_map(None)?;
-        if let Some(context) = &self.context {
-            map.serialize_entry("@odata.context", context)?;
-        }
-        map.serialize_entry(validation::TYPE, &format_args!("#{NAMESPACE}.{}", stored.odata_type))?;
-        map.serialize_entry("@odata.etag", &format_args!("{}", stored.etag()))?;
-        if has("id") {
-            map.serialize_entry("id", &stored.id)?;
-        }
-        if has("createdDateTime") {
-            map.serialize_entry("createdDateTime", &date(stored.created_date_time)?)?;
-        }
-        if has("description") {
-            map.serialize_entry("description", &stored.description)?;
-        }
-        if has("displayName") {
-            map.serialize_entry("displayName", &stored.display_name)?;
-        }
-        if has("lastModifiedDateTime") {
-            map.serialize_entry("lastModifiedDateTime", &date(stored.last_modified_date_time)?)?;
-        }
-        if has("version") {
-            map.serialize_entry("version", &stored.version)?;
-        }
-        if version == Version::Beta && has("supportsScopeTags") {
-            map.serialize_entry("supportsScopeTags", &true)?;
-        }
-        if let Some(of) = of {
-            let wanted = |name: &str| !RESERVED.contains(&name) && has(name);
-            rendering::write(&mut map, of, &stored.properties, wanted, version)?;
-        }
-        if let Some(expanded) = &self.assignments {
-            map.serialize_entry("assignments@odata.context", &expanded.context)?;
-            if let Some(count) = expanded.count {
-                map.serialize_entry("assignments@odata.count", &count)?;
-            }
-            map.serialize_entry("assignments", &expanded.value)?;
-            if let Some(next) = &expanded.next {
-                map.serialize_entry("assignments@odata.nextLink", next)?;
-            }
-        }
-        map.end()
     }
 }

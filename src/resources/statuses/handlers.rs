@@ -7,7 +7,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    model::{OverviewKind, SentStatus, Status, StatusId, StatusKind, context},
+    model::{OverviewKind, SentStatus, Status, StatusId, StatusKind},
+    representation::context,
     sql,
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     error::ApiError,
     odata::{
         body::Body,
-        links::{Collection, Links},
+        links::{Collection, Links, Reference},
         prefer::Preferences,
     },
     resources::parent::{self, ConfigurationId},
@@ -31,19 +32,40 @@ pub async fn list(
     kind: StatusKind,
     configuration: ConfigurationId,
 ) -> Result<HttpResponse, ApiError> {
+    let stored = stored(&connections, kind, configuration).await?;
+    let value = stored.iter().map(|stored| stored.shown(&links, configuration)).collect();
+    let context = links.context(context(kind, configuration));
+    Ok(HttpResponse::Ok().json(Collection { context, count: None, next: None, value }))
+}
+
+/// `GET …/deviceStatuses/$ref`, and of the two others.
+pub async fn references(
+    connections: Connections,
+    links: Links,
+    kind: StatusKind,
+    configuration: ConfigurationId,
+) -> Result<HttpResponse, ApiError> {
+    let stored = stored(&connections, kind, configuration).await?;
+    let value = stored.iter().map(|stored| stored.reference(&links, configuration)).collect();
+    let context = links.context(Reference::COLLECTION);
+    Ok(HttpResponse::Ok().json(Collection { context, count: None, next: None, value }))
+}
+
+/// Returns the rows of a configuration.
+///
+/// # Errors
+/// 404 when there is no such configuration.
+async fn stored(
+    connections: &Connections,
+    kind: StatusKind,
+    configuration: ConfigurationId,
+) -> Result<Vec<Status>, ApiError> {
     let mut connection = connections.acquire().await?;
     let rows = sql::list(&mut connection, kind, configuration).await?;
     if rows.is_empty() {
         parent::check(&mut connection, configuration).await?;
     }
-    let stored: Vec<_> = rows.iter().map(|row| Status::of_row(kind, row)).collect::<Result<_, _>>()?;
-    let value = stored.iter().map(|stored| stored.shown(links.version)).collect();
-    Ok(HttpResponse::Ok().json(Collection {
-        context: links.context(context(kind, configuration)),
-        count: None,
-        next: None,
-        value,
-    }))
+    rows.iter().map(|row| Status::of_row(kind, row)).collect()
 }
 
 /// `POST …/deviceConfigurations/{id}/deviceStatuses`, and the two other collections.
@@ -155,6 +177,20 @@ pub async fn overview(
     let counted = sql::overview(&mut *connections.acquire().await?, kind, configuration).await?;
     let counted = counted.ok_or_else(|| ConfigurationId::not_found(configuration))?;
     Ok(HttpResponse::Ok().json(kind.shown(configuration, &counted, &links)))
+}
+
+/// `GET …/deviceConfigurations/{id}/deviceStatusOverview/$ref`, and of users.
+///
+/// # Errors
+/// 404 when there is no such configuration.
+pub async fn overview_reference(
+    connections: Connections,
+    links: Links,
+    kind: OverviewKind,
+    configuration: ConfigurationId,
+) -> Result<HttpResponse, ApiError> {
+    parent::check(&mut *connections.acquire().await?, configuration).await?;
+    Ok(HttpResponse::Ok().json(kind.reference(configuration, &links)))
 }
 
 fn path(kind: StatusKind, configuration: ConfigurationId, id: StatusId) -> String {

@@ -6,4 +6,5 @@
 
 pub mod handlers;
 pub mod model;
+pub mod representation;
 pub mod sql;

@@ -1,29 +1,25 @@
-//! A status: read from Graph JSON, kept as a row, written as Graph JSON.
+//! A status: read from Graph JSON, kept as a row. `representation.rs` writes it.
 //!
 //! The three collections differ only in their columns. Each column is a property of the
 //! catalogue, written in snake case.
 
-use std::{
-    borrow::Cow,
-    future::{Ready, ready},
-};
+use std::future::{Ready, ready};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use anyhow::anyhow;
-use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use crate::{
     catalogue::{
-        self, NAMESPACE, Primitive, Property, Type, ValueType, messages, rendering,
+        self, Primitive, Property, Type, ValueType, messages, rendering,
         validation::{self, Path, TYPE},
         version::Version,
     },
     database::{self, timestamp::Timestamp},
     error::{ApiError, shorten},
-    odata::{key, links::Links, members::ObjectReader},
+    odata::{key, members::ObjectReader},
     resources::parent::ConfigurationId,
 };
 
@@ -117,7 +113,7 @@ pub struct Status {
     pub kind: StatusKind,
     /// The key.
     pub id: Uuid,
-    properties: Map<String, Value>,
+    pub(super) properties: Map<String, Value>,
 }
 
 /// The members of a status that a client sent. Members that are not sent are absent.
@@ -240,47 +236,6 @@ impl Status {
         }
         Self::of_row(kind, row).err().map(|refusal| refusal.to_string())
     }
-
-    /// Returns the JSON of an element of a collection.
-    pub fn shown(&self, version: Version) -> StatusJson<'_> {
-        let properties = Cow::Borrowed(&self.properties);
-        StatusJson { context: None, type_name: self.kind.type_name(), id: self.id, properties, version }
-    }
-
-    /// Returns the JSON of an answer that is this status alone.
-    pub fn shown_alone(&self, links: &Links, configuration: ConfigurationId) -> StatusJson<'_> {
-        let fragment = format!("{}/$entity", context(self.kind, configuration));
-        StatusJson { context: Some(links.context(fragment)), ..self.shown(links.version) }
-    }
-}
-
-/// Returns the fragment of `@odata.context` for a collection.
-pub fn context(kind: StatusKind, configuration: ConfigurationId) -> String {
-    format!("deviceManagement/deviceConfigurations('{configuration}')/{}", kind.segment())
-}
-
-/// A status or an overview as JSON in an answer.
-pub struct StatusJson<'a> {
-    context: Option<String>,
-    type_name: &'static str,
-    id: Uuid,
-    properties: Cow<'a, Map<String, Value>>,
-    version: Version,
-}
-
-impl Serialize for StatusJson<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        if let Some(context) = &self.context {
-            map.serialize_entry("@odata.context", context)?;
-        }
-        map.serialize_entry(TYPE, &format_args!("#{NAMESPACE}.{}", self.type_name))?;
-        map.serialize_entry("id", &self.id)?;
-        if let Some(of) = Type::find(self.type_name) {
-            rendering::write(&mut map, of, &self.properties, |name| name != "id", self.version)?;
-        }
-        map.end()
-    }
 }
 
 /// Returns the column of a property.
@@ -347,34 +302,11 @@ pub enum OverviewKind {
 }
 
 impl OverviewKind {
-    fn names(self) -> (&'static str, &'static str) {
+    /// Returns its segment in a path, and its type.
+    pub fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Device => ("deviceStatusOverview", "deviceConfigurationDeviceOverview"),
             Self::User => ("userStatusOverview", "deviceConfigurationUserOverview"),
-        }
-    }
-
-    /// Returns the JSON of the overview.
-    pub fn shown(self, configuration: ConfigurationId, overview: &Overview, links: &Links) -> StatusJson<'static> {
-        let (segment, type_name) = self.names();
-        let fragment = format!("deviceManagement/deviceConfigurations('{configuration}')/{segment}/$entity");
-        let properties = [
-            ("configurationVersion", overview.version.into()),
-            ("errorCount", overview.error.into()),
-            ("failedCount", overview.failed.into()),
-            ("lastUpdateDateTime", overview.last_update_date_time.format(&Rfc3339).unwrap_or_default().into()),
-            ("notApplicableCount", overview.not_applicable.into()),
-            ("pendingCount", overview.pending.into()),
-            ("successCount", overview.success.into()),
-            ("conflictCount", overview.conflict.into()),
-        ];
-        let properties = properties.map(|(name, value): (_, Value)| (name.to_owned(), value)).into_iter().collect();
-        StatusJson {
-            context: Some(links.context(fragment)),
-            type_name,
-            id: configuration.0,
-            properties: Cow::Owned(properties),
-            version: links.version,
         }
     }
 }

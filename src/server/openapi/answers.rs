@@ -220,11 +220,45 @@ fn successes(schemas: &mut Schemas, context: ResponseContext<'_>) -> Vec<Success
             let content = json(collection(schemas, assignments::TYPE, variant, false));
             ok(variant.name("assigned"), "The whole set.", &[ETAG], content)
         }
+        Answer::References { is_paged } => {
+            let name = if is_paged { "references.page" } else { "references" };
+            let own: &[_] = if is_paged { &[APPLIED, ETAG] } else { &[] };
+            let content = json(references(is_paged));
+            ok(name.to_owned(), "References to the instances, or to a page of them.", own, content)
+        }
+        Answer::Reference => {
+            let url = || json!({"type": "string", "format": "uri"});
+            let content = json(object(json!({"@odata.context": url(), "@odata.id": url()})));
+            ok("reference".to_owned(), "A reference to the instance.", &[], content)
+        }
         other => {
             let (name, description, content) = of_service(other);
             ok(name, description, &[], content)
         }
     }
+}
+
+/// Entity references.
+fn references(is_paged: bool) -> Value {
+    let url = || json!({"type": "string", "format": "uri"});
+    let mut properties = json!({
+        "@odata.context": url(),
+        "value": {"type": "array", "items": object(json!({"@odata.id": url()}))},
+    });
+    let mut references = object(properties.clone());
+    if is_paged {
+        add_paging(&mut properties);
+        references["properties"] = properties;
+    }
+    references
+}
+
+/// Adds what a page says of the other pages.
+fn add_paging(properties: &mut Value) {
+    properties["@odata.count"] =
+        json!({"type": "integer", "minimum": 0, "description": "How many there are in all, where `$count` asks."});
+    properties["@odata.nextLink"] =
+        json!({"type": "string", "format": "uri", "description": "Where the next page is, if there is one."});
 }
 
 const APPLIED: (&str, &str) = ("Preference-Applied", "Preference-Applied");
@@ -295,7 +329,8 @@ fn json(schema: Value) -> Value {
     json!({
         "application/json": {"schema": schema},
         "application/json;odata.metadata=minimal": {"schema": schema},
-        "application/json;odata.metadata=none": {"schema": {"type": "object", "description": "The same without members whose name begins with `@odata.`, but for `@odata.nextLink` and `@odata.count`."}},
+        "application/json;odata.metadata=full": {"schema": {"type": "object", "description": "The same with the id, the links and the operations of each entity, and with `…@odata.type` beside each value whose type JSON does not show."}},
+        "application/json;odata.metadata=none": {"schema": {"type": "object", "description": "The same without members whose name begins with `@odata.`, but for `@odata.nextLink`, `@odata.count` and the `@odata.id` of a reference."}},
     })
 }
 
@@ -328,10 +363,7 @@ fn collection(schemas: &mut Schemas, of: &str, variant: Variant, is_paged: bool)
         "value": {"type": "array", "items": instance(schemas, of, variant)},
     });
     if is_paged {
-        properties["@odata.count"] =
-            json!({"type": "integer", "minimum": 0, "description": "How many there are in all, where `$count` asks."});
-        properties["@odata.nextLink"] =
-            json!({"type": "string", "format": "uri", "description": "Where the next page is, if there is one."});
+        add_paging(&mut properties);
     }
     let name = if is_paged { "collection" } else { "set" };
     schemas.component(variant.name(&format!("{of}.{name}")), |_| {

@@ -41,7 +41,7 @@ const ABOUT: &str = "Device configurations and their assignments, in the Microso
 What `/beta` adds is below `/beta`; a path without a version means `/v1.0`. \
 A method that a path does not have is answered 405 with `Allow`, and a path that is not here 404, both with the body of every error. \
 A query option that is not declared is refused where it is one of OData's and ignored otherwise. \
-`Accept` may ask for `application/json;odata.metadata=none`.";
+`Accept` may ask for `application/json` with `odata.metadata=minimal`, `full` or `none`.";
 
 impl OpenApi {
     fn of(authenticator: &Authenticator) -> Self {

@@ -156,7 +156,9 @@ impl Schemas {
                 properties.insert("@odata.context".to_owned(), json!({"type": "string", "format": "uri"}));
             }
             if is_configuration && !variant.is_request() {
-                properties.insert("@odata.etag".to_owned(), json!({"type": "string"}));
+                let about =
+                    "There where `Accept` names `odata.metadata=minimal` or `full`, or with `OData-MaxVersion`.";
+                properties.insert("@odata.etag".to_owned(), json!({"type": "string", "description": about}));
             }
             let is_open = variant.version == Version::Beta && (is_configuration || !is_entity && !is_assigned(of));
             let mut object = closed(properties, required, is_open);
