@@ -66,8 +66,12 @@ impl Reader<'_> {
         let mut properties = Vec::new();
         self.add_properties(name, &mut properties)?;
         let positions = properties.iter().enumerate().map(|(at, property)| (property.name.clone(), at)).collect();
+        let mut folded: HashMap<_, Vec<_>> = HashMap::new();
+        for (at, property) in properties.iter().enumerate() {
+            folded.entry(property.name.to_ascii_lowercase()).or_default().push(at);
+        }
         let is_abstract = members.get("$Abstract") == Some(&Value::Bool(true));
-        Ok(Type { name: name.to_owned(), base, is_abstract, properties, positions })
+        Ok(Type { name: name.to_owned(), base, is_abstract, properties, positions, folded })
     }
 
     /// Adds the properties of a type, those of its base first.

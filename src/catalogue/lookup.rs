@@ -18,12 +18,18 @@ pub const DOCUMENT: &str = include_str!("graph.csdl.json");
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
     let (types, others) = document::read(DOCUMENT).expect("the catalogue is embedded and held by a test");
     let names = types.iter().enumerate().map(|(id, found)| (found.name.clone(), TypeId(id))).collect();
-    Catalogue { types, names, others }
+    let mut folded: HashMap<_, Vec<_>> = HashMap::new();
+    for (id, found) in types.iter().enumerate() {
+        folded.entry(found.name.to_ascii_lowercase()).or_default().push(TypeId(id));
+    }
+    Catalogue { types, names, folded, others }
 });
 
 struct Catalogue {
     types: Vec<Type>,
     names: HashMap<String, TypeId>,
+    /// The types by their names in lower case.
+    folded: HashMap<String, Vec<TypeId>>,
     /// The names of enumerations and operations.
     others: HashSet<String>,
 }
@@ -44,6 +50,12 @@ impl Type {
     /// Returns the type that an `@odata.type` names.
     pub fn named(odata_type: &str) -> Option<&'static Self> {
         unqualified(odata_type).and_then(Self::find)
+    }
+
+    /// Returns the types whose names differ from `name` at most by letter case.
+    pub(super) fn like(name: &str) -> Vec<&'static Self> {
+        let ids = CATALOGUE.folded.get(&name.to_ascii_lowercase());
+        ids.into_iter().flatten().map(|id| id.get()).collect()
     }
 
     /// Returns every type of the catalogue, in its order.
@@ -85,6 +97,11 @@ pub fn resolve(odata_type: &str, expected: &str) -> Result<&'static Type, ApiErr
             shorten(odata_type.strip_prefix('#').unwrap_or(odata_type)),
         )));
     };
+    assignable(found, expected)
+}
+
+/// Returns the type when it is `expected` or derived from it.
+pub(super) fn assignable(found: &'static Type, expected: &str) -> Result<&'static Type, ApiError> {
     if !found.is_a(expected) {
         return Err(ApiError::model(format!(
             "An entry with type '{NAMESPACE}.{}' was found, but it is not assignable to the expected type '{NAMESPACE}.{expected}'. The type specified in the entry must be equal to either the expected type or a derived type.",
@@ -96,17 +113,26 @@ pub fn resolve(odata_type: &str, expected: &str) -> Result<&'static Type, ApiErr
 
 /// Returns every name of the catalogue, sorted: types, enumerations and operations.
 pub fn names() -> impl Iterator<Item = &'static str> {
+    unsorted_names().collect::<BTreeSet<_>>().into_iter()
+}
+
+/// Returns every name of the catalogue, whatever it names.
+pub(super) fn unsorted_names() -> impl Iterator<Item = &'static str> {
     let types = CATALOGUE.types.iter().map(|of| &of.name);
-    types.chain(&CATALOGUE.others).map(String::as_str).collect::<BTreeSet<_>>().into_iter()
+    types.chain(&CATALOGUE.others).map(String::as_str)
 }
 
 /// Returns the name in an `@odata.type` of Graph's namespace, if the catalogue lacks it.
 pub fn undeclared(odata_type: &str) -> Option<&str> {
-    let name = unqualified(odata_type)?;
+    unqualified(odata_type).filter(|name| is_undeclared(name))
+}
+
+/// Returns whether a name without the namespace can be a type and is not in the catalogue.
+pub(super) fn is_undeclared(name: &str) -> bool {
     let is_identifier = name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name.len() <= 128
         && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
-    (is_identifier && Type::find(name).is_none() && !CATALOGUE.others.contains(name)).then_some(name)
+    is_identifier && Type::find(name).is_none() && !CATALOGUE.others.contains(name)
 }
 
 #[cfg(test)]

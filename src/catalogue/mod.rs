@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `model.rs` | the types |
 //! | `lookup.rs` | finds types by their names |
+//! | `naming.rs` | finds types that queries and paths name, in any letter case |
 //! | [`version`] | the versions of the API and their mounts |
 //! | [`messages`] | refusals of values, with Graph's messages |
 //! | [`spelling`] | names that a client may have meant |
@@ -19,6 +20,7 @@ mod document;
 mod lookup;
 pub mod messages;
 mod model;
+mod naming;
 pub mod rendering;
 pub mod spelling;
 pub mod validation;
@@ -27,4 +29,5 @@ pub mod version;
 pub use self::{
     lookup::{DOCUMENT, names, resolve, undeclared, unqualified},
     model::{Enumeration, Limits, NAMESPACE, Primitive, Property, Type, TypeId, ValueType},
+    naming::{NamedType, named_type, spelled},
 };

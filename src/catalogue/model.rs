@@ -18,6 +18,8 @@ pub struct Type {
     pub is_abstract: bool,
     pub(super) properties: Vec<Property>,
     pub(super) positions: HashMap<String, usize>,
+    /// The places of the properties by their names in lower case.
+    pub(super) folded: HashMap<String, Vec<usize>>,
 }
 
 /// The index of a type in the catalogue. Types refer to each other in cycles.
@@ -106,6 +108,12 @@ impl Type {
     pub fn property(&self, name: &str, version: Version) -> Option<&Property> {
         let property = self.positions.get(name).map(|&at| &self.properties[at]);
         property.filter(|property| property.is_in(version))
+    }
+
+    /// Returns the properties whose names in lower case are `folded`.
+    pub fn properties_like(&self, folded: &str, version: Version) -> impl Iterator<Item = &Property> {
+        let places = self.folded.get(folded).into_iter().flatten();
+        places.map(|&at| &self.properties[at]).filter(move |property| property.is_in(version))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Names that a client may have meant when it sent one that does not exist.
 
+use std::fmt;
+
 use strsim::osa_distance;
 
 /// Names that a message suggests at most.
@@ -26,8 +28,14 @@ pub fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a
 /// Returns a sentence that suggests the names like `name`, with a space before it, or an
 /// empty text when there are none.
 pub fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let near: Vec<_> = near(name, known).into_iter().map(|known| format!("'{known}'")).collect();
-    match near.split_last() {
+    question(near(name, known))
+}
+
+/// Returns the sentence of [`suggestion`] for names that are known to be like the one that a
+/// client sent.
+pub fn question<T: fmt::Display>(names: impl IntoIterator<Item = T>) -> String {
+    let names: Vec<_> = names.into_iter().map(|name| format!("'{name}'")).collect();
+    match names.split_last() {
         None => String::new(),
         Some((only, [])) => format!(" Did you mean {only}?"),
         Some((last, others)) => format!(" Did you mean {} or {last}?", others.join(", ")),

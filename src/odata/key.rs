@@ -70,6 +70,11 @@ pub fn resolve_alias<'a>(arguments: &'a str, value: impl Fn(&str) -> Option<&'a 
     }
 }
 
+/// Returns an identifier as it is stored: a GUID in lower case, any other text unchanged.
+pub fn as_stored(text: String) -> String {
+    guid(&text).map_or(text, |guid| guid.to_string())
+}
+
 /// The id of an object that this service does not store: a group, a collection, a filter.
 ///
 /// An id has 1 to 256 characters. A GUID is converted to lower case.
@@ -83,7 +88,7 @@ impl ExternalId {
     /// 400 when the text is empty or too long.
     pub fn parse(text: String, path: &str) -> Result<Self, ApiError> {
         match text.chars().count() {
-            1..=256 => Ok(Self(guid(&text).map_or(text, |guid| guid.to_string()))),
+            1..=256 => Ok(Self(as_stored(text))),
             length => Err(ApiError::model(format!("The value of '{path}' has {length} characters. Send 1 to 256."))),
         }
     }

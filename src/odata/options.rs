@@ -11,7 +11,10 @@ use std::future::{Ready, ready};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, web};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::error::{ApiError, shorten};
+use crate::{
+    catalogue::spelling::suggestion,
+    error::{ApiError, shorten},
+};
 
 /// OData's system query options, without their `$`.
 pub const SYSTEM: [&str; 17] = [
@@ -62,8 +65,8 @@ impl Options {
     /// Reads the query of a URL.
     ///
     /// # Errors
-    /// 400 for a query that cannot be parsed, for an unknown option that begins with `$`, and
-    /// for an option that appears twice.
+    /// 400 for a query that cannot be parsed, for an unknown option that begins with `$`, for an
+    /// option that appears twice, and for a name with a space in it.
     pub fn parse(query: &str) -> Result<Self, ApiError> {
         let pairs = web::Query::<Vec<(String, String)>>::from_query(query)
             .map_err(|_| ApiError::bad_request("The query of the URL cannot be read as name=value pairs."))?;
@@ -73,7 +76,11 @@ impl Options {
             let plain = name.strip_prefix('$').unwrap_or(&name);
             match SYSTEM.into_iter().find(|system| system.eq_ignore_ascii_case(plain)) {
                 Some(system) => options.add(system, value)?,
-                None if name.starts_with('$') => return Err(refused(&name)),
+                None if name.starts_with('$') => {
+                    let meant = suggestion(&name, SYSTEM.map(|system| format!("${system}")).iter().map(String::as_str));
+                    return Err(refused(&name, if meant.is_empty() { " Leave it out." } else { &meant }));
+                }
+                None if name.contains(char::is_whitespace) => return Err(broken(&name)),
                 None => options.custom.push((name, value)),
             }
         }
@@ -113,7 +120,13 @@ impl Options {
     /// 400 that names the first unsupported option.
     pub fn check(&self, supported: &[&str], strict: bool) -> Result<(), ApiError> {
         if let Some((name, _)) = self.system.iter().find(|(name, _)| !supported.contains(name)) {
-            return Err(refused(&format!("${name}")));
+            let names: Vec<_> = supported.iter().map(|name| format!("${name}")).collect();
+            let remedy = match names.split_last() {
+                None => " This path takes none.".to_owned(),
+                Some((only, [])) => format!(" This path takes {only}."),
+                Some((last, others)) => format!(" This path takes {} and {last}.", others.join(", ")),
+            };
+            return Err(refused(&format!("${name}"), &remedy));
         }
         match self.custom.first() {
             Some((name, _)) if strict => Err(ApiError::bad_request(format!(
@@ -157,10 +170,15 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'*');
 
-fn refused(name: &str) -> ApiError {
+fn refused(name: &str, remedy: &str) -> ApiError {
+    ApiError::bad_request(format!("The query option '{}' is not supported here.{remedy}", shorten(name)))
+}
+
+/// Returns 400 for the rest of a value that an unencoded `&` has ended.
+fn broken(name: &str) -> ApiError {
     ApiError::bad_request(format!(
-        "The query option '{}' is not supported here. README lists those that are; without it, nothing is left out of the answer.",
-        shorten(name),
+        "The query option '{}' has a space in its name. An '&' begins the next option: write 'and' for it in '$filter', and '%26' in a text.",
+        shorten(name.trim()),
     ))
 }
 

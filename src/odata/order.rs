@@ -34,7 +34,13 @@ fn key(text: &str) -> Result<(Path, bool), ApiError> {
     let is_descending = match direction.trim().to_ascii_lowercase().as_str() {
         "asc" => false,
         "desc" => true,
-        _ => return Err(ApiError::bad_request("after a property write asc or desc, and then a comma.")),
+        _ => {
+            return Err(ApiError::bad_request(format!(
+                "after '{}' write asc or desc, and then a comma, not '{}'.",
+                shorten(path),
+                shorten(direction.trim())
+            )));
+        }
     };
     if path.contains('(') {
         return Err(ApiError::bad_request(format!(

@@ -59,9 +59,8 @@ impl Query {
         let select = get("select").map(|text| Select::parse(text, table, version));
         let expand = get("expand").map(|text| expand(text, table, version));
         let count = match get("count") {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(_) => return Err(ApiError::bad_request("The value of '$count' is neither true nor false.")),
+            None => false,
+            Some(text) => boolean("count", text)?,
         };
         let query = Self {
             table,
@@ -291,7 +290,7 @@ impl Query {
 
     fn keys(&self, translator: &mut ExpressionTranslator<'_>) -> Result<Keys, ApiError> {
         let order = self.order.iter().map(|(path, is_descending)| {
-            let operand = translator.path(path).map_err(|refusal| invalid("orderby", &refusal))?;
+            let operand = translator.sort_key(path).map_err(|refusal| invalid("orderby", &refusal))?;
             Ok((operand, *is_descending))
         });
         Ok(Keys { order: order.collect::<Result<_, ApiError>>()?, id: format!("{}.id", self.table.alias) })
@@ -333,6 +332,15 @@ fn invalid(name: &str, refusal: &ApiError) -> ApiError {
     ApiError::bad_request(format!("Invalid '${name}': {refusal}"))
 }
 
+/// Parses a Boolean value of an option. Letter case does not count.
+fn boolean(name: &str, text: &str) -> Result<bool, ApiError> {
+    match text {
+        _ if text.eq_ignore_ascii_case("true") => Ok(true),
+        _ if text.eq_ignore_ascii_case("false") => Ok(false),
+        _ => Err(ApiError::bad_request(format!("The value of '${name}' is neither true nor false."))),
+    }
+}
+
 /// Parses a number of rows. A number that is too large for the type counts as the largest.
 fn number(name: &str, text: &str) -> Result<u32, ApiError> {
     let is_number = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
@@ -352,7 +360,7 @@ fn expand(text: &str, table: &'static EntityTable, version: Version) -> Result<Q
         None => (text, ""),
     };
     let to = table.columns.iter().find_map(|(known, column)| match column {
-        PropertyColumn::Rows(to, _) if *known == name.trim() => Some(*to),
+        PropertyColumn::Rows(to, _) if known.eq_ignore_ascii_case(name.trim()) => Some(*to),
         _ => None,
     });
     let Some(to) = to else {

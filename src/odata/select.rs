@@ -9,7 +9,7 @@ use super::{
     sql::{EntityTable, Instance, Parameters, PropertyColumn},
 };
 use crate::{
-    catalogue::{NAMESPACE, Type, undeclared, unqualified, version::Version},
+    catalogue::{NAMESPACE, NamedType, Type, version::Version},
     error::{ApiError, shorten},
 };
 
@@ -25,7 +25,7 @@ impl Select {
     /// Parses `$select`.
     ///
     /// # Errors
-    /// 400 that names a property that does not exist.
+    /// 400 that names the property or the type that does not exist.
     pub fn parse(text: &str, table: &'static EntityTable, version: Version) -> Result<Self, ApiError> {
         let mut select = Self { items: IndexMap::new(), is_all: false };
         for item in parts(text, ',') {
@@ -35,27 +35,32 @@ impl Select {
                 continue;
             }
             let path = filter::path(item)?;
+            let root = Instance::row(table, table.alias)?;
             let (cast, name) = match path.0.as_slice() {
                 [Segment::Name(name)] => (None, name),
                 [Segment::Cast(cast), Segment::Name(name)] => (Some(cast), name),
-                _ => {
+                segments => {
+                    if let [Segment::Name(first), ..] = segments {
+                        root.spelled(first, version)?;
+                    }
                     return Err(ApiError::bad_request(format!(
                         "'{}' is more than a property. Name the property, and the answer holds all of its value.",
                         shorten(item)
                     )));
                 }
             };
-            let mut root = Instance::row(table, table.alias)?;
-            if let Some(cast) = cast {
-                root = root.cast(cast, version, &mut Parameters::default())?;
-            }
-            // On `/beta`, a type that the catalogue lacks can have any property.
-            let is_open = version == Version::Beta && cast.is_some_and(|cast| undeclared(cast).is_some());
-            if !is_open {
-                root.find(name, version)?;
-            }
-            let cast = cast.and_then(|cast| unqualified(cast)).map(str::to_owned);
-            select.items.entry(name.clone()).or_default().insert(cast);
+            let (name, cast) = match cast {
+                None => (root.spelled(name, version)?.to_owned(), None),
+                Some(cast) => match root.named_type(cast, version)? {
+                    NamedType::Declared(of) => {
+                        let root = root.cast(cast, version, &mut Parameters::default())?;
+                        (root.spelled(name, version)?.to_owned(), Some(of.name.clone()))
+                    }
+                    // `/beta` keeps the properties of a type that the catalogue lacks.
+                    NamedType::Undeclared(of) => (root.spelled_open(name, version)?, Some(of.to_owned())),
+                },
+            };
+            select.items.entry(name).or_default().insert(cast);
         }
         Ok(select)
     }

@@ -19,7 +19,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 
 use super::routes;
 use crate::{
-    catalogue::{NAMESPACE, version::MOUNTS},
+    catalogue::{NAMESPACE, spelled, version::MOUNTS},
     odata::casts::TypeCasts,
 };
 
@@ -85,9 +85,9 @@ fn canonical_path(path: &str) -> (String, TypeCasts) {
                 None => segments.push(format!("{known}({}", inside(raw)).into()),
             },
             (None, None) if is_qualified(name) => match segments.as_slice() {
-                [.., last] if last == CONFIGURATIONS => casts.of_collection.push(name.to_owned()),
+                [.., last] if last == CONFIGURATIONS => casts.of_collection.push(spelled(name)),
                 [.., before, key] if before == CONFIGURATIONS && !SEGMENTS.contains_key(&key.to_ascii_lowercase()) => {
-                    casts.of_entity.push(name.to_owned());
+                    casts.of_entity.push(spelled(name));
                 }
                 _ => segments.push(raw.into()),
             },
@@ -96,7 +96,7 @@ fn canonical_path(path: &str) -> (String, TypeCasts) {
             {
                 match key(arguments) {
                     Some(key) => {
-                        casts.of_collection.push(name.to_owned());
+                        casts.of_collection.push(spelled(name));
                         segments.push(encoded(&key).into());
                     }
                     None => segments.push(raw.into()),

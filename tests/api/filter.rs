@@ -225,7 +225,7 @@ async fn a_filter_that_cannot_be_is_refused_and_names_both() {
     let app = App::start().await;
     for (filter, expected) in [
         ("nothing eq 1", "Could not find a property named 'nothing' on type 'microsoft.graph.deviceConfiguration'."),
-        ("displayname eq 'a'", "Could not find a property named 'displayname' on type"),
+        ("displayNames eq 'a'", "Could not find a property named 'displayNames' on type"),
         ("assignment/any()", "Could not find a property named 'assignment' on type"),
         (
             "displayName eq 1",
@@ -283,7 +283,10 @@ async fn a_filter_that_cannot_be_is_refused_and_names_both() {
             "passwordRequiredType eq 'any'",
             "The property 'passwordRequiredType' is not the same in all types that have it. Name one before it",
         ),
-        ("omaSettings eq null", "The property 'omaSettings' is a collection. Ask for its elements with any or all."),
+        (
+            "omaSettings eq null",
+            "The property 'omaSettings' is a collection. Ask for its elements with any or all, as in 'omaSettings/any(o:o/… eq …)'.",
+        ),
         ("displayName/any()", "'displayName/any()' uses any or all on a value that is not a collection."),
         ("displayName/x eq 1", "'x' in 'displayName/x' stands after a value that has no properties."),
         (

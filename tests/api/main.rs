@@ -33,6 +33,7 @@ mod keys;
 mod metadata;
 mod meter;
 mod metrics;
+mod names;
 mod network;
 mod openapi;
 mod outage;

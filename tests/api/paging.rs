@@ -95,12 +95,12 @@ async fn rows_are_sorted_by_every_key_nulls_first_and_pages_go_on() {
     }
     let refused = [
         ("nothing", "Could not find a property named 'nothing' on type 'microsoft.graph.deviceConfiguration'."),
-        ("displayName up", "after a property write asc or desc, and then a comma."),
+        ("displayName up", "after 'displayName' write asc or desc, and then a comma, not 'up'."),
         ("displayName,", "Cannot read at position 1: found the end"),
         ("assignments/any()", "'assignments/any()' is a function or a condition"),
         ("tolower(displayName)", "'tolower(displayName)' is a function or a condition, and none is supported as a key"),
         ("id,id,id,id,id,id,id,id,id,id,id,id,id,id,id,id,id", "there are more than 16 keys to sort by."),
-        ("assignments", "The property 'assignments' is a collection."),
+        ("assignments", "The property 'assignments' is a collection, and rows cannot be sorted by it."),
     ];
     for (order, expected) in refused {
         let refusal = app.get(&format!("{CONFIGURATIONS}?$orderby={}", encoded(order))).await.refusal();

@@ -78,6 +78,9 @@ async fn a_filter_and_an_order_on_an_indexed_column_read_its_index() {
         ("lastModifiedDateTime ge 2100-01-01T00:00:00Z".to_owned(), MODIFIED),
         ("assignments/any(a:a/target/microsoft.graph.groupAssignmentTarget/groupId eq 'g 7')".to_owned(), GROUP),
         ("assignments/any(a:a/target/groupId in ('g 7','g 8'))".to_owned(), GROUP),
+        ("Assignments/Any(A:a/TARGET/GroupId eq '7D1F2A34-5B6C-4D7E-8F90-1A2B3C4D5E6F')".to_owned(), GROUP),
+        ("DISPLAYNAME eq 'name 7'".to_owned(), NAME),
+        ("isof('Microsoft.Graph.MacOSCustomConfiguration')".to_owned(), TYPE),
     ] {
         let plan = plan(&app, &query(&configurations::sql::TABLE, &all, &[("filter", &filter)]), &all).await;
         assert!(plan.contains(index), "{filter}\n{plan}");

@@ -225,7 +225,7 @@ test('assignments: added, refused, removed', () => onPage(browser, service, { ex
   assert.equal(await page.evaluate(() => document.activeElement.id), 'assignments');
 
   await open(page);
-  await page.getByLabel('Assigned to group').fill(GROUP);
+  await page.getByLabel('Assigned to group').fill(GROUP.toUpperCase());
   await page.getByRole('button', { name: 'Search' }).click();
   await counted(page, '1 configuration');
   await page.getByText('Group, All users, Configuration Manager collection').waitFor();

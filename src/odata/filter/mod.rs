@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `expression.rs` | the tree and its text form |
 //! | `tokens.rs` | the tokenizer |
+//! | `hints.rs` | syntax of other languages, and what OData has for it |
 //! | `parser.rs` | the grammar |
 //!
 //! [`parse`] returns an [`Expression`]. Its [`Display`](std::fmt::Display) form parses to the
@@ -12,6 +13,7 @@
 //! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_SystemQueryOptionfilter>
 
 mod expression;
+mod hints;
 mod parser;
 mod tokens;
 

@@ -18,7 +18,8 @@
 
 use super::{
     expression::{Expression, Function, Lambda, Literal, Operator, Path, Segment},
-    tokens::{Placed, Token, syntax_error, tokenize},
+    hints,
+    tokens::{Placed, SyntaxError, Token, syntax_error, tokenize},
 };
 use crate::error::{ApiError, shorten};
 
@@ -35,12 +36,14 @@ const ARITHMETIC: [&str; 7] = ["add", "sub", "mul", "div", "divby", "mod", "cast
 /// Parses an expression.
 ///
 /// # Errors
-/// 400 that says what cannot be parsed and where, or names what is not supported.
+/// 400 that says what cannot be parsed, where, and what to write instead, or names what is not
+/// supported.
 pub fn parse(text: &str) -> Result<Expression, ApiError> {
-    let mut parser = Parser::new(text)?;
-    let expression = parser.or()?;
-    parser.end()?;
-    Ok(expression)
+    read(text, |parser| {
+        let expression = parser.or()?;
+        parser.end()?;
+        Ok(expression)
+    })
 }
 
 /// Parses a path of `$orderby` or `$select`.
@@ -48,11 +51,23 @@ pub fn parse(text: &str) -> Result<Expression, ApiError> {
 /// # Errors
 /// Those of [`parse`].
 pub fn path(text: &str) -> Result<Path, ApiError> {
-    let mut parser = Parser::new(text)?;
-    let Token::Word(word) = parser.next() else { return Err(parser.unexpected_before("a property")) };
-    let path = parser.path_from(word)?;
-    parser.end()?;
-    Ok(path)
+    read(text, |parser| {
+        let Token::Word(word) = parser.next() else { return Err(parser.unexpected_before("a property")) };
+        let path = parser.path_from(word)?;
+        parser.end()?;
+        Ok(path)
+    })
+}
+
+fn read<T>(text: &str, rule: impl FnOnce(&mut Parser) -> Result<T, SyntaxError>) -> Result<T, ApiError> {
+    if text.len() > MAX_EXPRESSION_BYTES {
+        return Err(ApiError::bad_request(format!(
+            "It has {} bytes. At most {MAX_EXPRESSION_BYTES} are allowed.",
+            text.len()
+        )));
+    }
+    let parser = tokenize(text).map(|tokens| Parser { tokens, here: 0, taken: 0, depth: 0 });
+    parser.and_then(|mut parser| rule(&mut parser)).map_err(|error| error.refusal(text))
 }
 
 struct Parser {
@@ -63,16 +78,6 @@ struct Parser {
 }
 
 impl Parser {
-    fn new(text: &str) -> Result<Self, ApiError> {
-        if text.len() > MAX_EXPRESSION_BYTES {
-            return Err(ApiError::bad_request(format!(
-                "It has {} bytes. At most {MAX_EXPRESSION_BYTES} are allowed.",
-                text.len()
-            )));
-        }
-        Ok(Self { tokens: tokenize(text)?, here: 0, taken: 0, depth: 0 })
-    }
-
     fn peek(&self) -> &Token {
         &self.tokens[self.here].token
     }
@@ -101,11 +106,11 @@ impl Parser {
         is_next
     }
 
-    fn expect(&mut self, mark: char) -> Result<(), ApiError> {
+    fn expect(&mut self, mark: char) -> Result<(), SyntaxError> {
         if self.mark(mark) { Ok(()) } else { Err(self.unexpected(&format!("'{mark}'"))) }
     }
 
-    fn end(&mut self) -> Result<(), ApiError> {
+    fn end(&mut self) -> Result<(), SyntaxError> {
         match self.peek() {
             Token::End => Ok(()),
             Token::Word(word) if ARITHMETIC.iter().any(|name| name.eq_ignore_ascii_case(word)) => {
@@ -116,25 +121,29 @@ impl Parser {
         }
     }
 
-    /// Returns the 400 for the next token.
-    fn unexpected(&self, expected: &str) -> ApiError {
+    /// Returns the error for the next token, with what its author may have meant.
+    fn unexpected(&self, expected: &str) -> SyntaxError {
         let Placed { token, at } = &self.tokens[self.here];
+        let hint = match token {
+            Token::Word(word) => hints::operator(word),
+            _ => String::new(),
+        };
         let found = match token {
             Token::Word(word) => format!("'{}'", shorten(word)),
             Token::Literal(literal) => format!("the literal {}", shorten(&literal.to_string())),
             Token::Mark(mark) => format!("'{mark}'"),
             Token::End => "the end".to_owned(),
         };
-        syntax_error(*at, &format!("found {found}, expected {expected}"))
+        syntax_error(*at, &format!("found {found}, expected {expected}{hint}"))
     }
 
-    /// Returns the 400 for the token that was just taken.
-    fn unexpected_before(&mut self, expected: &str) -> ApiError {
+    /// Returns the error for the token that was just taken.
+    fn unexpected_before(&mut self, expected: &str) -> SyntaxError {
         self.here = self.taken;
         self.unexpected(expected)
     }
 
-    fn or(&mut self) -> Result<Expression, ApiError> {
+    fn or(&mut self) -> Result<Expression, SyntaxError> {
         self.enter()?;
         let mut terms = vec![self.and()?];
         while self.keyword("or") {
@@ -144,7 +153,7 @@ impl Parser {
         Ok(combine_terms(terms, Expression::Or))
     }
 
-    fn and(&mut self) -> Result<Expression, ApiError> {
+    fn and(&mut self) -> Result<Expression, SyntaxError> {
         let mut terms = vec![self.not()?];
         while self.keyword("and") {
             terms.push(self.not()?);
@@ -152,7 +161,7 @@ impl Parser {
         Ok(combine_terms(terms, Expression::And))
     }
 
-    fn not(&mut self) -> Result<Expression, ApiError> {
+    fn not(&mut self) -> Result<Expression, SyntaxError> {
         let mut times = 0;
         while self.keyword("not") {
             times += 1;
@@ -163,7 +172,7 @@ impl Parser {
         Ok((0..times).fold(expression, |inner, _| Expression::Not(inner.into())))
     }
 
-    fn enter(&mut self) -> Result<(), ApiError> {
+    fn enter(&mut self) -> Result<(), SyntaxError> {
         self.depth += 1;
         match self.depth > MAX_DEPTH {
             true => Err(syntax_error(
@@ -174,7 +183,7 @@ impl Parser {
         }
     }
 
-    fn comparison(&mut self) -> Result<Expression, ApiError> {
+    fn comparison(&mut self) -> Result<Expression, SyntaxError> {
         let left = self.value()?;
         let operator = match self.peek() {
             Token::Word(word) if word.eq_ignore_ascii_case("in") => None,
@@ -191,7 +200,7 @@ impl Parser {
         }
     }
 
-    fn literals(&mut self) -> Result<Vec<Literal>, ApiError> {
+    fn literals(&mut self) -> Result<Vec<Literal>, SyntaxError> {
         self.expect('(')?;
         let mut literals = Vec::new();
         loop {
@@ -209,7 +218,7 @@ impl Parser {
         Ok(literals)
     }
 
-    fn value(&mut self) -> Result<Expression, ApiError> {
+    fn value(&mut self) -> Result<Expression, SyntaxError> {
         match self.next() {
             Token::Mark('(') => {
                 let inner = self.or()?;
@@ -223,15 +232,16 @@ impl Parser {
         }
     }
 
-    fn call(&mut self, name: &str) -> Result<Expression, ApiError> {
+    fn call(&mut self, name: &str) -> Result<Expression, SyntaxError> {
         let at = self.tokens[self.taken].at;
         if name.eq_ignore_ascii_case("isof") {
             return self.is_of();
         }
         let Some((function, count)) = Function::named(name) else {
             let what = format!(
-                "the function '{}' is not supported; there are startswith, endswith, contains, tolower, toupper, length and isof",
-                shorten(name)
+                "the function '{}' is not supported; there are startswith, endswith, contains, tolower, toupper, length and isof{}",
+                shorten(name),
+                hints::function(name)
             );
             return Err(syntax_error(at, &what));
         };
@@ -249,11 +259,14 @@ impl Parser {
         }
     }
 
-    fn is_of(&mut self) -> Result<Expression, ApiError> {
+    fn is_of(&mut self) -> Result<Expression, SyntaxError> {
         self.expect('(')?;
         let first = self.next();
         let path = match first {
-            Token::Word(word) if !word.contains('.') || *self.peek() == Token::Mark('/') => {
+            // A word alone is a type, also one that lacks its namespace.
+            Token::Word(word)
+                if !(word.contains('.') || *self.peek() == Token::Mark(')')) || *self.peek() == Token::Mark('/') =>
+            {
                 let path = self.path_from(word)?;
                 self.expect(',')?;
                 Some(path)
@@ -272,7 +285,7 @@ impl Parser {
     }
 
     /// Parses the rest of a path whose first word is taken.
-    fn path_from(&mut self, first: String) -> Result<Path, ApiError> {
+    fn path_from(&mut self, first: String) -> Result<Path, SyntaxError> {
         let mut segments = vec![segment(first)];
         while self.mark('/') {
             let Token::Word(word) = self.next() else { return Err(self.unexpected_before("a property or a type")) };
@@ -290,20 +303,23 @@ impl Parser {
                 self.expect(')')?;
                 segments.push(Segment::All(lambda));
                 break;
-            } else if is_call {
-                return Err(syntax_error(at, &format!("'{}(' is not supported in a path", shorten(&word))));
+            } else if is_call || word.starts_with('$') {
+                return Err(syntax_error(at, &unsupported(&word, is_call, &segments)));
             }
             segments.push(segment(word));
         }
         Ok(Path(segments))
     }
 
-    fn lambda(&mut self) -> Result<Lambda, ApiError> {
+    fn lambda(&mut self) -> Result<Lambda, SyntaxError> {
         let variable = match self.next() {
             Token::Word(word) if !word.contains(['.', '$']) => word,
             _ => return Err(self.unexpected_before("the name of a variable")),
         };
-        self.expect(':')?;
+        if !self.mark(':') {
+            let remedy = format!("':' after a variable (a:a/{}…)", shorten(&variable));
+            return Err(self.unexpected(&remedy));
+        }
         Ok(Lambda { variable, predicate: self.or()?.into() })
     }
 }
@@ -317,6 +333,18 @@ fn combine_terms(mut terms: Vec<Expression>, several: fn(Vec<Expression>) -> Exp
             terms.extend(last);
             several(terms)
         }
+    }
+}
+
+/// Returns why a segment of a path is not supported after the ones before it.
+fn unsupported(word: &str, is_call: bool, before: &[Segment]) -> String {
+    let parenthesis = if is_call { "(" } else { "" };
+    match Function::named(word) {
+        Some((function, _)) => {
+            let path = Path(before.to_vec()).to_string();
+            format!("a function has its property in parentheses, as in {function}({},…)", shorten(&path))
+        }
+        None => format!("'{}{parenthesis}' is not supported in a path", shorten(word)),
     }
 }
 

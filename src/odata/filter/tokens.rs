@@ -1,6 +1,9 @@
 //! The tokenizer: splits an expression into words, literals and marks.
 
-use super::expression::Literal;
+use super::{
+    expression::Literal,
+    hints::{sign, unquoted},
+};
 use crate::error::{ApiError, shorten};
 
 /// A token of an expression.
@@ -24,8 +27,15 @@ pub(super) struct Placed {
     pub(super) at: usize,
 }
 
+/// A syntax error: its position and its reason.
+#[derive(Debug)]
+pub(super) struct SyntaxError {
+    at: usize,
+    what: String,
+}
+
 /// Splits a text into tokens. The last token is [`Token::End`].
-pub(super) fn tokenize(text: &str) -> Result<Vec<Placed>, ApiError> {
+pub(super) fn tokenize(text: &str) -> Result<Vec<Placed>, SyntaxError> {
     let letters: Vec<char> = text.chars().collect();
     let mut tokens = Vec::new();
     let mut here = 0;
@@ -54,7 +64,14 @@ pub(super) fn tokenize(text: &str) -> Result<Vec<Placed>, ApiError> {
                 }
             }
             '@' => return Err(syntax_error(at, "'@': parameter aliases and annotations are not supported")),
-            other => return Err(syntax_error(at, &format!("'{}'", shorten(&other.to_string())))),
+            '"' | '`' | '´' | '‘' | '’' | '“' | '”' | '„' => {
+                return Err(syntax_error(at, &unquoted(&letters[here..])));
+            }
+            '\\' if letters.get(here + 1) == Some(&'"') => return Err(syntax_error(at, &unquoted(&letters[here..]))),
+            '=' | '<' | '>' | '!' | '&' | '|' => {
+                return Err(syntax_error(at, &sign(&take_while(&letters, &mut here, is_of_sign))));
+            }
+            other => return Err(syntax_error(at, &format!("'{}' has no meaning here", shorten(&other.to_string())))),
         };
         tokens.push(Placed { token, at });
     }
@@ -76,8 +93,12 @@ fn is_of_plain(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || matches!(letter, '.' | ':' | '+' | '-')
 }
 
+fn is_of_sign(letter: char) -> bool {
+    matches!(letter, '=' | '<' | '>' | '!' | '&' | '|')
+}
+
 /// Reads a quoted text up to its closing quote. A doubled quote is one quote in the text.
-fn quoted(letters: &[char], here: &mut usize) -> Result<String, ApiError> {
+fn quoted(letters: &[char], here: &mut usize) -> Result<String, SyntaxError> {
     let begin = *here;
     let mut text = String::new();
     loop {
@@ -120,7 +141,23 @@ fn word_or_literal(word: String) -> Token {
     }
 }
 
-/// Returns the 400 for a syntax error at a position.
-pub(super) fn syntax_error(at: usize, what: &str) -> ApiError {
-    ApiError::bad_request(format!("Cannot read at position {at}: {what}."))
+/// Returns the error at a position.
+pub(super) fn syntax_error(at: usize, what: &str) -> SyntaxError {
+    SyntaxError { at, what: what.to_owned() }
+}
+
+impl SyntaxError {
+    /// Returns 400 with the position and the part of `text` around it.
+    pub(super) fn refusal(self, text: &str) -> ApiError {
+        /// Characters that are shown before and after the position.
+        const SHOWN: usize = 24;
+        let Self { at, what } = self;
+        let begin = (at - 1).saturating_sub(SHOWN);
+        let before: String = text.chars().take(at - 1).skip(begin).collect();
+        let after: String = text.chars().skip(at - 1).take(SHOWN).collect();
+        let (more, rest) = (if begin > 0 { "…" } else { "" }, text.chars().nth(at - 1 + SHOWN).map_or("", |_| "…"));
+        let around = shorten(&format!("{more}{before}▶{after}{rest}"));
+        let end = if what.ends_with('?') { "" } else { "." };
+        ApiError::bad_request(format!("Cannot read at position {at}: {what}{end} The text there: {around}"))
+    }
 }

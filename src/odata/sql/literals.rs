@@ -9,7 +9,7 @@ use super::{
     translator::ExpressionTranslator,
 };
 use crate::{
-    catalogue::{Enumeration, NAMESPACE, Primitive, unqualified},
+    catalogue::{Enumeration, NAMESPACE, Primitive, spelled, unqualified},
     error::{ApiError, shorten},
     odata::{filter::Literal, key},
 };
@@ -58,6 +58,7 @@ impl ExpressionTranslator<'_> {
 /// Converts a literal to text in the form of the values of `beside`.
 pub(super) fn text_of(literal: &Literal, beside: &Operand) -> Result<String, ApiError> {
     let primitive = match (beside.kind, literal) {
+        (Kind::Text, Literal::Text(text)) if beside.is_identifier => return Ok(key::as_stored(text.clone())),
         (Kind::Text, Literal::Text(text)) => return Ok(text.clone()),
         (Kind::Name(of), Literal::Text(name) | Literal::Enumeration(_, name)) => {
             check_type(of, literal, beside)?;
@@ -92,7 +93,11 @@ pub(super) fn is_time(text: &str) -> bool {
 
 fn check_type(of: &Enumeration, literal: &Literal, beside: &Operand) -> Result<(), ApiError> {
     match literal {
-        Literal::Enumeration(name, _) if unqualified(name) != Some(&of.name) => Err(mismatch(literal, beside)),
+        Literal::Enumeration(name, _)
+            if !unqualified(&spelled(name)).is_some_and(|name| name.eq_ignore_ascii_case(&of.name)) =>
+        {
+            Err(mismatch(literal, beside))
+        }
         _ => Ok(()),
     }
 }

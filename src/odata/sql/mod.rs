@@ -5,6 +5,7 @@
 //! | `table.rs` | the tables that resources describe, and the parameters of a statement |
 //! | `translator.rs` | the translator of expressions, with its variables and parameters |
 //! | `operand.rs` | an operand of a comparison, as SQL |
+//! | `names.rs` | finds properties and types by their names, in any letter case |
 //! | `values.rs` | the value at the end of a path, as SQL |
 //! | `operands.rs` | paths and functions as operands; lambdas |
 //! | `literals.rs` | literals as operands |
@@ -14,6 +15,7 @@
 //! text of a client is a parameter.
 
 mod literals;
+mod names;
 mod operand;
 mod operands;
 mod predicate;

@@ -18,6 +18,9 @@ pub struct Operand {
     /// Whether it is a time with more precision than a column has, cut to the precision of a
     /// column.
     pub is_cut: bool,
+    /// Whether it is the id of an object that this service does not store. A GUID in it has lower
+    /// case.
+    pub is_identifier: bool,
     /// The SQL of its indexed prefix, if it is a long text.
     pub indexed_prefix: Option<String>,
 }
@@ -76,6 +79,15 @@ impl Operand {
 
     /// Returns an operand that is never null.
     pub(super) fn plain(kind: Kind, sql: String, name: &str) -> Self {
-        Self { name: name.to_owned(), kind, sql, is_nullable: false, guard: None, is_cut: false, indexed_prefix: None }
+        Self {
+            name: name.to_owned(),
+            kind,
+            sql,
+            is_nullable: false,
+            guard: None,
+            is_cut: false,
+            is_identifier: false,
+            indexed_prefix: None,
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Paths and functions as operands; lambdas over collections.
 
 use super::{
-    literals::is_time,
+    literals::{is_time, text_of},
+    names::ambiguous,
     operand::{Kind, Operand},
     table::{INDEXED_PREFIX_CHARS, Parameter},
     translator::{
@@ -11,7 +12,7 @@ use super::{
     values::{Instance, Value},
 };
 use crate::{
-    catalogue::{NAMESPACE, Primitive},
+    catalogue::{NAMESPACE, Primitive, ValueType},
     error::{ApiError, shorten},
     odata::filter::{Expression, Function, Lambda, Literal, Path, Segment},
 };
@@ -54,18 +55,21 @@ impl ExpressionTranslator<'_> {
     /// 400 for a property that does not exist, and for a path that does not lead to a single
     /// value.
     pub fn path(&mut self, path: &Path) -> Result<Operand, ApiError> {
+        let walked = self.walk(path)?;
+        single(path, walked)
+    }
+
+    /// Converts a path of `$orderby` to an operand.
+    ///
+    /// # Errors
+    /// Those of [`ExpressionTranslator::path`].
+    pub fn sort_key(&mut self, path: &Path) -> Result<Operand, ApiError> {
         match self.walk(path)? {
-            Walked::Condition(sql) => Ok(Operand::plain(Kind::Boolean, sql, &path.to_string())),
-            Walked::Value(Value::Scalar(operand)) => Ok(Operand { name: shorten(&path.to_string()), ..operand }),
-            Walked::Value(Value::Instance(instance)) => Err(ApiError::bad_request(format!(
-                "The property '{}' is an object of type '{NAMESPACE}.{}'. Name a property of it.",
-                shorten(&path.to_string()),
-                instance.of.name
+            Walked::Collection { length, .. } => Err(ApiError::bad_request(format!(
+                "The property '{}' is a collection, and rows cannot be sorted by it. Name a property with one value.",
+                shorten(&Path(path.0[..length].to_vec()).to_string())
             ))),
-            Walked::Value(Value::Elements(..) | Value::Rows(..)) => Err(ApiError::bad_request(format!(
-                "The property '{}' is a collection. Ask for its elements with any or all.",
-                shorten(&path.to_string())
-            ))),
+            walked => single(path, walked),
         }
     }
 
@@ -73,7 +77,7 @@ impl ExpressionTranslator<'_> {
         let mut here = Value::Instance(self.root.clone());
         for (index, segment) in path.0.iter().enumerate() {
             let variable = match segment {
-                Segment::Name(name) if index == 0 => self.variable(name),
+                Segment::Name(name) if index == 0 => self.variable(name)?,
                 _ => None,
             };
             here = match (variable, segment, here) {
@@ -89,23 +93,50 @@ impl ExpressionTranslator<'_> {
                 (None, Segment::All(lambda), collection) => {
                     return self.quantifier(path, collection, Some(lambda), true).map(Walked::Condition);
                 }
-                (None, Segment::Name(name) | Segment::Cast(name), _) => {
+                (None, Segment::Name(name) | Segment::Cast(name), Value::Scalar(_)) => {
                     return Err(ApiError::bad_request(format!(
                         "'{}' in '{}' stands after a value that has no properties.",
                         shorten(name),
                         shorten(&path.to_string())
                     )));
                 }
+                (None, Segment::Name(_) | Segment::Cast(_), Value::Elements(..) | Value::Rows(..)) => {
+                    return Ok(Walked::Collection { length: index, has_scalars: false });
+                }
             };
         }
-        Ok(Walked::Value(here))
+        Ok(match here {
+            Value::Elements(_, property, _) => {
+                let has_scalars = !matches!(property.value_type, ValueType::Complex(_));
+                Walked::Collection { length: path.0.len(), has_scalars }
+            }
+            Value::Rows(..) => Walked::Collection { length: path.0.len(), has_scalars: false },
+            Value::Scalar(operand) => Walked::Scalar(operand),
+            Value::Instance(instance) => Walked::Instance(instance),
+        })
     }
 
-    fn variable(&self, name: &str) -> Option<Variable> {
-        if name == "$it" {
-            return Some(Variable::Instance(self.root.clone()));
+    /// Returns what a variable of a lambda stands for. An exact match wins, also of a property;
+    /// after that letter case does not count.
+    fn variable(&self, name: &str) -> Result<Option<Variable>, ApiError> {
+        if name.eq_ignore_ascii_case("$it") {
+            return Ok(Some(Variable::Instance(self.root.clone())));
         }
-        self.variables.iter().rev().find(|(known, _)| known == name).map(|(_, variable)| variable.clone())
+        if let Some((_, exact)) = self.variables.iter().rev().find(|(known, _)| known == name) {
+            return Ok(Some(exact.clone()));
+        }
+        let variables: Vec<_> = self.variables.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).collect();
+        let Some((innermost, variable)) = variables.last() else { return Ok(None) };
+        let properties = self.root.names_like(name, self.version);
+        let is_one = variables.iter().all(|(known, _)| known == innermost);
+        match properties.as_slice() {
+            [exact] if *exact == name => Ok(None),
+            [] if is_one => Ok(Some(variable.clone())),
+            _ => {
+                let names = variables.iter().map(|(known, _)| known.as_str());
+                Err(ambiguous(name, &names.chain(properties).collect::<Vec<_>>()))
+            }
+        }
     }
 
     /// Returns the condition that the lambda holds for an element (`any`), or for all elements
@@ -163,12 +194,11 @@ impl ExpressionTranslator<'_> {
     pub(super) fn type_test(&mut self, path: Option<&Path>, of: &str) -> Result<String, ApiError> {
         let instance = match path.map(|path| self.walk(path)).transpose()? {
             None => self.root.clone(),
-            Some(Walked::Value(Value::Instance(instance))) => instance,
-            Some(_) => {
-                return Err(ApiError::bad_request(
-                    "The function 'isof' needs an object, and this path does not lead to one.",
-                ));
+            Some(Walked::Instance(instance)) => instance,
+            Some(Walked::Collection { length, has_scalars }) => {
+                return Err(path.map_or_else(not_object, |path| collection(path, length, has_scalars)));
             }
+            Some(_) => return Err(not_object()),
         };
         let (_, condition) = instance.type_condition(of, self.version, self.parameters)?;
         let conditions: Vec<_> = instance.guard().into_iter().chain(condition).collect();
@@ -177,8 +207,16 @@ impl ExpressionTranslator<'_> {
 
     fn call(&mut self, function: Function, arguments: &[Expression]) -> Result<Operand, ApiError> {
         let text = self.text(function, &arguments[0])?;
+        let lowered;
+        let part = match arguments.get(1) {
+            Some(Expression::Literal(literal @ Literal::Text(_))) if text.is_identifier => {
+                lowered = Expression::Literal(Literal::Text(text_of(literal, &text)?));
+                Some(&lowered)
+            }
+            part => part,
+        };
         let (whole, name, mut is_nullable) = (text.whole(), format!("{function}({})", text.name), text.can_be_null());
-        let (kind, sql) = match (function, arguments.get(1)) {
+        let (kind, sql) = match (function, part) {
             (Function::StartsWith, Some(Expression::Literal(Literal::Text(prefix)))) => {
                 let escaped = |text: &str| text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_") + "%";
                 let mut sql = String::new();
@@ -227,8 +265,52 @@ impl ExpressionTranslator<'_> {
 }
 
 enum Walked {
-    Value(Value),
+    Scalar(Operand),
+    Instance(Instance),
     Condition(String),
+    /// The path leads to or through a collection, which its first segments name.
+    Collection {
+        /// How many segments these are.
+        length: usize,
+        /// Whether the elements are scalars.
+        has_scalars: bool,
+    },
+}
+
+/// Returns the value that a path has led to.
+fn single(path: &Path, walked: Walked) -> Result<Operand, ApiError> {
+    match walked {
+        Walked::Condition(sql) => Ok(Operand::plain(Kind::Boolean, sql, &path.to_string())),
+        Walked::Scalar(operand) => Ok(Operand { name: shorten(&path.to_string()), ..operand }),
+        Walked::Instance(instance) => Err(ApiError::bad_request(format!(
+            "The property '{}' is an object of type '{NAMESPACE}.{}'. Name a property of it.",
+            shorten(&path.to_string()),
+            instance.of.name
+        ))),
+        Walked::Collection { length, has_scalars } => Err(collection(path, length, has_scalars)),
+    }
+}
+
+fn not_object() -> ApiError {
+    ApiError::bad_request("The function 'isof' needs an object, and this path does not lead to one.")
+}
+
+/// Returns 400 for a path to or through a collection, with the path that asks for its elements.
+fn collection(path: &Path, length: usize, has_scalars: bool) -> ApiError {
+    let (to, rest) = path.0.split_at(length);
+    let (to, rest) = (Path(to.to_vec()).to_string(), Path(rest.to_vec()).to_string());
+    let name = to.rsplit('/').next().unwrap_or(&to);
+    let variable = name.chars().next().unwrap_or('x').to_ascii_lowercase();
+    let element = match (has_scalars, rest.is_empty()) {
+        (true, _) => variable.to_string(),
+        (false, true) => format!("{variable}/…"),
+        (false, false) => format!("{variable}/{rest}"),
+    };
+    let remedy = shorten(&format!("{to}/any({variable}:{element} eq …)"));
+    ApiError::bad_request(format!(
+        "The property '{}' is a collection. Ask for its elements with any or all, as in '{remedy}'.",
+        shorten(&to)
+    ))
 }
 
 fn no_collection(path: &Path) -> ApiError {

@@ -18,9 +18,9 @@ use super::{
 };
 use crate::{
     catalogue::{Primitive, version::Version},
-    error::ApiError,
+    error::{ApiError, shorten},
     odata::{
-        filter::{Expression, Literal, Operator},
+        filter::{Expression, Literal, Operator, Path, Segment},
         key,
     },
 };
@@ -98,7 +98,15 @@ impl<'a> ExpressionTranslator<'a> {
         match (side, beside) {
             (Expression::Literal(Literal::Null), _) => Ok(None),
             (Expression::Literal(literal), Some(beside)) => self.literal(literal, beside).map(Some),
-            (other, _) => self.operand(other).map(Some),
+            (other, beside) => {
+                self.operand(other).map(Some).map_err(|refusal| match (other, beside.map(|beside| beside.kind)) {
+                    (
+                        Expression::Path(Path(segments)),
+                        Some(Kind::Id | Kind::Text | Kind::Name(_) | Kind::Flags(_)),
+                    ) => unquoted(refusal, segments),
+                    _ => refusal,
+                })
+            }
         }
     }
 
@@ -246,6 +254,16 @@ fn or_false(condition: String, exactness: Exactness) -> String {
     match exactness {
         NullIsFalse => format!("({condition})"),
         Exact => format!("COALESCE({condition}, false)"),
+    }
+}
+
+/// Adds to the refusal of a property beside a text that a text stands in quotes.
+fn unquoted(refusal: ApiError, segments: &[Segment]) -> ApiError {
+    match segments {
+        [Segment::Name(word)] => {
+            ApiError::bad_request(format!("{refusal} A text stands in single quotes, as in '{}'.", shorten(word)))
+        }
+        _ => refusal,
     }
 }
 

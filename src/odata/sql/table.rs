@@ -56,6 +56,8 @@ pub enum PropertyColumn {
     LongText(&'static str, &'static str),
     /// Text that may be null.
     NullableText(&'static str),
+    /// The id of a thing that is kept elsewhere, which may be null. A GUID in it is in lower case.
+    Identifier(&'static str),
     /// A whole number that is never null.
     Number(&'static str),
     /// A point in time that is never null.

@@ -9,8 +9,8 @@ use super::{
     table::{EntityTable, Parameter, Parameters, PropertyColumn},
 };
 use crate::{
-    catalogue::{self, Enumeration, NAMESPACE, Primitive, Property, Type, ValueType, version::Version},
-    error::{ApiError, shorten},
+    catalogue::{Enumeration, NAMESPACE, NamedType, Primitive, Property, Type, ValueType, version::Version},
+    error::ApiError,
 };
 
 /// An object: a row, a part of a row, or an object in a `jsonb` value.
@@ -18,13 +18,13 @@ use crate::{
 pub struct Instance {
     /// The type that the object is known to have. It may have a derived type.
     pub of: &'static Type,
-    place: Place,
+    pub(super) place: Place,
     /// The condition under which the object exists and has the type `of`.
     guard: Option<String>,
 }
 
 #[derive(Clone)]
-enum Place {
+pub(super) enum Place {
     /// A row of a table, and its alias in the statement.
     Row(&'static EntityTable, String),
     /// The SQL of a JSON object, and its type when the JSON does not name one.
@@ -70,11 +70,12 @@ impl Instance {
         Ok(Self { of, place: Place::Row(table, alias.to_owned()), guard: None })
     }
 
-    /// Returns the value of a property.
+    /// Returns the value of a property. Letter case does not count in `name`.
     ///
     /// # Errors
-    /// 400 that names a property or a type that does not exist.
+    /// 400 that names a property that does not exist, or the several that `name` can be.
     pub fn property(&self, name: &str, version: Version) -> Result<Value, ApiError> {
+        let name = self.spelled(name, version)?;
         let column = match &self.place {
             Place::Row(table, _) => {
                 table.columns.iter().find(|(property, _)| *property == name).map(|(_, column)| column)
@@ -98,44 +99,18 @@ impl Instance {
     /// Finds a property of derived types, if it is the same in all of them. Returns it with the
     /// condition that the object has one of these types.
     fn derived_property(&self, name: &str, version: Version) -> Result<(&'static Property, Option<String>), ApiError> {
-        let derived = Type::all().iter().filter(|found| found.is_a(&self.of.name));
-        let having: Vec<_> = derived.filter_map(|found| Some((found, found.property(name, version)?))).collect();
-        let Some(&(first, property)) = having.first() else { return Err(self.unknown(name)) };
+        let having: Vec<_> = self.types().filter_map(|found| Some((found, found.property(name, version)?))).collect();
+        let Some(&(first, property)) = having.first() else {
+            return Err(self.unknown(name, version));
+        };
         if having.iter().any(|(_, other)| !property.reads_like(other)) {
             return Err(ApiError::bad_request(format!(
-                "The property '{}' is not the same in all types that have it. Name one before it, as in '{NAMESPACE}.{}/{name}'.",
-                shorten(name),
+                "The property '{name}' is not the same in all types that have it. Name one before it, as in '{NAMESPACE}.{}/{name}'.",
                 first.name,
             )));
         }
         let names: Vec<_> = having.iter().map(|(found, _)| sql_literal(&found.name)).collect();
         Ok((property, Some(self.type_in_sql(&names.join(", ")))))
-    }
-
-    /// Checks that the type or a derived type has a property of this name.
-    ///
-    /// # Errors
-    /// 400 when there is none.
-    pub fn find(&self, name: &str, version: Version) -> Result<(), ApiError> {
-        let is_rows = match &self.place {
-            Place::Row(table, _) => {
-                table.columns.iter().any(|(known, column)| *known == name && matches!(column, PropertyColumn::Rows(..)))
-            }
-            Place::Json(..) => false,
-        };
-        let mut derived = Type::all().iter().filter(|found| found.is_a(&self.of.name));
-        match is_rows || derived.any(|found| found.property(name, version).is_some()) {
-            true => Ok(()),
-            false => Err(self.unknown(name)),
-        }
-    }
-
-    fn unknown(&self, name: &str) -> ApiError {
-        ApiError::bad_request(format!(
-            "Could not find a property named '{}' on type '{NAMESPACE}.{}'.",
-            shorten(name),
-            self.of.name
-        ))
     }
 
     /// Casts the object to a derived type.
@@ -158,13 +133,12 @@ impl Instance {
         version: Version,
         parameters: &mut Parameters,
     ) -> Result<(Option<&'static Type>, Option<String>), ApiError> {
-        let of = match (catalogue::resolve(name, &self.of.name), catalogue::undeclared(name)) {
-            (Ok(of), _) => of,
-            (Err(_), Some(name)) if version == Version::Beta => {
+        let of = match self.named_type(name, version)? {
+            NamedType::Declared(of) => of,
+            NamedType::Undeclared(name) => {
                 let name = parameters.add(Parameter::Text(name.to_owned()));
                 return Ok((None, Some(self.type_in_sql(&name))));
             }
-            (Err(refusal), _) => return Err(ApiError::bad_request(refusal.to_string())),
         };
         if of.name == self.of.name {
             return Ok((Some(of), None));
@@ -206,16 +180,19 @@ impl Instance {
     ) -> Result<Value, ApiError> {
         let alias = match &self.place {
             Place::Row(_, alias) => alias.as_str(),
-            Place::Json(..) => return Err(self.unknown(&property.name)),
+            Place::Json(..) => return Err(self.without_column(property)),
         };
         let (kind, sql, is_nullable) = match *column {
             PropertyColumn::Id(sql) => (Kind::Id, sql, false),
-            PropertyColumn::Text(sql) | PropertyColumn::LongText(sql, _) | PropertyColumn::NullableText(sql) => {
+            PropertyColumn::Text(sql)
+            | PropertyColumn::LongText(sql, _)
+            | PropertyColumn::NullableText(sql)
+            | PropertyColumn::Identifier(sql) => {
                 let kind = match &property.value_type {
                     ValueType::Enumeration(of) => Kind::Name(of),
                     _ => Kind::Text,
                 };
-                (kind, sql, matches!(column, PropertyColumn::NullableText(_)))
+                (kind, sql, matches!(column, PropertyColumn::NullableText(_) | PropertyColumn::Identifier(_)))
             }
             PropertyColumn::Number(sql) => (Kind::Number, sql, false),
             PropertyColumn::Time(sql) => (Kind::Time, sql, false),
@@ -239,14 +216,20 @@ impl Instance {
             guard,
             is_cut: false,
             indexed_prefix,
+            is_identifier: matches!(column, PropertyColumn::Identifier(_)),
         }))
+    }
+
+    /// 500 for a property of the catalogue that the description of the table lacks.
+    fn without_column(&self, property: &Property) -> ApiError {
+        ApiError::internal(anyhow::anyhow!("no column for '{}' of '{}'", property.name, self.of.name))
     }
 
     fn in_json(&self, property: &'static Property, guard: Option<String>) -> Result<Value, ApiError> {
         let container = match &self.place {
             Place::Row(table, alias) => match table.properties {
                 Some(properties) => with_alias(properties, alias),
-                None => return Err(self.unknown(&property.name)),
+                None => return Err(self.without_column(property)),
             },
             Place::Json(sql, _) => sql.clone(),
         };
@@ -322,7 +305,7 @@ fn scalar(property: &'static Property, json: &str, text: &str, is_nullable: bool
             }
         },
     };
-    Operand { name: property.name.clone(), kind, sql, is_nullable, guard, is_cut: false, indexed_prefix: None }
+    Operand { is_nullable, guard, ..Operand::plain(kind, sql, &property.name) }
 }
 
 /// Returns the SQL of a `jsonb` number as a double. The result is `unset` when the absolute

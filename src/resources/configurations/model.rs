@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::secrets::{self, Secret};
 use crate::{
     catalogue::{
-        self, NAMESPACE, Type, rendering,
+        self, NAMESPACE, NamedType, Type, rendering,
         validation::{self, Path},
         version::Version,
     },
@@ -210,11 +210,10 @@ fn own_properties(mut members: ObjectReader) -> Result<Map<String, Value>, ApiEr
 /// # Errors
 /// 400 for a type that is unknown or not derived from deviceConfiguration.
 pub fn is_a(odata_type: &str, cast: &str, version: Version) -> Result<bool, ApiError> {
-    match (catalogue::resolve(cast, TYPE), catalogue::undeclared(cast)) {
-        (Ok(of), _) => Ok(of.name == TYPE || Type::find(odata_type).is_some_and(|found| found.is_a(&of.name))),
-        (Err(_), Some(name)) if version == Version::Beta => Ok(name == odata_type),
-        (Err(refusal), _) => Err(refusal),
-    }
+    Ok(match catalogue::named_type(cast, TYPE, version)? {
+        NamedType::Declared(of) => of.name == TYPE || Type::find(odata_type).is_some_and(|found| found.is_a(&of.name)),
+        NamedType::Undeclared(name) => name == odata_type,
+    })
 }
 
 /// Returns the type of a configuration, or the base type when the catalogue lacks it.

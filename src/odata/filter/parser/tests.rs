@@ -45,7 +45,7 @@ fn a_refusal_says_where_and_names_what_is_not_supported() {
         ("o/any(o.p eq 1)", "Cannot read at position 7: found 'o.p', expected the name of a variable."),
         ("o/all()", "Cannot read at position 7: found ')', expected the name of a variable."),
         ("a eq @p", "Cannot read at position 6: '@': parameter aliases and annotations are not supported."),
-        ("a = 1", "Cannot read at position 3: '='."),
+        ("a = 1", "Cannot read at position 3: '=' is written 'eq'. The text there: a ▶= 1"),
         ("a eq 'x\0'", "Cannot read at position 8: the character NUL"),
     ] {
         let refusal = refusal(text);
@@ -58,6 +58,70 @@ fn a_refusal_says_where_and_names_what_is_not_supported() {
     assert!(refusal(&"startswith(".repeat(1000)).contains("more than 32"));
     assert!(refusal(&format!("a in ({}1)", "1,".repeat(1000))).contains("more than 1000 literals"));
     assert!(refusal(&"a".repeat(20_000)).contains("20000 bytes"));
+}
+
+#[test]
+fn a_refusal_shows_what_other_languages_write_as_odata_has_it() {
+    for (text, hint) in [
+        ("a == 'x'", "3: '==' is written 'eq'."),
+        ("a != 'x'", "3: '!=' is written 'ne'."),
+        ("a <> 'x'", "3: '<>' is written 'ne'."),
+        ("a < 1", "3: '<' is written 'lt'."),
+        ("a<=1", "2: '<=' is written 'le'."),
+        ("a > 1", "3: '>' is written 'gt'."),
+        ("a>=1", "2: '>=' is written 'ge'."),
+        ("a eq 1 && b eq 2", "8: '&&' is written 'and'."),
+        ("a eq 1 || b eq 2", "8: '||' is written 'or'."),
+        ("!(a eq 1)", "1: '!' is written 'not'."),
+        ("a =~ 'x'", "3: '=' is written 'eq'."),
+        ("a =! 'x'", "3: '=!' is no operator: there are eq, ne,"),
+        (
+            "a equals 'x'",
+            "3: found 'equals', expected an operator (eq, ne, gt, ge, lt, le, in, has, and, or) or the end; 'equals' is written 'eq'.",
+        ),
+        (
+            "(a Contains 'x')",
+            "4: found 'Contains', expected ')'; 'Contains' is written as a function, as in contains(displayName,'text').",
+        ),
+        ("a like 'x%'", "3: found 'like', expected an operator"),
+        ("a eq \"it's\"", "6: a text stands in single quotes, as in 'it''s', and not in \"."),
+        ("a eq \\\"x\\\"", "6: a text stands in single quotes, as in 'x', and not in \"."),
+        ("a eq “x”", "6: a text stands in single quotes, as in 'x', and not in “."),
+        ("a eq `x`", "6: a text stands in single quotes, as in 'x', and not in `."),
+        (
+            "startWith(a,'x')",
+            "1: the function 'startWith' is not supported; there are startswith, endswith, contains, tolower, toupper, length and isof. Did you mean 'startswith'?",
+        ),
+        (
+            "substringof('x',a)",
+            "1: the function 'substringof' is not supported; there are startswith, endswith, contains, tolower, toupper, length and isof; write contains(displayName,'text').",
+        ),
+        ("a/contains('x')", "3: a function has its property in parentheses, as in contains(a,…)."),
+        ("a/where(b:b)", "3: 'where(' is not supported in a path."),
+        ("a/$count gt 1", "3: '$count' is not supported in a path."),
+        ("o/any(p/q eq 1)", "8: found '/', expected ':' after a variable (a:a/p…)."),
+    ] {
+        let refusal = refusal(text);
+        assert!(refusal.contains(&format!("Cannot read at position {hint}")), "{text}: {refusal}");
+    }
+}
+
+#[test]
+fn a_refusal_shows_the_text_around_the_position() {
+    for (text, around) in [
+        ("a eq", "a eq▶"),
+        ("", "▶"),
+        ("displayName == 'a'", "displayName ▶== 'a'"),
+        (
+            "startswith(displayName,'abc') and displayName == 'abc' and version eq 1",
+            "…,'abc') and displayName ▶== 'abc' and version eq …",
+        ),
+        ("ünknöwn == 'a'", "▶ünknöwn == 'a'"),
+        ("a eq 'x\0'", "a eq 'x▶\\u{0}'"),
+    ] {
+        let refusal = refusal(text);
+        assert!(refusal.ends_with(&format!(" The text there: {around}")), "{text}: {refusal}");
+    }
 }
 
 fn name() -> impl Strategy<Value = String> {

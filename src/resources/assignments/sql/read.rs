@@ -40,7 +40,7 @@ pub static TABLE: EntityTable = EntityTable {
         // The value that an answer shows.
         (
             "sourceId",
-            PropertyColumn::NullableText(
+            PropertyColumn::Identifier(
                 "COALESCE(%.source_id, CASE %.source WHEN 'direct' THEN %.device_configuration_id::text END)",
             ),
         ),
@@ -55,9 +55,9 @@ const ROW: &str = "a.id, a.device_configuration_id, a.target_type, a.group_id, a
 static TARGET: EntityTable = EntityTable {
     of: target::TYPE,
     columns: &[
-        ("groupId", PropertyColumn::NullableText("%.group_id")),
-        ("collectionId", PropertyColumn::NullableText("%.collection_id")),
-        ("deviceAndAppManagementAssignmentFilterId", PropertyColumn::NullableText("%.filter_id")),
+        ("groupId", PropertyColumn::Identifier("%.group_id")),
+        ("collectionId", PropertyColumn::Identifier("%.collection_id")),
+        ("deviceAndAppManagementAssignmentFilterId", PropertyColumn::Identifier("%.filter_id")),
         ("deviceAndAppManagementAssignmentFilterType", PropertyColumn::Text("%.filter_type")),
     ],
     odata_type: Some("%.target_type"),

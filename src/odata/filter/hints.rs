@@ -1,0 +1,90 @@
+//! What a client meant that wrote an expression as other languages have it.
+
+use super::expression::Function;
+use crate::{catalogue::spelling::suggestion, error::shorten};
+
+/// Signs and words of other languages, each with the operator that OData has.
+const OPERATORS: [(&str, &str); 27] = [
+    ("=", "eq"),
+    ("==", "eq"),
+    ("===", "eq"),
+    ("equals", "eq"),
+    ("equal", "eq"),
+    ("is", "eq"),
+    ("!=", "ne"),
+    ("!==", "ne"),
+    ("<>", "ne"),
+    ("neq", "ne"),
+    ("isnot", "ne"),
+    ("notequals", "ne"),
+    ("<", "lt"),
+    ("<=", "le"),
+    ("=<", "le"),
+    ("lte", "le"),
+    (">", "gt"),
+    (">=", "ge"),
+    ("=>", "ge"),
+    ("gte", "ge"),
+    ("&&", "and"),
+    ("&", "and"),
+    ("||", "or"),
+    ("|", "or"),
+    ("!", "not"),
+    ("notin", "not (… in (…))"),
+    ("between", "ge … and … le"),
+];
+
+/// Words that stand between two values elsewhere, each with the function that OData has.
+const FUNCTIONS: [(&str, &str); 7] = [
+    ("like", "contains"),
+    ("contains", "contains"),
+    ("substringof", "contains"),
+    ("startswith", "startswith"),
+    ("beginswith", "startswith"),
+    ("endswith", "endswith"),
+    ("match", "contains"),
+];
+
+fn find(known: &'static [(&'static str, &'static str)], text: &str) -> Option<&'static str> {
+    known.iter().find(|(known, _)| known.eq_ignore_ascii_case(text)).map(|(_, meant)| *meant)
+}
+
+/// Returns what to write instead of a sign.
+pub(super) fn sign(sign: &str) -> String {
+    match find(&OPERATORS, sign) {
+        Some(meant) => format!("'{sign}' is written '{meant}'"),
+        None => {
+            format!("'{}' is no operator: there are eq, ne, gt, ge, lt, le, in, has, and, or and not", shorten(sign))
+        }
+    }
+}
+
+/// Returns what to write instead of a text that begins with a quote of another kind, which
+/// may have a backslash before it.
+pub(super) fn unquoted(letters: &[char]) -> String {
+    let is_quote = |letter: &char| matches!(letter, '"' | '`' | '´' | '‘' | '’' | '“' | '”' | '„' | '\'');
+    let letters = letters.strip_prefix(&['\\']).unwrap_or(letters);
+    let text: String = letters.iter().skip(1).take_while(|letter| !is_quote(letter)).collect();
+    let first = letters.first().copied().unwrap_or('"');
+    format!("a text stands in single quotes, as in '{}', and not in {first}", shorten(&text.replace('\'', "''")))
+}
+
+/// Returns a hint for a word that stands where an operator is due, or an empty text.
+pub(super) fn operator(word: &str) -> String {
+    match (find(&OPERATORS, word), find(&FUNCTIONS, word)) {
+        (Some(meant), _) => format!("; '{}' is written '{meant}'", shorten(word)),
+        (None, Some(function)) => {
+            format!("; '{}' is written as a function, as in {function}(displayName,'text')", shorten(word))
+        }
+        (None, None) => String::new(),
+    }
+}
+
+/// Returns a hint for a function that is not supported, or an empty text.
+pub(super) fn function(name: &str) -> String {
+    if let Some(function) = find(&FUNCTIONS, name) {
+        return format!("; write {function}(displayName,'text')");
+    }
+    let meant = suggestion(name, Function::ALL.iter().map(|(known, ..)| *known).chain(["isof"]));
+    if meant.is_empty() { meant } else { format!(".{meant}") }
+}
