@@ -1,4 +1,4 @@
-//! What a client meant that wrote an expression as other languages have it.
+//! Hints for syntax of other languages: the syntax that OData has for it.
 
 use super::expression::Function;
 use crate::{catalogue::spelling::suggestion, error::shorten};
@@ -62,7 +62,7 @@ pub(super) fn sign(sign: &str) -> String {
 /// Returns what to write instead of a text that begins with a quote of another kind, which
 /// may have a backslash before it.
 pub(super) fn unquoted(letters: &[char]) -> String {
-    let is_quote = |letter: &char| matches!(letter, '"' | '`' | '´' | '‘' | '’' | '“' | '”' | '„' | '\'');
+    let is_quote = |letter: &char| matches!(letter, '"' | '`' | '´' | '‘' | '’' | '“' | '”' | '„' | '\\');
     let letters = letters.strip_prefix(&['\\']).unwrap_or(letters);
     let text: String = letters.iter().skip(1).take_while(|letter| !is_quote(letter)).collect();
     let first = letters.first().copied().unwrap_or('"');
