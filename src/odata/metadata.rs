@@ -274,7 +274,7 @@ impl Xml {
         }
     }
 
-    /// Writes annotations: numbers as they are, and revisions as a collection of records.
+    /// Writes annotations: numbers as they are, a record, and revisions as a collection of records.
     fn annotations(&mut self, of: &Csdl) -> anyhow::Result<()> {
         for (term, value) in of.members() {
             let Some(term) = term.strip_prefix('@') else { continue };
@@ -282,6 +282,7 @@ impl Xml {
                 Csdl::Other(Value::Number(number)) => {
                     self.empty("Annotation", &[("Term", term), ("Int", &number.to_string())])?;
                 }
+                Csdl::Object(_) => self.element("Annotation", &[("Term", term)], |xml| xml.record(value))?,
                 Csdl::Array(records) => self.element("Annotation", &[("Term", term)], |xml| {
                     xml.element("Collection", &[], |xml| records.iter().try_for_each(|record| xml.record(record)))
                 })?,
@@ -299,6 +300,9 @@ impl Xml {
                     xml.empty("PropertyValue", &[("Property", name), ("EnumMember", &member)])
                 }
                 Csdl::Other(Value::String(text)) => xml.empty("PropertyValue", &[("Property", name), ("String", text)]),
+                Csdl::Other(Value::Bool(is_set)) => {
+                    xml.empty("PropertyValue", &[("Property", name), ("Bool", &is_set.to_string())])
+                }
                 _ => anyhow::bail!("a member {name} of this kind is not written"),
             })
         })

@@ -9,7 +9,7 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use crate::error::ApiError;
+use crate::{catalogue::version::Version, error::ApiError};
 
 /// The request header.
 pub const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -29,7 +29,7 @@ pub enum Return {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Preferences {
     /// `return=minimal`: a change is answered without a body. `return=representation`: a change
-    /// is answered with the entity, as by default.
+    /// is answered with the entity.
     pub returns: Option<Return>,
     /// `odata.maxpagesize`: the maximum number of rows of a page.
     pub max_page_size: Option<u32>,
@@ -82,6 +82,15 @@ impl Preferences {
             Some(Return::Minimal) => HttpResponse::NoContent().insert_header(Return::Minimal.applied()).finish(),
             Some(returns) => HttpResponse::Ok().insert_header(returns.applied()).json(entity),
             None => HttpResponse::Ok().json(entity),
+        }
+    }
+
+    /// Returns the answer to a change of a configuration. On `/beta` it has no body unless the client
+    /// prefers the entity: administration tools of Graph expect 204 there.
+    pub fn changed_on(self, version: Version, entity: impl Serialize) -> HttpResponse {
+        match (self.returns, version) {
+            (None, Version::Beta) => HttpResponse::NoContent().finish(),
+            _ => self.changed(entity),
         }
     }
 

@@ -75,7 +75,8 @@ pub enum Answer {
     Created(&'static str),
     /// 201 with the new instance, also when the client prefers 204.
     CreatedAlways(&'static str),
-    /// 200 with the changed instance, or 204 when the client prefers that.
+    /// 200 with the changed instance, or 204 when the client prefers that. On `/beta`, a
+    /// configuration is 204 unless the client prefers the instance.
     Changed(&'static str),
     /// 204
     Deleted,

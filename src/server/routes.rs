@@ -19,10 +19,11 @@ use crate::{
         Access::{self, Open, Read, ReadWrite, Token},
         PublicDocument::{self, Metadata},
     },
+    catalogue::version::Version,
     console,
     odata::{metadata, options},
     resources::{
-        assignments::{handlers as assignments, model as assignment},
+        assignments::{group_assignments, handlers as assignments, model as assignment},
         configurations::{handlers as configurations, model as configuration},
         statuses::{handlers as statuses, model::StatusKind},
     },
@@ -42,6 +43,8 @@ pub struct Route {
     pub options: &'static [&'static str],
     /// Whether the resource has an ETag. The handler then checks `If-Match` and `If-None-Match`.
     pub has_etag: bool,
+    /// Whether `/v1.0` does not have the route.
+    pub is_only_on_beta: bool,
     /// Creates the handler.
     pub handler: fn() -> Handler,
 }
@@ -95,6 +98,8 @@ const ASSIGNMENTS: &str = "/deviceManagement/deviceConfigurations/{configuration
 const ASSIGNMENTS_REF: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments/$ref";
 const ASSIGNMENTS_COUNT: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments/$count";
 const ASSIGNMENT: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}";
+const GROUP_ASSIGNMENTS: &str = "/deviceManagement/deviceConfigurations/{configuration}/groupAssignments";
+const GROUP_ASSIGNMENT: &str = "/deviceManagement/deviceConfigurations/{configuration}/groupAssignments/{assignment}";
 const DEVICE_STATUSES: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceStatuses";
 const DEVICE_STATUSES_REF: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceStatuses/$ref";
 const DEVICE_STATUS: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceStatuses/{status}";
@@ -171,6 +176,12 @@ pub const GRAPH_ROUTES: &[Route] = &[
     route(Method::DELETE, ASSIGNMENT, ReadWrite, || to(assignments::delete), operation(
         "deleteAssignment", "Delete an assignment.", Assignments, Answer::Deleted
     ).page("intune-deviceconfig-deviceconfigurationassignment-delete")).with_etag(),
+    route(Method::GET, GROUP_ASSIGNMENTS, Read, || to(group_assignments::list), operation(
+        "listGroupAssignments", "List the group targets of a configuration.", Assignments, Answer::Collection(assignment::GROUP_ASSIGNMENT_TYPE)
+    )).only_on_beta(),
+    route(Method::GET, GROUP_ASSIGNMENT, Read, || to(group_assignments::get), operation(
+        "getGroupAssignment", "Read a group target of a configuration.", Assignments, Answer::Entity(assignment::GROUP_ASSIGNMENT_TYPE)
+    )).only_on_beta(),
     route(Method::GET, DEVICE_STATUSES, Read, || to(statuses::list), operation(
         "listDeviceStatus", "List what is reported of each device.", Statuses, Answer::Collection(StatusKind::Device.type_name())
     ).page("intune-deviceconfig-deviceconfigurationdevicestatus-list")),
@@ -246,7 +257,7 @@ pub(super) const fn route(
     handler: fn() -> Handler,
     operation: Operation,
 ) -> Route {
-    Route { path, method, access, operation, options: options::NONE, has_etag: false, handler }
+    Route { path, method, access, operation, options: options::NONE, has_etag: false, is_only_on_beta: false, handler }
 }
 
 /// Returns the route of a file of the console.
@@ -266,5 +277,16 @@ impl Route {
     const fn with_etag(mut self) -> Self {
         self.has_etag = true;
         self
+    }
+
+    /// The same route, without one on `/v1.0`.
+    const fn only_on_beta(mut self) -> Self {
+        self.is_only_on_beta = true;
+        self
+    }
+
+    /// Returns whether a version of the API has the route.
+    pub fn is_on(&self, version: Version) -> bool {
+        version == Version::Beta || !self.is_only_on_beta
     }
 }

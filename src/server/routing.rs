@@ -5,7 +5,7 @@ use std::{any::Any, panic::AssertUnwindSafe};
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse, Resource,
     body::{BoxBody, MessageBody},
-    dev::{ServiceRequest, ServiceResponse},
+    dev::{ResourceDef, ServiceRequest, ServiceResponse},
     guard,
     http::Method,
     middleware::{Next, from_fn},
@@ -55,7 +55,8 @@ pub fn configure(service: &mut ServiceConfig) {
         let below = |route: &Route| route.path.strip_prefix(CONFIGURATION).filter(|rest| !rest.is_empty());
         // Match the key of a configuration once, and then compare the rest of the path.
         let (mut mounted, mut configuration) = (scope(mount).app_data(version), scope(CONFIGURATION));
-        for routes in by_path(GRAPH_ROUTES) {
+        // The routes of a path are all on a version, or none is.
+        for routes in by_path(GRAPH_ROUTES).filter(|routes| routes[0].is_on(version)) {
             match below(&routes[0]) {
                 Some(rest) => configuration = configuration.service(resource_of(rest, routes)),
                 None => mounted = mounted.service(resource_of(routes[0].path, routes)),
@@ -69,7 +70,9 @@ pub fn configure(service: &mut ServiceConfig) {
 /// Returns whether a route at this path has an access that `access` accepts.
 pub fn has_route(path: &str, access: impl Fn(Access) -> bool) -> bool {
     let such = |route: &&Route| access(route.access);
-    let is_below = |route: &Route| MOUNTS.iter().any(|(mount, _)| path.strip_prefix(mount) == Some(route.path));
+    let is_below = |route: &Route| {
+        MOUNTS.iter().any(|(mount, version)| route.is_on(*version) && path.strip_prefix(mount) == Some(route.path))
+    };
     SERVICE_ROUTES.iter().filter(such).any(|route| route.path == path) || GRAPH_ROUTES.iter().filter(such).any(is_below)
 }
 
@@ -174,10 +177,14 @@ fn check_access(access: Access, request: &ServiceRequest) -> Result<(), ApiError
 }
 
 async fn unknown(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    Err(ApiError::not_found(format!(
-        "Resource not found for the path '{}'. What is here begins with /v1.0/deviceManagement/deviceConfigurations.",
-        shorten(request.path()),
-    )))
+    let path = request.path();
+    let below = path.strip_prefix("/v1.0").unwrap_or(path);
+    let mut only_on_beta = GRAPH_ROUTES.iter().filter(|route| route.is_only_on_beta);
+    let remedy = match only_on_beta.any(|route| ResourceDef::new(route.path).is_match(below)) {
+        true => "Only /beta has it: begin the path with /beta.",
+        false => "What is here begins with /v1.0/deviceManagement/deviceConfigurations.",
+    };
+    Err(ApiError::not_found(format!("Resource not found for the path '{}'. {remedy}", shorten(path))))
 }
 
 #[cfg(test)]

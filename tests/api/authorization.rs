@@ -2,7 +2,7 @@
 
 use devicegraph::{
     auth::{Access, PublicDocument},
-    catalogue::version,
+    catalogue::version::{self, Version},
     config::Names,
     server::routes,
 };
@@ -40,7 +40,7 @@ const OWN: [&str; 19] = [
     "PublicDocument(Docs) GET /docs/swagger-ui.css",
     "PublicDocument(Docs) GET /docs/swagger-ui-bundle.js",
 ];
-const GRAPH: [&str; 42] = [
+const GRAPH: [&str; 44] = [
     "PublicDocument(Metadata) GET /$metadata",
     "Token POST /$batch",
     "Read GET /deviceManagement/deviceConfigurations",
@@ -61,6 +61,8 @@ const GRAPH: [&str; 42] = [
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}",
     "ReadWrite PATCH /deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}",
     "ReadWrite DELETE /deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/groupAssignments",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/groupAssignments/{assignment}",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/deviceStatuses",
     "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/deviceStatuses",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/deviceStatuses/$ref",
@@ -112,14 +114,15 @@ async fn every_route_refuses_whom_it_must() {
     let id = configuration.rsplit('/').next().expect("an id");
 
     let mut paths: Vec<(String, &[routes::Route], bool)> = Vec::new();
-    for (mount, entries) in version::MOUNTS
-        .map(|(mount, _)| (mount, routes::GRAPH_ROUTES))
+    for (mount, version, entries) in version::MOUNTS
+        .map(|(mount, version)| (mount, version, routes::GRAPH_ROUTES))
         .into_iter()
-        .chain([("", routes::SERVICE_ROUTES)])
+        .chain([("", Version::V1, routes::SERVICE_ROUTES)])
     {
         // Every token on the paths of one version, and some of them where the same paths are mounted again.
-        let is_first = mount == version::MOUNTS[0].0 || entries.len() == routes::SERVICE_ROUTES.len();
-        for of_path in entries.chunk_by(|one, next| one.path == next.path) {
+        let is_first_mount = mount == version::MOUNTS[0].0 || entries.len() == routes::SERVICE_ROUTES.len();
+        for of_path in entries.chunk_by(|one, next| one.path == next.path).filter(|of| of[0].is_on(version)) {
+            let is_first = is_first_mount || of_path[0].is_only_on_beta;
             let path = of_path[0].path.replace("{configuration}", id).replace("{assignment}", &assignment);
             paths.push((format!("{mount}{path}"), of_path, is_first));
         }

@@ -235,7 +235,7 @@ async fn every_type_round_trips_full_and_minimal() {
                 // What GET answers can be posted back: it is what is there already.
                 let again = app.post(&path, &read.json()).await;
                 assert_eq!((again.status, &again.text), (StatusCode::CREATED, &read.text), "{}", of.name);
-                let unchanged = app.patch(&one, &read.json()).await;
+                let unchanged = app.patched(&one, &read.json()).await;
                 assert_eq!((unchanged.status, &unchanged.text), (StatusCode::OK, &read.text), "{}", of.name);
                 // And to a store that does not have it.
                 app.delete(&one).await;

@@ -317,6 +317,12 @@ impl App {
         self.send_json(Method::PATCH, path, body).await
     }
 
+    /// Sends a PATCH that prefers the entity as its answer, also on `/beta`.
+    pub(crate) async fn patched(&self, path: &str, body: &Value) -> Answer {
+        let request = self.request(Method::PATCH, path).header("prefer", "return=representation");
+        self.answer(request.header("content-type", "application/json").body(body.to_string())).await
+    }
+
     /// Sends a DELETE request.
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path).await

@@ -103,8 +103,10 @@ impl Described {
 
 /// Every operation that there should be: mount, entry, method and path.
 fn expected() -> Vec<(&'static routes::Route, String, String)> {
-    let graph =
-        version::MOUNTS.into_iter().flat_map(|(mount, _)| routes::GRAPH_ROUTES.iter().map(move |entry| (mount, entry)));
+    let graph = version::MOUNTS.into_iter().flat_map(|(mount, version)| {
+        let entries = routes::GRAPH_ROUTES.iter().filter(move |entry| entry.is_on(version));
+        entries.map(move |entry| (mount, entry))
+    });
     let all = graph.chain(routes::SERVICE_ROUTES.iter().map(|entry| ("", entry)));
     let operations = all.flat_map(|(mount, entry)| {
         let path = format!("{mount}{}", template(entry.path));
@@ -240,6 +242,39 @@ async fn every_type_is_sent_and_answered_as_the_document_says() {
 }
 
 #[actix_web::test]
+async fn a_create_with_assignments_and_a_change_are_as_the_document_says() {
+    let app = App::start().await;
+    let described = Described::by(&app).await;
+    let base = json!({"target": {"@odata.type": "microsoft.graph.deviceAndAppManagementAssignmentTarget"}});
+    for (mount, _) in VERSIONS {
+        let collection = format!("{mount}{COLLECTION}");
+        let at = format!("/paths/{}/post/requestBody/content/application~1json/schema", collection.replace('/', "~1"));
+        for assignments in [
+            json!([]),
+            json!(null),
+            json!([group("a"), {"id": "any", "target": {"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"}}]),
+            json!([base]),
+            json!([{"target": {"@odata.type": "#microsoft.graph.nonsense"}}]),
+            json!([5]),
+            json!({}),
+        ] {
+            let body = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "a", "assignments": assignments});
+            let answer = app.post(&collection, &body).await;
+            described.holds(&Method::POST, &collection, &answer);
+            let errors = described.errors(&at, &body);
+            assert_eq!(errors.is_empty(), answer.status == StatusCode::CREATED, "{body} {errors:?} {}", answer.text);
+        }
+        let path = app.configuration().await.replacen("/v1.0", mount, 1);
+        let one = format!("{collection}/{{configuration}}");
+        for prefer in ["", "return=minimal", "return=representation"] {
+            let request = app.request(Method::PATCH, &path).header("prefer", prefer);
+            let answer = app.answer(request.header("content-type", "application/json").body("{}")).await;
+            described.holds(&Method::PATCH, &one, &answer);
+        }
+    }
+}
+
+#[actix_web::test]
 async fn a_value_that_is_refused_is_not_one_of_the_schema() {
     let described = Described::by(&App::start().await).await;
     let mut refused = 0;
@@ -355,6 +390,11 @@ async fn what_is_below_a_configuration_is_as_the_document_says() {
         for overview in ["deviceStatusOverview", "userStatusOverview"] {
             send(Method::GET, overview, "", None, "").await;
             send(Method::GET, &format!("{overview}/$ref"), "", None, "").await;
+        }
+        if mount == "/beta" {
+            let key = send(Method::POST, "assignments", "", Some(group("e")), "").await.id();
+            send(Method::GET, "groupAssignments", "", None, "").await;
+            send(Method::GET, "groupAssignments/{assignment}", &key, None, "").await;
         }
     }
 }

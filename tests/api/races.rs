@@ -125,7 +125,7 @@ async fn racing_patches_raise_the_version_one_by_one() {
     // Where a property may have any name.
     let configuration = beta(&app.configuration().await);
     let patch = async |n: usize| {
-        let answer = app.patch(&configuration, &json!({ (format!("p{n}")): n })).await;
+        let answer = app.patched(&configuration, &json!({ (format!("p{n}")): n })).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
         answer.json()["version"].as_i64().expect("a number")
     };

@@ -106,12 +106,12 @@ async fn what_is_read_can_be_sent_back_and_the_secret_stays() {
         let collection = path.rsplit_once('/').expect("a key").0;
         let again = app.post(collection, &read.json()).await;
         assert_eq!((again.status, &again.text), (StatusCode::CREATED, &read.text));
-        let unchanged = app.patch(&path, &read.json()).await;
+        let unchanged = app.patched(&path, &read.json()).await;
         assert_eq!((unchanged.status, &unchanged.text), (StatusCode::OK, &read.text));
         // With a change beside it, the settings sent whole.
         let mut changed = read.json();
         changed["omaSettings"][0]["value"] = format!("b of {path}").into();
-        let patched = app.patch(&path, &changed).await.json();
+        let patched = app.patched(&path, &changed).await.json();
         assert_eq!(patched["version"], json!(read.json()["version"].as_i64().expect("a version") + 1));
         assert_eq!((plain(&app, &one, 1).await, plain(&app, &one, 2).await), (json!(PLAIN), json!("AAEC")));
     }
@@ -154,7 +154,7 @@ async fn a_uri_that_stands_twice_keeps_both_secrets_and_one_that_is_new_has_none
     // On /beta the reference says which one is meant, whatever its URI.
     let mut renamed = app.get(&beta(&one)).await.json();
     renamed["omaSettings"][1]["omaUri"] = "./new".into();
-    assert_eq!(app.patch(&beta(&one), &renamed).await.json()["version"], 3);
+    assert_eq!(app.patched(&beta(&one), &renamed).await.json()["version"], 3);
     assert_eq!((plain(&app, &one, 0).await, plain(&app, &one, 1).await), (json!("first"), json!("second")));
 }
 
@@ -167,7 +167,7 @@ async fn a_patch_that_names_a_replaced_secret_is_refused_and_the_new_one_stays()
     let one = format!("{CONFIGURATIONS}/{}", app.post(&beta(CONFIGURATIONS), &body("old")).await.id());
     let stale = app.get(&beta(&one)).await.json();
     let replace = json!({"omaSettings": body("new")["omaSettings"]});
-    assert_eq!(app.patch(&beta(&one), &replace).await.status, StatusCode::OK);
+    assert_eq!(app.patch(&beta(&one), &replace).await.status, StatusCode::NO_CONTENT);
     let refusal = app.patch(&beta(&one), &stale).await.refusal();
     assert!(
         refusal.starts_with(
@@ -203,10 +203,10 @@ async fn a_secret_is_replaced_and_a_create_sent_again_is_known() {
     let one = format!("{CONFIGURATIONS}/{}", created.id());
     // The same text sent again is no change.
     let same = json!({"omaSettings": first["omaSettings"]});
-    assert_eq!(app.patch(&beta(&one), &same).await.text, created.text);
+    assert_eq!(app.patched(&beta(&one), &same).await.text, created.text);
     let before = created.json()["omaSettings"][1]["secretReferenceValueId"].as_str().expect("a reference").to_owned();
     let patch = json!({"omaSettings": other["omaSettings"]});
-    assert_eq!(app.patch(&beta(&one), &patch).await.json()["version"], 2);
+    assert_eq!(app.patched(&beta(&one), &patch).await.json()["version"], 2);
     assert_eq!((plain(&app, &one, 1).await, plain(&app, &one, 2).await), (json!("another"), json!("AAEC")));
     let gone = app.get(&format!("{one}/getOmaSettingPlainTextValue(secretReferenceValueId='{before}')")).await;
     assert_eq!(gone.status, StatusCode::NOT_FOUND);
@@ -289,8 +289,8 @@ async fn a_thousand_secrets_are_replaced_and_more_are_refused() {
     }
     let app = App::start_on(database(true).await, with_key).await;
     let one = format!("{}/{}", beta(CONFIGURATIONS), app.post(&beta(CONFIGURATIONS), &many(1000, "a")).await.id());
-    assert_eq!(app.patch(&one, &many(1000, "b")).await.json()["version"], 2);
-    assert_eq!(app.patch(&one, &many(1000, "b")).await.json()["version"], 2);
+    assert_eq!(app.patched(&one, &many(1000, "b")).await.json()["version"], 2);
+    assert_eq!(app.patched(&one, &many(1000, "b")).await.json()["version"], 2);
     let refusal = app.patch(&one, &many(1001, "b")).await.refusal();
     assert!(refusal.contains("more than 1000 values to encrypt"), "{refusal}");
 }
@@ -348,10 +348,10 @@ async fn a_secret_and_a_clear_text_under_one_uri_keep_apart() {
     assert!(refusal.contains("there is no secret of its type and 'omaUri'"), "{refusal}");
     let mut unmarked = app.get(&beta(&one)).await.json();
     unmarked["omaSettings"][1]["isEncrypted"] = false.into();
-    let answer = app.patch(&beta(&one), &unmarked).await.json();
+    let answer = app.patched(&beta(&one), &unmarked).await.json();
     assert_eq!((&answer["version"], &answer["omaSettings"][1]["isEncrypted"]), (&json!(2), &json!(true)));
     unmarked["omaSettings"][1]["value"] = "in the clear".into();
-    let answer = app.patch(&beta(&one), &unmarked).await.json();
+    let answer = app.patched(&beta(&one), &unmarked).await.json();
     assert_eq!(answer["omaSettings"][1]["secretReferenceValueId"], json!(null));
     // Nor is one believed where nobody looks for it.
     let elsewhere = json!({"new": [{"value": "hunter2", "isEncrypted": true}]});

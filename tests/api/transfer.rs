@@ -160,7 +160,7 @@ async fn a_seed_takes_the_secrets_along_that_are_in_the_store() {
     let mut changed = read.json();
     changed["description"] = "changed".into();
     let patched = app.patch(&format!("{}/{}", beta(CONFIGURATIONS), created.id()), &changed).await;
-    assert_eq!(patched.status, 200, "{}", patched.text);
+    assert_eq!(patched.status, 204, "{}", patched.text);
     // A new value for it, and it is a secret again.
     let again = json!({"omaSettings": body["omaSettings"]});
     app.patch(&format!("{}/{}", beta(CONFIGURATIONS), created.id()), &again).await;

@@ -248,6 +248,17 @@ class Session:
         await refused(first.get(), 404, "ResourceNotFound")
         assert targets((await one.assignments.get()).value) == targets(sent[1:])
 
+    async def creates_with_assignments(self):
+        sent = ios(f"{self.name} with assignments")
+        sent.assignments = [to(GroupAssignmentTarget(group_id="pilots")), to(AllDevicesAssignmentTarget())]
+        created = await self.all.post(sent)
+        holds(created, ios(sent.display_name))
+        assert targets(created.assignments) == targets(sent.assignments)
+        assert targets((await self.one(created).assignments.get()).value) == targets(sent.assignments)
+        change = ios(f"{self.name} changed")
+        change.assignments = sent.assignments
+        await refused(self.one(created).patch(change), 400, "ModelValidationFailure", "assign")
+
     async def refuses(self):
         created = await self.create("there")
         nobody = self.all.by_device_configuration_id(NOBODY)
@@ -352,6 +363,7 @@ CHECKS = [
     Session.changes,
     Session.assigns,
     Session.adds_assignments,
+    Session.creates_with_assignments,
     Session.refuses,
     Session.batches,
     Session.deletes,

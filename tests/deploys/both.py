@@ -26,7 +26,7 @@ def ask(expected, method, url, body=None, headers=()):
     except urllib.error.HTTPError as refused:
         answer = refused
     content = answer.read()
-    assert answer.status == expected, (method, url, answer.status, content)
+    assert answer.status in (expected if isinstance(expected, tuple) else (expected,)), (method, url, answer.status, content)
     return json.loads(content) if content else None
 
 
@@ -57,9 +57,11 @@ def session(version, creator, other):
     path = f"{root}/{made['id']}"
     assert same(creator, other, path)["omaSettings"][0]["value"] == "v"
 
-    # Changed by the other, and back again: the version counts both.
-    ask(200, "PATCH", other + path, {"description": "by the other"})
-    ask(200, "PATCH", creator + path, {"displayName": name + " changed"})
+    # Changed by the other, and back again: the version counts both. On /beta an
+    # older release answers with the entity, and a newer one with 204.
+    changed = (200, 204) if version == "beta" else (200,)
+    ask(changed, "PATCH", other + path, {"description": "by the other"})
+    ask(changed, "PATCH", creator + path, {"displayName": name + " changed"})
     read = same(creator, other, path)
     assert (read["description"], read["displayName"], read["version"]) == ("by the other", name + " changed", 3), read
 
@@ -93,7 +95,8 @@ def session(version, creator, other):
         {"id": "2", "atomicityGroup": "g", "method": "DELETE",
          "url": f"{path.removeprefix(f'/{version}')}/assignments/{listed[0]['id']}"}]}
     answers = ask(200, "POST", f"{other}/{version}/$batch", both)["responses"]
-    assert sorted(answer["status"] for answer in answers) == [200, 204], answers
+    statuses = {answer["id"]: answer["status"] for answer in answers}
+    assert statuses["1"] in changed and statuses["2"] == 204, answers
     assert same(creator, other, path)["description"] == "in a batch"
     assert len(same(creator, other, path + "/assignments")["value"]) == 2
 

@@ -2,7 +2,6 @@
 
 use actix_web::{HttpResponse, web::Data};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use super::{
     create::{Create, Writer},
@@ -337,7 +336,7 @@ pub async fn assign(
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let set = AssignmentSet::parse(body.members("assign"))?;
-    let rows: Vec<Assignment> = set.0.iter().map(|new| new.row(configuration, AssignmentId(Uuid::now_v7()))).collect();
+    let rows = set.rows(configuration);
     let keys: Vec<_> = set.0.iter().map(|new| new.target.key()).collect();
     let mut transaction = connections.begin().await?;
     let current = lock_configuration(&mut transaction, configuration, &conditions).await?;

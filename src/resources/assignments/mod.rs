@@ -9,6 +9,7 @@
 //! | [`model`] | an assignment read from Graph JSON |
 //! | [`target`] | targets, and the 409 of a target that is taken |
 //! | [`create`] | a create: combined with others, retried, or refused |
+//! | [`group_assignments`] | the group targets in the form that only `/beta` has |
 //! | [`loaders`] | reads by key, combined with others |
 //! | [`representation`] | an assignment in an answer |
 //! | [`sql`] | every statement |
@@ -16,6 +17,7 @@
 //! <https://learn.microsoft.com/graph/api/resources/intune-deviceconfig-deviceconfigurationassignment>
 
 pub mod create;
+pub mod group_assignments;
 pub mod handlers;
 pub mod loaders;
 pub mod model;

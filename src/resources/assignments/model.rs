@@ -26,7 +26,8 @@ use crate::{
 
 /// The type of an assignment.
 pub const TYPE: &str = "deviceConfigurationAssignment";
-const GROUP_ASSIGNMENT_TYPE: &str = "deviceConfigurationGroupAssignment";
+/// The type of a group target in the form that only `/beta` has.
+pub const GROUP_ASSIGNMENT_TYPE: &str = "deviceConfigurationGroupAssignment";
 
 /// The key of an assignment. A key from a path may belong to no assignment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,7 +226,8 @@ impl AssignmentPatch {
     }
 }
 
-/// The set that replaces all assignments of the configuration in `assign`.
+/// The set that replaces all assignments of the configuration in `assign`, or that a configuration
+/// is created with.
 ///
 /// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfiguration-assign>
 #[derive(Debug)]
@@ -253,9 +255,24 @@ impl AssignmentSet {
         }
         let assignments = assignments.into_iter().flatten().map(Self::element);
         let group_assignments = group_assignments.into_iter().flatten().map(Self::group_element);
+        Self::of(assignments.chain(group_assignments))
+    }
+
+    /// Reads the `assignments` of a configuration that is created. `None` when the body does
+    /// not have them.
+    ///
+    /// # Errors
+    /// Those of [`AssignmentSet::parse`].
+    pub fn nested(configuration: &mut ObjectReader) -> Result<Option<Self>, ApiError> {
+        let assignments = configuration.objects("assignments", TYPE)?;
+        assignments.map(|elements| Self::of(elements.into_iter().map(Self::element))).transpose()
+    }
+
+    /// Collects elements, each with the path of its target. Refuses a target that is there twice.
+    fn of(elements: impl Iterator<Item = Result<(String, NewAssignment), ApiError>>) -> Result<Self, ApiError> {
         let mut keys = BTreeSet::new();
         let mut set = Vec::new();
-        for element in assignments.chain(group_assignments) {
+        for element in elements {
             let (path, new) = element?;
             let Some(key) = new.target.key() else {
                 return Err(ApiError::model(format!(
@@ -271,6 +288,11 @@ impl AssignmentSet {
             set.push(new);
         }
         Ok(Self(set))
+    }
+
+    /// Returns the rows of a configuration, each with a new id.
+    pub fn rows(&self, configuration: ConfigurationId) -> Vec<Assignment> {
+        self.0.iter().map(|new| new.row(configuration, AssignmentId(Uuid::now_v7()))).collect()
     }
 
     fn element(mut members: ObjectReader) -> Result<(String, NewAssignment), ApiError> {

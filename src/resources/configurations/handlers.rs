@@ -3,16 +3,16 @@
 use actix_web::{
     HttpResponse,
     dev::ServiceRequest,
+    http::StatusCode,
     web::{self, Data},
 };
 use secrecy::ExposeSecret;
 use serde_json::json;
-use sqlx::PgConnection;
-use uuid::Uuid;
 
 use super::{
+    create,
     loader::{ConfigurationKey, ConfigurationLoader},
-    model::{self, ConfigurationPatch, NewConfiguration, TYPE},
+    model::{self, Configuration, ConfigurationPatch, NewConfiguration, TYPE},
     representation::{ConfigurationJson, Expanded},
     sql, store,
     vault::Vault,
@@ -73,14 +73,20 @@ fn shown<'a>(found: &'a mut sql::QueryRow, query: &'a Query, links: &'a Links) -
             let next = expand.next(&assignments::sql::scope_of(id), &last.position);
             format!("{}?{next}", links.to(format_args!("{}/assignments", id.path())))
         });
-        let of = &found.configuration.odata_type;
-        let selected = expand.context_fragment();
-        let context = format!("deviceManagement/deviceConfigurations('{id}')/{NAMESPACE}.{of}/assignments{selected}");
+        let context = expanded_context(&found.configuration, links, &expand.context_fragment());
         let rows = assignments.iter();
         let value = rows.map(|row| row.assignment.selected(links, expand.select.as_ref())).collect();
-        Expanded { context: links.context(context), count: found.assignments_count, next, value }
+        Expanded { context, count: found.assignments_count, next, value }
     });
     ConfigurationJson { select: query.select.as_ref(), assignments: expanded, ..found.configuration.shown(links) }
+}
+
+/// Returns `assignments@odata.context` of a configuration whose assignments are expanded.
+fn expanded_context(configuration: &Configuration, links: &Links, selected: &str) -> String {
+    let Configuration { id, odata_type, .. } = configuration;
+    links.context(format_args!(
+        "deviceManagement/deviceConfigurations('{id}')/{NAMESPACE}.{odata_type}/assignments{selected}"
+    ))
 }
 
 /// `GET /deviceManagement/deviceConfigurations/$count`
@@ -98,11 +104,13 @@ pub async fn count(
 
 /// `POST /deviceManagement/deviceConfigurations`
 ///
+/// Creates the nested `assignments` in the same transaction, and answers with them.
+///
 /// A client that sends its own id can repeat the create. The answer to the repetition is the
-/// stored row.
+/// stored rows.
 ///
 /// # Errors
-/// 409 when the id belongs to another configuration.
+/// 409 when the id belongs to another configuration, or to one with other assignments.
 pub async fn create(
     connections: Connections,
     caller: Caller,
@@ -119,26 +127,26 @@ pub async fn create(
         )));
     }
     let new = NewConfiguration::parse(body.members(TYPE))?;
-    let id = ConfigurationId(new.id.unwrap_or_else(Uuid::now_v7));
-    let mut connection = connections.acquire().await?;
-    let (properties, secrets) = store::seal(&mut connection, &vault, id, &new).await?;
-    let insert = async |connection: &mut PgConnection| {
-        sql::insert(connection, id, &new, &properties, &secrets, caller.id()).await
+    let created = create::execute(&connections, &vault, &new, &caller, links.version).await?;
+    let configuration = &created.configuration;
+    let location = links.to(ConfigurationId(configuration.id).path());
+    let etag = configuration.etag();
+    let Some(assignments) = &created.assignments else {
+        return Ok(etag.on(preferences.created(location, configuration.shown_alone(&links))));
     };
-    let stored = match connection.execute_write(id.path(), insert).await? {
-        Some(stored) => stored,
-        None => match sql::find(&mut connection, id).await? {
-            Some(stored) if store::is_same_create(&mut connection, &vault, &stored, &new, links.version).await? => {
-                stored
-            }
-            _ => {
-                return Err(ApiError::conflict(format!(
-                    "Another device configuration has the id '{id}'. Send another id, or none."
-                )));
-            }
-        },
+    let expanded = ConfigurationJson {
+        context: Some(links.context("deviceManagement/deviceConfigurations(assignments())/$entity")),
+        assignments: Some(Expanded {
+            context: expanded_context(configuration, &links, ""),
+            count: None,
+            next: None,
+            value: assignments.iter().map(|stored| stored.shown(&links)).collect(),
+        }),
+        ..configuration.shown(&links)
     };
-    Ok(stored.etag().on(preferences.created(links.to(id.path()), stored.shown_alone(&links))))
+    let answer = preferences.created(location, expanded);
+    // The ETag of the configuration does not cover the assignments in the body.
+    Ok(if answer.status() == StatusCode::CREATED { answer } else { etag.on(answer) })
 }
 
 /// `GET /deviceManagement/deviceConfigurations/{id}`
@@ -202,7 +210,8 @@ pub async fn check_casts(request: &mut ServiceRequest) -> Result<(), ApiError> {
 
 /// `PATCH /deviceManagement/deviceConfigurations/{id}`
 ///
-/// A patch that changes nothing succeeds and does not raise the version.
+/// A patch that changes nothing succeeds and does not raise the version. On `/beta` the answer is
+/// 204 unless the client prefers the entity, as Graph answers there.
 ///
 /// # Errors
 /// 412 when the condition of the request does not hold. 409 when the patch names a secret that
@@ -225,7 +234,7 @@ pub async fn update(
     let written = store::replace(&mut transaction, &vault, &stored, changed, secrets, caller.id()).await?;
     transaction.commit(id.path()).await?;
     let stored = written.unwrap_or(stored);
-    Ok(stored.etag().on(preferences.changed(stored.shown_alone(&links))))
+    Ok(stored.etag().on(preferences.changed_on(links.version, stored.shown_alone(&links))))
 }
 
 /// `DELETE /deviceManagement/deviceConfigurations/{id}`

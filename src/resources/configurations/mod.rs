@@ -6,6 +6,7 @@
 //! | `model.rs` | Graph JSON to a valid configuration, and its ETag |
 //! | `representation.rs` | a row as JSON, with as much control information as the client asks for |
 //! | `sql.rs` | every statement on `device_configurations` and on its secrets |
+//! | `create.rs` | creates a configuration with its assignments |
 //! | `loader.rs` | the coalescing of reads by id |
 //! | `store.rs` | writes a configuration together with its secrets |
 //! | `secrets.rs` | which values are secret, and which secret a masked value means |
@@ -13,6 +14,7 @@
 //!
 //! <https://learn.microsoft.com/graph/api/resources/intune-deviceconfig-deviceconfiguration>
 
+pub mod create;
 pub mod handlers;
 pub mod loader;
 pub mod model;

@@ -16,7 +16,7 @@ use crate::{
     database::{json::Object, timestamp::Timestamp},
     error::ApiError,
     odata::{etag::ETag, key, members::ObjectReader},
-    resources::assignments,
+    resources::assignments::{self, model::AssignmentSet},
 };
 
 /// The base type of every configuration.
@@ -58,6 +58,8 @@ pub struct NewConfiguration {
     pub properties: Object,
     /// The secrets that were sent.
     pub secrets: Vec<Secret>,
+    /// The assignments to create with it. `None` when the body does not have them.
+    pub assignments: Option<AssignmentSet>,
 }
 
 /// The changes that a client sends. Members that are not sent stay as they are.
@@ -78,7 +80,7 @@ pub const COMPUTED: [&str; 4] = ["createdDateTime", "lastModifiedDateTime", "ver
 /// Members that are separate resources, and what a client can do instead of sending them here.
 pub const NAVIGATION: [(&str, &str); 7] = [
     ("assignments", "POST it to …/assign"),
-    ("groupAssignments", "POST it to …/assign"),
+    ("groupAssignments", "POST 'assignments' to …/assign"),
     ("deviceSettingStateSummaries", "leave it out"),
     ("deviceStatuses", "leave it out"),
     ("deviceStatusOverview", "leave it out"),
@@ -103,11 +105,10 @@ impl NewConfiguration {
         };
         let description = members.nullable_string("description")?.flatten();
         let id = key::client_id(&mut members)?;
-        // An export contains assignments. They belong to the configuration that was exported.
-        members.objects("assignments", assignments::model::TYPE)?;
+        let assignments = AssignmentSet::nested(&mut members)?;
         let version = members.version();
         let (properties, secrets) = checked(own_properties(members)?, &odata_type, version)?;
-        Ok(Self { id, odata_type, display_name, description, properties: properties.into(), secrets })
+        Ok(Self { id, odata_type, display_name, description, properties: properties.into(), secrets, assignments })
     }
 
     /// Returns whether a client of `version` sees no difference between `stored` and this

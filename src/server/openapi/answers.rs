@@ -206,7 +206,13 @@ fn successes(schemas: &mut Schemas, context: ResponseContext<'_>) -> Vec<Success
             let own: &[_] = if context.route.has_etag { &[APPLIED, ETAG] } else { &[APPLIED] };
             let mut all = ok(variant.name(&format!("{of}.changed")), "The instance as it is now.", own, content);
             let name = if context.route.has_etag { "changed.tagged" } else { "changed" };
-            all.push(unwanted(name, own, head));
+            all.push(match (of, context.version) {
+                (configurations::TYPE, Version::Beta) => {
+                    let description = "Done. `Prefer: return=representation` asks for the instance.";
+                    ("204", format!("{name}.beta"), response(description, own, Value::Null, head))
+                }
+                _ => unwanted(name, own, head),
+            });
             all
         }
         Answer::Created(of) => {

@@ -138,13 +138,20 @@ fn filters() -> Value {
     ])
 }
 
+/// Returns the schema of an element of the assignments in `assign` and in a create of a configuration.
+pub fn element(schemas: &mut Schemas, variant: Variant) -> Value {
+    schemas.component(variant.name("assignmentElement"), |schemas| {
+        let assignment = assignment(schemas, variant);
+        let naming = json!({"required": ["target"], "properties": {"target": naming_target(schemas, variant)}});
+        json!({"allOf": [assignment, naming]})
+    })
+}
+
 fn assign(schemas: &mut Schemas, variant: Variant) -> Value {
     let name = "assign";
     schemas.component(variant.name(name), |schemas| {
-        let element = assignment(schemas, variant);
-        let naming = json!({"required": ["target"], "properties": {"target": naming_target(schemas, variant)}});
         let mut properties = Map::new();
-        properties.insert("assignments".to_owned(), json!({"type": "array", "items": {"allOf": [element, naming]}}));
+        properties.insert("assignments".to_owned(), json!({"type": "array", "items": element(schemas, variant)}));
         if variant.version == Version::V1 {
             return closed(properties, vec!["assignments".to_owned()], false);
         }

@@ -45,9 +45,13 @@ A query option that is not declared is refused where it is one of OData's and ig
 
 impl OpenApi {
     fn of(authenticator: &Authenticator) -> Self {
-        let mut writer = Writer { authenticator, schemas: Schemas::new(bodies::target), answers: Answers::default() };
+        let schemas = Schemas::new(bodies::target, bodies::element);
+        let mut writer = Writer { authenticator, schemas, answers: Answers::default() };
         let mut paths: IndexMap<String, IndexMap<&'static str, Value>> = IndexMap::new();
-        let of_graph = MOUNTS.into_iter().flat_map(|mount| GRAPH_ROUTES.iter().map(move |route| (mount, route)));
+        let of_mount = |mount: (&'static str, Version)| {
+            GRAPH_ROUTES.iter().filter(move |route| route.is_on(mount.1)).map(move |route| (mount, route))
+        };
+        let of_graph = MOUNTS.into_iter().flat_map(of_mount);
         for (mount, route) in of_graph.chain(SERVICE_ROUTES.iter().map(|route| (("", Version::V1), route))) {
             let path = format!("{}{}", mount.0, parameters::template(route.path));
             for (method, operation) in writer.operations(mount, route) {

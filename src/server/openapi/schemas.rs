@@ -74,11 +74,13 @@ pub struct Schemas {
     pub components: BTreeMap<String, Value>,
     /// Returns the schema of a target.
     target: fn(&mut Self, Variant) -> Value,
+    /// Returns the schema of an element of the assignments that a client sends.
+    element: fn(&mut Self, Variant) -> Value,
 }
 
 impl Schemas {
-    /// Creates the schemas of undeclared values. `target` returns the schema of a target.
-    pub fn new(target: fn(&mut Self, Variant) -> Value) -> Self {
+    /// Creates the schemas of undeclared values. `target` and `element` are those of the fields.
+    pub fn new(target: fn(&mut Self, Variant) -> Value, element: fn(&mut Self, Variant) -> Value) -> Self {
         let (any, any_object) = (reference("any"), reference("anyObject"));
         let object = json!({"type": "object", "propertyNames": {"pattern": TEXT}, "additionalProperties": any});
         let value = json!({
@@ -93,7 +95,7 @@ impl Schemas {
             ],
         });
         let components = BTreeMap::from([("any".to_owned(), value), ("anyObject".to_owned(), object)]);
-        Self { components, target }
+        Self { components, target, element }
     }
 
     /// Returns a reference to a component. Calls `make` when the component does not exist yet.
@@ -163,7 +165,7 @@ impl Schemas {
             let is_open = variant.version == Version::Beta && (is_configuration || !is_entity && !is_assigned(of));
             let mut object = closed(properties, required, is_open);
             if is_configuration {
-                with_navigation(&mut object, variant);
+                schemas.with_navigation(&mut object, variant);
             }
             object
         })
@@ -242,9 +244,24 @@ impl Schemas {
                 properties.insert("@odata.context".to_owned(), json!({"type": "string", "format": "uri"}));
             }
             let mut object = closed(properties, vec![TYPE.to_owned()], variant.version == Version::Beta);
-            with_navigation(&mut object, variant);
+            schemas.with_navigation(&mut object, variant);
             object
         })
+    }
+
+    /// Adds the resources below a configuration. A request or an answer can contain the
+    /// assignments, but not the others.
+    fn with_navigation(&mut self, object: &mut Value, variant: Variant) {
+        let properties = &mut object["properties"];
+        if !variant.is_request() {
+            let one = reference(&variant.name(crate::resources::assignments::model::TYPE));
+            properties["assignments"] = json!({"type": "array", "items": one});
+            return;
+        }
+        if variant.version == Version::Beta {
+            configurations::NAVIGATION.iter().for_each(|(name, _)| properties[*name] = false.into());
+        }
+        properties["assignments"] = or_null(json!({"type": "array", "items": (self.element)(self, variant)}));
     }
 }
 
@@ -297,25 +314,6 @@ pub fn closed(properties: Map<String, Value>, required: Vec<String>, is_open: bo
         object["required"] = required.into();
     }
     object
-}
-
-/// Adds the resources below a configuration. A request or an answer can contain the
-/// assignments, but not the others.
-fn with_navigation(object: &mut Value, variant: Variant) {
-    let properties = &mut object["properties"];
-    match variant.side {
-        Side::Answer => {
-            let one = reference(&variant.name(crate::resources::assignments::model::TYPE));
-            properties["assignments"] = json!({"type": "array", "items": one});
-        }
-        Side::Request => {
-            if variant.version == Version::Beta {
-                configurations::NAVIGATION.iter().for_each(|(name, _)| properties[*name] = false.into());
-            }
-            let ignored = json!({"type": ["array", "null"], "items": reference("anyObject"), "writeOnly": true});
-            properties["assignments"] = ignored;
-        }
-    }
 }
 
 fn enumeration(of: &Enumeration) -> Value {

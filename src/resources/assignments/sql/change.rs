@@ -160,8 +160,9 @@ async fn update_beta_members(
     .map(drop)
 }
 
-/// Inserts the rows whose id and target are free. Leaves out the others.
-async fn insert_missing(
+/// Inserts the rows whose id and target are free. Leaves out the others. The caller has locked
+/// or created the configuration.
+pub async fn insert_missing(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
     rows: &[Assignment],

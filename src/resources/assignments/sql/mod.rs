@@ -20,7 +20,7 @@ mod insert;
 mod read;
 
 pub use self::{
-    change::{delete, delete_all, replace, replace_by_id, update},
+    change::{delete, delete_all, insert_missing, replace, replace_by_id, update},
     insert::{insert, insert_many},
     read::{
         ExpandedRow, QueryRow, Set, TABLE, etag, find, find_anywhere, find_by_target, find_etag, find_many, find_sets,
