@@ -16,7 +16,7 @@ use crate::{
     database::{json::Object, timestamp::Timestamp},
     error::ApiError,
     odata::{etag::ETag, key, members::ObjectReader},
-    resources::assignments::{self, model::AssignmentSet},
+    resources::assignments::model::AssignmentSet,
 };
 
 /// The base type of every configuration.
