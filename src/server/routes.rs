@@ -99,6 +99,7 @@ const ASSIGNMENTS_REF: &str = "/deviceManagement/deviceConfigurations/{configura
 const ASSIGNMENTS_COUNT: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments/$count";
 const ASSIGNMENT: &str = "/deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}";
 const GROUP_ASSIGNMENTS: &str = "/deviceManagement/deviceConfigurations/{configuration}/groupAssignments";
+const GROUP_ASSIGNMENTS_REF: &str = "/deviceManagement/deviceConfigurations/{configuration}/groupAssignments/$ref";
 const GROUP_ASSIGNMENT: &str = "/deviceManagement/deviceConfigurations/{configuration}/groupAssignments/{assignment}";
 const DEVICE_STATUSES: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceStatuses";
 const DEVICE_STATUSES_REF: &str = "/deviceManagement/deviceConfigurations/{configuration}/deviceStatuses/$ref";
@@ -178,6 +179,9 @@ pub const GRAPH_ROUTES: &[Route] = &[
     ).page("intune-deviceconfig-deviceconfigurationassignment-delete")).with_etag(),
     route(Method::GET, GROUP_ASSIGNMENTS, Read, || to(group_assignments::list), operation(
         "listGroupAssignments", "List the group targets of a configuration.", Assignments, Answer::Collection(assignment::GROUP_ASSIGNMENT_TYPE)
+    )).only_on_beta(),
+    route(Method::GET, GROUP_ASSIGNMENTS_REF, Read, || to(group_assignments::references), operation(
+        "listGroupAssignmentReferences", "List references to the group targets of a configuration.", Assignments, Answer::References { is_paged: false }
     )).only_on_beta(),
     route(Method::GET, GROUP_ASSIGNMENT, Read, || to(group_assignments::get), operation(
         "getGroupAssignment", "Read a group target of a configuration.", Assignments, Answer::Entity(assignment::GROUP_ASSIGNMENT_TYPE)

@@ -40,7 +40,7 @@ const OWN: [&str; 19] = [
     "PublicDocument(Docs) GET /docs/swagger-ui.css",
     "PublicDocument(Docs) GET /docs/swagger-ui-bundle.js",
 ];
-const GRAPH: [&str; 44] = [
+const GRAPH: [&str; 45] = [
     "PublicDocument(Metadata) GET /$metadata",
     "Token POST /$batch",
     "Read GET /deviceManagement/deviceConfigurations",
@@ -62,6 +62,7 @@ const GRAPH: [&str; 44] = [
     "ReadWrite PATCH /deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}",
     "ReadWrite DELETE /deviceManagement/deviceConfigurations/{configuration}/assignments/{assignment}",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/groupAssignments",
+    "Read GET /deviceManagement/deviceConfigurations/{configuration}/groupAssignments/$ref",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/groupAssignments/{assignment}",
     "Read GET /deviceManagement/deviceConfigurations/{configuration}/deviceStatuses",
     "ReadWrite POST /deviceManagement/deviceConfigurations/{configuration}/deviceStatuses",

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     database::connections::Connections,
     error::ApiError,
-    odata::links::{Collection, Links},
+    odata::links::{Collection, Links, Reference},
     resources::parent::{self, ConfigurationId},
 };
 
@@ -26,14 +26,17 @@ struct GroupAssignmentJson<'a> {
     context: Option<String>,
     #[serde(rename = "@odata.type")]
     odata_type: &'static str,
+    #[serde(rename = "@odata.id", skip_serializing_if = "Option::is_none")]
+    odata_id: Option<String>,
     id: Uuid,
     target_group_id: &'a str,
     exclude_group: bool,
 }
 
 impl<'a> GroupAssignmentJson<'a> {
-    /// Returns the group target of an assignment, or `None` when its target is no group.
-    fn of(stored: &'a Assignment) -> Option<Self> {
+    /// Returns the group target of an assignment, or `None` when its target is no group. It has
+    /// no edit link, because a client cannot change it.
+    fn of(stored: &'a Assignment, links: &Links) -> Option<Self> {
         let exclude_group = match stored.target_type.as_str() {
             "groupAssignmentTarget" => false,
             "exclusionGroupAssignmentTarget" => true,
@@ -42,6 +45,7 @@ impl<'a> GroupAssignmentJson<'a> {
         Some(Self {
             context: None,
             odata_type: "#microsoft.graph.deviceConfigurationGroupAssignment",
+            odata_id: links.control.is_full.then(|| address(stored)),
             id: stored.id,
             target_group_id: stored.group_id.as_deref()?,
             exclude_group,
@@ -55,17 +59,39 @@ pub async fn list(
     links: Links,
     configuration: ConfigurationId,
 ) -> Result<HttpResponse, ApiError> {
+    let stored = stored(&connections, configuration).await?;
+    Ok(HttpResponse::Ok().json(Collection {
+        context: links.context(context(configuration)),
+        count: None,
+        next: None,
+        value: stored.iter().filter_map(|stored| GroupAssignmentJson::of(stored, &links)).collect(),
+    }))
+}
+
+/// `GET …/deviceConfigurations/{id}/groupAssignments/$ref`
+pub async fn references(
+    connections: Connections,
+    links: Links,
+    configuration: ConfigurationId,
+) -> Result<HttpResponse, ApiError> {
+    let stored = stored(&connections, configuration).await?;
+    let groups = stored.iter().filter(|stored| GroupAssignmentJson::of(stored, &links).is_some());
+    let value = groups.map(|stored| Reference::element(&links, address(stored))).collect();
+    let context = links.context(Reference::COLLECTION);
+    Ok(HttpResponse::Ok().json(Collection { context, count: None, next: None, value }))
+}
+
+/// Returns all assignments of a configuration.
+///
+/// # Errors
+/// 404 when the configuration does not exist.
+async fn stored(connections: &Connections, configuration: ConfigurationId) -> Result<Vec<Assignment>, ApiError> {
     let mut connection = connections.acquire().await?;
     let stored = sql::list(&mut connection, configuration).await?;
     if stored.is_empty() {
         parent::check(&mut connection, configuration).await?;
     }
-    Ok(HttpResponse::Ok().json(Collection {
-        context: links.context(context(configuration)),
-        count: None,
-        next: None,
-        value: stored.iter().filter_map(GroupAssignmentJson::of).collect(),
-    }))
+    Ok(stored)
 }
 
 /// `GET …/groupAssignments/{id}`
@@ -79,7 +105,7 @@ pub async fn get(
 ) -> Result<HttpResponse, ApiError> {
     let mut connection = connections.acquire().await?;
     let stored = sql::find(&mut connection, configuration, id).await?;
-    let Some(shown) = stored.as_ref().and_then(GroupAssignmentJson::of) else {
+    let Some(shown) = stored.as_ref().and_then(|stored| GroupAssignmentJson::of(stored, &links)) else {
         parent::check(&mut connection, configuration).await?;
         return Err(ApiError::not_found(format!(
             "DeviceConfigurationGroupAssignments not found: Assignment {id}. GET …/groupAssignments lists those that the configuration has."
@@ -90,5 +116,10 @@ pub async fn get(
 }
 
 fn context(configuration: ConfigurationId) -> String {
-    format!("deviceManagement/deviceConfigurations('{configuration}')/groupAssignments")
+    format!("{}/groupAssignments", configuration.address())
+}
+
+/// Returns the path of a group target below a version, with the keys in parentheses.
+fn address(stored: &Assignment) -> String {
+    format!("{}/groupAssignments('{}')", ConfigurationId(stored.device_configuration_id).address(), stored.id)
 }

@@ -12,14 +12,17 @@ use crate::{
 };
 
 /// The navigation properties that the service answers at their own paths.
-const SERVED_NAVIGATION: [&str; 6] = [
+const SERVED_NAVIGATION: [&str; 7] = [
     "assignments",
     "deviceSettingStateSummaries",
     "deviceStatuses",
     "deviceStatusOverview",
+    GROUP_ASSIGNMENTS,
     "userStatuses",
     "userStatusOverview",
 ];
+/// The only one that `/v1.0` does not have.
+const GROUP_ASSIGNMENTS: &str = "groupAssignments";
 
 /// The bound operations of the service, with the parameters in the URL of a call.
 const OPERATIONS: [(&str, &str); 2] =
@@ -154,7 +157,9 @@ impl ConfigurationJson<'_> {
     /// Writes the links of the navigation properties, and the operations.
     fn write_links<M: SerializeMap>(&self, map: &mut M, address: &Address) -> Result<(), M::Error> {
         let is_expanded = |name: &str| name == "assignments" && self.assignments.is_some();
-        for name in SERVED_NAVIGATION.into_iter().filter(|name| is_expanded(name) || self.has(name)) {
+        let exists = |name: &str| self.links.version == Version::Beta || name != GROUP_ASSIGNMENTS;
+        let is_wanted = |name: &&str| exists(name) && (is_expanded(name) || self.has(name));
+        for name in SERVED_NAVIGATION.into_iter().filter(is_wanted) {
             let link = self.links.to(format_args!("{}/{name}", address.with_cast));
             map.serialize_entry(&format_args!("{name}@odata.navigationLink"), &link)?;
             map.serialize_entry(&format_args!("{name}@odata.associationLink"), &format_args!("{link}/$ref"))?;
