@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::{Number, Value};
 
+use super::{date_literals, spelling};
 use crate::error::{ApiError, shorten};
 
 /// Returns the kind of a JSON value for a message.
@@ -35,8 +36,10 @@ pub fn mismatch(value: &Value, expected: &str, path: impl fmt::Display) -> ApiEr
         Value::Array(_) | Value::Object(_) => kind(value).to_owned(),
         other => shorten(&other.to_string()),
     };
+    let time = value.as_str().filter(|_| expected == "Edm.DateTimeOffset").and_then(date_literals::rewritten);
+    let remedy = time.map_or_else(String::new, |time| format!(" Write '{time}'."));
     ApiError::model(format!(
-        "Cannot convert the literal '{literal}' to the expected type '{expected}' for the member '{path}'."
+        "Cannot convert the literal '{literal}' to the expected type '{expected}' for the member '{path}'.{remedy}"
     ))
 }
 
@@ -48,22 +51,23 @@ pub fn no_object(value: &Value, type_name: &str, path: impl fmt::Display) -> Api
     ))
 }
 
-/// Returns the 400 with Graph's message for a property that `type_name` does not have.
-pub fn unknown(name: &str, type_name: &str) -> ApiError {
-    ApiError::model(format!(
+/// Returns the 400 with Graph's message for a property that `type_name` does not have. `known` are names that
+/// the object at `place` can have; `place` is empty for the body itself.
+pub fn unknown<'a>(
+    name: &str,
+    type_name: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+    place: impl fmt::Display,
+) -> ApiError {
+    let place = place.to_string();
+    let path = |name: &str| if place.is_empty() { shorten(name) } else { format!("{place}.{}", shorten(name)) };
+    let words = format!(
         "The property '{}' does not exist on type 'microsoft.graph.{type_name}'. Make sure to only use property names that are defined by the type.",
         shorten(name),
-    ))
-}
-
-/// Returns whether a property can have this name.
-pub fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(['@', '#', '.'])
-}
-
-/// Returns whether a member is control information of OData (`@odata.context`,
-/// `target@odata.type`) or an annotation of Graph (`@microsoft.graph.tips`). Clients may send
-/// these members back.
-pub fn is_annotation(name: &str) -> bool {
-    name.split_once('@').is_some_and(|(_, term)| term.starts_with("odata.") || term.starts_with("microsoft.graph."))
+    );
+    if let Some(right) = spelling::near_miss(name, known.clone()) {
+        return ApiError::model(format!("{words} '{}' is written '{}'.", path(name), path(right)));
+    }
+    let refusal = ApiError::model(words + &spelling::suggestion(name, known));
+    if place.is_empty() { refusal } else { located(refusal, place) }
 }

@@ -9,6 +9,9 @@
 //! | `naming.rs` | finds types that queries and paths name, in any letter case |
 //! | [`version`] | the versions of the API and their mounts |
 //! | [`messages`] | refusals of values, with Graph's messages |
+//! | [`date_literals`] | times as Windows PowerShell writes them |
+//! | [`member_names`] | what a member of a body is, by its name |
+//! | [`sent_types`] | types that bodies name |
 //! | [`spelling`] | names that a client may have meant |
 //! | `document.rs` | reads the document |
 //! | [`validation`] | checks values that a client sends |
@@ -16,12 +19,15 @@
 //!
 //! <https://docs.oasis-open.org/odata/odata-csdl-json/v4.01/odata-csdl-json-v4.01.html>
 
+pub mod date_literals;
 mod document;
 mod lookup;
+pub mod member_names;
 pub mod messages;
 mod model;
 mod naming;
 pub mod rendering;
+pub mod sent_types;
 pub mod spelling;
 pub mod validation;
 pub mod version;

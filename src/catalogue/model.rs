@@ -100,7 +100,7 @@ pub struct Enumeration {
 
 impl Type {
     /// Returns the properties in the order of the catalogue, those of the base first.
-    pub fn properties(&self, version: Version) -> impl Iterator<Item = &Property> {
+    pub fn properties(&self, version: Version) -> impl Iterator<Item = &Property> + Clone {
         self.properties.iter().filter(move |property| property.is_in(version))
     }
 

@@ -7,10 +7,61 @@ use strsim::osa_distance;
 /// Names that a message suggests at most.
 const MAX_SUGGESTIONS: usize = 3;
 
-/// Returns whether two different names differ only by letter case or by one edit: a letter
-/// that is added, missing or replaced, or two neighbours that are swapped.
+/// Letters of a name of which one may be wrong. A shorter name is near many others.
+const MIN_EDITED_LETTERS: usize = 4;
+
+/// Returns whether two different names differ only by letter case and by one edit: a letter
+/// that is added, missing or replaced, or two neighbours that are swapped. A name of at most
+/// three letters is only near one that differs by letter case.
+///
+/// A body can hold a hundred thousand unknown names, and each is compared with every name of
+/// its type. The cost of one comparison is therefore linear and often a single letter.
 pub fn is_near_miss(name: &str, known: &str) -> bool {
-    name != known && (name.eq_ignore_ascii_case(known) || edits(name, known, 1).is_some())
+    let (shorter, longer) = (name.len().min(known.len()), name.len().max(known.len()));
+    // A letter outside of ASCII has up to four bytes.
+    if longer - shorter > 4 || name == known {
+        return false;
+    }
+    let is_same = |(one, other): &(char, char)| one.eq_ignore_ascii_case(other);
+    let prefix = name.chars().zip(known.chars()).take_while(is_same).count();
+    let (name, known) = (rest(name, prefix), rest(known, prefix));
+    if name.is_empty() && known.is_empty() {
+        return true;
+    }
+    let suffix = name.chars().rev().zip(known.chars().rev()).take_while(is_same).count();
+    let differing = |text: &str| text.chars().count() - suffix;
+    shorter >= MIN_EDITED_LETTERS
+        && match (differing(name), differing(known)) {
+            (0 | 1, 0 | 1) => true,
+            (2, 2) => is_swapped(name, known),
+            _ => false,
+        }
+}
+
+/// Returns whether the first two letters of one text are those of the other, swapped.
+fn is_swapped(name: &str, known: &str) -> bool {
+    let letter = |text: &str, at: usize| text.chars().nth(at).map(|letter| letter.to_ascii_lowercase());
+    letter(name, 0) == letter(known, 1) && letter(name, 1) == letter(known, 0)
+}
+
+/// Returns a text without its first `letters`.
+fn rest(text: &str, letters: usize) -> &str {
+    text.char_indices().nth(letters).map_or("", |(start, _)| &text[start..])
+}
+
+/// Returns the name of `known` that `name` is a near miss of. One that differs only by letter
+/// case comes first.
+pub fn near_miss<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let mut near = None;
+    for known in known {
+        if name.eq_ignore_ascii_case(known) && name != known {
+            return Some(known);
+        }
+        if near.is_none() && is_near_miss(name, known) {
+            near = Some(known);
+        }
+    }
+    near
 }
 
 /// Returns those of `known` that are like `name`, the nearest first. Letter case does not
@@ -57,9 +108,21 @@ mod tests {
         for name in ["Description", "DESCRIPTION", "descripton", "descriptions", "descriptoin", "descriptiom"] {
             assert!(is_near_miss(name, "description"), "{name}");
         }
-        for name in ["description", "descripts", "", "omaSettings"] {
+        for name in ["DescripTon", "descripti\u{f6}n", "xdescription", "Descriptionx"] {
+            assert!(is_near_miss(name, "description"), "{name}");
+        }
+        for name in ["description", "descripts", "", "omaSettings", "decsriptoin", "descriptionxx"] {
             assert!(!is_near_miss(name, "description"), "{name}");
         }
+        assert!(is_near_miss("aba", "abA") && is_near_miss("ab", "AB") && !is_near_miss("ids", "id"));
+        assert!(!is_near_miss("uri", "url") && is_near_miss("uris", "urls") && is_near_miss("aaaa", "aaaaa"));
+    }
+
+    #[test]
+    fn letter_case_is_the_nearest_of_all() {
+        assert_eq!(near_miss("Version", ["versions", "version"]), Some("version"));
+        assert_eq!(near_miss("versoin", ["id", "version"]), Some("version"));
+        assert_eq!(near_miss("platform", ["id", "version"]), None);
     }
 
     #[test]

@@ -21,9 +21,10 @@ use time::{
 };
 
 use super::{
-    lookup::{resolve, undeclared},
-    messages,
+    member_names, messages,
     model::{Enumeration, NAMESPACE, Primitive, Property, Type, ValueType},
+    sent_types::{self, SentType},
+    spelling,
     version::Version,
 };
 use crate::error::{ApiError, shorten};
@@ -60,21 +61,31 @@ impl Path<'_> {
 }
 
 /// Checks the members of the object at `path` against the type `of`, and normalizes them.
+/// Control information is removed.
 ///
 /// # Errors
 /// 400 that names the member by its path.
 pub fn check(values: &mut Map<String, Value>, of: &Type, path: Path<'_>, version: Version) -> Result<(), ApiError> {
-    values.retain(|name, _| !messages::is_annotation(name));
+    member_names::remove_control_information(values, |name| Path::Member(&path, name).to_string())?;
     for (name, value) in values.iter_mut() {
         match of.property(name, version) {
             Some(property) => property.check(value, Path::Member(&path, name), version)?,
-            None if version == Version::Beta && messages::is_name(name) => {
+            None if version == Version::Beta && spelling::near_miss(name, names(of, version)).is_none() => {
                 undeclared_value(value, Path::Member(&path, name))?;
             }
-            None => return Err(path.locate(messages::unknown(name, &of.name))),
+            None => return Err(unknown(name, of, path, version)),
         }
     }
     Ok(())
+}
+
+fn names(of: &Type, version: Version) -> impl Iterator<Item = &str> + Clone {
+    of.properties(version).map(|property| property.name.as_str())
+}
+
+/// Returns the 400 for a member that `of` does not have. `path` is that of its object.
+pub fn unknown(name: &str, of: &Type, path: Path<'_>, version: Version) -> ApiError {
+    messages::unknown(name, &of.name, names(of, version), path)
 }
 
 impl Property {
@@ -130,21 +141,37 @@ impl Property {
     }
 }
 
-/// Checks that a value of a type that the catalogue lacks can be stored without loss.
-fn undeclared_value(value: &Value, path: Path<'_>) -> Result<(), ApiError> {
+/// Checks that a value of a type that the catalogue lacks can be stored without loss. Removes
+/// control information from its objects, except the name of a type.
+fn undeclared_value(value: &mut Value, path: Path<'_>) -> Result<(), ApiError> {
     match value {
         Value::Number(number) if messages::is_rounded(number) => Err(ApiError::model(format!(
             "The number of '{path}' has more than 64 bits and would be rounded. Send it as a string."
         ))),
         Value::Array(elements) => elements
-            .iter()
+            .iter_mut()
             .enumerate()
             .try_for_each(|(index, element)| undeclared_value(element, Path::Element(&path, index))),
         Value::Object(values) => {
-            values.iter().try_for_each(|(name, value)| undeclared_value(value, Path::Member(&path, name)))
+            let odata_type = values.remove(TYPE);
+            undeclared_members(values, path)?;
+            match odata_type {
+                Some(Value::String(text)) => {
+                    sent_types::check_undeclared(&text).map_err(|refusal| path.locate(refusal))?;
+                    values.insert(TYPE.to_owned(), text.into());
+                }
+                Some(other) => return Err(messages::mismatch(&other, "Edm.String", Path::Member(&path, TYPE))),
+                None => {}
+            }
+            Ok(())
         }
         _ => Ok(()),
     }
+}
+
+fn undeclared_members(values: &mut Map<String, Value>, path: Path<'_>) -> Result<(), ApiError> {
+    member_names::remove_control_information(values, |name| Path::Member(&path, name).to_string())?;
+    values.iter_mut().try_for_each(|(name, value)| undeclared_value(value, Path::Member(&path, name)))
 }
 
 fn complex(value: &mut Value, declared: &'static Type, path: Path<'_>, version: Version) -> Result<(), ApiError> {
@@ -153,15 +180,14 @@ fn complex(value: &mut Value, declared: &'static Type, path: Path<'_>, version: 
     };
     let of = match values.remove(TYPE) {
         None => declared,
-        Some(Value::String(text)) => match (resolve(&text, &declared.name), undeclared(&text)) {
-            (Ok(of), _) => of,
-            (Err(_), Some(name)) if version == Version::Beta => {
-                values.retain(|name, _| !messages::is_annotation(name));
-                values.iter().try_for_each(|(name, value)| undeclared_value(value, Path::Member(&path, name)))?;
+        Some(Value::String(text)) => match sent_types::read(&text, &declared.name, version) {
+            Ok(SentType::Known(of)) => of,
+            Ok(SentType::Undeclared(name)) => {
+                undeclared_members(values, path)?;
                 values.insert(TYPE.to_owned(), format!("#{NAMESPACE}.{name}").into());
                 return Ok(());
             }
-            (Err(refusal), _) => return Err(path.locate(refusal)),
+            Err(refusal) => return Err(path.locate(refusal)),
         },
         Some(other) => return Err(messages::mismatch(&other, "Edm.String", Path::Member(&path, TYPE))),
     };

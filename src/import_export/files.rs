@@ -10,8 +10,9 @@ use anyhow::{Context, bail};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::foreign;
 use crate::{
-    catalogue::{messages, version::Version},
+    catalogue::{date_literals, messages, version::Version},
     error::ApiError,
     odata::{json, members::ObjectReader},
     resources::{
@@ -51,16 +52,22 @@ impl fmt::Display for SourceLocation {
 /// Reads a file, or every `*.json` of a folder and the folders in it.
 ///
 /// # Errors
-/// Names the file and the member of the first error.
+/// Names every file that is refused, each with its reason: the first member that is wrong, or
+/// what the file is taken for. Names two files that have the same configuration.
 pub fn read(path: &Path) -> anyhow::Result<Vec<ParsedConfiguration>> {
-    let mut files = Vec::new();
+    let mut files = Found::default();
     find(path, true, &mut files)?;
-    if files.is_empty() {
-        bail!("{}: there is no file *.json in this folder", path.display());
+    if files.json.is_empty() {
+        bail!("{}: there is no file *.json in this folder{}", path.display(), lines(&files.others));
     }
-    let mut all = Vec::new();
-    for file in files {
-        read_file(&file, &mut all)?;
+    let (mut all, mut refused) = (Vec::new(), Vec::new());
+    for file in &files.json {
+        refused.extend(read_file(file, &mut all).err().map(|error| format!("{error:#}")));
+    }
+    match refused.as_slice() {
+        [] => files.others.iter().for_each(|other| tracing::warn!("{other}")),
+        [only] => bail!("{only}{}", lines(&files.others)),
+        several => bail!("{} files are refused{}{}", several.len(), lines(several), lines(&files.others)),
     }
     // Sort, so that two concurrent seeds lock rows in the same order and cannot deadlock.
     all.sort_by_key(|parsed| parsed.id);
@@ -80,9 +87,22 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<ParsedConfiguration>> {
     Ok(all)
 }
 
+/// The files of a folder.
+#[derive(Default)]
+struct Found {
+    json: Vec<PathBuf>,
+    /// Lines about files of backup tools that are not JSON and that are not read.
+    others: Vec<String>,
+}
+
+/// Returns each text on a line of its own, which begins after a line break.
+fn lines(texts: &[String]) -> String {
+    texts.iter().map(|text| format!("\n{text}")).collect()
+}
+
 /// Finds the files below `path`. Skips hidden files, and links to folders, which may form a
 /// cycle.
-fn find(path: &Path, is_root: bool, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+fn find(path: &Path, is_root: bool, files: &mut Found) -> anyhow::Result<()> {
     let cannot = || format!("cannot read {}", path.display());
     let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let is_link = fs::symlink_metadata(path).with_context(cannot)?.is_symlink();
@@ -96,7 +116,9 @@ fn find(path: &Path, is_root: bool, files: &mut Vec<PathBuf>) -> anyhow::Result<
                 }
             }
         } else if found.is_file() && (is_root || is_json) {
-            files.push(path.to_owned());
+            files.json.push(path.to_owned());
+        } else if let Some(kind) = foreign::kind_of_other(path) {
+            files.others.push(format!("{}: not read, taken for {kind}", path.display()));
         }
     }
     Ok(())
@@ -119,7 +141,13 @@ fn read_file(file: &Path, all: &mut Vec<ParsedConfiguration>) -> anyhow::Result<
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let text = decode(bytes).with_context(|| file.display().to_string())?;
     let refused = |refusal: String| format!("{}: {refusal}", file.display());
+    if text.iter().all(u8::is_ascii_whitespace) {
+        bail!(refused("the file is empty; write a configuration, or move it out of the folder".to_owned()));
+    }
     let value = json::read(&text).map_err(|error| anyhow::anyhow!(refused(error.to_string())))?;
+    if let Some(kind) = foreign::kind(file, &value) {
+        bail!(refused(format!("this is no configuration and is taken for {kind}; {}", foreign::remedy(kind))));
+    }
     let (prefix, elements, version) = match value {
         Value::Array(elements) => ("", elements, Version::Beta),
         Value::Object(mut members) => {
@@ -174,9 +202,10 @@ fn version(members: &Map<String, Value>) -> Version {
 
 fn configuration(
     at: SourceLocation,
-    members: Map<String, Value>,
+    mut members: Map<String, Value>,
     version: Version,
 ) -> anyhow::Result<ParsedConfiguration> {
+    rewrite_dates(&mut members);
     let refused = |refusal: ApiError| anyhow::anyhow!("{}: {refusal}", at.file.display());
     let mut members = ObjectReader::new(members, at.path.clone(), configuration::TYPE, version);
     let assignments = members.objects("assignments", assignment::TYPE).map_err(refused)?;
@@ -187,6 +216,17 @@ fn configuration(
     let id =
         new.id.unwrap_or_else(|| Uuid::new_v5(&IDS, format!("{}\0{}", new.odata_type, new.display_name).as_bytes()));
     Ok(ParsedConfiguration { at, id, new, assignments })
+}
+
+/// Writes the times of a configuration that are not applied as OData writes them.
+fn rewrite_dates(members: &mut Map<String, Value>) {
+    for name in ["createdDateTime", "lastModifiedDateTime"] {
+        if let Some(value) = members.get_mut(name)
+            && let Some(time) = value.as_str().and_then(date_literals::rewritten)
+        {
+            *value = time.into();
+        }
+    }
 }
 
 impl ParsedConfiguration {

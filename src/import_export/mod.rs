@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `files.rs` | reads the files |
+//! | `foreign.rs` | recognises files of other tools that are no configuration |
 //! | `seed.rs` | writes the files to the store; reset |
 //! | `export.rs` | writes the files, and removes those of deleted configurations |
 //! | `manifest.rs` | the list of the files that an export wrote |
@@ -16,6 +17,7 @@
 mod check;
 mod export;
 mod files;
+mod foreign;
 mod manifest;
 mod seed;
 

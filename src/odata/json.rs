@@ -29,14 +29,28 @@ use crate::{
 /// # Errors
 /// `BadRequest` that says what is wrong and where.
 pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(ApiError::bad_request("The request body is empty. Send a JSON object."));
+    }
+    if [UTF_8_MARK, &[0xff, 0xfe], &[0xfe, 0xff]].iter().any(|mark| bytes.starts_with(mark)) {
+        return Err(ApiError::bad_request(
+            "The request body starts with a byte order mark. Send JSON in UTF-8 without this mark.",
+        ));
+    }
     match read(bytes) {
         Ok(Value::Object(members)) => Ok(members),
+        Ok(Value::Array(_)) => Err(ApiError::bad_request(
+            r#"The request body must be a JSON object, not an array. A create takes one object, and 'assign' takes {"assignments": […]}."#,
+        )),
         Ok(other) => {
             Err(ApiError::bad_request(format!("The request body must be a JSON object, not {}.", kind(&other))))
         }
         Err(error) => Err(ApiError::bad_request(format!("Unable to read JSON request payload: {error}."))),
     }
 }
+
+/// The byte order mark of UTF-8. JSON that is sent over a network must not have it (RFC 8259).
+const UTF_8_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 
 /// Reads one JSON value.
 ///
@@ -202,8 +216,14 @@ mod tests {
     #[test]
     fn a_refusal_says_what_and_where() {
         for (text, expected) in [
-            ("", "Unable to read JSON request payload: EOF while parsing a value"),
-            ("[]", "The request body must be a JSON object, not an array."),
+            ("", "The request body is empty. Send a JSON object."),
+            (" \r\n", "The request body is empty. Send a JSON object."),
+            ("\u{feff}{}", "The request body starts with a byte order mark. Send JSON in UTF-8 without this mark."),
+            ("{", "Unable to read JSON request payload: EOF while parsing an object"),
+            (
+                "[]",
+                r#"The request body must be a JSON object, not an array. A create takes one object, and 'assign' takes {"assignments": […]}."#,
+            ),
             ("null", "The request body must be a JSON object, not null."),
             (r#"{"a":1,"a":2}"#, "Unable to read JSON request payload: the member 'a' appears twice in one object"),
             (

@@ -17,7 +17,8 @@ pub fn guid(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
 }
 
-/// Reads the `id` that a client chooses for a new row. `None`: the service generates one.
+/// Takes the `id` that a client gives a new row. Returns `None` where the service makes one:
+/// for a missing member, null, an empty text and the zero GUID, which all mean "no id".
 ///
 /// Exports from Graph carry ids of the form `guid_guid`. They belong to rows of another tenant,
 /// so the service replaces them.
@@ -25,7 +26,7 @@ pub fn guid(text: &str) -> Option<Uuid> {
 /// # Errors
 /// 400 for any other `id`.
 pub fn client_id(members: &mut ObjectReader) -> Result<Option<Uuid>, ApiError> {
-    let Some(text) = members.string("id")? else { return Ok(None) };
+    let Some(text) = members.nullable_string("id")?.flatten().filter(|text| !is_none(text)) else { return Ok(None) };
     if let Some(id) = guid(&text) {
         return Ok(Some(id));
     }
@@ -37,6 +38,19 @@ pub fn client_id(members: &mut ObjectReader) -> Result<Option<Uuid>, ApiError> {
             members.path("id"),
         ))),
     }
+}
+
+/// Takes an `id` that is not applied, because the path or the target says which row is meant.
+///
+/// # Errors
+/// 400 for a value that is neither a string nor null.
+pub fn ignore_id(members: &mut ObjectReader) -> Result<(), ApiError> {
+    members.nullable_string("id").map(drop)
+}
+
+/// Returns whether an identifier means that there is none: an empty text and the zero GUID.
+pub fn is_none(text: &str) -> bool {
+    text.is_empty() || guid(text).is_some_and(|id| id.is_nil())
 }
 
 /// Returns the argument of a function call in a path, `name='text'`, with a single parameter.

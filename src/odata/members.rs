@@ -2,12 +2,12 @@
 //!
 //! A parser takes the members that it knows and then calls [`ObjectReader::reject_unread`],
 //! which refuses all others. So the service never silently drops a member that a client sent,
-//! except annotations, which OData lets a service ignore.
+//! except control information without effect; see [`member_names`].
 
 use serde_json::{Map, Value};
 
 use crate::{
-    catalogue::{messages, version::Version},
+    catalogue::{member_names, messages, spelling, version::Version},
     error::{ApiError, shorten},
 };
 
@@ -18,13 +18,15 @@ pub struct ObjectReader {
     type_name: &'static str,
     version: Version,
     values: Map<String, Value>,
+    /// The names that the parser asked for, which a refusal can suggest.
+    known: Vec<&'static str>,
 }
 
 impl ObjectReader {
     /// Creates a reader for the object at `path` of the body. The path of the whole body is
     /// empty.
     pub fn new(values: Map<String, Value>, path: String, type_name: &'static str, version: Version) -> Self {
-        Self { path, type_name, version, values }
+        Self { path, type_name, version, values, known: Vec::new() }
     }
 
     /// Returns the version of the request.
@@ -41,15 +43,21 @@ impl ObjectReader {
     }
 
     /// Takes the member `name`, of any type.
-    pub fn take(&mut self, name: &str) -> Option<Value> {
+    pub fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.known.push(name);
         self.values.remove(name)
+    }
+
+    /// Returns whether the object has the member `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
     }
 
     /// Takes an optional `Edm.String` that must not be null.
     ///
     /// # Errors
     /// 400 for another type, and for null.
-    pub fn string(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+    pub fn string(&mut self, name: &'static str) -> Result<Option<String>, ApiError> {
         match self.take(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -62,7 +70,7 @@ impl ObjectReader {
     ///
     /// # Errors
     /// 400 for another type.
-    pub fn nullable_string(&mut self, name: &str) -> Result<Option<Option<String>>, ApiError> {
+    pub fn nullable_string(&mut self, name: &'static str) -> Result<Option<Option<String>>, ApiError> {
         if self.values.get(name).is_some_and(Value::is_null) {
             self.take(name);
             return Ok(Some(None));
@@ -76,7 +84,7 @@ impl ObjectReader {
     /// 400 for another type, and for a name that is not in `names`.
     pub fn one_of<const N: usize>(
         &mut self,
-        name: &str,
+        name: &'static str,
         names: [&'static str; N],
     ) -> Result<Option<&'static str>, ApiError> {
         let Some(text) = self.string(name)? else { return Ok(None) };
@@ -95,7 +103,7 @@ impl ObjectReader {
     ///
     /// # Errors
     /// 400 for another type, and for null.
-    pub fn boolean(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
+    pub fn boolean(&mut self, name: &'static str) -> Result<Option<bool>, ApiError> {
         match self.take(name) {
             None => Ok(None),
             Some(Value::Bool(value)) => Ok(Some(value)),
@@ -107,7 +115,7 @@ impl ObjectReader {
     ///
     /// # Errors
     /// 400 for another type, and for null.
-    pub fn object(&mut self, name: &str, type_name: &'static str) -> Result<Option<Self>, ApiError> {
+    pub fn object(&mut self, name: &'static str, type_name: &'static str) -> Result<Option<Self>, ApiError> {
         let Some(value) = self.take(name) else { return Ok(None) };
         self.nested(self.path(name), value, type_name).map(Some)
     }
@@ -116,7 +124,7 @@ impl ObjectReader {
     ///
     /// # Errors
     /// 400 for another type, of the array or of an element.
-    pub fn objects(&mut self, name: &str, type_name: &'static str) -> Result<Option<Vec<Self>>, ApiError> {
+    pub fn objects(&mut self, name: &'static str, type_name: &'static str) -> Result<Option<Vec<Self>>, ApiError> {
         let elements = match self.take(name) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::Array(elements)) => elements,
@@ -131,7 +139,7 @@ impl ObjectReader {
 
     fn nested(&self, path: String, value: Value, type_name: &'static str) -> Result<Self, ApiError> {
         match value {
-            Value::Object(values) => Ok(Self { path, type_name, version: self.version, values }),
+            Value::Object(values) => Ok(Self::new(values, path, type_name, self.version)),
             other => Err(messages::no_object(&other, type_name, path)),
         }
     }
@@ -145,25 +153,47 @@ impl ObjectReader {
         self.type_name = type_name;
     }
 
-    /// Returns the members that were not read, without annotations.
-    pub fn rest(mut self) -> Map<String, Value> {
-        self.values.retain(|name, _| !messages::is_annotation(name));
-        self.values
+    /// Returns the members that were not read, without control information.
+    ///
+    /// # Errors
+    /// 400 for a name that no property can have.
+    pub fn rest(mut self) -> Result<Map<String, Value>, ApiError> {
+        self.remove_control_information()?;
+        Ok(self.values)
+    }
+
+    fn remove_control_information(&mut self) -> Result<(), ApiError> {
+        let path = |name: &str| match self.path.is_empty() {
+            true => shorten(name),
+            false => format!("{}.{}", self.path, shorten(name)),
+        };
+        member_names::remove_control_information(&mut self.values, path)
     }
 
     /// Refuses the object when it has members that were not read.
     ///
     /// # Errors
     /// 400 with Graph's message, which names a member that was not read.
-    pub fn reject_unread(self) -> Result<(), ApiError> {
-        match self.values.keys().find(|name| !messages::is_annotation(name)) {
+    pub fn reject_unread(mut self) -> Result<(), ApiError> {
+        self.remove_control_information()?;
+        match self.values.keys().next() {
             Some(name) => Err(self.unknown(name)),
             None => Ok(()),
         }
     }
 
     fn unknown(&self, name: &str) -> ApiError {
-        self.locate(messages::unknown(name, self.type_name))
+        let known = self.known.iter().copied().filter(|known| member_names::is_identifier(known));
+        messages::unknown(name, self.type_name, known, &self.path)
+    }
+
+    /// Returns the 400 for a member that the object needs and does not have. It names a misspelt
+    /// one.
+    pub fn missing(&self, name: &str, reason: &str) -> ApiError {
+        match self.values.keys().find(|unread| spelling::is_near_miss(unread, name)) {
+            Some(misspelt) => messages::unknown(misspelt, self.type_name, [name], &self.path),
+            None => ApiError::model(format!("The member '{}' is missing{reason}", self.path(name))),
+        }
     }
 
     /// Adds the path of this object to Graph's messages, which name no path.
@@ -194,13 +224,31 @@ mod tests {
     }
 
     #[test]
-    fn annotations_may_stay_and_other_members_may_not() {
-        let annotated = json!({"@odata.etag": "x", "target@odata.type": "y", "@microsoft.graph.tips": "z"});
+    fn control_information_may_stay_and_other_members_may_not() {
+        let annotated = json!({"@odata.etag": "x", "target@odata.type": "y", "@microsoft.graph.tips": "z", "#microsoft.graph.assign": {}});
         assert!(members(annotated).reject_unread().is_ok());
-        for name in ["@type", "x@y", "targets", ""] {
+        for (name, expected) in [
+            ("@type", "The member '@type' is written '@odata.type'."),
+            ("x@y", "The annotation 'x@y' is unknown."),
+            ("", "The member '' has a name that no property can have."),
+            ("targets", "The property 'targets' does not exist"),
+        ] {
             let refusal = members(json!({ name: 1 })).reject_unread().expect_err(name).to_string();
-            assert!(refusal.starts_with(&format!("The property '{name}' does not exist")), "{refusal}");
+            assert!(refusal.starts_with(expected), "{refusal}");
         }
+    }
+
+    #[test]
+    fn a_misspelt_member_is_named_with_its_path() {
+        let mut outer = members(json!({"assignments": [{"Target": {}, "targett": {}}]}));
+        let mut elements =
+            outer.objects("assignments", "deviceConfigurationAssignment").expect("an array").expect("there");
+        let mut element = elements.remove(0);
+        assert!(element.object("target", "groupAssignmentTarget").expect("no error").is_none());
+        let missing = element.missing("target", ".").to_string();
+        assert!(missing.ends_with(" 'assignments[0].Target' is written 'assignments[0].target'."), "{missing}");
+        let unread = element.reject_unread().expect_err("two members").to_string();
+        assert_eq!(unread, missing);
     }
 
     #[test]

@@ -163,7 +163,6 @@ async fn an_id_of_graphs_own_form_is_replaced_and_any_other_is_refused() {
     assert_eq!(replaced.status, StatusCode::CREATED);
     assert_eq!(replaced.id().len(), 36);
     for id in [
-        "",
         "5",
         "{7e159a72-9a72-7e15-729a-157e729a157e}",
         "7e159a729a727e15729a157e729a157e",
@@ -175,7 +174,7 @@ async fn an_id_of_graphs_own_form_is_replaced_and_any_other_is_refused() {
             "{refused}"
         );
     }
-    for id in [Value::Null, 5.into(), json!({})] {
+    for id in [5.into(), json!({}), json!([])] {
         assert!(send(id).await.refusal().contains("to the expected type 'Edm.String' for the member 'id'"));
     }
 }

@@ -136,7 +136,7 @@ fn wrong_ones(property: &Property, path: &str, version: Version, depth: usize) -
                 if version == Version::V1 {
                     wrong.push((with("noSuchProperty", &json!(1)), format!("'{path}'")));
                 }
-                wrong.push((with("no.name", &json!(1)), format!("'{path}'")));
+                wrong.push((with("no.name", &json!(1)), format!("'{path}.no.name'")));
                 if depth > 0 {
                     let inner = of.properties(version).flat_map(|inner| {
                         let wrong = self::wrong(inner, &format!("{path}.{}", inner.name), version, depth - 1);
@@ -273,16 +273,14 @@ async fn every_wrong_value_is_refused_with_its_place() {
                 }
             }
         }
-        for name in ["noSuchProperty", "no#name"] {
-            let body = json!({"@odata.type": named(of), "displayName": "a", name: null});
-            assert_eq!(
-                app.post(CONFIGURATIONS, &body).await.refusal(),
-                format!(
-                    "400 ModelValidationFailure: The property '{name}' does not exist on type 'microsoft.graph.{}'. Make sure to only use property names that are defined by the type.",
-                    of.name
-                )
-            );
-        }
+        let body = json!({"@odata.type": named(of), "displayName": "a", "noSuchProperty": null});
+        assert_eq!(
+            app.post(CONFIGURATIONS, &body).await.refusal(),
+            format!(
+                "400 ModelValidationFailure: The property 'noSuchProperty' does not exist on type 'microsoft.graph.{}'. Make sure to only use property names that are defined by the type.",
+                of.name
+            )
+        );
     }
     assert!(refused > 10_000, "{refused}");
     if !is_remote() {

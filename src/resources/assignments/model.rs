@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::target::{self, Filter, Target};
 use crate::{
-    catalogue::{self, version::Version},
+    catalogue::{sent_types, version::Version},
     error::{ApiError, shorten},
     odata::{
         key::{self, ExternalId},
@@ -142,13 +142,13 @@ impl BetaMembers {
 
 fn check_type(members: &mut ObjectReader, expected: &'static str) -> Result<(), ApiError> {
     match members.string("@odata.type")? {
-        Some(odata_type) => members.located(catalogue::resolve(&odata_type, expected)).map(drop),
+        Some(odata_type) => members.located(sent_types::known(&odata_type, expected)).map(drop),
         None => Ok(()),
     }
 }
 
 fn missing_target(members: &ObjectReader) -> ApiError {
-    ApiError::model(format!("The member '{}' is missing. An assignment needs a target.", members.path("target")))
+    members.missing("target", ". An assignment needs a target.")
 }
 
 impl NewAssignment {
@@ -204,7 +204,7 @@ impl AssignmentPatch {
         check_type(&mut members, TYPE)?;
         // The key is in the path. A client that sends back what it has read also sends the id,
         // which is ignored.
-        members.string("id")?;
+        key::ignore_id(&mut members)?;
         let (target, filter) = match members.object("target", target::TYPE)? {
             Some(target) => Target::parse(target).map(|(target, filter)| (Some(target), filter))?,
             None => (None, None),
@@ -247,12 +247,11 @@ impl AssignmentSet {
             Version::Beta => members.objects("deviceConfigurationGroupAssignments", GROUP_ASSIGNMENT_TYPE)?,
             Version::V1 => None,
         };
-        members.reject_unread()?;
         if assignments.is_none() && group_assignments.is_none() {
-            return Err(ApiError::model(
-                "The member 'assignments' is missing. Send the whole set; an empty array takes every assignment away.",
-            ));
+            let reason = ". Send the whole set in it, and nothing else; an empty array removes every assignment.";
+            return Err(members.missing("assignments", reason));
         }
+        members.reject_unread()?;
         let assignments = assignments.into_iter().flatten().map(Self::element);
         let group_assignments = group_assignments.into_iter().flatten().map(Self::group_element);
         Self::of(assignments.chain(group_assignments))
@@ -299,7 +298,7 @@ impl AssignmentSet {
         let path = members.path("target");
         // Elements that the client has read carry ids. The target decides which stored
         // assignment an element keeps.
-        members.string("id")?;
+        key::ignore_id(&mut members)?;
         Ok((path, NewAssignment::parse_without_id(members)?))
     }
 
@@ -307,9 +306,9 @@ impl AssignmentSet {
     fn group_element(mut members: ObjectReader) -> Result<(String, NewAssignment), ApiError> {
         let path = members.path("targetGroupId");
         check_type(&mut members, GROUP_ASSIGNMENT_TYPE)?;
-        members.string("id")?;
+        key::ignore_id(&mut members)?;
         let Some(group) = members.string("targetGroupId")? else {
-            return Err(ApiError::model(format!("The member '{path}' is missing. A group assignment needs it.")));
+            return Err(members.missing("targetGroupId", ". A group assignment needs it."));
         };
         let group = ExternalId::parse(group, &path)?;
         let target = match members.boolean("excludeGroup")? {

@@ -7,9 +7,12 @@
 use std::fmt;
 
 use crate::{
-    catalogue::{self, version::Version},
+    catalogue::{sent_types, version::Version},
     error::{ApiError, shorten},
-    odata::{key::ExternalId, members::ObjectReader},
+    odata::{
+        key::{self, ExternalId},
+        members::ObjectReader,
+    },
 };
 
 /// The base type of every target.
@@ -50,13 +53,14 @@ impl Target {
     /// 400 that names the wrong member.
     pub fn parse(mut members: ObjectReader) -> Result<(Self, Option<Option<Filter>>), ApiError> {
         let Some(odata_type) = members.string("@odata.type")? else {
-            return Err(ApiError::model(format!(
-                "The member '{}' is missing: it says what kind of target this is, for example '#microsoft.graph.groupAssignmentTarget'.",
-                members.path("@odata.type"),
-            )));
+            return Err(members.missing(
+                "@odata.type",
+                ": it says what kind of target this is, for example '#microsoft.graph.groupAssignmentTarget'.",
+            ));
         };
-        let type_name = members.located(catalogue::resolve(&odata_type, TYPE))?.name.as_str();
+        let type_name = members.located(sent_types::known(&odata_type, TYPE))?.name.as_str();
         members.set_type(type_name);
+        reject_group_name(&members)?;
         let target = match type_name {
             "allDevicesAssignmentTarget" => Self::AllDevices,
             "allLicensedUsersAssignmentTarget" => Self::AllLicensedUsers,
@@ -121,11 +125,22 @@ impl Target {
     }
 }
 
-fn required(members: &mut ObjectReader, name: &str) -> Result<ExternalId, ApiError> {
-    let path = members.path(name);
+fn required(members: &mut ObjectReader, name: &'static str) -> Result<ExternalId, ApiError> {
     match members.string(name)? {
-        Some(text) => ExternalId::parse(text, &path),
-        None => Err(ApiError::model(format!("The member '{path}' is missing. This target needs it."))),
+        Some(text) => ExternalId::parse(text, &members.path(name)),
+        None => Err(members.missing(name, ". This target needs it.")),
+    }
+}
+
+/// Refuses members that backup tools add for a reader of their files.
+fn reject_group_name(members: &ObjectReader) -> Result<(), ApiError> {
+    match ["groupName", "groupDisplayName", "groupType", "membershipRule"].iter().find(|name| members.has(name)) {
+        Some(name) => Err(ApiError::model(format!(
+            "The member '{}' describes a group, as a backup tool writes it beside the id, and is not a member of Graph. Send the id of the group as '{}', and leave groupName, groupDisplayName, groupType and membershipRule out.",
+            members.path(name),
+            members.path("groupId"),
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -133,7 +148,8 @@ fn required(members: &mut ObjectReader, name: &str) -> Result<ExternalId, ApiErr
 fn filter(members: &mut ObjectReader) -> Result<Option<Option<Filter>>, ApiError> {
     const ID: &str = "deviceAndAppManagementAssignmentFilterId";
     const TYPE: &str = "deviceAndAppManagementAssignmentFilterType";
-    let id = members.nullable_string(ID)?;
+    // Exports write "no filter" as null, as an empty text or as the zero GUID.
+    let id = members.nullable_string(ID)?.map(|id| id.filter(|id| !key::is_none(id)));
     let filter_type = members.one_of(TYPE, ["none", "include", "exclude"])?;
     match (id, filter_type) {
         (None, None) => Ok(None),
@@ -142,7 +158,7 @@ fn filter(members: &mut ObjectReader) -> Result<Option<Option<Filter>>, ApiError
             Ok(Some(Some(Filter { id: ExternalId::parse(id, &members.path(ID))?, filter_type })))
         }
         _ => Err(ApiError::model(format!(
-            "The members '{}' and '{}' do not fit together: send an id with include or exclude, or null with none.",
+            "The members '{}' and '{}' do not fit together: send the id of a filter with include or exclude, or null with none.",
             members.path(ID),
             members.path(TYPE),
         ))),

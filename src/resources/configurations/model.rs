@@ -9,7 +9,9 @@ use uuid::Uuid;
 use super::secrets::{self, Secret};
 use crate::{
     catalogue::{
-        self, NAMESPACE, NamedType, Type, rendering,
+        self, NAMESPACE, NamedType, Type, messages, rendering,
+        sent_types::{self, SentType},
+        spelling,
         validation::{self, Path},
         version::Version,
     },
@@ -98,10 +100,7 @@ impl NewConfiguration {
         };
         let odata_type = members.located(odata_type)?;
         let Some(display_name) = members.string("displayName")? else {
-            let path = members.path("displayName");
-            return Err(ApiError::model(format!(
-                "The member '{path}' is missing. A device configuration needs a name."
-            )));
+            return Err(members.missing("displayName", ". A device configuration needs a name."));
         };
         let description = members.nullable_string("description")?.flatten();
         let id = key::client_id(&mut members)?;
@@ -128,7 +127,7 @@ impl ConfigurationPatch {
         let odata_type = members.string(validation::TYPE)?;
         let display_name = members.string("displayName")?;
         let description = members.nullable_string("description")?;
-        members.string("id")?;
+        key::ignore_id(&mut members)?;
         let version = members.version();
         let properties = own_properties(members)?;
         Ok(Self { odata_type, display_name, description, properties, version })
@@ -171,13 +170,10 @@ impl ConfigurationPatch {
 /// Returns the name of the type without its namespace. `/beta` accepts every type that the
 /// catalogue lacks, because Graph has more types.
 fn concrete_type(odata_type: &str, version: Version) -> Result<String, ApiError> {
-    match catalogue::resolve(odata_type, TYPE) {
-        Ok(found) if found.is_abstract => Err(validation::abstract_class(&found.name)),
-        Ok(found) => Ok(found.name.clone()),
-        Err(refusal) => match catalogue::undeclared(odata_type) {
-            Some(name) if version == Version::Beta => Ok(name.to_owned()),
-            _ => Err(refusal),
-        },
+    match sent_types::read(odata_type, TYPE, version)? {
+        SentType::Known(found) if found.is_abstract => Err(validation::abstract_class(&found.name)),
+        SentType::Known(found) => Ok(found.name.clone()),
+        SentType::Undeclared(name) => Ok(name.to_owned()),
     }
 }
 
@@ -202,7 +198,7 @@ fn own_properties(mut members: ObjectReader) -> Result<Map<String, Value>, ApiEr
             )));
         }
     }
-    Ok(members.rest())
+    members.rest()
 }
 
 /// Returns whether a configuration of type `odata_type` has the type that the segment `cast`
@@ -231,6 +227,11 @@ fn checked(
 ) -> Result<(Map<String, Value>, Vec<Secret>), ApiError> {
     let taken = secrets::extract(&mut properties)?;
     if let Some(of) = type_of(odata_type) {
+        for name in properties.keys().filter(|name| of.property(name, version).is_none()) {
+            if spelling::near_miss(name, NAVIGATION.map(|(name, _)| name)).is_some() {
+                return Err(messages::unknown(name, &of.name, NAVIGATION.map(|(name, _)| name), ""));
+            }
+        }
         validation::check(&mut properties, of, Path::Body, version)?;
     }
     let secrets = secrets::mask(&mut properties, taken)?;

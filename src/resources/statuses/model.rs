@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     catalogue::{
-        self, Primitive, Property, Type, ValueType, messages, rendering,
+        Primitive, Property, Type, ValueType, rendering, sent_types,
         validation::{self, Path, TYPE},
         version::Version,
     },
@@ -130,12 +130,12 @@ impl SentStatus {
     /// member needs a column.
     pub fn parse(kind: StatusKind, mut members: ObjectReader) -> Result<Self, ApiError> {
         if let Some(odata_type) = members.string(TYPE)? {
-            members.located(catalogue::resolve(&odata_type, kind.type_name()))?;
+            members.located(sent_types::known(&odata_type, kind.type_name()))?;
         }
         let (id, version, of) = (key::client_id(&mut members)?, members.version(), kind.of_type()?);
-        let mut properties = members.rest();
+        let mut properties = members.rest()?;
         if let Some(name) = properties.keys().find(|name| of.property(name, version).is_none()) {
-            return Err(messages::unknown(name, &of.name));
+            return Err(validation::unknown(name, of, Path::Body, version));
         }
         validation::check(&mut properties, of, Path::Body, version)?;
         for (name, value) in properties.iter().filter(|(name, _)| name.ends_with("Count")) {

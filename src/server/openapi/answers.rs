@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::{Schemas, Variant, reference};
+use super::{
+    members::reference,
+    schemas::{Schemas, Variant},
+};
 use crate::{
     auth::Access,
     catalogue::{Type, validation::TYPE, version::Version},

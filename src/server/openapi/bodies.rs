@@ -3,7 +3,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::{Schemas, TEXT, Variant, closed, concrete, discriminator, or_null, text};
+use super::{
+    members::{TEXT, closed, text},
+    schemas::{Schemas, Variant, concrete, discriminator, or_null},
+};
 use crate::{
     catalogue::{Type, validation::TYPE, version::Version},
     resources::{
@@ -45,9 +48,9 @@ pub fn request(schemas: &mut Schemas, body: Body, version: Version) -> Value {
 }
 
 /// Returns the schema of the id of a new row: a GUID, or an id in Graph's form, which the
-/// service replaces.
+/// service replaces. Null, an empty text and the zero GUID mean that there is no id.
 fn new_id() -> Value {
-    json!({"type": "string", "pattern": format!("^{GUID}(?:_{GUID})?$")})
+    json!({"type": ["string", "null"], "pattern": format!("^(?:{GUID}(?:_{GUID})?)?$")})
 }
 
 /// Returns the schema of the id of an object that this service does not store.
@@ -128,13 +131,17 @@ fn named(target: &mut Value) {
     }
 }
 
-/// Returns the schemas of a filter: an id with a type, or neither.
+/// Returns the schemas of a filter: an id with a type, or neither. No filter has null, an empty
+/// text or the zero GUID as its id.
 fn filters() -> Value {
     const ID: &str = "deviceAndAppManagementAssignmentFilterId";
     const KIND: &str = "deviceAndAppManagementAssignmentFilterType";
+    const NO_ID: &str = "00000000-0000-0000-0000-000000000000";
+    let mut id = identifier();
+    id["not"] = json!({"const": NO_ID});
     json!([
-        {"properties": {ID: {"type": "null"}, KIND: {"const": "none"}}},
-        {"properties": {ID: identifier(), KIND: {"enum": ["include", "exclude"]}}, "required": [ID, KIND]},
+        {"properties": {ID: {"enum": [null, "", NO_ID]}, KIND: {"const": "none"}}},
+        {"properties": {ID: id, KIND: {"enum": ["include", "exclude"]}}, "required": [ID, KIND]},
     ])
 }
 
@@ -153,22 +160,22 @@ fn assign(schemas: &mut Schemas, variant: Variant) -> Value {
         let mut properties = Map::new();
         properties.insert("assignments".to_owned(), json!({"type": "array", "items": element(schemas, variant)}));
         if variant.version == Version::V1 {
-            return closed(properties, vec!["assignments".to_owned()], false);
+            return closed(properties, vec!["assignments".to_owned()], false, variant.side);
         }
         let members = Map::from_iter([
             (TYPE.to_owned(), json!({"enum": [format!("#microsoft.graph.{GROUP_ASSIGNMENT}"), format!("microsoft.graph.{GROUP_ASSIGNMENT}")]})),
-            ("id".to_owned(), text()),
+            ("id".to_owned(), or_null(text())),
             ("targetGroupId".to_owned(), identifier()),
             ("excludeGroup".to_owned(), json!({"type": "boolean"})),
         ]);
-        let of_group = closed(members, vec!["targetGroupId".to_owned()], false);
+        let of_group = closed(members, vec!["targetGroupId".to_owned()], false, variant.side);
         let all = ["assignments", "deviceConfigurationGroupAssignments"];
         properties.insert(all[1].to_owned(), json!({"type": "array", "items": of_group}));
         let there = all.map(|name| json!({"required": [name], "properties": {name: {"type": "array", "items": {}}}}));
         for name in all {
             properties[name] = or_null(properties[name].clone());
         }
-        let mut set = closed(properties, Vec::new(), false);
+        let mut set = closed(properties, Vec::new(), false, variant.side);
         set["anyOf"] = there.into_iter().collect();
         set
     })

@@ -10,12 +10,14 @@
 //! | [`bodies`] | bodies of requests |
 //! | [`answers`] | answers and their headers |
 //! | [`schemas`] | the catalogue in JSON Schema |
+//! | [`members`] | names of members in JSON Schema, and values of which nothing is known |
 //!
 //! <https://spec.openapis.org/oas/v3.1.1.html>
 
 pub mod answers;
 pub mod bodies;
 pub mod document;
+pub mod members;
 pub mod parameters;
 pub mod schemas;
 

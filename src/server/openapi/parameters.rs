@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::schemas::TEXT;
+use super::members::TEXT;
 
 /// Returns a path of the route table as a path template of OpenAPI.
 pub fn template(path: &str) -> String {

@@ -8,21 +8,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::members::{Side, any_object, closed, path, reference, text, undeclared_values};
 use crate::{
     catalogue::{
         self, Enumeration, NAMESPACE, Primitive, Property, Type, ValueType, validation::TYPE, version::Version,
     },
     resources::{assignments::target, configurations::model as configurations},
 };
-
-/// The direction of an instance.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// In a request.
-    Request,
-    /// In an answer.
-    Answer,
-}
 
 /// The variant of a schema: the version and the direction.
 #[derive(Clone, Copy)]
@@ -61,13 +53,6 @@ impl Variant {
     }
 }
 
-/// The pattern of annotations, which the service ignores.
-pub const ANNOTATION: &str = r"^[^@\u0000]*@(?:odata|microsoft\.graph)\.[^\u0000]*$";
-/// The pattern of property names on `/beta`.
-const NAME: &str = r"^[^@#.\u0000]+$";
-/// The pattern of text that can be stored.
-pub const TEXT: &str = r"^[^\u0000]*$";
-
 /// The schemas that operations refer to.
 pub struct Schemas {
     /// The schemas by name.
@@ -81,20 +66,7 @@ pub struct Schemas {
 impl Schemas {
     /// Creates the schemas of undeclared values. `target` and `element` are those of the fields.
     pub fn new(target: fn(&mut Self, Variant) -> Value, element: fn(&mut Self, Variant) -> Value) -> Self {
-        let (any, any_object) = (reference("any"), reference("anyObject"));
-        let object = json!({"type": "object", "propertyNames": {"pattern": TEXT}, "additionalProperties": any});
-        let value = json!({
-            "description": "What can be stored as it is sent.",
-            "anyOf": [
-                {"type": ["boolean", "null"]},
-                {"type": "string", "pattern": TEXT},
-                {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
-                {"type": "number", "not": {"type": "integer"}},
-                {"type": "array", "items": any},
-                any_object,
-            ],
-        });
-        let components = BTreeMap::from([("any".to_owned(), value), ("anyObject".to_owned(), object)]);
+        let components = undeclared_values();
         Self { components, target, element }
     }
 
@@ -163,7 +135,7 @@ impl Schemas {
                 properties.insert("@odata.etag".to_owned(), json!({"type": "string", "description": about}));
             }
             let is_open = variant.version == Version::Beta && (is_configuration || !is_entity && !is_assigned(of));
-            let mut object = closed(properties, required, is_open);
+            let mut object = closed(properties, required, is_open, variant.side);
             if is_configuration {
                 schemas.with_navigation(&mut object, variant);
             }
@@ -178,7 +150,7 @@ impl Schemas {
             .collect();
         if properties.contains_key("id") {
             // In a change, the service ignores the id.
-            let id = if variant.is_request() { text() } else { json!({"type": "string", "format": "uuid"}) };
+            let id = if variant.is_request() { or_null(text()) } else { json!({"type": "string", "format": "uuid"}) };
             properties.insert("id".to_owned(), id);
         }
         if variant.is_request() && of.is_a(configurations::TYPE) {
@@ -233,7 +205,7 @@ impl Schemas {
             let of = if variant.is_request() { "undeclared.request" } else { "undeclared" };
             return self.component(of.to_owned(), |_| {
                 let properties = Map::from_iter([(TYPE.to_owned(), name)]);
-                let any = reference("anyObject");
+                let any = reference(any_object(variant.side));
                 json!({"type": "object", "allOf": [any], "properties": properties, "required": [TYPE]})
             });
         }
@@ -243,7 +215,7 @@ impl Schemas {
             if !variant.is_request() {
                 properties.insert("@odata.context".to_owned(), json!({"type": "string", "format": "uri"}));
             }
-            let mut object = closed(properties, vec![TYPE.to_owned()], variant.version == Version::Beta);
+            let mut object = closed(properties, vec![TYPE.to_owned()], variant.version == Version::Beta, variant.side);
             schemas.with_navigation(&mut object, variant);
             object
         })
@@ -299,21 +271,6 @@ fn type_names(of: &Type, variant: Variant) -> Value {
 /// Returns whether the type is part of an assignment, which has a column for every member.
 fn is_assigned(of: &Type) -> bool {
     of.is_a(target::TYPE)
-}
-
-/// Returns the schema of an object with these properties. Other properties are allowed if it
-/// `is_open`.
-pub fn closed(properties: Map<String, Value>, required: Vec<String>, is_open: bool) -> Value {
-    let mut others = Map::from_iter([(ANNOTATION.to_owned(), reference("any"))]);
-    if is_open {
-        others.insert(NAME.to_owned(), reference("any"));
-    }
-    let mut object =
-        json!({"type": "object", "properties": properties, "patternProperties": others, "additionalProperties": false});
-    if !required.is_empty() {
-        object["required"] = required.into();
-    }
-    object
 }
 
 fn enumeration(of: &Enumeration) -> Value {
@@ -372,11 +329,6 @@ fn undeclared_type() -> Value {
     })
 }
 
-/// Returns the schema of text that can be stored.
-pub fn text() -> Value {
-    json!({"type": "string", "pattern": TEXT})
-}
-
 /// Returns the schema extended by null.
 pub fn or_null(mut schema: Value) -> Value {
     match (schema["type"].as_str().map(str::to_owned), schema.get("enum")) {
@@ -386,13 +338,4 @@ pub fn or_null(mut schema: Value) -> Value {
         }
         _ => json!({"anyOf": [schema, {"type": "null"}]}),
     }
-}
-
-fn path(name: &str) -> String {
-    format!("#/components/schemas/{name}")
-}
-
-/// Returns a reference to a component.
-pub fn reference(name: &str) -> Value {
-    json!({"$ref": path(name)})
 }

@@ -1,0 +1,141 @@
+//! Types that bodies name. Their names are case-sensitive.
+
+use super::{
+    lookup::{resolve, undeclared},
+    model::{NAMESPACE, Type},
+    spelling,
+    version::Version,
+};
+use crate::error::{ApiError, shorten};
+
+/// What an `@odata.type` in a body names.
+pub enum SentType<'a> {
+    /// A type of the catalogue.
+    Known(&'static Type),
+    /// The name of a type of Graph that the catalogue lacks. Only `/beta` takes it.
+    Undeclared(&'a str),
+}
+
+/// Reads an `@odata.type` where a type that is derived from `expected` is needed.
+///
+/// # Errors
+/// 400 for a type that does not exist or is of another family. On `/beta`, also for an unknown
+/// name that is a near miss of a known one. The message says what to write.
+pub fn read<'a>(odata_type: &'a str, expected: &str, version: Version) -> Result<SentType<'a>, ApiError> {
+    let refusal = match resolve(odata_type, expected) {
+        Ok(found) => return Ok(SentType::Known(found)),
+        Err(refusal) => refusal,
+    };
+    if Type::named(odata_type).is_some() {
+        return Err(refusal);
+    }
+    match undeclared(odata_type) {
+        Some(name) if version == Version::Beta && near_miss(name).is_none() => Ok(SentType::Undeclared(name)),
+        _ => Err(ApiError::model(format!("{refusal}{}", remedy(odata_type, expected)))),
+    }
+}
+
+/// Reads an `@odata.type` where only types of the catalogue are possible.
+///
+/// # Errors
+/// 400 for any other type. The message says what to write.
+pub fn known(odata_type: &str, expected: &str) -> Result<&'static Type, ApiError> {
+    match read(odata_type, expected, Version::V1)? {
+        SentType::Known(found) => Ok(found),
+        SentType::Undeclared(_) => resolve(odata_type, expected),
+    }
+}
+
+/// Checks an `@odata.type` in a value of which nothing else is known.
+///
+/// # Errors
+/// 400 for a near miss of a known type.
+pub fn check_undeclared(odata_type: &str) -> Result<(), ApiError> {
+    match undeclared(odata_type).and_then(near_miss) {
+        Some(known) => {
+            Err(ApiError::model(format!("The type '{}' is written '#{NAMESPACE}.{known}'.", shorten(odata_type))))
+        }
+        None => Ok(()),
+    }
+}
+
+fn near_miss(name: &str) -> Option<&'static str> {
+    spelling::near_miss(name, Type::all().iter().map(|of| of.name.as_str()))
+}
+
+/// Returns a sentence that says what to write instead, with a space before it.
+fn remedy(odata_type: &str, expected: &str) -> String {
+    let name = odata_type.rsplit(['.', '#']).next().unwrap_or_default();
+    let qualified = |name: &str| format!("#{NAMESPACE}.{name}");
+    if name.len() > MAX_NAME_BYTES {
+        return String::new();
+    }
+    if let Some(known) = Type::find(name).map(|of| of.name.as_str()).or_else(|| near_miss(name)) {
+        return format!(" Write '{}'.", qualified(known));
+    }
+    let fitting = Type::all().iter().filter(|of| of.is_a(expected) && !of.is_abstract);
+    let near = spelling::near(name, fitting.map(|of| of.name.as_str()));
+    match near.is_empty() && undeclared(&qualified(name)).is_some() && !odata_type.contains('.') {
+        true => format!(" A type has its namespace: '{}'.", qualified(name)),
+        false => {
+            let near: Vec<_> = near.into_iter().map(qualified).collect();
+            spelling::question(&near)
+        }
+    }
+}
+
+/// A longer name is like no known one.
+const MAX_NAME_BYTES: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(odata_type: &str, version: Version) -> String {
+        match read(odata_type, "deviceConfiguration", version) {
+            Ok(_) => panic!("{odata_type} is a type"),
+            Err(refusal) => refusal.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_refused_type_says_what_to_write() {
+        for (odata_type, remedy) in [
+            ("iosUpdateConfiguration", "Write '#microsoft.graph.iosUpdateConfiguration'."),
+            ("#iosUpdateConfiguration", "Write '#microsoft.graph.iosUpdateConfiguration'."),
+            ("Microsoft.Graph.iosUpdateConfiguration", "Write '#microsoft.graph.iosUpdateConfiguration'."),
+            ("#microsoft.graph.iosUpdatesConfiguration", "Write '#microsoft.graph.iosUpdateConfiguration'."),
+            ("#microsoft.graph.IosUpdateConfiguration", "Write '#microsoft.graph.iosUpdateConfiguration'."),
+            ("#microsoft.graph.iosUpdatConfigurations", "Did you mean '#microsoft.graph.iosUpdateConfiguration'"),
+            ("windowsKioskSetting", "A type has its namespace: '#microsoft.graph.windowsKioskSetting'."),
+        ] {
+            let refused = refusal(odata_type, Version::V1);
+            assert!(refused.contains("could not be resolved by the model.") && refused.contains(remedy), "{refused}");
+        }
+        assert!(refusal("#microsoft.graph.nothing", Version::V1).ends_with("to a valid type."));
+    }
+
+    #[test]
+    fn a_near_miss_of_a_known_type_is_no_type_of_beta() {
+        for name in ["Windows10CustomConfiguration", "windows10CustomConfigurations", "omaSettingstring"] {
+            assert!(!refusal(&format!("#microsoft.graph.{name}"), Version::Beta).is_empty());
+            assert!(check_undeclared(&format!("#microsoft.graph.{name}")).is_err(), "{name}");
+        }
+        assert!(read("#microsoft.graph.windowsKioskConfiguration", "deviceConfiguration", Version::Beta).is_ok());
+        assert!(check_undeclared("#Collection(String)").is_ok());
+    }
+
+    /// Real names that differ by one edit would be refused as near misses of each other as soon
+    /// as only one of them is in the catalogue.
+    #[test]
+    fn no_two_types_or_properties_are_near_misses() {
+        let is_near = |one: &str, other: &str| one < other && spelling::is_near_miss(one, other);
+        for of in Type::all() {
+            assert_eq!(Type::all().iter().find(|other| is_near(&of.name, &other.name)).map(|of| &of.name), None);
+            for property in of.properties(Version::Beta) {
+                let near = of.properties(Version::Beta).find(|other| is_near(&property.name, &other.name));
+                assert_eq!(near.map(|near| &near.name), None, "{}", of.name);
+            }
+        }
+    }
+}
