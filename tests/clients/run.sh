@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Clients that others wrote, as they are published, against the service: the Python
-# SDK of Graph, with tokens and without, a linter of OpenAPI, and requests made up
-# from the document. Needs python3 with venv, npm and PostgreSQL; the clients are
-# kept in CI_CACHE, else below target, the rest goes.
+# Clients of Graph, unchanged, against the service: the Python SDK with tokens and
+# without, IntuneCD, the requests of other administration tools, a linter of OpenAPI, and
+# requests that Schemathesis makes from the document. Needs python3 with venv, npm and
+# PostgreSQL. The clients are kept in CI_CACHE, else below target.
 #
 #     tests/clients/run.sh [BINARY]
 #     tests/clients/run.sh --install      installs the clients and ends
@@ -81,6 +81,19 @@ stop
 say 'the SDK, without'
 start
 "$python/bin/python" "$here/sdk.py" "$url"
+
+stop
+
+say 'IntuneCD'
+mkdir intunecd
+# The tool calls graph.microsoft.com. A proxy with a certificate for that name leads it to the service.
+start DEVICEGRAPH__SERVER__FORWARDED_HEADERS=true DEVICEGRAPH__SERVER__ALLOWED_HOSTS=graph.microsoft.com
+"$python/bin/python" "$here/intunecd.py" "$url" "$scratch/intunecd"
+stop
+
+say 'the requests of other tools'
+start DEVICEGRAPH__SECRETS__KEY="$(head -c 32 /dev/zero | base64)"
+"$python/bin/python" "$here/replays.py" "$url"
 
 say 'the linter'
 export REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
