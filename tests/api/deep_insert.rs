@@ -146,7 +146,7 @@ async fn a_wrong_element_is_named_and_nothing_is_created() {
         (json!([{"target": {"groupId": "a"}}]), "'assignments[0].target.@odata.type' is missing"),
         (
             json!([{"targets": [], "target": {"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"}}]),
-            "'assignments[0]'",
+            "'assignments[0].targets' is written 'assignments[0].target'",
         ),
         (json!([5]), "'assignments[0]'"),
         (json!({}), "'assignments'"),

@@ -56,7 +56,9 @@ def update(url, tool, folder, proxy):
     document["description"] = "changed in the repository"
     [removed] = [entry for entry in document["assignments"] if entry["target"].get("groupName") == "Kiosks"]
     document["assignments"].remove(removed)
-    document["assignments"].append({"target": {"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"}})
+    # IntuneCD sends a set only when it has more assignments than the stored one.
+    for everyone in ("allDevicesAssignmentTarget", "allLicensedUsersAssignmentTarget"):
+        document["assignments"].append({"target": {"@odata.type": f"#microsoft.graph.{everyone}"}})
     changed.write_text(json.dumps(document))
     gone = next(path for path in configuration_files(folder) if path != changed)
     gone_name = json.loads(gone.read_text())["displayName"]
@@ -76,6 +78,7 @@ def update(url, tool, folder, proxy):
         ("groupAssignmentTarget", GROUPS["Pilot's devices"]),
         ("exclusionGroupAssignmentTarget", GROUPS["All but kiosks"]),
         ("allDevicesAssignmentTarget", None),
+        ("allLicensedUsersAssignmentTarget", None),
     }
     assert targets == expected, targets
 

@@ -75,7 +75,7 @@ def microsoft365dsc(url, id):
     tool.send("GET", f"beta/{CONFIGURATIONS}/{id}/assignments", read=["id", "target", "intent", "source", "sourceId"])
     change = {"@odata.type": UPDATE_RING, "description": "by Microsoft365DSC"}
     tool.send("PATCH", f"beta/{CONFIGURATIONS}/{id}", change, expect=204)
-    target = {"@odata.type": "#microsoft.graph.groupAssignmentTarget", "groupId": GROUP, "collectionId": None}
+    target = {"@odata.type": "#microsoft.graph.groupAssignmentTarget", "groupId": GROUP}
     target |= {"deviceAndAppManagementAssignmentFilterType": "none"}
     tool.send("POST", f"beta/{CONFIGURATIONS}/{id}/assign", {"assignments": [{"target": target}]}, read=["id"])
     created = tool.send("POST", f"beta/{CONFIGURATIONS}", RESTORED, expect=201, read=["id"])
