@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Number, Value};
 
-use super::{date_literals, spelling};
+use super::{date_literals, model::Type, spelling, version::Version};
 use crate::error::{ApiError, shorten};
 
 /// Returns the kind of a JSON value for a message.
@@ -68,6 +68,8 @@ pub fn unknown<'a>(
     if let Some(right) = spelling::near_miss(name, known.clone()) {
         return ApiError::model(format!("{words} '{}' is written '{}'.", path(name), path(right)));
     }
-    let refusal = ApiError::model(words + &spelling::suggestion(name, known));
+    let is_in_beta = Type::find(type_name).is_some_and(|of| of.property(name, Version::Beta).is_some());
+    let remedy = if is_in_beta { " Only /beta has it.".to_owned() } else { spelling::suggestion(name, known) };
+    let refusal = ApiError::model(words + &remedy);
     if place.is_empty() { refusal } else { located(refusal, place) }
 }

@@ -4,7 +4,7 @@
 use super::{
     lookup::{assignable, is_undeclared, unsorted_names},
     model::{NAMESPACE, Type},
-    spelling::{is_near_miss, near, question},
+    spelling::{is_misspelt, near, question},
     version::Version,
 };
 use crate::error::{ApiError, shorten};
@@ -18,10 +18,14 @@ pub enum NamedType<'a> {
     Undeclared(&'a str),
 }
 
+/// The family of types that is closed on `/beta`, too.
+const TARGET: &str = "deviceAndAppManagementAssignmentTarget";
+
 /// Returns the type that a query or a path names where a type of the family `expected` is due.
 ///
-/// Letter case does not count. On `/beta` the name may be one that the catalogue lacks, unless
-/// it is one edit away from a name of the catalogue. It is then taken as it is written.
+/// Letter case does not count. On `/beta` the name may be one that the catalogue lacks, and is
+/// taken as it is written. It must not be a name of the catalogue with one or two letters wrong,
+/// and not a target.
 ///
 /// # Errors
 /// 400 for a name that is not a type of this family. The message suggests near names.
@@ -39,16 +43,9 @@ pub fn named_type<'a>(name: &'a str, expected: &str, version: Version) -> Result
             )));
         }
     }
-    let folded = plain.to_ascii_lowercase();
-    let is_near = |known: &str| {
-        // Most names differ more in length, and nothing else of them is looked at.
-        if known.len().abs_diff(folded.len()) > 1 {
-            return false;
-        }
-        let known = known.to_ascii_lowercase();
-        known == folded || is_near_miss(&folded, &known)
-    };
-    match version == Version::Beta && is_undeclared(plain) && !unsorted_names().any(is_near) {
+    // A body cannot have a target that the catalogue lacks, so no row has one.
+    let is_open = version == Version::Beta && !Type::find(expected).is_some_and(|of| of.is_a(TARGET));
+    match is_open && is_undeclared(plain) && !unsorted_names().any(|known| is_misspelt(plain, known)) {
         true => Ok(NamedType::Undeclared(plain)),
         false => Err(unresolved(name, expected)),
     }

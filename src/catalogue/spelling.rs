@@ -38,6 +38,12 @@ pub fn is_near_miss(name: &str, known: &str) -> bool {
         }
 }
 
+/// Returns whether a name is another one with at most two letters wrong, whatever the letter
+/// case.
+pub fn is_misspelt(name: &str, known: &str) -> bool {
+    edits(&name.to_ascii_lowercase(), &known.to_ascii_lowercase(), 2).is_some()
+}
+
 /// Returns whether the first two letters of one text are those of the other, swapped.
 fn is_swapped(name: &str, known: &str) -> bool {
     let letter = |text: &str, at: usize| text.chars().nth(at).map(|letter| letter.to_ascii_lowercase());

@@ -67,6 +67,19 @@ impl Path<'_> {
 /// 400 that names the member by its path.
 pub fn check(values: &mut Map<String, Value>, of: &Type, path: Path<'_>, version: Version) -> Result<(), ApiError> {
     member_names::remove_control_information(values, |name| Path::Member(&path, name).to_string())?;
+    check_properties(values, of, path, version)
+}
+
+/// Checks members whose names are known to be names of properties.
+///
+/// # Errors
+/// Those of [`check`].
+pub fn check_properties(
+    values: &mut Map<String, Value>,
+    of: &Type,
+    path: Path<'_>,
+    version: Version,
+) -> Result<(), ApiError> {
     for (name, value) in values.iter_mut() {
         match of.property(name, version) {
             Some(property) => property.check(value, Path::Member(&path, name), version)?,

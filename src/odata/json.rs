@@ -29,14 +29,7 @@ use crate::{
 /// # Errors
 /// `BadRequest` that says what is wrong and where.
 pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(ApiError::bad_request("The request body is empty. Send a JSON object."));
-    }
-    if [UTF_8_MARK, &[0xff, 0xfe], &[0xfe, 0xff]].iter().any(|mark| bytes.starts_with(mark)) {
-        return Err(ApiError::bad_request(
-            "The request body starts with a byte order mark. Send JSON in UTF-8 without this mark.",
-        ));
-    }
+    check_start(bytes)?;
     match read(bytes) {
         Ok(Value::Object(members)) => Ok(members),
         Ok(Value::Array(_)) => Err(ApiError::bad_request(
@@ -47,6 +40,22 @@ pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
         }
         Err(error) => Err(ApiError::bad_request(format!("Unable to read JSON request payload: {error}."))),
     }
+}
+
+/// Checks that a body begins with JSON.
+///
+/// # Errors
+/// 400 for an empty body and for a byte order mark.
+pub fn check_start(bytes: &[u8]) -> Result<(), ApiError> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(ApiError::bad_request("The request body is empty. Send a JSON object."));
+    }
+    if [UTF_8_MARK, &[0xff, 0xfe], &[0xfe, 0xff]].iter().any(|mark| bytes.starts_with(mark)) {
+        return Err(ApiError::bad_request(
+            "The request body starts with a byte order mark. Send JSON in UTF-8 without this mark.",
+        ));
+    }
+    Ok(())
 }
 
 /// The byte order mark of UTF-8. JSON that is sent over a network must not have it (RFC 8259).

@@ -63,6 +63,12 @@ pub fn function_argument(arguments: &str, name: &str) -> Result<String, ApiError
     let argument = arguments.trim().strip_prefix(name).and_then(|rest| rest.trim_start().strip_prefix('='));
     let text = argument.and_then(|text| text.trim().strip_prefix('\'')?.strip_suffix('\''));
     // A quote in the text is doubled.
+    if let Some(alias) = argument.map(str::trim).filter(|text| text.starts_with('@')) {
+        let alias = shorten(alias);
+        return Err(ApiError::bad_request(format!(
+            "The parameter alias '{alias}' has no value. Add ?{alias}='…' to the URL."
+        )));
+    }
     match text.filter(|text| !text.replace("''", "").contains(['\'', '\0'])) {
         Some(text) => Ok(text.replace("''", "'")),
         None => Err(ApiError::bad_request(format!(

@@ -187,9 +187,20 @@ impl ObjectReader {
         messages::unknown(name, self.type_name, known, &self.path)
     }
 
+    /// Returns the 400 for the first annotation that is misspelt or that asks for something. A
+    /// member that another refusal misses may be written so.
+    pub fn refused_annotation(&self) -> Option<ApiError> {
+        let is_refused = |name: &&String| !member_names::is_identifier(name) && !member_names::is_without_effect(name);
+        let name = self.values.keys().find(is_refused)?;
+        Some(member_names::refusal(name, self.path(name)))
+    }
+
     /// Returns the 400 for a member that the object needs and does not have. It names a misspelt
     /// one.
     pub fn missing(&self, name: &str, reason: &str) -> ApiError {
+        if let Some(refusal) = self.refused_annotation() {
+            return refusal;
+        }
         match self.values.keys().find(|unread| spelling::is_near_miss(unread, name)) {
             Some(misspelt) => messages::unknown(misspelt, self.type_name, [name], &self.path),
             None => ApiError::model(format!("The member '{}' is missing{reason}", self.path(name))),

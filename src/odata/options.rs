@@ -122,13 +122,14 @@ impl Options {
         if let Some((name, _)) = self.system.iter().find(|(name, _)| !supported.contains(name)) {
             let names: Vec<_> = supported.iter().map(|name| format!("${name}")).collect();
             let remedy = match names.split_last() {
-                None => " This path takes none.".to_owned(),
-                Some((only, [])) => format!(" This path takes {only}."),
+                None => " This path takes no query options.".to_owned(),
+                Some((only, [])) => format!(" This path takes only {only}."),
                 Some((last, others)) => format!(" This path takes {} and {last}.", others.join(", ")),
             };
             return Err(refused(&format!("${name}"), &remedy));
         }
-        match self.custom.first() {
+        // A parameter alias is part of the path that names it.
+        match self.custom.iter().find(|(name, _)| !name.starts_with('@')) {
             Some((name, _)) if strict => Err(ApiError::bad_request(format!(
                 "The query option '{}' is unknown, and 'Prefer: handling=strict' asks that it is not ignored. Leave out one of the two.",
                 shorten(name),

@@ -1,6 +1,6 @@
 //! Binds the routes of the table to the application, and guards each.
 
-use std::{any::Any, panic::AssertUnwindSafe};
+use std::{any::Any, panic::AssertUnwindSafe, sync::LazyLock};
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse, Resource,
@@ -176,13 +176,17 @@ fn check_access(access: Access, request: &ServiceRequest) -> Result<(), ApiError
     }
 }
 
+/// The paths that `/v1.0` does not have.
+static ONLY_ON_BETA: LazyLock<Vec<ResourceDef>> = LazyLock::new(|| {
+    GRAPH_ROUTES.iter().filter(|route| route.is_only_on_beta).map(|route| ResourceDef::new(route.path)).collect()
+});
+
 async fn unknown(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let path = request.path();
     let below = path.strip_prefix("/v1.0").unwrap_or(path);
-    let mut only_on_beta = GRAPH_ROUTES.iter().filter(|route| route.is_only_on_beta);
-    let remedy = match only_on_beta.any(|route| ResourceDef::new(route.path).is_match(below)) {
-        true => "Only /beta has it: begin the path with /beta.",
-        false => "What is here begins with /v1.0/deviceManagement/deviceConfigurations.",
+    let remedy = match ONLY_ON_BETA.iter().any(|route| route.is_match(below)) {
+        true => "Only /beta has this resource: begin the path with /beta.",
+        false => "The resources are below /v1.0/deviceManagement/deviceConfigurations.",
     };
     Err(ApiError::not_found(format!("Resource not found for the path '{}'. {remedy}", shorten(path))))
 }

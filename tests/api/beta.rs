@@ -43,7 +43,7 @@ async fn beta_members_are_kept_and_v1_neither_shows_nor_takes_them() {
         assert_eq!(
             refused,
             format!(
-                "400 ModelValidationFailure: The property '{name}' does not exist on type 'microsoft.graph.deviceConfigurationAssignment'. Make sure to only use property names that are defined by the type."
+                "400 ModelValidationFailure: The property '{name}' does not exist on type 'microsoft.graph.deviceConfigurationAssignment'. Make sure to only use property names that are defined by the type. Only /beta has it."
             )
         );
     }
@@ -54,7 +54,7 @@ async fn beta_members_are_kept_and_v1_neither_shows_nor_takes_them() {
         assert_eq!(
             refused,
             format!(
-                "400 ModelValidationFailure: The property '{name}' does not exist on type 'microsoft.graph.groupAssignmentTarget'. Make sure to only use property names that are defined by the type. It stands in 'target'."
+                "400 ModelValidationFailure: The property '{name}' does not exist on type 'microsoft.graph.groupAssignmentTarget'. Make sure to only use property names that are defined by the type. Only /beta has it. It stands in 'target'."
             )
         );
     }

@@ -312,7 +312,7 @@ async fn control_information_that_asks_for_something_is_refused_by_name() {
         ("@odata.isCollection", "is unknown. Leave it out"),
         ("@microsoft.graph.conflictBehavior", "is unknown. Leave it out"),
         ("x@contoso.term", "is unknown. Leave it out"),
-        ("@context", "is written '@odata.context'."),
+        ("@context", "@odata.context'."),
         ("x@type", "is written 'x@odata.type'."),
         ("#contoso.assign", "is not an operation"),
         ("#microsoft.graph.", "is not an operation"),
@@ -424,8 +424,9 @@ async fn the_zero_id_and_an_empty_one_are_no_filter() {
         let body = json!({"assignments": [{"target": {"@odata.type": "#microsoft.graph.groupAssignmentTarget", name: "Sales"}}]});
         let refusal = app.post(&format!("{one}/assign"), &body).await.refusal();
         assert!(
-            refusal.contains(&format!("'assignments[0].target.{name}' describes a group"))
-                && refusal.contains("'assignments[0].target.groupId'"),
+            refusal.contains(&format!(
+                "'assignments[0].target.{name}' is not a member of Graph. Backup tools write it to describe the group."
+            )) && refusal.contains("'assignments[0].target.groupId'"),
             "{refusal}"
         );
     }
@@ -450,4 +451,33 @@ async fn a_body_full_of_unknown_members_is_accepted() {
     }
     let created = app.post(&beta(CONFIGURATIONS), &body).await;
     assert_eq!(created.status, StatusCode::CREATED, "{:.300}", created.text);
+}
+
+#[actix_web::test]
+async fn a_refused_annotation_comes_before_a_missing_member() {
+    let app = App::start().await;
+    let one = beta(&app.configuration().await);
+    for (path, body, expected) in [
+        (beta(CONFIGURATIONS), json!({"@odata.Type": "#microsoft.graph.iosUpdateConfiguration"}), "'@odata.type'"),
+        (beta(CONFIGURATIONS), json!({"@type": "#microsoft.graph.iosUpdateConfiguration"}), "'@odata.type'"),
+        (format!("{one}/assignments"), json!({"target@odata.bind": "x"}), "'target@odata.bind'"),
+        (
+            format!("{one}/assign"),
+            json!({"assignments": [{"target@odata.bind": "x"}]}),
+            "'assignments[0].target@odata.bind'",
+        ),
+    ] {
+        let refusal = app.post(&path, &body).await.refusal();
+        assert!(refusal.starts_with("400") && refusal.contains(expected), "{refusal}");
+    }
+}
+
+#[actix_web::test]
+async fn an_empty_batch_and_a_byte_order_mark_are_named() {
+    let app = App::start().await;
+    for (body, expected) in [("", "The request body is empty."), ("\u{feff}{}", "starts with a byte order mark.")] {
+        let request = app.request(Method::POST, "/v1.0/$batch").header("content-type", "application/json");
+        let refusal = app.answer(request.body(body)).await.refusal();
+        assert!(refusal.contains(expected), "{refusal}");
+    }
 }

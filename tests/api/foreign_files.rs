@@ -107,7 +107,7 @@ fn the_name_of_a_group_is_not_its_id() {
     let refused =
         refusal(&[("a.json", configuration(json!({"assignments": [{"intent": "apply", "target": target}]})))]);
     assert!(
-        refused.starts_with("…/a.json: The member 'assignments[0].target.groupName' describes a group")
+        refused.starts_with("…/a.json: The member 'assignments[0].target.groupName' is not a member of Graph. Backup tools write it to describe the group.")
             && refused.contains("'assignments[0].target.groupId'"),
         "{refused}"
     );

@@ -72,7 +72,7 @@ async fn group_assignments_are_read_only_and_only_on_beta() {
     ] {
         let refusal = app.get(&path).await.refusal();
         assert!(refusal.starts_with(&format!("404 ResourceNotFound: {message}")), "{path}: {refusal}");
-        assert_eq!(refusal.contains("Only /beta has it"), message.starts_with("Resource"), "{refusal}");
+        assert_eq!(refusal.contains("Only /beta has this resource"), message.starts_with("Resource"), "{refusal}");
     }
     for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
         for path in [path.clone(), format!("{path}/{other}")] {

@@ -227,6 +227,14 @@ async fn a_misspelt_name_is_refused_with_the_nearest_names() {
             "Did you mean 'microsoft.graph.iosUpdateConfiguration'",
         ),
         (
+            "$filter=not isof('microsoft.graph.iosUpdteConfiguraton')",
+            "Did you mean 'microsoft.graph.iosUpdateConfiguration'",
+        ),
+        (
+            "$filter=assignments/any(a:not isof(a/target,'microsoft.graph.groupAsignTarget'))",
+            "A type named 'microsoft.graph.groupAsignTarget' could not be resolved",
+        ),
+        (
             "$filter=isof(microsoft.graph.windows10CustomConfigration)",
             "Did you mean 'microsoft.graph.windows10CustomConfiguration'",
         ),
@@ -435,5 +443,8 @@ async fn a_refusal_of_a_query_says_what_to_write_instead() {
         "400 BadRequest: The query option '$top' is not supported here. This path takes $expand and $select."
     );
     let refusal = app.delete(&format!("{one}?$select=id")).await.refusal();
-    assert_eq!(refusal, "400 BadRequest: The query option '$select' is not supported here. This path takes none.");
+    assert_eq!(
+        refusal,
+        "400 BadRequest: The query option '$select' is not supported here. This path takes no query options."
+    );
 }

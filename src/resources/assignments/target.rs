@@ -60,7 +60,7 @@ impl Target {
         };
         let type_name = members.located(sent_types::known(&odata_type, TYPE))?.name.as_str();
         members.set_type(type_name);
-        reject_group_name(&members)?;
+        reject_group_name(&members, type_name.ends_with("roupAssignmentTarget"))?;
         let target = match type_name {
             "allDevicesAssignmentTarget" => Self::AllDevices,
             "allLicensedUsersAssignmentTarget" => Self::AllLicensedUsers,
@@ -133,13 +133,17 @@ fn required(members: &mut ObjectReader, name: &'static str) -> Result<ExternalId
 }
 
 /// Refuses members that backup tools add for a reader of their files.
-fn reject_group_name(members: &ObjectReader) -> Result<(), ApiError> {
+fn reject_group_name(members: &ObjectReader, has_group: bool) -> Result<(), ApiError> {
     match ["groupName", "groupDisplayName", "groupType", "membershipRule"].iter().find(|name| members.has(name)) {
-        Some(name) => Err(ApiError::model(format!(
-            "The member '{}' describes a group, as a backup tool writes it beside the id, and is not a member of Graph. Send the id of the group as '{}', and leave groupName, groupDisplayName, groupType and membershipRule out.",
-            members.path(name),
-            members.path("groupId"),
-        ))),
+        Some(name) => {
+            let id = members.path("groupId");
+            let remedy =
+                if has_group { format!("Send the id of the group as '{id}', and leave") } else { "Leave".to_owned() };
+            Err(ApiError::model(format!(
+                "The member '{}' is not a member of Graph. Backup tools write it to describe the group. {remedy} groupName, groupDisplayName, groupType and membershipRule out.",
+                members.path(name),
+            )))
+        }
         None => Ok(()),
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     error::ApiError,
     resources::{
         assignments::{self, model::Assignment},
-        parent::ConfigurationId,
+        parent::{self, ConfigurationId},
     },
 };
 
@@ -87,6 +87,10 @@ async fn find_same(
     };
     let Some(sent) = sent else { return Ok(Created { configuration, assignments: None }) };
     let stored = assignments::sql::list(connection, id).await?;
+    if stored.is_empty() {
+        // It may have been deleted since.
+        parent::check(connection, id).await?;
+    }
     match is_same_set(&sent, &stored, version) {
         true => Ok(Created { configuration, assignments: Some(stored) }),
         false => Err(ApiError::conflict(format!(

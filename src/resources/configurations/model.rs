@@ -96,7 +96,7 @@ impl NewConfiguration {
     pub fn parse(mut members: ObjectReader) -> Result<Self, ApiError> {
         let odata_type = match members.string(validation::TYPE)? {
             Some(text) => concrete_type(&text, members.version()),
-            None => Err(validation::abstract_class(TYPE)),
+            None => Err(members.refused_annotation().unwrap_or_else(|| validation::abstract_class(TYPE))),
         };
         let odata_type = members.located(odata_type)?;
         let Some(display_name) = members.string("displayName")? else {
@@ -232,7 +232,7 @@ fn checked(
                 return Err(messages::unknown(name, &of.name, NAVIGATION.map(|(name, _)| name), ""));
             }
         }
-        validation::check(&mut properties, of, Path::Body, version)?;
+        validation::check_properties(&mut properties, of, Path::Body, version)?;
     }
     let secrets = secrets::mask(&mut properties, taken)?;
     Ok((properties, secrets))

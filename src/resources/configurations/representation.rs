@@ -21,7 +21,7 @@ const SERVED_NAVIGATION: [&str; 7] = [
     "userStatuses",
     "userStatusOverview",
 ];
-/// The only one that `/v1.0` does not have.
+/// The navigation property that only `/beta` has.
 const GROUP_ASSIGNMENTS: &str = "groupAssignments";
 
 /// The bound operations of the service, with the parameters in the URL of a call.
@@ -185,7 +185,10 @@ impl Address {
         let id = ConfigurationId(stored.id).address();
         let cast = format!("{NAMESPACE}.{}", stored.odata_type);
         // `/v1.0` does not resolve a cast to a type that only `/beta` accepts.
-        let is_resolved = stored.odata_type != TYPE && is_a(&stored.odata_type, &cast, version).is_ok_and(|is_a| is_a);
+        let is_known = Type::find(&stored.odata_type).is_some_and(|of| of.is_a(TYPE));
+        let is_resolved = stored.odata_type != TYPE
+            && (is_known
+                || version == Version::Beta && is_a(&stored.odata_type, &cast, version).is_ok_and(|is_a| is_a));
         let with_cast = if is_resolved { format!("{id}/{cast}") } else { id.clone() };
         Self { id, with_cast }
     }

@@ -25,7 +25,7 @@ use super::members::{BatchObject, read, wrong};
 use crate::{
     catalogue::messages,
     error::{ApiError, shorten},
-    odata::{body, json::RawObject},
+    odata::{body, json},
 };
 
 /// The maximum number of steps of a batch.
@@ -72,11 +72,12 @@ impl FromRequest for Batch {
 impl Batch {
     fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
         let unreadable = |error| ApiError::bad_request(format!("Unable to read JSON request payload: {error}."));
+        json::check_start(bytes)?;
         let sent: &RawValue = serde_json::from_slice(bytes).map_err(unreadable)?;
         if !sent.get().starts_with('{') {
             return Err(ApiError::bad_request("The request body must be a JSON object with the member 'requests'."));
         }
-        let RawObject(sent) = serde_json::from_slice(bytes).map_err(unreadable)?;
+        let json::RawObject(sent) = serde_json::from_slice(bytes).map_err(unreadable)?;
         let requests = sent.get("requests").filter(|requests| requests.get() != "null");
         let requests = requests.ok_or_else(|| wrong("requests", "is missing. Send an array of requests"))?;
         if !requests.get().starts_with('[') {
