@@ -313,7 +313,7 @@ async fn control_information_that_asks_for_something_is_refused_by_name() {
         ("@microsoft.graph.conflictBehavior", "is unknown. Leave it out"),
         ("x@contoso.term", "is unknown. Leave it out"),
         ("@context", "@odata.context'."),
-        ("x@type", "is written 'x@odata.type'."),
+        ("x@type", "x@odata.type'."),
         ("#contoso.assign", "is not an operation"),
         ("#microsoft.graph.", "is not an operation"),
     ] {
