@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::error::{ApiError, shorten};
 
 /// Terms of `odata` that have no effect in a body.
-pub const WITHOUT_EFFECT: [&str; 14] = [
+const WITHOUT_EFFECT: [&str; 14] = [
     "context",
     "etag",
     "id",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::catalogue::{member_names, validation::TYPE};
+use crate::catalogue::validation::TYPE;
 
 /// The direction of an instance.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,25 +16,16 @@ pub enum Side {
     Answer,
 }
 
-/// Control information and annotations of an answer.
+/// Control information and annotations. In a request, the service refuses those that ask for
+/// something. A pattern of all names that it accepts is more than generators of requests can read.
 const ANNOTATION: &str = r"^[^@\u0000]*@(?:odata|microsoft\.graph)\.[^\u0000]*$";
-/// What a property can be called in an answer, on `/beta`. SQL can store any name.
+/// What a property can be called on `/beta`. SQL can store any name. In a request, the service
+/// refuses names that are no identifiers, and names that are nearly a known one.
 const NAME: &str = r"^[^@#.\u0000]+$";
-/// What a property can be called in a request, on `/beta`: an identifier of OData. The service
-/// refuses characters outside of ASCII that are not letters.
-const SENT_NAME: &str = r"^(?:[A-Za-z_]|[^\u0000-\u007f])(?:[A-Za-z0-9_]|[^\u0000-\u007f]){0,127}$";
+/// The operations that an answer with `odata.metadata=full` lists. A client may send them back.
+const OPERATION: &str = r"^#microsoft\.graph\.[^\u0000]+$";
 /// A text that can be stored.
 pub const TEXT: &str = r"^[^\u0000]*$";
-
-/// Returns the pattern of members of a request that have no effect: control information, and
-/// operations as an answer lists them.
-fn without_effect() -> String {
-    let name = r"(?:[A-Za-z_]|[^\u0000-\u007f])(?:[A-Za-z0-9_]|[^\u0000-\u007f]){0,127}";
-    let terms = member_names::WITHOUT_EFFECT.join("|");
-    format!(
-        r"^(?:{name})?@(?:odata\.(?:{terms})|microsoft\.graph\.tips)$|^#microsoft\.graph\.{name}(?:\.{name})*(?:\((?:{name}(?:,{name})*)?\))?$"
-    )
-}
 
 /// Returns the schemas of values of which nothing is known.
 pub fn undeclared_values() -> BTreeMap<String, Value> {
@@ -42,10 +33,7 @@ pub fn undeclared_values() -> BTreeMap<String, Value> {
     for side in [Side::Request, Side::Answer] {
         let (any, any_object) = (any(side), any_object(side));
         let mut object = json!({"type": "object", "additionalProperties": reference(any)});
-        object["propertyNames"] = match side {
-            Side::Answer => json!({"pattern": TEXT}),
-            Side::Request => json!({"anyOf": [{"pattern": SENT_NAME}, {"pattern": without_effect()}]}),
-        };
+        object["propertyNames"] = json!({"pattern": TEXT});
         if side == Side::Request {
             object["properties"] = json!({TYPE: text()});
         }
@@ -79,13 +67,12 @@ pub fn any_object(side: Side) -> &'static str {
 /// Returns the schema of an object with these properties. Other properties are allowed if it
 /// `is_open`.
 pub fn closed(properties: Map<String, Value>, required: Vec<String>, is_open: bool, side: Side) -> Value {
-    let (annotation, name) = match side {
-        Side::Answer => (ANNOTATION.to_owned(), NAME),
-        Side::Request => (without_effect(), SENT_NAME),
-    };
-    let mut others = Map::from_iter([(annotation, reference("any"))]);
+    let mut others = Map::from_iter([(ANNOTATION.to_owned(), reference("any"))]);
+    if side == Side::Request {
+        others.insert(OPERATION.to_owned(), true.into());
+    }
     if is_open {
-        others.insert(name.to_owned(), reference(any(side)));
+        others.insert(NAME.to_owned(), reference(any(side)));
     }
     let mut object =
         json!({"type": "object", "properties": properties, "patternProperties": others, "additionalProperties": false});
