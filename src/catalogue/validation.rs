@@ -299,7 +299,9 @@ impl Primitive {
         match (self, &*value) {
             (Self::Boolean, Value::Bool(_)) | (Self::String, Value::String(_)) => true,
             (Self::Int32, Value::Number(number)) => number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
-            (Self::Single, Value::Number(number)) => number.as_f64().is_some_and(|number| (number as f32).is_finite()),
+            (Self::Single, Value::Number(number)) => {
+                number.as_f64().is_some_and(|number| number.abs() <= f64::from(f32::MAX))
+            }
             (Self::Single, Value::String(text)) => ["INF", "-INF", "NaN"].contains(&text.as_str()),
             (_, Value::String(text)) => match self.canonical(text) {
                 Some(canonical) => {

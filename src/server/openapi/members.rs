@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::catalogue::validation::TYPE;
-
 /// The direction of an instance.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -29,40 +27,24 @@ pub const TEXT: &str = r"^[^\u0000]*$";
 
 /// Returns the schemas of values of which nothing is known.
 pub fn undeclared_values() -> BTreeMap<String, Value> {
-    let mut components = BTreeMap::new();
-    for side in [Side::Request, Side::Answer] {
-        let (any, any_object) = (any(side), any_object(side));
-        let mut object = json!({"type": "object", "additionalProperties": reference(any)});
-        object["propertyNames"] = json!({"pattern": TEXT});
-        if side == Side::Request {
-            object["properties"] = json!({TYPE: text()});
-        }
-        let value = json!({
-            "description": "What can be stored as it is sent.",
-            "anyOf": [
-                {"type": ["boolean", "null"]},
-                {"type": "string", "pattern": TEXT},
-                {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
-                {"type": "number", "not": {"type": "integer"}},
-                {"type": "array", "items": reference(any)},
-                reference(any_object),
-            ],
-        });
-        components.insert(any.to_owned(), value);
-        components.insert(any_object.to_owned(), object);
-    }
-    components
+    let any = reference("any");
+    let object = json!({"type": "object", "propertyNames": {"pattern": TEXT}, "additionalProperties": any});
+    let value = json!({
+        "description": "What can be stored as it is sent.",
+        "anyOf": [
+            {"type": ["boolean", "null"]},
+            {"type": "string", "pattern": TEXT},
+            {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
+            {"type": "number", "not": {"type": "integer"}},
+            {"type": "array", "items": any},
+            reference(ANY_OBJECT),
+        ],
+    });
+    BTreeMap::from([("any".to_owned(), value), (ANY_OBJECT.to_owned(), object)])
 }
 
-/// Returns the name of the schema of any value.
-fn any(side: Side) -> &'static str {
-    if side == Side::Request { "any.request" } else { "any" }
-}
-
-/// Returns the name of the schema of any object.
-pub fn any_object(side: Side) -> &'static str {
-    if side == Side::Request { "anyObject.request" } else { "anyObject" }
-}
+/// The name of the schema of any object.
+pub const ANY_OBJECT: &str = "anyObject";
 
 /// Returns the schema of an object with these properties. Other properties are allowed if it
 /// `is_open`.
@@ -72,7 +54,7 @@ pub fn closed(properties: Map<String, Value>, required: Vec<String>, is_open: bo
         others.insert(OPERATION.to_owned(), true.into());
     }
     if is_open {
-        others.insert(NAME.to_owned(), reference(any(side)));
+        others.insert(NAME.to_owned(), reference("any"));
     }
     let mut object =
         json!({"type": "object", "properties": properties, "patternProperties": others, "additionalProperties": false});

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::members::{Side, any_object, closed, path, reference, text, undeclared_values};
+use super::members::{ANY_OBJECT, Side, closed, path, reference, text, undeclared_values};
 use crate::{
     catalogue::{
         self, Enumeration, NAMESPACE, Primitive, Property, Type, ValueType, validation::TYPE, version::Version,
@@ -205,7 +205,7 @@ impl Schemas {
             let of = if variant.is_request() { "undeclared.request" } else { "undeclared" };
             return self.component(of.to_owned(), |_| {
                 let properties = Map::from_iter([(TYPE.to_owned(), name)]);
-                let any = reference(any_object(variant.side));
+                let any = reference(ANY_OBJECT);
                 json!({"type": "object", "allOf": [any], "properties": properties, "required": [TYPE]})
             });
         }
