@@ -45,10 +45,10 @@ pub struct Request {
     /// Object id of the user or application, for created_by [default: a fixed id]
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     oid: Option<String>,
-    /// Issuer of the token [default: auth.issuer, else https://devicegraph.localhost]
+    /// Issuer of the token [default: auth.issuer, else the address of devicegraph.localhost]
     #[arg(long, value_name = "ISS")]
     issuer: Option<String>,
-    /// Audience of the token [default: the first of auth.audience, else https://devicegraph.localhost]
+    /// Audience of the token [default: the first of auth.audience, else the address of devicegraph.localhost]
     #[arg(long, value_name = "AUD")]
     audience: Option<String>,
 }
