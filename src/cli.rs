@@ -50,7 +50,7 @@ enum Command {
         /// A JSON file, or a folder of them
         path: PathBuf,
     },
-    /// Write every configuration with its assignments to a file of its own
+    /// Write each configuration, with its assignments, to a separate file
     ///
     /// The same data gives the same bytes, so that git shows only real changes. Removes files
     /// that an earlier export wrote for configurations that are gone. Every other file stays.

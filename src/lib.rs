@@ -3,8 +3,8 @@
 //!
 //! # The map, from the top down
 //!
-//! A file imports only files of its own row or of rows below it. A test rejects cycles of
-//! imports (`tests/api/architecture.rs`).
+//! A module imports modules of the same row or of a lower row. `tests/api/architecture.rs`
+//! rejects import cycles.
 //!
 //! | module | what it holds |
 //! | --- | --- |

@@ -63,26 +63,33 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn structured(&self, name: &str, members: &IndexMap<String, Value>) -> anyhow::Result<Type> {
         let base = members.get("$BaseType").map(|base| self.id(base)).transpose()?;
-        let mut properties = Vec::new();
-        self.add_properties(name, &mut properties)?;
+        let (mut properties, mut navigation) = (Vec::new(), Vec::new());
+        self.add_properties(name, &mut properties, &mut navigation)?;
         let positions = properties.iter().enumerate().map(|(at, property)| (property.name.clone(), at)).collect();
         let mut folded: HashMap<_, Vec<_>> = HashMap::new();
         for (at, property) in properties.iter().enumerate() {
             folded.entry(property.name.to_ascii_lowercase()).or_default().push(at);
         }
         let is_abstract = members.get("$Abstract") == Some(&Value::Bool(true));
-        Ok(Type { name: name.to_owned(), base, is_abstract, properties, positions, folded })
+        Ok(Type { name: name.to_owned(), base, is_abstract, properties, navigation, positions, folded })
     }
 
-    /// Adds the properties of a type, those of its base first.
-    fn add_properties(&self, name: &str, properties: &mut Vec<Property>) -> anyhow::Result<()> {
+    /// Adds the properties of a type and the names of its navigation properties, those of its
+    /// base first.
+    fn add_properties(
+        &self,
+        name: &str,
+        properties: &mut Vec<Property>,
+        navigation: &mut Vec<String>,
+    ) -> anyhow::Result<()> {
         let members = self.members(name)?;
         if let Some(base) = members.get("$BaseType") {
-            self.add_properties(unqualified(base)?, properties)?;
+            self.add_properties(unqualified(base)?, properties, navigation)?;
         }
         for (name, facts) in members.iter().filter(|(name, _)| !name.starts_with(['$', '@'])) {
-            if facts.get("$Kind").is_none() {
-                properties.push(self.property(name, facts)?);
+            match facts.get("$Kind") {
+                None => properties.push(self.property(name, facts)?),
+                Some(_) => navigation.push(name.clone()),
             }
         }
         Ok(())

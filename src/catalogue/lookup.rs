@@ -116,7 +116,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     unsorted_names().collect::<BTreeSet<_>>().into_iter()
 }
 
-/// Returns every name of the catalogue, whatever it names.
+/// Returns the names of all types, enumerations and operations of the catalogue.
 pub(super) fn unsorted_names() -> impl Iterator<Item = &'static str> {
     let types = CATALOGUE.types.iter().map(|of| &of.name);
     types.chain(&CATALOGUE.others).map(String::as_str)

@@ -78,14 +78,20 @@ pub fn remove_control_information<P: fmt::Display>(
     values: &mut Map<String, Value>,
     path: impl Fn(&str) -> P,
 ) -> Result<(), ApiError> {
-    let is_other = |name: &String| !is_identifier(name);
-    if values.keys().any(is_other) {
-        values.retain(|name, _| !is_without_effect(name));
-        if let Some(name) = values.keys().find(|name| is_other(name)) {
-            return Err(refusal(name, path(name)));
-        }
+    if values.keys().all(|name| is_identifier(name)) {
+        return Ok(());
     }
+    if let Some(name) = first_refused(values) {
+        return Err(refusal(name, path(name)));
+    }
+    values.retain(|name, _| is_identifier(name));
     Ok(())
+}
+
+/// Returns the first name that no property can have and that has an effect.
+pub fn first_refused(values: &Map<String, Value>) -> Option<&str> {
+    let is_refused = |name: &&String| !is_identifier(name) && !is_without_effect(name);
+    values.keys().find(is_refused).map(String::as_str)
 }
 
 /// Returns the 400 for a name that no property has and that has an effect.

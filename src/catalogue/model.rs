@@ -17,6 +17,8 @@ pub struct Type {
     /// Whether every value must have a derived type.
     pub is_abstract: bool,
     pub(super) properties: Vec<Property>,
+    /// The names of its navigation properties.
+    pub(super) navigation: Vec<String>,
     pub(super) positions: HashMap<String, usize>,
     /// The places of the properties by their names in lower case.
     pub(super) folded: HashMap<String, Vec<usize>>,

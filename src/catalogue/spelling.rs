@@ -7,7 +7,7 @@ use strsim::osa_distance;
 /// Names that a message suggests at most.
 const MAX_SUGGESTIONS: usize = 3;
 
-/// Letters of a name of which one may be wrong. A shorter name is near many others.
+/// The length from which one edit is a near miss. A shorter name is one edit from many others.
 const MIN_EDITED_LETTERS: usize = 4;
 
 /// Returns whether two different names differ only by letter case and by one edit: a letter
@@ -38,8 +38,7 @@ pub fn is_near_miss(name: &str, known: &str) -> bool {
         }
 }
 
-/// Returns whether a name is another one with at most two letters wrong, whatever the letter
-/// case.
+/// Returns whether two names differ by at most two edits. Letter case does not count.
 pub fn is_misspelt(name: &str, known: &str) -> bool {
     edits(&name.to_ascii_lowercase(), &known.to_ascii_lowercase(), 2).is_some()
 }

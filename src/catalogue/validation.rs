@@ -92,8 +92,10 @@ pub fn check_properties(
     Ok(())
 }
 
+/// Returns the names that a member of `of` can be a misspelling of.
 fn names(of: &Type, version: Version) -> impl Iterator<Item = &str> + Clone {
-    of.properties(version).map(|property| property.name.as_str())
+    let properties = of.properties(version).map(|property| property.name.as_str());
+    properties.chain(of.navigation.iter().map(String::as_str))
 }
 
 /// Returns the 400 for a member that `of` does not have. `path` is that of its object.

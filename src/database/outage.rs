@@ -1,4 +1,4 @@
-//! Detects outages. A monitor checks the database all the time, on a connection of its own.
+//! Detects outages. A monitor checks the database continuously, on a separate connection.
 //!
 //! A connection can die without notice, and a request on it then waits forever. So a request
 //! gives up when it has waited long enough *and* the database does not answer the monitor

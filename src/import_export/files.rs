@@ -95,7 +95,7 @@ struct Found {
     others: Vec<String>,
 }
 
-/// Returns each text on a line of its own, which begins after a line break.
+/// Returns the texts, each after a line break.
 fn lines(texts: &[String]) -> String {
     texts.iter().map(|text| format!("\n{text}")).collect()
 }

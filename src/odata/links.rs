@@ -72,6 +72,13 @@ pub struct Collection<T> {
     pub value: Vec<T>,
 }
 
+impl<T> Collection<T> {
+    /// Returns a collection that is whole: it has no next page, and the client asked for no count.
+    pub fn whole(context: String, value: Vec<T>) -> Self {
+        Self { context, count: None, next: None, value }
+    }
+}
+
 /// An entity reference: the id of an entity instead of the entity.
 ///
 /// <https://docs.oasis-open.org/odata/odata-json-format/v4.01/odata-json-format-v4.01.html#sec_EntityReference>

@@ -187,11 +187,10 @@ impl ObjectReader {
         messages::unknown(name, self.type_name, known, &self.path)
     }
 
-    /// Returns the 400 for the first annotation that is misspelt or that asks for something. A
-    /// member that another refusal misses may be written so.
+    /// Returns the 400 for the first annotation that is misspelt or that asks for something. When a
+    /// needed member is missing, such an annotation is often the cause.
     pub fn refused_annotation(&self) -> Option<ApiError> {
-        let is_refused = |name: &&String| !member_names::is_identifier(name) && !member_names::is_without_effect(name);
-        let name = self.values.keys().find(is_refused)?;
+        let name = member_names::first_refused(&self.values)?;
         Some(member_names::refusal(name, self.path(name)))
     }
 

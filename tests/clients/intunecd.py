@@ -16,7 +16,7 @@ import graph_proxy
 GROUPS = {"Pilot's devices": str(uuid4()), "All but kiosks": str(uuid4()), "Kiosks": str(uuid4())}
 FILTERS = {"Corporate Windows": str(uuid4())}
 CONFIGURATIONS = "/beta/deviceManagement/deviceConfigurations"
-# What IntuneCD can leave out, without `Profiles`, as it calls device configurations.
+# IntuneCD's name for device configurations. The test excludes everything else.
 PROFILES = "Profiles"
 SAMPLES = Path(__file__).parent.parent / "samples"
 
@@ -138,7 +138,7 @@ def make_configurations(url):
                 "deviceAndAppManagementAssignmentFilterType": "include",
             },
         ]
-        # The last sample has a filter, the first three have groups, one has nothing.
+        # The samples 01 to 09 get groups, the others get all users with a filter.
         targets = {"0": targets[:3], "1": targets[3:]}[sample.name[0]]
         path = f"{CONFIGURATIONS}/{created['id']}/assign"
         call(url, "POST", path, {"assignments": [{"target": target} for target in targets]})

@@ -36,8 +36,8 @@ const ARITHMETIC: [&str; 7] = ["add", "sub", "mul", "div", "divby", "mod", "cast
 /// Parses an expression.
 ///
 /// # Errors
-/// 400 that says what cannot be parsed, where, and what to write instead, or names what is not
-/// supported.
+/// 400 with the position of a syntax error and the right syntax, or with the name of an
+/// unsupported feature.
 pub fn parse(text: &str) -> Result<Expression, ApiError> {
     read(text, |parser| {
         let expression = parser.or()?;

@@ -1,7 +1,7 @@
 //! Names of properties and types in a query, in any letter case.
 //!
-//! An exact match wins. A name that can be several properties is refused, and so is one that
-//! is none; the messages say what the client may have meant.
+//! An exact match wins. A name that can be several properties is 400, and the message lists them.
+//! A name that is no property is 400, and the message suggests near names.
 
 use super::{
     table::PropertyColumn,
@@ -40,7 +40,7 @@ impl Instance {
             Some(property) => vec![property.name.as_str()],
             None => self.of.properties_like(&folded, version).map(|like| like.name.as_str()).collect(),
         };
-        let is_near = |known: &Property| is_near_miss(&folded, &known.name.to_ascii_lowercase());
+        let is_near = |known: &Property| is_near_miss(name, &known.name);
         match *own {
             [only] => Ok(only.to_owned()),
             [] if self.of.properties(version).any(is_near) => Err(self.unknown(name, version)),

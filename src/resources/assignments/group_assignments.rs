@@ -8,10 +8,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    model::{Assignment, AssignmentId},
+    model::{Assignment, AssignmentId, GROUP_ASSIGNMENT_TYPE},
     sql,
 };
 use crate::{
+    catalogue::NAMESPACE,
     database::connections::Connections,
     error::ApiError,
     odata::links::{Collection, Links, Reference},
@@ -25,7 +26,7 @@ struct GroupAssignmentJson<'a> {
     #[serde(rename = "@odata.context", skip_serializing_if = "Option::is_none")]
     context: Option<String>,
     #[serde(rename = "@odata.type")]
-    odata_type: &'static str,
+    odata_type: String,
     #[serde(rename = "@odata.id", skip_serializing_if = "Option::is_none")]
     odata_id: Option<String>,
     id: Uuid,
@@ -44,7 +45,7 @@ impl<'a> GroupAssignmentJson<'a> {
         };
         Some(Self {
             context: None,
-            odata_type: "#microsoft.graph.deviceConfigurationGroupAssignment",
+            odata_type: format!("#{NAMESPACE}.{GROUP_ASSIGNMENT_TYPE}"),
             odata_id: links.control.is_full.then(|| address(stored)),
             id: stored.id,
             target_group_id: stored.group_id.as_deref()?,
@@ -60,12 +61,8 @@ pub async fn list(
     configuration: ConfigurationId,
 ) -> Result<HttpResponse, ApiError> {
     let stored = stored(&connections, configuration).await?;
-    Ok(HttpResponse::Ok().json(Collection {
-        context: links.context(context(configuration)),
-        count: None,
-        next: None,
-        value: stored.iter().filter_map(|stored| GroupAssignmentJson::of(stored, &links)).collect(),
-    }))
+    let value = stored.iter().filter_map(|stored| GroupAssignmentJson::of(stored, &links)).collect();
+    Ok(HttpResponse::Ok().json(Collection::whole(links.context(context(configuration)), value)))
 }
 
 /// `GET …/deviceConfigurations/{id}/groupAssignments/$ref`
@@ -78,7 +75,7 @@ pub async fn references(
     let groups = stored.iter().filter(|stored| GroupAssignmentJson::of(stored, &links).is_some());
     let value = groups.map(|stored| Reference::element(&links, address(stored))).collect();
     let context = links.context(Reference::COLLECTION);
-    Ok(HttpResponse::Ok().json(Collection { context, count: None, next: None, value }))
+    Ok(HttpResponse::Ok().json(Collection::whole(context, value)))
 }
 
 /// Returns all assignments of a configuration.

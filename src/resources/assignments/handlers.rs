@@ -1,5 +1,7 @@
 //! The handlers of the routes of assignments.
 
+use std::ops::ControlFlow::{self, Break, Continue};
+
 use actix_web::{HttpResponse, web::Data};
 use sqlx::PgConnection;
 
@@ -40,10 +42,11 @@ pub async fn list(
 ) -> Result<HttpResponse, ApiError> {
     let mut query = Query::parse(options, &sql::TABLE, &sql::scope_of(configuration), links.version)?;
     query.limit(&paging);
-    let page = read_page((&connections, &loader), configuration, &query, links.to(set_path(configuration))).await?;
-    if let Some(unchanged) = conditions.unchanged(&page.etag)? {
-        return Ok(unchanged);
-    }
+    let path = links.to(set_path(configuration));
+    let page = match read_page((&connections, &loader), configuration, &query, path, &conditions).await? {
+        Break(unchanged) => return Ok(unchanged),
+        Continue(page) => page,
+    };
     let path = format_args!("{}/assignments{}", configuration.address(), query.context_fragment());
     let context = links.context(path);
     let value = page.rows.iter().map(|row| row.selected(&links, query.select.as_ref())).collect();
@@ -65,10 +68,10 @@ pub async fn references(
     let mut query = Query::parse(options, &sql::TABLE, &sql::scope_of(configuration), links.version)?;
     query.limit(&paging);
     let path = links.to(format_args!("{}/$ref", set_path(configuration)));
-    let page = read_page((&connections, &loader), configuration, &query, path).await?;
-    if let Some(unchanged) = conditions.unchanged(&page.etag)? {
-        return Ok(unchanged);
-    }
+    let page = match read_page((&connections, &loader), configuration, &query, path, &conditions).await? {
+        Break(unchanged) => return Ok(unchanged),
+        Continue(page) => page,
+    };
     let context = links.context(Reference::COLLECTION);
     let value = page.rows.iter().map(|row| row.reference(&links)).collect();
     Ok(page.etag.on(paging.answer(Collection { context, count: page.count, next: page.next, value })))
@@ -84,20 +87,26 @@ struct Page {
     etag: ETag,
 }
 
-/// Reads a page of a list that is at `path`.
+/// Reads a page of the list at the URL `path`. Breaks with the 304 when the client has the set
+/// already.
 ///
 /// # Errors
-/// 404 when there is no such configuration.
+/// 404 when the configuration does not exist. 412 when a condition does not hold.
 async fn read_page(
     (connections, loader): (&Connections, &SetLoader),
     configuration: ConfigurationId,
     query: &Query,
     path: String,
-) -> Result<Page, ApiError> {
+    conditions: &Conditions,
+) -> Result<ControlFlow<HttpResponse, Page>, ApiError> {
     if let Some(size) = query.whole_set_page_size()
         && let Some(set) = loader.execute(SetKey { configuration, size }, connections).await?.answered()
     {
-        return Ok(Page { rows: set.rows, count: None, next: None, etag: sql::etag(set.digest) });
+        let etag = sql::etag(set.digest);
+        return Ok(match conditions.unchanged(&etag)? {
+            Some(unchanged) => Break(unchanged),
+            None => Continue(Page { rows: set.rows, count: None, next: None, etag }),
+        });
     }
     let query_scope = sql::scope_of(configuration);
     let mut connection = connections.acquire().await?;
@@ -112,12 +121,15 @@ async fn read_page(
             etag
         }
     };
+    if let Some(unchanged) = conditions.unchanged(&etag)? {
+        return Ok(Break(unchanged));
+    }
     let counted = found.first().and_then(|found| found.total);
     let count = query.count_rows(&mut connection, &query_scope, counted).await?;
     let last = query.truncate_to_page(&mut found).map(|last| &last.position);
     let next = last.map(|last| format!("{path}?{}", query.next(&query_scope, last)));
     let rows = found.into_iter().map(|found| found.assignment).collect();
-    Ok(Page { rows, count, next, etag })
+    Ok(Continue(Page { rows, count, next, etag }))
 }
 
 /// Returns the ETag of the set of assignments of a configuration.
@@ -352,7 +364,7 @@ pub async fn assign(
 
 fn collection(stored: &[Assignment], links: &Links, context: String) -> HttpResponse {
     let value = stored.iter().map(|stored| stored.shown(links)).collect();
-    HttpResponse::Ok().json(Collection { context, count: None, next: None, value })
+    HttpResponse::Ok().json(Collection::whole(context, value))
 }
 
 fn set_path(configuration: ConfigurationId) -> String {

@@ -3,7 +3,6 @@
 use actix_web::{
     HttpResponse,
     dev::ServiceRequest,
-    http::StatusCode,
     web::{self, Data},
 };
 use secrecy::ExposeSecret;
@@ -30,7 +29,7 @@ use crate::{
         links::{Collection, Links},
         options::Options,
         paging::{Paging, TEXT_PLAIN},
-        prefer::Preferences,
+        prefer::{Preferences, Return},
         query::{Query, QueryScope},
     },
     resources::{
@@ -84,9 +83,8 @@ fn shown<'a>(found: &'a mut sql::QueryRow, query: &'a Query, links: &'a Links) -
 /// Returns `assignments@odata.context` of a configuration whose assignments are expanded.
 fn expanded_context(configuration: &Configuration, links: &Links, selected: &str) -> String {
     let Configuration { id, odata_type, .. } = configuration;
-    links.context(format_args!(
-        "deviceManagement/deviceConfigurations('{id}')/{NAMESPACE}.{odata_type}/assignments{selected}"
-    ))
+    let address = ConfigurationId(*id).address();
+    links.context(format_args!("{address}/{NAMESPACE}.{odata_type}/assignments{selected}"))
 }
 
 /// `GET /deviceManagement/deviceConfigurations/$count`
@@ -144,9 +142,10 @@ pub async fn create(
         }),
         ..configuration.shown(&links)
     };
+    let has_body = preferences.returns != Some(Return::Minimal);
     let answer = preferences.created(location, expanded);
     // The ETag of the configuration does not cover the assignments in the body.
-    Ok(if answer.status() == StatusCode::CREATED { answer } else { etag.on(answer) })
+    Ok(if has_body { answer } else { etag.on(answer) })
 }
 
 /// `GET /deviceManagement/deviceConfigurations/{id}`

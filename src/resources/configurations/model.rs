@@ -9,9 +9,8 @@ use uuid::Uuid;
 use super::secrets::{self, Secret};
 use crate::{
     catalogue::{
-        self, NAMESPACE, NamedType, Type, messages, rendering,
+        self, NAMESPACE, NamedType, Type, rendering,
         sent_types::{self, SentType},
-        spelling,
         validation::{self, Path},
         version::Version,
     },
@@ -227,11 +226,6 @@ fn checked(
 ) -> Result<(Map<String, Value>, Vec<Secret>), ApiError> {
     let taken = secrets::extract(&mut properties)?;
     if let Some(of) = type_of(odata_type) {
-        for name in properties.keys().filter(|name| of.property(name, version).is_none()) {
-            if spelling::near_miss(name, NAVIGATION.map(|(name, _)| name)).is_some() {
-                return Err(messages::unknown(name, &of.name, NAVIGATION.map(|(name, _)| name), ""));
-            }
-        }
         validation::check_properties(&mut properties, of, Path::Body, version)?;
     }
     let secrets = secrets::mask(&mut properties, taken)?;

@@ -35,7 +35,7 @@ pub async fn list(
     let stored = stored(&connections, kind, configuration).await?;
     let value = stored.iter().map(|stored| stored.shown(&links, configuration)).collect();
     let context = links.context(context(kind, configuration));
-    Ok(HttpResponse::Ok().json(Collection { context, count: None, next: None, value }))
+    Ok(HttpResponse::Ok().json(Collection::whole(context, value)))
 }
 
 /// `GET …/deviceStatuses/$ref`, and of the two others.
@@ -48,7 +48,7 @@ pub async fn references(
     let stored = stored(&connections, kind, configuration).await?;
     let value = stored.iter().map(|stored| stored.reference(&links, configuration)).collect();
     let context = links.context(Reference::COLLECTION);
-    Ok(HttpResponse::Ok().json(Collection { context, count: None, next: None, value }))
+    Ok(HttpResponse::Ok().json(Collection::whole(context, value)))
 }
 
 /// Returns the rows of a configuration.

@@ -10,13 +10,15 @@ use super::{
 use crate::{
     catalogue::{Type, validation::TYPE, version::Version},
     resources::{
-        assignments::{model as assignments, target},
+        assignments::{
+            model::{self as assignments, GROUP_ASSIGNMENT_TYPE},
+            target,
+        },
         configurations::model as configurations,
     },
     server::{batch::steps::MAX_REQUESTS, operation::Body},
 };
 
-const GROUP_ASSIGNMENT: &str = "deviceConfigurationGroupAssignment";
 const GUID: &str = "[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}";
 
 /// Returns the schema of the body of a request.
@@ -163,7 +165,7 @@ fn assign(schemas: &mut Schemas, variant: Variant) -> Value {
             return closed(properties, vec!["assignments".to_owned()], false, variant.side);
         }
         let members = Map::from_iter([
-            (TYPE.to_owned(), json!({"enum": [format!("#microsoft.graph.{GROUP_ASSIGNMENT}"), format!("microsoft.graph.{GROUP_ASSIGNMENT}")]})),
+            (TYPE.to_owned(), json!({"enum": [format!("#microsoft.graph.{GROUP_ASSIGNMENT_TYPE}"), format!("microsoft.graph.{GROUP_ASSIGNMENT_TYPE}")]})),
             ("id".to_owned(), or_null(text())),
             ("targetGroupId".to_owned(), identifier()),
             ("excludeGroup".to_owned(), json!({"type": "boolean"})),

@@ -1,5 +1,4 @@
-//! The members of objects in JSON Schema: what they can be called, and those of which nothing
-//! is known.
+//! The members of objects in JSON Schema: the patterns of their names, and the schema of any value.
 
 use std::collections::BTreeMap;
 
@@ -14,18 +13,18 @@ pub enum Side {
     Answer,
 }
 
-/// Control information and annotations. In a request, the service refuses those that ask for
-/// something. A pattern of all names that it accepts is more than generators of requests can read.
+/// Control information and annotations. The service refuses some of them in a request. The exact
+/// pattern of the accepted names is left out, because test generators cannot use it.
 const ANNOTATION: &str = r"^[^@\u0000]*@(?:odata|microsoft\.graph)\.[^\u0000]*$";
-/// What a property can be called on `/beta`. SQL can store any name. In a request, the service
-/// refuses names that are no identifiers, and names that are nearly a known one.
+/// The names of properties on `/beta`. SQL can store any name. In a request, the service also
+/// refuses names that are no identifiers, and near misses of known names.
 const NAME: &str = r"^[^@#.\u0000]+$";
 /// The operations that an answer with `odata.metadata=full` lists. A client may send them back.
 const OPERATION: &str = r"^#microsoft\.graph\.[^\u0000]+$";
 /// A text that can be stored.
 pub const TEXT: &str = r"^[^\u0000]*$";
 
-/// Returns the schemas of values of which nothing is known.
+/// Returns the schemas of any value and of any object.
 pub fn undeclared_values() -> BTreeMap<String, Value> {
     let any = reference("any");
     let object = json!({"type": "object", "propertyNames": {"pattern": TEXT}, "additionalProperties": any});
