@@ -33,7 +33,7 @@ pub fn undeclared_values() -> BTreeMap<String, Value> {
         "anyOf": [
             {"type": ["boolean", "null"]},
             {"type": "string", "pattern": TEXT},
-            {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
+            {"type": "integer", "minimum": i64::MIN, "maximum": u64::MAX},
             {"type": "number", "not": {"type": "integer"}},
             {"type": "array", "items": any},
             reference(ANY_OBJECT),
