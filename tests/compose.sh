@@ -5,14 +5,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-HTTP_PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+. tests/limits.sh
+. tests/ports.sh
+HTTP_PORT=$(free_ports 1)
 export HTTP_PORT COMPOSE_PROJECT_NAME=devicegraph-test
 # No letters of a URL.
 export ALLOWED_HOSTS=devices.example.com
 export POSTGRES_PASSWORD='p@ss/w#rd%' DEVICEGRAPH_SERVICE_PASSWORD="it's:mine?"
 url=http://127.0.0.1:$HTTP_PORT
 all=$url/v1.0/deviceManagement/deviceConfigurations
-. tests/limits.sh
 files=(-f docker-compose.yml -f tests/compose.limits.yml)
 if docker compose version >/dev/null 2>&1; then compose() { docker compose "${files[@]}" "$@"; }; else compose() { docker-compose "${files[@]}" "$@"; }; fi
 

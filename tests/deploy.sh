@@ -21,6 +21,7 @@ scratch=$(mktemp -d)
 # PostgreSQL runs as another account when this is root.
 chmod 755 "$scratch"
 . "$here/postgres.sh"
+. "$here/ports.sh"
 . "$here/limits.sh"
 declare -A service=() port=()
 haproxy= load= drain=0

@@ -18,6 +18,7 @@ scratch=$(mktemp -d)
 # PostgreSQL runs as another account when this is root.
 chmod 755 "$scratch"
 . "$here/postgres.sh"
+. "$here/ports.sh"
 run= haproxy=
 cleanup() {
     status=$?

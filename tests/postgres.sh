@@ -81,11 +81,3 @@ until_true() { # seconds, command
         sleep 0.05
     done
 }
-
-free_ports() { # how many
-    python3 -c '
-import socket, sys
-sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
-for s in sockets: s.bind(("127.0.0.1", 0))
-print(*(s.getsockname()[1] for s in sockets))' "$1"
-}

@@ -26,6 +26,7 @@ scratch=$(mktemp -d)
 # PostgreSQL runs as another account when this is root.
 chmod 755 "$scratch"
 . "$here/postgres.sh"
+. "$here/ports.sh"
 . "$here/limits.sh"
 declare -A service=() port=() program=()
 cleanup() {
