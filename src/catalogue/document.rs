@@ -55,6 +55,9 @@ pub(super) fn read(text: &str) -> anyhow::Result<(Vec<Type>, HashSet<String>)> {
     Ok((types, others))
 }
 
+/// The annotation of what only `/beta` has.
+const REVISIONS: &str = "@Org.OData.Core.V1.Revisions";
+
 struct Reader<'a> {
     elements: &'a IndexMap<String, IndexMap<String, Value>>,
     ids: &'a HashMap<&'a str, TypeId>,
@@ -71,7 +74,8 @@ impl Reader<'_> {
             folded.entry(property.name.to_ascii_lowercase()).or_default().push(at);
         }
         let is_abstract = members.get("$Abstract") == Some(&Value::Bool(true));
-        Ok(Type { name: name.to_owned(), base, is_abstract, properties, navigation, positions, folded })
+        let is_beta = members.contains_key(REVISIONS);
+        Ok(Type { name: name.to_owned(), base, is_abstract, is_beta, properties, navigation, positions, folded })
     }
 
     /// Adds the properties of a type and the names of its navigation properties, those of its
@@ -107,7 +111,7 @@ impl Reader<'_> {
             value_type,
             is_collection: is("$Collection"),
             is_nullable: is("$Nullable"),
-            is_beta: facts.get("@Org.OData.Core.V1.Revisions").is_some(),
+            is_beta: facts.get(REVISIONS).is_some(),
             limits: Limits { minimum: limit("Minimum"), maximum: limit("Maximum"), max_items: limit("MaxItems") },
         })
     }

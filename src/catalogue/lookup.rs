@@ -9,6 +9,7 @@ use std::{
 use super::{
     document,
     model::{NAMESPACE, Type, TypeId, ValueType},
+    spelling::is_misspelt,
 };
 use crate::error::{ApiError, shorten};
 
@@ -91,13 +92,17 @@ pub fn unqualified(odata_type: &str) -> Option<&str> {
 /// 400 with Graph's message for a type that the catalogue lacks or that is not derived from
 /// `expected`. Abstract types are accepted: the caller checks them.
 pub fn resolve(odata_type: &str, expected: &str) -> Result<&'static Type, ApiError> {
-    let Some(found) = Type::named(odata_type) else {
-        return Err(ApiError::model(format!(
-            "A type named '{}' could not be resolved by the model. When a model is available, each type name must resolve to a valid type.",
-            shorten(odata_type.strip_prefix('#').unwrap_or(odata_type)),
-        )));
-    };
+    let found = Type::named(odata_type).ok_or_else(|| unresolved(odata_type, ""))?;
     assignable(found, expected)
+}
+
+/// Returns Graph's 400 for a name that is no type. `meant` follows it: a sentence that says what
+/// to write, with a space before it, or an empty text.
+pub(super) fn unresolved(name: &str, meant: &str) -> ApiError {
+    ApiError::model(format!(
+        "A type named '{}' could not be resolved by the model. When a model is available, each type name must resolve to a valid type.{meant}",
+        shorten(name.strip_prefix('#').unwrap_or(name)),
+    ))
 }
 
 /// Returns the type when it is `expected` or derived from it.
@@ -120,6 +125,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 pub(super) fn unsorted_names() -> impl Iterator<Item = &'static str> {
     let types = CATALOGUE.types.iter().map(|of| &of.name);
     types.chain(&CATALOGUE.others).map(String::as_str)
+}
+
+/// Returns whether a name is one of the catalogue with one or two letters wrong. The cost grows
+/// with the size of the catalogue, so a request asks it of a few names only.
+pub(super) fn is_misspelling(name: &str) -> bool {
+    unsorted_names().any(|known| is_misspelt(name, known))
 }
 
 /// Returns the name in an `@odata.type` of Graph's namespace, if the catalogue lacks it.
@@ -148,7 +159,7 @@ mod tests {
     };
 
     fn derived(base: &str) -> Vec<&'static Type> {
-        Type::all().iter().filter(|found| found.is_a(base) && found.name != base).collect()
+        Type::all().iter().filter(|found| found.is_in(Version::V1) && found.is_a(base) && found.name != base).collect()
     }
 
     /// The counts of Graph's v1.0 model of August 2026, without what `/beta` adds.

@@ -16,9 +16,11 @@ pub struct Type {
     pub(super) base: Option<TypeId>,
     /// Whether every value must have a derived type.
     pub is_abstract: bool,
+    /// Whether only `/beta` has it.
+    pub(super) is_beta: bool,
     pub(super) properties: Vec<Property>,
-    /// The names of its navigation properties.
-    pub(super) navigation: Vec<String>,
+    /// The names of its navigation properties, those of its base first.
+    pub navigation: Vec<String>,
     pub(super) positions: HashMap<String, usize>,
     /// The places of the properties by their names in lower case.
     pub(super) folded: HashMap<String, Vec<usize>>,
@@ -101,6 +103,10 @@ pub struct Enumeration {
 }
 
 impl Type {
+    pub(super) fn is_in(&self, version: Version) -> bool {
+        !self.is_beta || version == Version::Beta
+    }
+
     /// Returns the properties in the order of the catalogue, those of the base first.
     pub fn properties(&self, version: Version) -> impl Iterator<Item = &Property> + Clone {
         self.properties.iter().filter(move |property| property.is_in(version))

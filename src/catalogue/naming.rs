@@ -2,9 +2,9 @@
 //! names that the client may have meant.
 
 use super::{
-    lookup::{assignable, is_undeclared, unsorted_names},
+    lookup::{assignable, is_misspelling, is_undeclared, unresolved, unsorted_names},
     model::{NAMESPACE, Type},
-    spelling::{is_misspelt, near, question},
+    spelling::{near, question},
     version::Version,
 };
 use crate::error::{ApiError, shorten};
@@ -30,8 +30,8 @@ const TARGET: &str = "deviceAndAppManagementAssignmentTarget";
 /// # Errors
 /// 400 for a name that is not a type of this family. The message suggests near names.
 pub fn named_type<'a>(name: &'a str, expected: &str, version: Version) -> Result<NamedType<'a>, ApiError> {
-    let Some(plain) = unqualified(name) else { return Err(unresolved(name, expected)) };
-    match *like(plain) {
+    let Some(plain) = unqualified(name) else { return Err(no_type(name, expected, version)) };
+    match *like(plain, version) {
         [only] => return assignable(only, expected).map(NamedType::Declared),
         [] => {}
         ref several => {
@@ -45,9 +45,9 @@ pub fn named_type<'a>(name: &'a str, expected: &str, version: Version) -> Result
     }
     // A body cannot have a target that the catalogue lacks, so no row has one.
     let is_open = version == Version::Beta && !Type::find(expected).is_some_and(|of| of.is_a(TARGET));
-    match is_open && is_undeclared(plain) && !unsorted_names().any(|known| is_misspelt(plain, known)) {
+    match is_open && is_undeclared(plain) && !is_misspelling(plain) {
         true => Ok(NamedType::Undeclared(plain)),
-        false => Err(unresolved(name, expected)),
+        false => Err(no_type(name, expected, version)),
     }
 }
 
@@ -55,15 +55,17 @@ pub fn named_type<'a>(name: &'a str, expected: &str, version: Version) -> Result
 /// written when it is not one of the catalogue.
 pub fn spelled(name: &str) -> String {
     let Some(plain) = unqualified(name) else { return name.to_owned() };
-    match *like(plain) {
+    match *like(plain, Version::Beta) {
         [only] => format!("{NAMESPACE}.{}", only.name),
         _ => format!("{NAMESPACE}.{plain}"),
     }
 }
 
 /// Returns the type of this name, or else all types whose names differ from it only by case.
-fn like(plain: &str) -> Vec<&'static Type> {
-    Type::find(plain).map_or_else(|| Type::like(plain), |exact| vec![exact])
+fn like(plain: &str, version: Version) -> Vec<&'static Type> {
+    let mut found = Type::find(plain).map_or_else(|| Type::like(plain), |exact| vec![exact]);
+    found.retain(|found| found.is_in(version));
+    found
 }
 
 /// Returns a name without the namespace and a leading `#`, or `None` for a name outside it.
@@ -74,11 +76,11 @@ fn unqualified(name: &str) -> Option<&str> {
 }
 
 /// Returns 400 for a name that is no type, with the spelling that was meant.
-fn unresolved(name: &str, expected: &str) -> ApiError {
+fn no_type(name: &str, expected: &str, version: Version) -> ApiError {
     let plain = name.strip_prefix('#').unwrap_or(name);
     let last = plain.rsplit('.').next().unwrap_or(plain);
-    let of_family = || Type::all().iter().filter(|found| found.is_a(expected));
-    let meant = match *like(last) {
+    let of_family = || Type::all().iter().filter(|found| found.is_in(version) && found.is_a(expected));
+    let meant = match *like(last, version) {
         [only] => format!(" Write '{NAMESPACE}.{}'.", only.name),
         _ => {
             let mut names = near(last, of_family().map(|found| found.name.as_str()));
@@ -88,10 +90,7 @@ fn unresolved(name: &str, expected: &str) -> ApiError {
             question(names.into_iter().map(|name| format!("{NAMESPACE}.{name}")))
         }
     };
-    ApiError::model(format!(
-        "A type named '{}' could not be resolved by the model. When a model is available, each type name must resolve to a valid type.{meant}",
-        shorten(plain),
-    ))
+    unresolved(plain, &meant)
 }
 
 #[cfg(test)]

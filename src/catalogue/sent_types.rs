@@ -1,7 +1,7 @@
 //! Types that bodies name. Their names are case-sensitive.
 
 use super::{
-    lookup::{resolve, undeclared},
+    lookup::{is_misspelling, resolve, undeclared, unresolved},
     model::{NAMESPACE, Type},
     spelling,
     version::Version,
@@ -16,22 +16,32 @@ pub enum SentType<'a> {
     Undeclared(&'a str),
 }
 
-/// Reads an `@odata.type` where a type that is derived from `expected` is needed.
+/// Reads the `@odata.type` of an entity, where a type that is derived from `expected` is needed.
+///
+/// # Errors
+/// 400 for a type that does not exist or is of another family. On `/beta`, also for an unknown
+/// name that is one of the catalogue with one or two letters wrong: no query could name the
+/// type. The message says what to write.
+pub fn of_entity<'a>(odata_type: &'a str, expected: &str, version: Version) -> Result<SentType<'a>, ApiError> {
+    match read(odata_type, expected, version)? {
+        SentType::Undeclared(name) if is_misspelling(name) => Err(no_type(odata_type, expected)),
+        found => Ok(found),
+    }
+}
+
+/// Reads the `@odata.type` of a value, where a type that is derived from `expected` is needed.
+/// A body can hold a hundred thousand values, so only one wrong letter is looked for.
 ///
 /// # Errors
 /// 400 for a type that does not exist or is of another family. On `/beta`, also for an unknown
 /// name that is a near miss of a known one. The message says what to write.
 pub fn read<'a>(odata_type: &'a str, expected: &str, version: Version) -> Result<SentType<'a>, ApiError> {
-    let refusal = match resolve(odata_type, expected) {
-        Ok(found) => return Ok(SentType::Known(found)),
-        Err(refusal) => refusal,
-    };
-    if Type::named(odata_type).is_some() {
-        return Err(refusal);
+    if Type::named(odata_type).is_some_and(|of| of.is_in(version)) {
+        return resolve(odata_type, expected).map(SentType::Known);
     }
     match undeclared(odata_type) {
         Some(name) if version == Version::Beta && near_miss(name).is_none() => Ok(SentType::Undeclared(name)),
-        _ => Err(ApiError::model(format!("{refusal}{}", remedy(odata_type, expected)))),
+        _ => Err(no_type(odata_type, expected)),
     }
 }
 
@@ -61,6 +71,11 @@ pub fn check_undeclared(odata_type: &str) -> Result<(), ApiError> {
 
 fn near_miss(name: &str) -> Option<&'static str> {
     spelling::near_miss(name, Type::all().iter().map(|of| of.name.as_str()))
+}
+
+/// Returns the 400 for a name that is no type.
+fn no_type(odata_type: &str, expected: &str) -> ApiError {
+    unresolved(odata_type, &remedy(odata_type, expected))
 }
 
 /// Returns a sentence that says what to write instead, with a space before it.
@@ -123,6 +138,19 @@ mod tests {
         }
         assert!(read("#microsoft.graph.windowsKioskConfiguration", "deviceConfiguration", Version::Beta).is_ok());
         assert!(check_undeclared("#Collection(String)").is_ok());
+    }
+
+    #[test]
+    fn an_entity_has_no_type_that_a_query_could_not_name() {
+        for name in ["iosUpdatConfigurations", "windows1CustomConfiguraton", "asigns"] {
+            let odata_type = format!("#microsoft.graph.{name}");
+            assert!(read(&odata_type, "deviceConfiguration", Version::Beta).is_ok(), "{name}");
+            assert!(of_entity(&odata_type, "deviceConfiguration", Version::Beta).is_err(), "{name}");
+        }
+        for name in ["windowsKioskConfiguration", "windows81TrustedRootCertificate"] {
+            let odata_type = format!("#microsoft.graph.{name}");
+            assert!(of_entity(&odata_type, "deviceConfiguration", Version::Beta).is_ok(), "{name}");
+        }
     }
 
     /// Real names that differ by one edit would be refused as near misses of each other as soon

@@ -83,6 +83,9 @@ pub fn check_properties(
     for (name, value) in values.iter_mut() {
         match of.property(name, version) {
             Some(property) => property.check(value, Path::Member(&path, name), version)?,
+            None if of.navigation.contains(name) => {
+                return Err(messages::navigation(Path::Member(&path, name), "leave it out"));
+            }
             None if version == Version::Beta && spelling::near_miss(name, names(of, version)).is_none() => {
                 undeclared_value(value, Path::Member(&path, name))?;
             }

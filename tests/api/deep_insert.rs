@@ -311,6 +311,40 @@ async fn other_navigation_properties_are_refused_and_a_change_points_to_assign()
     assert_eq!(app.assignments(&one).await, [] as [Value; 0]);
 }
 
+/// `/v1.0` does not have them at all.
+#[actix_web::test]
+async fn navigation_properties_of_a_derived_type_are_refused() {
+    let app = App::start().await;
+    for (odata_type, name) in [
+        ("windows10GeneralConfiguration", "privacyAccessControls"),
+        ("iosDeviceFeaturesConfiguration", "identityCertificateForClientAuthentication"),
+        ("iosDeviceFeaturesConfiguration", "singleSignOnExtensionPkinitCertificate"),
+        ("macOSDeviceFeaturesConfiguration", "singleSignOnExtensionPkinitCertificate"),
+    ] {
+        let mut body = json!({"@odata.type": format!("#microsoft.graph.{odata_type}"), "displayName": "a"});
+        let one = format!("{}/{}", beta(CONFIGURATIONS), app.post(&beta(CONFIGURATIONS), &body).await.id());
+        for value in [json!([]), json!(null), json!({"displayName": "b"})] {
+            body[name] = value.clone();
+            for refusal in
+                [app.post(&beta(CONFIGURATIONS), &body).await, app.patch(&one, &json!({ name: value })).await]
+            {
+                let refusal = refusal.refusal();
+                assert!(
+                    refusal.starts_with(&format!("400 ModelValidationFailure: The member '{name}' is a resource")),
+                    "{refusal}"
+                );
+            }
+            assert_eq!(app.post(CONFIGURATIONS, &body).await.status, StatusCode::BAD_REQUEST);
+        }
+        // The same name is an unknown member of a type that does not have it.
+        let other = json!({"@odata.type": TYPE, "displayName": "a", name: {"displayName": "b"}});
+        assert_eq!(app.post(&beta(CONFIGURATIONS), &other).await.status, StatusCode::CREATED);
+    }
+    let abstract_type = json!({"@odata.type": "#microsoft.graph.iosCertificateProfileBase", "displayName": "a"});
+    assert!(app.post(&beta(CONFIGURATIONS), &abstract_type).await.refusal().contains("abstract"));
+    assert!(app.post(CONFIGURATIONS, &abstract_type).await.refusal().contains("could not be resolved"));
+}
+
 #[actix_web::test]
 async fn a_change_of_a_configuration_is_204_on_beta_unless_the_entity_is_preferred() {
     let app = App::start().await;

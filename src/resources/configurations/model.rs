@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::secrets::{self, Secret};
 use crate::{
     catalogue::{
-        self, NAMESPACE, NamedType, Type, rendering,
+        self, NAMESPACE, NamedType, Type, messages, rendering,
         sent_types::{self, SentType},
         validation::{self, Path},
         version::Version,
@@ -78,16 +78,9 @@ pub struct ConfigurationPatch {
 /// send back what it has read.
 pub const COMPUTED: [&str; 4] = ["createdDateTime", "lastModifiedDateTime", "version", "supportsScopeTags"];
 
-/// Members that are separate resources, and what a client can do instead of sending them here.
-pub const NAVIGATION: [(&str, &str); 7] = [
-    ("assignments", "POST it to …/assign"),
-    ("groupAssignments", "POST 'assignments' to …/assign"),
-    ("deviceSettingStateSummaries", "leave it out"),
-    ("deviceStatuses", "leave it out"),
-    ("deviceStatusOverview", "leave it out"),
-    ("userStatuses", "leave it out"),
-    ("userStatusOverview", "leave it out"),
-];
+/// Navigation properties that another request sets, and that request.
+const SET_ELSEWHERE: [(&str, &str); 2] =
+    [("assignments", "POST it to …/assign"), ("groupAssignments", "POST 'assignments' to …/assign")];
 
 impl NewConfiguration {
     /// # Errors
@@ -169,7 +162,7 @@ impl ConfigurationPatch {
 /// Returns the name of the type without its namespace. `/beta` accepts every type that the
 /// catalogue lacks, because Graph has more types.
 fn concrete_type(odata_type: &str, version: Version) -> Result<String, ApiError> {
-    match sent_types::read(odata_type, TYPE, version)? {
+    match sent_types::of_entity(odata_type, TYPE, version)? {
         SentType::Known(found) if found.is_abstract => Err(validation::abstract_class(&found.name)),
         SentType::Known(found) => Ok(found.name.clone()),
         SentType::Undeclared(name) => Ok(name.to_owned()),
@@ -189,12 +182,9 @@ fn own_properties(mut members: ObjectReader) -> Result<Map<String, Value>, ApiEr
             property.check(&mut value, Path::Member(&Path::Body, &path), Version::Beta)?;
         }
     }
-    for (name, remedy) in NAVIGATION {
+    for (name, remedy) in SET_ELSEWHERE {
         if members.take(name).is_some() {
-            let path = members.path(name);
-            return Err(ApiError::model(format!(
-                "The member '{path}' is a resource of its own and cannot be set here: {remedy}."
-            )));
+            return Err(messages::navigation(members.path(name), remedy));
         }
     }
     members.rest()

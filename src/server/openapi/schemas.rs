@@ -137,7 +137,7 @@ impl Schemas {
             let is_open = variant.version == Version::Beta && (is_configuration || !is_entity && !is_assigned(of));
             let mut object = closed(properties, required, is_open, variant.side);
             if is_configuration {
-                schemas.with_navigation(&mut object, variant);
+                schemas.with_navigation(&mut object, of, variant);
             }
             object
         })
@@ -216,14 +216,14 @@ impl Schemas {
                 properties.insert("@odata.context".to_owned(), json!({"type": "string", "format": "uri"}));
             }
             let mut object = closed(properties, vec![TYPE.to_owned()], variant.version == Version::Beta, variant.side);
-            schemas.with_navigation(&mut object, variant);
+            schemas.with_navigation(&mut object, declared, variant);
             object
         })
     }
 
     /// Adds the resources below a configuration. A request or an answer can contain the
     /// assignments, but not the others.
-    fn with_navigation(&mut self, object: &mut Value, variant: Variant) {
+    fn with_navigation(&mut self, object: &mut Value, of: &Type, variant: Variant) {
         let properties = &mut object["properties"];
         if !variant.is_request() {
             let one = reference(&variant.name(crate::resources::assignments::model::TYPE));
@@ -231,7 +231,7 @@ impl Schemas {
             return;
         }
         if variant.version == Version::Beta {
-            configurations::NAVIGATION.iter().for_each(|(name, _)| properties[*name] = false.into());
+            of.navigation.iter().for_each(|name| properties[name] = false.into());
         }
         properties["assignments"] = or_null(json!({"type": "array", "items": (self.element)(self, variant)}));
     }
