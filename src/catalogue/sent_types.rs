@@ -50,9 +50,9 @@ pub fn read<'a>(odata_type: &'a str, expected: &str, version: Version) -> Result
 /// # Errors
 /// 400 for any other type. The message says what to write.
 pub fn known(odata_type: &str, expected: &str) -> Result<&'static Type, ApiError> {
-    match read(odata_type, expected, Version::V1)? {
-        SentType::Known(found) => Ok(found),
-        SentType::Undeclared(_) => resolve(odata_type, expected),
+    match Type::named(odata_type) {
+        Some(_) => resolve(odata_type, expected),
+        None => Err(no_type(odata_type, expected)),
     }
 }
 
