@@ -46,6 +46,12 @@ pub struct Server {
     pub port: u16,
     /// The maximum size of a request body in bytes, after decoding.
     pub max_body_bytes: usize,
+    /// The maximum number of JSON values in a request body. `None` means one for each 16 bytes
+    /// of `max_body_bytes`.
+    pub max_body_values: Option<usize>,
+    /// The memory in bytes for the bodies of all requests in progress. `None` means 128 MiB, or
+    /// the memory that four of the largest bodies need.
+    pub body_memory_bytes: Option<usize>,
     /// The time in seconds that the service waits at shutdown until proxies stop sending
     /// requests.
     pub drain_seconds: u64,
@@ -90,6 +96,8 @@ pub struct Database {
     pub lock_timeout_ms: u32,
     /// The timeout of a request's statement in milliseconds.
     pub statement_timeout_ms: u32,
+    /// The timeout of an atomicity group as a whole in milliseconds. 0 means no timeout.
+    pub group_timeout_ms: u64,
     /// The time in milliseconds after which a statement is logged as slow.
     pub slow_statement_ms: u64,
 }
@@ -231,6 +239,7 @@ impl Settings {
         let Self { server, database, auth, .. } = &settings;
         for (key, is_zero) in [
             ("server.max_body_bytes", server.max_body_bytes == 0),
+            ("server.max_body_values", server.max_body_values == Some(0)),
             ("server.max_connections", server.max_connections == 0),
             ("server.default_page_size", server.default_page_size == 0),
             ("server.max_page_size", server.max_page_size == 0),

@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 
 use super::{
     outage::DatabaseStatus,
+    permits::Permit,
     pool::{Pool, PooledConnection},
     request::RequestContext,
     work::WorkClass,
@@ -42,7 +43,8 @@ enum Source {
 #[derive(Clone)]
 pub struct GroupTransaction {
     transaction: Arc<Mutex<Option<PooledConnection>>>,
-    database_status: DatabaseStatus,
+    pool: Pool,
+    work: WorkClass,
     request: RequestContext,
 }
 
@@ -50,6 +52,8 @@ pub struct GroupTransaction {
 /// committed.
 pub struct Connection {
     origin: Borrowed,
+    /// The permits of a search in a group that writes.
+    _permits: Vec<Permit>,
     database_status: DatabaseStatus,
     request: RequestContext,
 }
@@ -87,16 +91,20 @@ impl Connections {
     }
 
     async fn borrow(&self, begins: bool) -> sqlx::Result<Connection> {
-        let (origin, database_status) = match &self.source {
+        let (origin, permits, database_status) = match &self.source {
             Source::Pool(pool) => {
                 // The future is boxed because it is large. Otherwise every request would move
                 // it, also a request that uses no connection.
                 let connection = Box::pin(open(pool, self.work, self.request, begins));
-                (Borrowed::Pool(connection.await?), pool.database_status())
+                (Borrowed::Pool(connection.await?), Vec::new(), pool.database_status())
             }
-            Source::Group(group) => (group.borrow().await?, &group.database_status),
+            Source::Group(group) => {
+                let (origin, permits) = group.borrow(self.work).await?;
+                (origin, permits, group.pool.database_status())
+            }
         };
-        Ok(Connection { origin, database_status: database_status.clone(), request: self.request })
+        let database_status = database_status.clone();
+        Ok(Connection { origin, _permits: permits, database_status, request: self.request })
     }
 }
 
@@ -123,22 +131,26 @@ impl FromRequest for Connections {
 }
 
 impl GroupTransaction {
-    /// Begins the transaction.
+    /// Begins the transaction. A group that only reads counts as a search: it holds its
+    /// connection for all of its steps.
     ///
     /// # Errors
     /// When no connection is free in time.
-    pub async fn begin(pool: &Pool, request: RequestContext) -> sqlx::Result<Self> {
-        let connection = open(pool, WorkClass::Write, request, true).await?;
-        Ok(Self {
-            transaction: Arc::new(Mutex::new(Some(connection))),
-            database_status: pool.database_status().clone(),
-            request,
-        })
+    pub async fn begin(pool: &Pool, only_reads: bool, request: RequestContext) -> sqlx::Result<Self> {
+        let work = if only_reads { WorkClass::Search } else { WorkClass::WriteGroup };
+        let connection = open(pool, work, request, true).await?;
+        Ok(Self { transaction: Arc::new(Mutex::new(Some(connection))), pool: pool.clone(), work, request })
     }
 
-    async fn borrow(&self) -> sqlx::Result<Borrowed> {
+    /// Lends the connection to a step. A search in a group that writes also needs the permits of
+    /// a search.
+    async fn borrow(&self, step: WorkClass) -> sqlx::Result<(Borrowed, Vec<Permit>)> {
+        let permits = match (self.work, step) {
+            (WorkClass::WriteGroup, WorkClass::Search) => self.pool.acquire_permits(step).await?,
+            _ => Vec::new(),
+        };
         let connection = OwnedMutexGuard::try_map(self.transaction.clone().lock_owned().await, Option::as_mut);
-        connection.map(Borrowed::Group).map_err(|_| sqlx::Error::PoolClosed)
+        connection.map(|connection| (Borrowed::Group(connection), permits)).map_err(|_| sqlx::Error::PoolClosed)
     }
 
     /// Commits the changes of all steps.
@@ -150,9 +162,9 @@ impl GroupTransaction {
         match self.transaction.lock().await.take() {
             Some(connection) => {
                 let origin = Borrowed::Pool(connection);
-                Connection { origin, database_status: self.database_status, request: self.request }
-                    .commit(resource)
-                    .await
+                let database_status = self.pool.database_status().clone();
+                let connection = Connection { origin, _permits: Vec::new(), database_status, request: self.request };
+                connection.commit(resource).await
             }
             None => Ok(()),
         }

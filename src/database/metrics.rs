@@ -60,6 +60,7 @@ impl EncodeLabelValue for WorkClass {
             Self::Lookup => "read",
             Self::Search => "query",
             Self::Write => "write",
+            Self::WriteGroup => "group",
         };
         name.encode(encoder)
     }

@@ -6,7 +6,7 @@
 //! | [`pool`], [`connections`] | the connections of a worker, and what a handler does with them |
 //! | [`coalescing`], `session.rs` | combined statements, and the connection that they use |
 //! | [`outage`] | watches whether the database answers |
-//! | [`work`] | the work classes: lookup, search, write |
+//! | [`work`], `permits.rs` | the work classes, and how many connections each may use |
 //! | [`request`] | the id and the arrival of a request, for the database's log |
 //! | [`embedded`], `postmaster.rs`, `installation.rs`, … | the private PostgreSQL |
 //! | [`json`], [`timestamp`] | values that PostgreSQL holds and JSON cannot |
@@ -21,6 +21,7 @@ pub mod json;
 pub mod metrics;
 pub mod opening;
 pub mod outage;
+mod permits;
 pub mod pool;
 mod postmaster;
 pub mod request;

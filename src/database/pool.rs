@@ -5,7 +5,7 @@
 //! connection that a request left in the middle of a statement is closed, and PostgreSQL then
 //! ends the statement.
 
-use std::{ops::Deref, ops::DerefMut, sync::Arc, time::Duration};
+use std::{mem, ops::Deref, ops::DerefMut, sync::Arc, time::Duration};
 
 use log::LevelFilter;
 use sqlx::{
@@ -13,14 +13,12 @@ use sqlx::{
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 use super::{
     metrics::DatabaseMetrics,
     outage::{DatabaseStatus, HealthMonitor},
+    permits::{Permit, Permits},
     work::WorkClass,
 };
 use crate::{config, error::is_connection_lost};
@@ -32,8 +30,18 @@ pub struct Pools {
     size: u32,
     answer_timeout: Duration,
     acquire_timeout: Duration,
+    limits: Limits,
     monitor: Arc<HealthMonitor>,
     metrics: DatabaseMetrics,
+}
+
+/// How long the work of a request may take. `None` means without end.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// One statement.
+    pub statement: Option<Duration>,
+    /// An atomicity group of a batch.
+    pub group: Option<Duration>,
 }
 
 /// The connection pool of a worker.
@@ -41,9 +49,9 @@ pub struct Pools {
 pub struct Pool {
     connections: PgPool,
     database_status: DatabaseStatus,
-    search_permits: Arc<Semaphore>,
-    write_permits: Arc<Semaphore>,
+    permits: Permits,
     acquire_timeout: Duration,
+    limits: Limits,
     metrics: DatabaseMetrics,
 }
 
@@ -69,7 +77,10 @@ impl Pools {
         let options = options.log_slow_statements(LevelFilter::Warn, slow);
         let size = (settings.max_connections / workers as u32).max(1);
         let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
-        Self { options, size, answer_timeout, acquire_timeout, monitor, metrics }
+        let limit = |ms: u64| Some(Duration::from_millis(ms)).filter(|limit| !limit.is_zero());
+        let limits =
+            Limits { statement: limit(settings.statement_timeout_ms.into()), group: limit(settings.group_timeout_ms) };
+        Self { options, size, answer_timeout, acquire_timeout, limits, monitor, metrics }
     }
 
     /// Creates the pool of a worker.
@@ -86,15 +97,12 @@ impl Pools {
             })
             .connect_lazy_with(self.options.clone());
         self.metrics.add_pool(&connections);
-        // The two limits together are less than the size of the pool, so that a read by key
-        // finds a free connection.
-        let permits = |share: usize| Arc::new(Semaphore::new(share.max(1)));
         Pool {
             connections,
             database_status,
-            search_permits: permits(size * 3 / 8),
-            write_permits: permits(size / 2),
+            permits: Permits::new(size),
             acquire_timeout: self.acquire_timeout,
+            limits: self.limits,
             metrics: self.metrics.clone(),
         }
     }
@@ -142,19 +150,15 @@ impl Pool {
         }
         let started = Instant::now();
         let acquired = timeout(self.acquire_timeout, async {
-            let permit = match work {
-                WorkClass::Lookup => None,
-                WorkClass::Search => self.search_permits.clone().acquire_owned().await.ok(),
-                WorkClass::Write => self.write_permits.clone().acquire_owned().await.ok(),
-            };
+            let permits = self.permits.acquire(work).await;
             loop {
                 // Wrap the connection before its first statement: if this future is dropped in
                 // the middle of the statement, the drop still rolls back the transaction.
                 let connection = Some(self.connections.acquire().await?);
-                let mut pooled = PooledConnection { connection, is_in_transaction: begins, permit: None };
+                let mut pooled = PooledConnection { connection, is_in_transaction: begins, permits: Vec::new() };
                 match timeout(self.acquire_timeout / 2, pooled.execute(AssertSqlSafe(first.as_str()))).await {
                     Ok(Ok(_)) => {
-                        pooled.permit = permit;
+                        pooled.permits = permits;
                         return Ok(pooled);
                     }
                     Ok(Err(error)) if !is_connection_lost(&error) => return Err(error),
@@ -169,6 +173,24 @@ impl Pool {
         let acquired = acquired.await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         self.metrics.observe_acquire(work, started.elapsed());
         acquired
+    }
+
+    /// Waits for the permits of a step of an atomicity group, which has a connection.
+    ///
+    /// # Errors
+    /// When no permit is free in time.
+    pub async fn acquire_permits(&self, work: WorkClass) -> sqlx::Result<Vec<Permit>> {
+        timeout(self.acquire_timeout, self.permits.acquire(work)).await.map_err(|_| sqlx::Error::PoolTimedOut)
+    }
+
+    /// Returns whether requests with this work wait for connections, or would have to.
+    pub fn is_overloaded(&self, work: WorkClass) -> bool {
+        self.database_status.is_down() || self.permits.are_scarce(work)
+    }
+
+    /// Returns how long the work of a request may take.
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Returns the state of the database.
@@ -193,17 +215,17 @@ pub struct PooledConnection {
     connection: Option<PoolConnection<Postgres>>,
     /// Whether a transaction is open.
     pub is_in_transaction: bool,
-    permit: Option<OwnedSemaphorePermit>,
+    permits: Vec<Permit>,
 }
 
 impl Drop for PooledConnection {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         let mut returning_connection = ReturningConnection(Some(connection));
-        let (is_in_transaction, permit) = (self.is_in_transaction, self.permit.take());
+        let (is_in_transaction, permits) = (self.is_in_transaction, mem::take(&mut self.permits));
         actix_web::rt::spawn(async move {
             let _ = timeout(RETURN_TIMEOUT, returning_connection.return_to_pool(is_in_transaction)).await;
-            drop(permit);
+            drop(permits);
         });
     }
 }

@@ -9,4 +9,6 @@ pub enum WorkClass {
     Search,
     /// Writes. May wait for a lock of another write.
     Write,
+    /// Writes in an atomicity group, which holds the connection for all of its steps.
+    WriteGroup,
 }

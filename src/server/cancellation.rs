@@ -78,7 +78,7 @@ pub async fn cancelled(request: HttpRequest) -> HttpResponse {
             HttpResponse::from_error(refusal)
         }
         // Proxies log 499 for a disconnected client. No client reads this answer.
-        () = wait_for_disconnect(Client::of(&request)) => {
+        () = disconnected(&request) => {
             HttpResponse::new(StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT))
         }
     }
@@ -94,8 +94,9 @@ async fn wait_for_outage(database_status: Option<DatabaseStatus>, started: Optio
     }
 }
 
-async fn wait_for_disconnect(client: Option<Client>) {
-    let Some(client) = client else { return pending().await };
+/// Waits until the client of a request has disconnected.
+pub async fn disconnected(request: &HttpRequest) {
+    let Some(client) = Client::of(request) else { return pending().await };
     while !client.is_gone() {
         sleep(INTERVAL).await;
     }

@@ -13,6 +13,7 @@
 //! | [`docs`] | the page `/docs`, and `/openapi.json` |
 //! | [`cancellation`] | cancels a request when the client has disconnected or the database is
 //! down |
+//! | [`expensive`] | the answer when a statement reached its timeout |
 //! | [`body_guard`] | request bodies that no handler reads to their end |
 //! | [`cors`] | pages of other origins, and the headers for browsers |
 //! | [`hosts`] | the host check while authorization is disabled |
@@ -31,6 +32,7 @@ pub mod cancellation;
 pub mod cors;
 pub mod docs;
 pub mod envelope;
+pub mod expensive;
 pub mod health;
 pub mod hosts;
 pub mod metrics;

@@ -15,7 +15,7 @@ use anyhow::anyhow;
 use futures_util::FutureExt;
 
 use super::{
-    cancellation,
+    cancellation, expensive,
     metrics::{Metrics, RouteLabels},
     routes::{BATCH, CONFIGURATION, GRAPH_ROUTES, Route, SERVICE_ROUTES},
 };
@@ -125,6 +125,12 @@ async fn guarded(
             Err(refusal) => Ok(request.error_response(refusal)),
         }
     };
+    let handled = handled.map(|answered| {
+        answered.map(|response| match work {
+            Some(work) => expensive::refused(response, work),
+            None => response,
+        })
+    });
     // A panic is a defect of the service: this request fails, and its connection stays open.
     let handled = AssertUnwindSafe(handled)
         .catch_unwind()

@@ -10,6 +10,7 @@ mod assignments;
 mod authorization;
 mod bad_input;
 mod batch;
+mod batch_limits;
 mod batch_mix;
 mod batch_reading;
 mod beta;

@@ -1,6 +1,6 @@
 //! Runs the steps of a batch in order, and handles their dependencies.
 
-use std::{cell::Cell, convert::Infallible, ops::Range};
+use std::{cell::Cell, convert::Infallible, future::pending, ops::Range, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -8,7 +8,9 @@ use actix_web::{
     http::{Method, Uri, header::HeaderMap},
     web::{Bytes, Data, ReqData},
 };
+use anyhow::anyhow;
 use futures_util::{StreamExt, stream};
+use tokio::time::sleep;
 
 use super::{
     answer::Answer,
@@ -18,10 +20,10 @@ use super::{
 };
 use crate::{
     catalogue::version::Version,
-    database::{connections::GroupTransaction, pool::Pool, request::RequestContext},
+    database::{connections::GroupTransaction, pool::Pool, request::RequestContext, work::WorkClass},
     error::{ApiError, shorten},
     odata::negotiate,
-    server::telemetry,
+    server::{cancellation, telemetry},
 };
 
 /// The maximum number of concurrent reads of a batch. They use connections that other requests
@@ -91,6 +93,14 @@ struct Run<'a> {
     bytes: Cell<usize>,
 }
 
+/// Waits for a time, or without end.
+async fn after(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => sleep(limit).await,
+        None => pending().await,
+    }
+}
+
 /// The step that made its group fail, and its answer.
 struct Failed {
     place: usize,
@@ -120,20 +130,29 @@ impl Run<'_> {
     /// Runs the steps of an atomicity group: all of them, or none.
     async fn group(&mut self, places: Range<usize>) {
         let first = places.start;
-        let group = match GroupTransaction::begin(self.pool, self.started).await {
+        let only_reads = self.steps[places.clone()].iter().all(Step::is_read);
+        let group = match GroupTransaction::begin(self.pool, only_reads, self.started).await {
             Ok(group) => group,
             Err(error) => {
                 let answer = self.refuse(first, error.into());
                 return self.answer_rolled_back(places, Failed { place: first, answer });
             }
         };
-        for place in places.clone() {
-            let answer = self.answer(place, Some(group.clone())).await;
-            if answer.has_failed() {
-                group.roll_back().await;
-                return self.answer_rolled_back(places, Failed { place, answer });
-            }
-            self.answers.push(answer);
+        let outer = self.outer;
+        let limit = self.pool.limits().group;
+        let ended = tokio::select! {
+            biased;
+            ended = self.group_steps(places.clone(), &group) => ended,
+            () = after(limit) => Err(None),
+            () = cancellation::disconnected(outer) => Err(None),
+        };
+        if let Err(failed) = ended {
+            group.roll_back().await;
+            // The step that was running when the group ended has no answer yet.
+            let place = self.answers.len();
+            let failed =
+                failed.unwrap_or_else(|| Failed { place, answer: self.refuse(place, self.group_timeout(limit)) });
+            return self.answer_rolled_back(places, failed);
         }
         let Err(error) = group.commit(&self.answers[first].path).await else { return };
         if error.is_outcome_unknown() {
@@ -141,6 +160,31 @@ impl Run<'_> {
         }
         let answer = self.refuse(first, error);
         self.answer_rolled_back(places, Failed { place: first, answer });
+    }
+
+    /// Runs the steps of a group in its transaction, up to the first that fails.
+    async fn group_steps(&mut self, places: Range<usize>, group: &GroupTransaction) -> Result<(), Option<Failed>> {
+        for place in places {
+            let answer = self.answer(place, Some(group.clone())).await;
+            if answer.has_failed() {
+                return Err(Some(Failed { place, answer }));
+            }
+            self.answers.push(answer);
+        }
+        Ok(())
+    }
+
+    /// Returns the refusal of a group that took too long. A client that has disconnected does
+    /// not read it.
+    fn group_timeout(&self, limit: Option<Duration>) -> ApiError {
+        let cause = || anyhow!("an atomicity group took longer than database.group_timeout_ms");
+        match self.pool.is_overloaded(WorkClass::Search) {
+            true => ApiError::unavailable(cause()),
+            false => ApiError::bad_request(format!(
+                "The atomicity group took longer than {} ms, the most that a group may take, and nothing of it was written. Put fewer requests into one group, and searches outside of it.",
+                limit.unwrap_or_default().as_millis()
+            )),
+        }
     }
 
     /// Answers the steps of a group that was rolled back.
