@@ -235,6 +235,16 @@ impl ApiError {
         )
     }
 
+    /// Returns a 413: the body has more JSON values than the limit.
+    pub fn too_many_values(limit: usize) -> Self {
+        Self::new(
+            Code::RequestEntityTooLarge,
+            format!(
+                "The request body has more than {limit} values, the most that this service reads; an object with members counts as two. Send less in one request."
+            ),
+        )
+    }
+
     /// Returns a 408: the body did not arrive in time.
     pub fn timeout(limit: Duration) -> Self {
         let seconds = limit.as_secs();

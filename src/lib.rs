@@ -20,6 +20,7 @@
 //! | [`catalogue`] | Graph's types, as data |
 //! | [`database`] | the database, its migrations and connections; the private PostgreSQL |
 //! | [`error`] | every error answer |
+//! | [`json`] | the JSON parser |
 //! | [`tls`] | the certificate of the service, and which certificates it trusts |
 //! | [`config`], `default.toml` | every setting |
 //!
@@ -54,6 +55,7 @@ pub mod console;
 pub mod database;
 pub mod error;
 pub mod import_export;
+pub mod json;
 pub mod odata;
 pub mod resources;
 pub mod server;

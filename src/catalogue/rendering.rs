@@ -4,6 +4,8 @@
 //!
 //! <https://docs.oasis-open.org/odata/odata-json-format/v4.01/odata-json-format-v4.01.html#sec_ControlInformationtypeodatatype>
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
@@ -103,16 +105,16 @@ impl Property {
 impl Type {
     /// Returns the value of a property of `values`, an object of this type, as an answer shows
     /// it.
-    pub fn shown(&self, name: &str, values: &Map<String, Value>, version: Version) -> Option<Value> {
+    pub fn shown<'a>(&self, name: &str, values: &'a Map<String, Value>, version: Version) -> Option<Cow<'a, Value>> {
         let shown = match (self.property(name, version), values.get(name)) {
             (Some(property), Some(value)) if !(property.is_collection && value.is_null()) => {
                 serde_json::to_value(Stored { property, value, form: Form::plain(version) })
             }
             (Some(property), _) => serde_json::to_value(Unset(property)),
-            (None, Some(value)) if version == Version::Beta => Ok(value.clone()),
+            (None, Some(value)) if version == Version::Beta => return Some(Cow::Borrowed(value)),
             (None, _) => return None,
         };
-        shown.ok()
+        shown.ok().map(Cow::Owned)
     }
 }
 

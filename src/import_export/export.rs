@@ -185,7 +185,10 @@ fn text(configuration: &Configuration, assignments: Vec<Value>) -> anyhow::Resul
             tracing::warn!(id = %configuration.id, "the column properties has a member '{name}', which is not exported");
         }
     }
-    Ok(serde_json::to_string_pretty(&members)? + "\n")
+    // The same configuration is the same text, whatever the order of its members.
+    let mut sorted = Value::Object(members);
+    sorted.sort_all_objects();
+    Ok(serde_json::to_string_pretty(&sorted)? + "\n")
 }
 
 /// Refuses to overwrite files that no manifest lists, unless they have the content that this

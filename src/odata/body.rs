@@ -12,13 +12,19 @@ use actix_web::{
     dev::Payload,
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap},
     mime,
-    web::{self, Bytes},
+    web::{Bytes, BytesMut},
 };
+use anyhow::anyhow;
 use flate2::bufread::{GzDecoder, ZlibDecoder};
+use futures_util::StreamExt;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
-use super::{json, members::ObjectReader};
+use super::{
+    body_memory::{BodyMemory, Reservation},
+    json,
+    members::ObjectReader,
+};
 use crate::{catalogue::version::Version, error::ApiError};
 
 /// The limits of a body, which the extractor reads from the application data.
@@ -59,22 +65,43 @@ impl FromRequest for Body {
 ///
 /// # Errors
 /// 400 when the body cannot be read. 408 when reading takes too long. 413 when the body is too
-/// large. 415 for another media type or encoding.
+/// large or has too many values. 415 for another media type or encoding. 503 when the bodies of
+/// other requests use the memory.
 pub fn read(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<Bytes, ApiError>> + use<> {
     let Limit { bytes: limit, time } = request.app_data().copied().unwrap_or_default();
+    let memory = request.app_data::<BodyMemory>().cloned();
     let readable = media_type(request).and_then(|()| Encoding::of(request.headers())).and_then(|encoding| {
         let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         if announced.unwrap_or(0) > limit { Err(ApiError::too_large(limit)) } else { Ok(encoding) }
     });
-    let payload = web::Payload::from_request(request, payload);
+    let payload = payload.take();
+    let request = request.clone();
     async move {
         let encoding = readable?;
-        let incomplete = |_| ApiError::bad_request("The request body could not be read to its end.");
-        let read = timeout(time, payload.await.map_err(incomplete)?.to_bytes_limited(limit)).await;
-        let read = read.map_err(|_| ApiError::timeout(time))?;
-        let bytes = read.map_err(|_| ApiError::too_large(limit))?.map_err(incomplete)?;
-        encoding.decode(bytes, limit)
+        let memory = memory.ok_or_else(|| ApiError::internal(anyhow!("the application has no memory for bodies")))?;
+        let mut reservation = memory.reserve();
+        let received = timeout(time, receive(payload, limit, &mut reservation)).await;
+        let bytes = encoding.decode(received.map_err(|_| ApiError::timeout(time))??, limit)?;
+        memory.check(&bytes, &mut reservation)?;
+        // The values of the body live about as long as the request.
+        request.extensions_mut().insert(reservation);
+        Ok(bytes)
     }
+}
+
+/// Receives a body. Reserves memory for each part before it receives the next one, so that many
+/// slow clients cannot fill the memory with the beginnings of large bodies.
+async fn receive(mut payload: Payload, limit: usize, reservation: &mut Reservation) -> Result<Bytes, ApiError> {
+    let mut received = BytesMut::new();
+    while let Some(part) = payload.next().await {
+        let part = part.map_err(|_| ApiError::bad_request("The request body could not be read to its end."))?;
+        if received.len() + part.len() > limit {
+            return Err(ApiError::too_large(limit));
+        }
+        reservation.grow_to(received.len() + part.len())?;
+        received.extend_from_slice(&part);
+    }
+    Ok(received.freeze())
 }
 
 /// Checks that the media type is `application/json` in UTF-8, with any other parameters.

@@ -1,27 +1,18 @@
-//! A strict JSON parser.
-//!
-//! `serde_json` accepts input that this service must refuse. When an object has two members
-//! with one name, it silently keeps the last. It accepts the NUL character, which PostgreSQL
-//! cannot store in text. This parser refuses both while line and column are still known. It
-//! also refuses nesting beyond 100 levels, and everything that `serde_json` itself refuses,
-//! such as lone surrogates and text after the end.
-//!
-//! Fractions and whole numbers beyond 64 bits become floating-point numbers, with their
-//! precision. [`is_rounded`](crate::catalogue::messages::is_rounded) tells whether a number
-//! lost digits.
+//! Reads the JSON of request bodies. [`crate::json`] is the parser.
 
 use std::fmt;
 
 use indexmap::{IndexMap, map::Entry};
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
+    de::{MapAccess, Visitor},
 };
-use serde_json::{Map, Number, Value, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
     catalogue::messages::kind,
-    error::{ApiError, shorten},
+    error::ApiError,
+    json::{duplicate_member, read},
 };
 
 /// Reads one JSON object.
@@ -60,126 +51,6 @@ pub fn check_start(bytes: &[u8]) -> Result<(), ApiError> {
 
 /// The byte order mark of UTF-8. JSON that is sent over a network must not have it (RFC 8259).
 const UTF_8_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
-
-/// Reads one JSON value.
-///
-/// # Errors
-/// What is wrong and where.
-pub fn read(bytes: &[u8]) -> serde_json::Result<Value> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = StrictValue { member: None, depth: 0 }.deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(value)
-}
-
-const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;
-
-/// Builds a [`Value`]. Refuses input that a [`Value`] cannot hold without loss. Knows the
-/// current member for its messages.
-struct StrictValue<'a> {
-    member: Option<&'a str>,
-    depth: usize,
-}
-
-/// The maximum nesting depth. An answer adds some levels around the value, and many parsers
-/// refuse 128 levels.
-const MAX_DEPTH: usize = 100;
-
-impl StrictValue<'_> {
-    fn refuse<T, E: Error>(&self, what: &str) -> Result<T, E> {
-        Err(match self.member {
-            Some(member) => E::custom(format_args!("the member '{}' holds {what}", shorten(member))),
-            None => E::custom(format_args!("there is {what}")),
-        })
-    }
-
-    fn enter<E: Error>(&self) -> Result<usize, E> {
-        match self.depth < MAX_DEPTH {
-            true => Ok(self.depth + 1),
-            false => self.refuse(&format!("arrays and objects nested more than {MAX_DEPTH} levels deep")),
-        }
-    }
-
-    fn text<E: Error>(&self, text: String) -> Result<String, E> {
-        if text.contains('\0') { self.refuse("the character NUL, which cannot be stored") } else { Ok(text) }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for StrictValue<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for StrictValue<'_> {
-    type Value = Value;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a JSON value")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        // A whole number can be written in several ways: 1e2 is stored and read back as 100.
-        match Number::from_f64(value) {
-            Some(_) if value.fract() == 0.0 && value.abs() < TWO_POW_63 => Ok(Value::from(value as i64)),
-            Some(number) => Ok(Value::Number(number)),
-            None => self.refuse("a number that is not finite"),
-        }
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-        self.visit_string(value.to_owned())
-    }
-
-    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
-        self.text(value).map(Value::String)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
-        let depth = self.enter()?;
-        let mut array = Vec::new();
-        while let Some(element) = elements.next_element_seed(StrictValue { member: self.member, depth })? {
-            array.push(element);
-        }
-        Ok(Value::Array(array))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let depth = self.enter()?;
-        let mut object = Map::new();
-        while let Some(name) = members.next_key::<String>()? {
-            let name = self.text(name)?;
-            let value = members.next_value_seed(StrictValue { member: Some(&name), depth })?;
-            if object.contains_key(&name) {
-                return Err(duplicate_member(&name));
-            }
-            object.insert(name, value);
-        }
-        Ok(Value::Object(object))
-    }
-}
-
-fn duplicate_member<E: Error>(name: &str) -> E {
-    E::custom(format_args!("the member '{}' appears twice in one object", shorten(name)))
-}
 
 /// An object whose members are parsed later, each from its original text. No two members have
 /// one name.

@@ -18,12 +18,14 @@
 //! | `prefer.rs` | the `Prefer` header |
 //! | `casts.rs` | the type-cast segments of a path |
 //! | `body.rs` | the extractor that reads a request body |
-//! | `json.rs` | a strict JSON parser |
+//! | `body_memory.rs` | limits on the memory of request bodies |
+//! | `json.rs` | the JSON of request bodies |
 //! | `members.rs` | reads the members of a JSON object one by one as typed values |
 //! | `metadata.rs` | `$metadata` in XML and JSON |
 //! | `links.rs` | the root of links; `@odata.context`, `@odata.nextLink` and `Location` |
 
 pub mod body;
+pub mod body_memory;
 pub mod casts;
 pub mod etag;
 pub mod filter;

@@ -43,7 +43,7 @@ use crate::{
         session::SharedConnection,
     },
     import_export,
-    odata::{body, links::Forwarded, negotiate, paging::PageSizes, url},
+    odata::{body, body_memory::BodyMemory, links::Forwarded, negotiate, paging::PageSizes, url},
     resources::{
         assignments::{
             create::Writer,
@@ -207,14 +207,15 @@ pub struct Service {
     seeded: Data<Seeded>,
     shutting_down: Data<ShuttingDown>,
     document: Data<Document>,
+    body_memory: BodyMemory,
 }
 
 impl Service {
     /// Loads the files that the settings name.
     ///
     /// # Errors
-    /// When the authentication settings are incomplete, or a file, an origin or a host name is
-    /// not valid.
+    /// When the authentication settings are incomplete, a file, an origin or a host name is not
+    /// valid, or the memory for bodies is too small for one.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         let authenticator = Authenticator::new(settings)?;
         let requires_token = !matches!(authenticator, Authenticator::Disabled);
@@ -227,6 +228,7 @@ impl Service {
             seeded: Data::new(Seeded(AtomicBool::new(settings.database.seed.is_none()))),
             shutting_down: Data::new(ShuttingDown(AtomicBool::new(false))),
             document: Data::new(Document::new(openapi::generate)),
+            body_memory: BodyMemory::of(&settings.server)?,
             settings: settings.clone(),
         })
     }
@@ -297,6 +299,7 @@ impl Service {
         let pages = PageSizes { default: settings.default_page_size, max: settings.max_page_size };
         let time = Duration::from_secs(settings.request_timeout_seconds);
         let limit = body::Limit { bytes: settings.max_body_bytes, time };
+        let memory = self.body_memory.clone();
         let metrics = Data::new(Metrics::new(pools.metrics().clone()));
         // One writer for all workers means fewer commits.
         let writer = Data::new(Writer::start(pools, SharedConnection::new(pools, "devicegraph writer")));
@@ -310,6 +313,7 @@ impl Service {
                 .app_data(metrics.clone())
                 .app_data(writer.clone())
                 .app_data(limit)
+                .app_data(memory.clone())
                 .app_data(forwarded)
                 .app_data(pages);
         }

@@ -251,12 +251,12 @@ async fn full_says_everything_of_a_list_and_of_what_it_expands() {
         names,
         [
             "@odata.context",
+            "@odata.type",
+            "@odata.id",
             "@odata.editLink",
             "@odata.etag",
-            "@odata.id",
-            "@odata.type",
-            "createdDateTime",
             "createdDateTime@odata.type",
+            "createdDateTime",
             "displayName",
         ]
     );

@@ -427,8 +427,8 @@ impl Answer {
             value.as_object().map(|members| members.keys().cloned().collect::<Vec<_>>()).unwrap_or_default()
         };
         assert_eq!(members(&body), ["error"], "{}", self.text);
-        assert_eq!(members(error), ["code", "innerError", "message"], "{}", self.text);
-        assert_eq!(members(&error["innerError"]), ["client-request-id", "date", "request-id"], "{}", self.text);
+        assert_eq!(members(error), ["code", "message", "innerError"], "{}", self.text);
+        assert_eq!(members(&error["innerError"]), ["date", "request-id", "client-request-id"], "{}", self.text);
         assert_eq!(error["innerError"]["request-id"], self.header("request-id"));
         assert_eq!(error["innerError"]["client-request-id"], self.header("client-request-id"));
         let date = error["innerError"]["date"].as_str().expect("a date");

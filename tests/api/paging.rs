@@ -277,7 +277,7 @@ async fn select_shows_what_it_names_and_expand_brings_the_assignments() {
         ("displayName,assignments", vec!["displayName"]),
         ("microsoft.graph.iosCustomConfiguration/payloadName", vec!["payloadName"]),
         ("microsoft.graph.windows10CustomConfiguration/omaSettings", vec![]),
-        ("payload,version", vec!["payload", "version"]),
+        ("payload,version", vec!["version", "payload"]),
     ] {
         let row = app.get(&format!("{one}?$select={}", encoded(select))).await.json();
         let names: Vec<_> = row.as_object().expect("an object").keys().filter(|name| !name.starts_with('@')).collect();

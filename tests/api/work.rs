@@ -21,7 +21,7 @@ use actix_web::{
 use devicegraph::{
     auth::Authenticator,
     database::{pool::Pools, session::SharedConnection},
-    odata::{body, negotiate, url},
+    odata::{body, body_memory::BodyMemory, negotiate, url},
     resources::{
         assignments::{self, create::Writer, loaders::SetLoader},
         configurations,
@@ -326,6 +326,7 @@ async fn application(options: PgConnectOptions) -> impl Service<Request, Respons
         .app_data(Data::new(assignments::loaders::AssignmentLoader::start(&pools, reading.clone())))
         .app_data(Data::new(SetLoader::start(&pools, reading)))
         .app_data(body::Limit { bytes: settings.server.max_body_bytes, time: Duration::from_secs(60) })
+        .app_data(BodyMemory::new(1 << 16, 1 << 26))
         .configure(routing::configure)
         .wrap(from_fn(url::check))
         .wrap(from_fn(negotiate::negotiate))

@@ -40,10 +40,11 @@ pub struct Created {
 pub async fn execute(
     connections: &Connections,
     vault: &Vault,
-    new: &NewConfiguration,
+    new: NewConfiguration,
     caller: &Caller,
     version: Version,
 ) -> Result<Created, ApiError> {
+    let new = &new;
     let id = ConfigurationId(new.id.unwrap_or_else(Uuid::now_v7));
     let assignments = new.assignments.as_ref().map(|set| set.rows(id));
     let rows = assignments.as_deref().unwrap_or_default();

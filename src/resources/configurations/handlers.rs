@@ -125,7 +125,7 @@ pub async fn create(
         )));
     }
     let new = NewConfiguration::parse(body.members(TYPE))?;
-    let created = create::execute(&connections, &vault, &new, &caller, links.version).await?;
+    let created = create::execute(&connections, &vault, new, &caller, links.version).await?;
     let configuration = &created.configuration;
     let location = links.to(ConfigurationId(configuration.id).path());
     let etag = configuration.etag();

@@ -3,6 +3,8 @@
 //! Every [`NewConfiguration`] is valid. The properties of a [`ConfigurationPatch`] are checked
 //! when it is applied.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -140,17 +142,16 @@ impl ConfigurationPatch {
                 stored.odata_type,
             )));
         }
+        let shown = |name: &str, properties| type_of(&stored.odata_type)?.shown(name, properties, self.version);
         // A member that is sent as the client reads it stays as it is stored, with the parts
         // that this version does not show.
-        let shown = |name: &str| type_of(&stored.odata_type)?.shown(name, &stored.properties, self.version);
-        self.properties.retain(|name, value| shown(name).as_ref() != Some(value));
+        self.properties.retain(|name, value| shown(name, &stored.properties).as_deref() != Some(value));
         let (mut properties, secrets) = checked(self.properties, &stored.odata_type, self.version)?;
-        let sent = properties.clone();
-        properties.retain(|name, _| {
-            let shown = |properties| type_of(&stored.odata_type)?.shown(name, properties, self.version);
-            let is_secret = name == "omaSettings" && !secrets.is_empty();
-            is_secret || shown(&sent) != shown(&stored.properties)
-        });
+        let is_secret = |name: &str| name == "omaSettings" && !secrets.is_empty();
+        let is_same = |name: &&String| shown(name, &properties) == shown(name, &stored.properties);
+        let unchanged: HashSet<_> =
+            properties.keys().filter(|name| !is_secret(name)).filter(is_same).cloned().collect();
+        properties.retain(|name, _| !unchanged.contains(name));
         let mut changed = stored.clone();
         changed.display_name = self.display_name.unwrap_or(changed.display_name);
         changed.description = self.description.unwrap_or(changed.description);

@@ -1,6 +1,9 @@
 //! Writes configurations together with their secrets, for requests and for seeds.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
@@ -24,16 +27,19 @@ use crate::{
 ///
 /// # Errors
 /// 400 for a secret when the service has no key.
-pub async fn seal(
+pub async fn seal<'a>(
     connection: &mut PgConnection,
     vault: &Vault,
     id: ConfigurationId,
-    new: &NewConfiguration,
-) -> Result<(Object, Vec<Sealed>), ApiError> {
+    new: &'a NewConfiguration,
+) -> Result<(Cow<'a, Object>, Vec<Sealed>), ApiError> {
+    if new.secrets.is_empty() && secrets::references(&new.properties).is_empty() {
+        return Ok((Cow::Borrowed(&new.properties), Vec::new()));
+    }
     let mut properties = new.properties.clone();
     let secrets = resolve_secret_references(connection, vault, id, None, &mut properties, new.secrets.clone()).await?;
     let sealed = vault.seal(id, &mut properties, &secrets)?;
-    Ok((properties, sealed))
+    Ok((Cow::Owned(properties), sealed))
 }
 
 /// Returns whether a client sees no difference between `stored` and the configuration that

@@ -64,8 +64,8 @@ impl FromRequest for Batch {
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let bytes = body::read(request, payload);
-        Box::pin(async move { Self::parse(&bytes.await?) })
+        let body = body::read(request, payload);
+        Box::pin(async move { Self::parse(&body.await?) })
     }
 }
 
@@ -308,7 +308,7 @@ mod tests {
             ),
             (
                 with("headers", json!({"a": "b", "A": "c"})),
-                "The member 'requests[1].headers.a' of the batch repeats a header in another letter case. Send it once.",
+                "The member 'requests[1].headers.A' of the batch repeats a header in another letter case. Send it once.",
             ),
         ]);
     }

@@ -20,7 +20,7 @@ use super::{answer::Answer, dispatch::Dispatcher, *};
 use crate::{
     config::{self, Settings},
     database::pool::{Pool, Pools},
-    odata::body::Limit,
+    odata::{body::Limit, body_memory::BodyMemory},
     server::telemetry,
 };
 
@@ -75,6 +75,7 @@ async fn batches<const N: usize>(requests: [Value; N]) -> ([Vec<Value>; N], usiz
         .app_data(Data::new(nowhere()))
         .app_data(Data::new(Dispatcher::new(8, application)))
         .app_data(Limit { bytes: 1 << 20, time: Duration::from_secs(60) })
+        .app_data(BodyMemory::new(1 << 16, 1 << 26))
         .route("/v1.0/$batch", to_post().to(post))
         .wrap(from_fn(telemetry::request));
     let outer = init_service(outer).await;
