@@ -43,7 +43,7 @@ enum Source {
 #[derive(Clone)]
 pub struct GroupTransaction {
     transaction: Arc<Mutex<Option<PooledConnection>>>,
-    pool: Pool,
+    pool: Data<Pool>,
     work: WorkClass,
     request: RequestContext,
 }
@@ -136,7 +136,7 @@ impl GroupTransaction {
     ///
     /// # Errors
     /// When no connection is free in time.
-    pub async fn begin(pool: &Pool, only_reads: bool, request: RequestContext) -> sqlx::Result<Self> {
+    pub async fn begin(pool: &Data<Pool>, only_reads: bool, request: RequestContext) -> sqlx::Result<Self> {
         let work = if only_reads { WorkClass::Search } else { WorkClass::WriteGroup };
         let connection = open(pool, work, request, true).await?;
         Ok(Self { transaction: Arc::new(Mutex::new(Some(connection))), pool: pool.clone(), work, request })

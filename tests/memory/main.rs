@@ -1,6 +1,8 @@
 //! The memory that request bodies need, as an allocator counts it. Memory belongs to the whole
 //! process, so this is a test binary of its own with one test.
 
+#![expect(clippy::print_stdout, reason = "cargo test -- --nocapture shows the figures")]
+
 #[path = "../api/harness.rs"]
 #[expect(dead_code, reason = "the other test binary uses the rest")]
 mod harness;

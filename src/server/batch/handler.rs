@@ -82,7 +82,7 @@ fn response(steps: &[Step], answers: Vec<Answer>) -> HttpResponse {
 struct Run<'a> {
     outer: &'a HttpRequest,
     dispatcher: &'a Dispatcher,
-    pool: &'a Pool,
+    pool: &'a Data<Pool>,
     started: RequestContext,
     steps: &'a [Step],
     /// The answers of the steps so far, including those of a group that may still be rolled
