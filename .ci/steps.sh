@@ -183,6 +183,13 @@ step_deploy() { timeout --foreground -k 60 600 tests/deploy.sh; }
 step_previous() { timeout --foreground -k 60 900 tests/previous.sh; }
 step_recovery() { timeout --foreground -k 60 600 tests/recovery.sh; }
 
+# Smaller numbers and longer limits than the scripts have for a quiet machine.
+step_attacks() {
+    timeout --foreground -k 60 300 tests/attacks/groups.sh target/debug/devicegraph 5 20000 10
+    timeout --foreground -k 60 600 tests/attacks/connections.py --connections 220 --max-connections 200 --timeout 5 target/debug/devicegraph
+    timeout --foreground -k 60 600 tests/attacks/sets.py target/debug/devicegraph 300 3000 3
+}
+
 # A check that finds losses must find one where the database is set to lose writes.
 must_find_a_loss() { # variable, script, times
     local status=0
