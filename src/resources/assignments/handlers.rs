@@ -349,13 +349,11 @@ pub async fn assign(
 ) -> Result<HttpResponse, ApiError> {
     let set = AssignmentSet::parse(body.members("assign"))?;
     let rows = set.rows(configuration);
-    let keys: Vec<_> = set.0.iter().map(|new| new.target.key()).collect();
     let mut transaction = connections.begin().await?;
     let current = lock_configuration(&mut transaction, configuration, &conditions).await?;
     current.map_or(Ok(()), |current| conditions.check(&current))?;
     let beta = links.version == Version::Beta;
-    sql::replace(&mut transaction, configuration, &rows, &keys, beta, caller.id()).await?;
-    let stored = sql::list(&mut transaction, configuration).await?;
+    let stored = sql::replace(&mut transaction, configuration, &rows, beta, caller.id()).await?;
     let etag = set_etag(&mut transaction, configuration).await?;
     transaction.commit(set_path(configuration)).await?;
     let context = links.context("Collection(microsoft.graph.deviceConfigurationAssignment)");
