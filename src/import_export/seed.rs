@@ -1,11 +1,10 @@
 //! Writes the configurations of files to the store, in one transaction.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::HashMap, path::Path};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
-use uuid::Uuid;
 
 use super::files::{ParsedConfiguration, read};
 use crate::{
@@ -186,37 +185,40 @@ async fn assign(
     id: ConfigurationId,
     new: &[NewAssignment],
 ) -> anyhow::Result<bool> {
-    let keys: Vec<_> = new.iter().map(|new| new.target.key()).collect();
-    let mut places = BTreeMap::new();
-    for (index, key) in keys.iter().enumerate() {
-        if let Some(other) = key.as_ref().and_then(|key| places.insert(key, index)) {
+    let mut places = HashMap::new();
+    for (index, new) in new.iter().enumerate() {
+        if let Some(other) = new.target.key().and_then(|key| places.insert(key, index)) {
             bail!("assignments[{index}].target names what assignments[{other}].target names already");
         }
     }
     let before = assignments::sql::list(connection, id).await?;
+    let by_target: HashMap<_, _> = before.iter().map(|stored| (stored.target_columns(), stored.id)).collect();
     let mut rows: Vec<Assignment> = Vec::new();
+    let mut places = HashMap::new();
     for (index, new) in new.iter().enumerate() {
         let mut row = new.row(id, AssignmentId(parsed.assignment_id(index, new)));
-        let unchanged = before.iter().find(|stored| new.target.key().is_some() && stored.has_target_of(&row));
-        if let (None, Some(unchanged)) = (new.id, unchanged) {
-            row.id = unchanged.id;
+        if let (None, false, Some(unchanged)) = (new.id, row.has_base_target(), by_target.get(&row.target_columns())) {
+            row.id = *unchanged;
         }
-        for (other, earlier) in rows.iter().enumerate() {
-            ensure!(earlier.id != row.id, "assignments[{index}].id is that of assignments[{other}]");
+        if let Some(other) = places.insert(row.id, index) {
+            bail!("assignments[{index}].id is that of assignments[{other}]");
         }
         rows.push(row);
     }
-    if before.len() == rows.len() && rows.iter().all(|row| before.contains(row)) {
+    if before.len() == rows.len() && first_missing(&rows, &before).is_none() {
         return Ok(false);
     }
-    let is_kept = |stored: &&Assignment| rows.iter().any(|row| row.id == stored.id && stored.has_target_of(row));
-    let kept: Vec<Uuid> = before.iter().filter(is_kept).map(|stored| stored.id).collect();
-    assignments::sql::replace_by_id(connection, id, &rows, &keys, &kept).await?;
-    let after = assignments::sql::list(connection, id).await?;
-    if let Some(index) = rows.iter().position(|row| !after.contains(row)) {
+    let after = assignments::sql::replace_by_id(connection, id, &before, &rows).await?;
+    if let Some(index) = first_missing(&rows, &after) {
         bail!("assignments[{index}].id belongs to an assignment of another configuration; leave it out");
     }
     Ok(true)
+}
+
+/// Returns the index of the first row that is not stored as it is.
+fn first_missing(rows: &[Assignment], stored: &[Assignment]) -> Option<usize> {
+    let stored: HashMap<_, _> = stored.iter().map(|stored| (stored.id, stored)).collect();
+    rows.iter().position(|row| stored.get(&row.id) != Some(&row))
 }
 
 /// Counts the configurations.

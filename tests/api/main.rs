@@ -23,6 +23,7 @@ mod console;
 mod constraints;
 mod control_information;
 mod deep_insert;
+mod digests;
 mod documentation;
 mod etags;
 mod exports;

@@ -1,6 +1,8 @@
 //! How PostgreSQL finds the rows that a query asks for: a filter on an indexed
 //! column, and a page in an indexed order, read their index.
 
+use std::{fs, path::Path};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use devicegraph::{
     catalogue::version::Version,
@@ -12,8 +14,8 @@ use devicegraph::{
     },
     resources::{assignments, configurations, parent},
 };
-use serde_json::json;
-use sqlx::Row;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Executor, Row};
 use uuid::Uuid;
 
 use crate::{
@@ -127,4 +129,52 @@ async fn a_filter_and_an_order_on_an_indexed_column_read_its_index() {
     let query_scope = assignments::sql::scope_of(parent::ConfigurationId(id));
     let plan_of_list = plan(&app, &query(&assignments::sql::TABLE, &query_scope, &[]), &query_scope).await;
     assert!(plan_of_list.contains(PARENT), "{plan_of_list}");
+}
+
+/// The statements that write the rows of a whole set, from the folder that the build checks
+/// them against. Each has its text and the number of its parameters.
+fn statements_on_sets() -> Vec<(String, usize)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
+    let files = fs::read_dir(folder).expect("the folder").map(|file| file.expect("a file").path());
+    let statements = files.map(|file| {
+        let file: Value = serde_json::from_slice(&fs::read(file).expect("a file")).expect("JSON");
+        let parameters = file["describe"]["parameters"]["Left"].as_array().map(Vec::len).unwrap_or_default();
+        (file["query"].as_str().expect("a statement").to_owned(), parameters)
+    });
+    let is_of_a_set = |text: &str| {
+        let writes =
+            ["INSERT INTO", "UPDATE", "DELETE FROM"].map(|verb| format!("{verb} device_configuration_assignments"));
+        // A create is one row of one request, and combined creates are few.
+        writes.iter().any(|start| text.starts_with(start)) && text.contains("[]") && !text.contains("SKIP LOCKED")
+    };
+    statements.filter(|(text, _)| is_of_a_set(text)).collect()
+}
+
+#[actix_web::test]
+async fn no_statistics_make_the_cost_of_a_set_quadratic() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let statements = statements_on_sets();
+    assert_eq!(statements.len(), 3, "delete, change and insert: {statements:#?}");
+    let mut connection = app.pool().acquire().await.expect("a connection");
+    for before in ["SELECT", "VACUUM ANALYZE device_configuration_assignments"] {
+        connection.execute(before).await.expect("statistics");
+        for mode in ["force_generic_plan", "force_custom_plan"] {
+            for (text, parameters) in &statements {
+                let nulls = vec!["NULL"; *parameters].join(", ");
+                let explain = format!(
+                    "SET plan_cache_mode = {mode}; PREPARE checked AS {text}; EXPLAIN EXECUTE checked({nulls})"
+                );
+                let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut *connection).await.expect("a plan");
+                let plan = rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n");
+                // A join, and a search in an unsorted array, can compare each row with each other row.
+                for quadratic in ["Nested Loop", "Join", "ANY (", "ALL (", "SubPlan"] {
+                    assert!(!plan.contains(quadratic), "{mode}, {quadratic}: {text}\n{plan}");
+                }
+                connection.execute("DEALLOCATE checked").await.expect("it was prepared");
+            }
+        }
+    }
 }

@@ -47,7 +47,7 @@ POST assignment, with an id                                    1            1   
 POST assignment, sent again                                    5            6        2
 POST assignment, target taken                                  6            7        2
 POST assignment, If-Match                                      7            7        1
-POST assign, 3 targets for 3 others                            8            8        1
+POST assign, 3 targets for 3 others                            9            9        1
 POST $batch, an atomicity group of 2 assignments               5            5        1
 GET assignment                                                 1            1        0
 GET assignment, If-None-Match                                  3            4        0

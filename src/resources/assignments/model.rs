@@ -323,8 +323,17 @@ impl AssignmentSet {
 impl Assignment {
     /// Returns whether the two have the same target.
     pub fn has_target_of(&self, other: &Self) -> bool {
-        (&self.target_type, &self.group_id, &self.collection_id)
-            == (&other.target_type, &other.group_id, &other.collection_id)
+        self.target_columns() == other.target_columns()
+    }
+
+    /// Returns the columns of the target: its type, its group and its collection.
+    pub fn target_columns(&self) -> (&str, Option<&str>, Option<&str>) {
+        (&self.target_type, self.group_id.as_deref(), self.collection_id.as_deref())
+    }
+
+    /// Returns whether the target is the base target, which names nothing.
+    pub fn has_base_target(&self) -> bool {
+        self.target_type == target::TYPE
     }
 
     fn set_target(&mut self, target: &Target) {

@@ -58,7 +58,8 @@ pub async fn execute(
         let inserted = sql::insert(connection, id, new, &properties, &secrets, caller.id()).await?;
         // No other transaction sees the new configuration, so no other write can take a target.
         if inserted.is_some() && !rows.is_empty() {
-            assignments::sql::insert_missing(connection, id, rows, caller.id()).await?;
+            let rows: Vec<_> = rows.iter().collect();
+            assignments::sql::insert_missing(connection, id, &rows, caller.id()).await?;
         }
         Ok(inserted)
     };
@@ -103,12 +104,9 @@ async fn find_same(
 /// Returns whether a client of `version` reads two sets of one configuration as the same,
 /// apart from the ids of the assignments.
 fn is_same_set(sent: &[Assignment], stored: &[Assignment], version: Version) -> bool {
-    fn target(row: &Assignment) -> (&str, Option<&str>, Option<&str>) {
-        (&row.target_type, row.group_id.as_deref(), row.collection_id.as_deref())
-    }
-    let by_target: HashMap<_, _> = sent.iter().map(|row| (target(row), row)).collect();
+    let by_target: HashMap<_, _> = sent.iter().map(|row| (row.target_columns(), row)).collect();
     let is_sent = |stored: &Assignment| {
-        let sent = by_target.get(&target(stored));
+        let sent = by_target.get(&stored.target_columns());
         sent.is_some_and(|sent| Assignment { id: stored.id, ..(*sent).clone() }.reads_same_as(stored, version))
     };
     sent.len() == stored.len() && stored.iter().all(is_sent)

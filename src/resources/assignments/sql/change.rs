@@ -3,9 +3,15 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::columns::{TARGET_KEY, column};
+use super::{
+    columns::{TARGET_KEY, column},
+    read::list,
+};
 use crate::resources::{
-    assignments::model::{Assignment, AssignmentId},
+    assignments::{
+        difference::Difference,
+        model::{Assignment, AssignmentId},
+    },
     parent::ConfigurationId,
 };
 
@@ -60,99 +66,112 @@ pub async fn delete_all(connection: &mut PgConnection) -> sqlx::Result<()> {
 }
 
 /// Replaces the assignments of a configuration, which the caller has locked, with `rows`.
+/// Returns the set that is stored then, sorted by id.
 ///
-/// `target_keys` has the target key of each row. An assignment whose target stays keeps its id.
-/// The members that `/beta` adds are replaced only when `beta` says that the rows have them.
+/// An assignment whose target stays keeps its id. The members that `/beta` adds are replaced
+/// only when `beta` says that the rows have them. Only rows that differ are written.
 pub async fn replace(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
     rows: &[Assignment],
-    target_keys: &[Option<String>],
     beta: bool,
     actor: Option<&str>,
-) -> sqlx::Result<()> {
-    delete_others(connection, configuration, rows, target_keys).await?;
-    if beta {
-        update_beta_members(connection, configuration, rows, target_keys, actor).await?;
+) -> sqlx::Result<Vec<Assignment>> {
+    let stored = list(connection, configuration).await?;
+    let difference = Difference::by_target(&stored, rows, beta);
+    if difference.is_empty() {
+        return Ok(stored);
     }
-    insert_missing(connection, configuration, rows, actor).await
+    write(connection, configuration, &difference, actor).await?;
+    list(connection, configuration).await
 }
 
-/// Replaces the assignments like [`replace`], but matches rows by their ids. The rows of
-/// `kept`, which have the id and the target of a row, stay, and all others are deleted. The
-/// rows have no author, because a seed has no caller.
+/// Replaces the assignments like [`replace`], but matches rows by their ids: a row of `stored`,
+/// which is the current set, stays when a row has its id and its target. The rows have no
+/// author, because a seed has no caller.
 pub async fn replace_by_id(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
+    stored: &[Assignment],
     rows: &[Assignment],
-    target_keys: &[Option<String>],
-    kept: &[Uuid],
-) -> sqlx::Result<()> {
-    delete_but(connection, configuration, kept).await?;
-    update_beta_members(connection, configuration, rows, target_keys, None).await?;
-    insert_missing(connection, configuration, rows, None).await
+) -> sqlx::Result<Vec<Assignment>> {
+    write(connection, configuration, &Difference::by_id(stored, rows), None).await?;
+    list(connection, configuration).await
 }
 
-async fn delete_others(
+/// Writes a difference. The cost of each statement grows linearly with the set, whatever the
+/// statistics of the table say: no statement has a join, so PostgreSQL cannot choose a plan
+/// that compares each row with each other row.
+async fn write(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
-    rows: &[Assignment],
-    target_keys: &[Option<String>],
+    difference: &Difference<'_>,
+    actor: Option<&str>,
 ) -> sqlx::Result<()> {
+    if !difference.deleted.is_empty() {
+        delete_many(connection, configuration, &difference.deleted).await?;
+    }
+    if !difference.changed.is_empty() {
+        update_beta_members(connection, configuration, &difference.changed, actor).await?;
+    }
+    if !difference.added.is_empty() {
+        insert_missing(connection, configuration, &difference.added, actor).await?;
+    }
+    Ok(())
+}
+
+/// Deletes the assignments of a configuration with these ids. `list` returned the ids in
+/// ascending order.
+async fn delete_many(connection: &mut PgConnection, configuration: ConfigurationId, ids: &[Uuid]) -> sqlx::Result<()> {
+    debug_assert!(ids.is_sorted(), "width_bucket searches in a sorted array");
     sqlx::query!(
+        // width_bucket finds the id by a binary search. `= ANY` reads the whole array for each
+        // row in a generic plan, and a join can have a plan that does the same.
         "DELETE FROM device_configuration_assignments AS a
-         WHERE a.device_configuration_id = $1
-           AND NOT EXISTS (
-               SELECT FROM unnest($2::text[], $3::text[]) AS kept (target_type, target_key)
-               WHERE kept.target_type = a.target_type AND kept.target_key = a.target_key)",
+         WHERE a.device_configuration_id = $1 AND ($2::uuid[])[width_bucket(a.id, $2::uuid[])] = a.id",
         configuration.0,
-        &column(rows, |row| row.target_type.as_str()) as &[&str],
-        target_keys as &[Option<String>],
+        ids,
     )
     .execute(connection)
     .await
     .map(drop)
 }
 
-async fn delete_but(connection: &mut PgConnection, configuration: ConfigurationId, kept: &[Uuid]) -> sqlx::Result<()> {
-    sqlx::query!(
-        "DELETE FROM device_configuration_assignments WHERE device_configuration_id = $1 AND id <> ALL ($2)",
-        configuration.0,
-        kept,
-    )
-    .execute(connection)
-    .await
-    .map(drop)
-}
-
-/// Updates the members that `/beta` adds. The base target has no key, so its row is matched by
-/// its id.
+/// Updates the members that `/beta` adds, in the rows with the ids of `changed`.
 async fn update_beta_members(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
-    rows: &[Assignment],
-    target_keys: &[Option<String>],
+    changed: &[Assignment],
     actor: Option<&str>,
 ) -> sqlx::Result<()> {
+    let rows = || changed.iter();
     sqlx::query!(
-        "UPDATE device_configuration_assignments AS a
-         SET filter_id = new.filter_id, filter_type = new.filter_type, intent = new.intent, source = new.source,
-             source_id = new.source_id, last_modified_date_time = greatest(clock_timestamp(), least(a.created_date_time, '9999-12-31T23:59:59.999999Z')), last_modified_by = $9,
+        // Each row exists, so none is inserted. ON CONFLICT finds a row by the index of the
+        // primary key in every plan. An UPDATE with a join can have a plan that does not.
+        "INSERT INTO device_configuration_assignments AS a
+             (id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent,
+              source, source_id, created_by, last_modified_by)
+         SELECT new.id, $1, new.target_type, new.group_id, new.collection_id, new.filter_id, new.filter_type,
+                new.intent, new.source, new.source_id, $11, $11
+         FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+                     $10::text[])
+              AS new (id, target_type, group_id, collection_id, filter_id, filter_type, intent, source, source_id)
+         ON CONFLICT (id) DO UPDATE
+         SET filter_id = excluded.filter_id, filter_type = excluded.filter_type, intent = excluded.intent,
+             source = excluded.source, source_id = excluded.source_id,
+             last_modified_date_time = greatest(clock_timestamp(), least(a.created_date_time, '9999-12-31T23:59:59.999999Z')), last_modified_by = excluded.last_modified_by,
              created_date_time = least(greatest(a.created_date_time, '0001-01-01T00:00:00Z'), '9999-12-31T23:59:59.999999Z')
-         FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-              AS new (id, target_key, filter_id, filter_type, intent, source, source_id)
-         WHERE a.device_configuration_id = $1
-           AND coalesce(a.target_key, a.id::text) = coalesce(new.target_key, new.id::text)
-           AND (a.filter_id, a.filter_type, a.intent, a.source, a.source_id) IS DISTINCT FROM
-               (new.filter_id, new.filter_type, new.intent, new.source, new.source_id)",
+         WHERE a.device_configuration_id = excluded.device_configuration_id",
         configuration.0,
-        &column(rows, |row| row.id),
-        target_keys as &[Option<String>],
-        &column(rows, |row| row.filter_id.as_deref()) as &[Option<&str>],
-        &column(rows, |row| row.filter_type.as_str()) as &[&str],
-        &column(rows, |row| row.intent.as_str()) as &[&str],
-        &column(rows, |row| row.source.as_str()) as &[&str],
-        &column(rows, |row| row.source_id.as_deref()) as &[Option<&str>],
+        &column(rows(), |row| row.id),
+        &column(rows(), |row| row.target_type.as_str()) as &[&str],
+        &column(rows(), |row| row.group_id.as_deref()) as &[Option<&str>],
+        &column(rows(), |row| row.collection_id.as_deref()) as &[Option<&str>],
+        &column(rows(), |row| row.filter_id.as_deref()) as &[Option<&str>],
+        &column(rows(), |row| row.filter_type.as_str()) as &[&str],
+        &column(rows(), |row| row.intent.as_str()) as &[&str],
+        &column(rows(), |row| row.source.as_str()) as &[&str],
+        &column(rows(), |row| row.source_id.as_deref()) as &[Option<&str>],
         actor,
     )
     .execute(connection)
@@ -165,9 +184,10 @@ async fn update_beta_members(
 pub async fn insert_missing(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
-    rows: &[Assignment],
+    rows: &[&Assignment],
     actor: Option<&str>,
 ) -> sqlx::Result<()> {
+    let rows = || rows.iter().copied();
     sqlx::query!(
         "INSERT INTO device_configuration_assignments
              (id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent,
@@ -179,15 +199,15 @@ pub async fn insert_missing(
               AS new (id, target_type, group_id, collection_id, filter_id, filter_type, intent, source, source_id)
          ON CONFLICT DO NOTHING",
         configuration.0,
-        &column(rows, |row| row.id),
-        &column(rows, |row| row.target_type.as_str()) as &[&str],
-        &column(rows, |row| row.group_id.as_deref()) as &[Option<&str>],
-        &column(rows, |row| row.collection_id.as_deref()) as &[Option<&str>],
-        &column(rows, |row| row.filter_id.as_deref()) as &[Option<&str>],
-        &column(rows, |row| row.filter_type.as_str()) as &[&str],
-        &column(rows, |row| row.intent.as_str()) as &[&str],
-        &column(rows, |row| row.source.as_str()) as &[&str],
-        &column(rows, |row| row.source_id.as_deref()) as &[Option<&str>],
+        &column(rows(), |row| row.id),
+        &column(rows(), |row| row.target_type.as_str()) as &[&str],
+        &column(rows(), |row| row.group_id.as_deref()) as &[Option<&str>],
+        &column(rows(), |row| row.collection_id.as_deref()) as &[Option<&str>],
+        &column(rows(), |row| row.filter_id.as_deref()) as &[Option<&str>],
+        &column(rows(), |row| row.filter_type.as_str()) as &[&str],
+        &column(rows(), |row| row.intent.as_str()) as &[&str],
+        &column(rows(), |row| row.source.as_str()) as &[&str],
+        &column(rows(), |row| row.source_id.as_deref()) as &[Option<&str>],
         actor,
     )
     .execute(connection)
