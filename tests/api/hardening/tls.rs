@@ -9,7 +9,7 @@ use super::{authorization, impatient, until_closed};
 use crate::harness::{App, CONFIGURATIONS, LIMIT, database, is_remote, reachable_folder};
 
 /// A certificate for `localhost` in two files of a folder; the certificate.
-fn certificate(folder: &std::path::Path) -> (PathBuf, PathBuf, ureq::tls::Certificate<'static>) {
+pub(super) fn certificate(folder: &std::path::Path) -> (PathBuf, PathBuf, ureq::tls::Certificate<'static>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let (chain, key) = (folder.join("tls.crt"), folder.join("tls.key"));
     std::fs::write(&chain, made.cert.pem()).expect("a file");
@@ -29,7 +29,11 @@ async fn with_a_certificate_it_speaks_https_and_nothing_else() {
         settings.server.tls_key = Some(key.clone());
     };
     let app = App::start_on(database(true).await, with_certificate).await;
-    let impatient = impatient(with_certificate).await;
+    let impatient = impatient(|settings| {
+        with_certificate(settings);
+        settings.server.tls_handshake_timeout_seconds = 1;
+    })
+    .await;
     let address = app.origin.strip_prefix("https://127.0.0.1").expect("its origin is https").to_owned();
     let origin = format!("https://localhost{address}");
     let tls = TlsConfig::builder()
