@@ -30,7 +30,9 @@ LIVE = b'{"status":"live"}'
 SERVED = 2.0
 # A slow head is ended within the timeout of the service and:
 LATE = 2.0
-# No wait of this script is longer. It only ends a run that hangs.
+# A new client waits no longer than this, and the run has failed.
+GIVE_UP = 15.0
+# No other wait of this script is longer. It only ends a run that hangs.
 PATIENCE = 120.0
 
 
@@ -76,17 +78,10 @@ class Service:
         self.log = open(f"{folder}/service.log", "ab")
         self.process = subprocess.Popen([options.binary], env=environment, cwd=folder, stderr=self.log)
         end = time.monotonic() + PATIENCE
-        while not self.answers():
+        while self.probe() > GIVE_UP:
             if self.process.poll() is not None or time.monotonic() > end:
                 raise SystemExit(open(f"{folder}/service.log").read() + "connections: the service does not start")
             time.sleep(0.1)
-
-    def answers(self):
-        try:
-            self.probe()
-            return True
-        except OSError:
-            return False
 
     def stop(self):
         self.process.terminate()
@@ -108,14 +103,15 @@ class Service:
         return stream
 
     def probe(self):
-        """How long a new client waits for its answer."""
+        """How long a new client waits for its answer. Infinite when it gets none."""
         begun = time.monotonic()
-        stream = self.connect()
-        stream.sendall(REQUEST)
-        answer(stream)
-        took = time.monotonic() - begun
-        stream.close()
-        return took
+        try:
+            with self.connect(GIVE_UP) as stream:
+                stream.sendall(REQUEST)
+                answer(stream)
+                return time.monotonic() - begun
+        except OSError:
+            return float("inf")
 
 
 def answer(stream):
