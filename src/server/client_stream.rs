@@ -108,3 +108,71 @@ impl AsyncWrite for ClientStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, io::Write, net::TcpListener, rc::Rc};
+
+    use super::*;
+    use crate::{
+        config::Settings,
+        server::client_connections::{ClientConnections, Limits},
+    };
+
+    /// A worker that is full with three connections.
+    fn worker() -> Rc<ClientConnections> {
+        let mut settings = Settings::load(None).expect("the defaults").server;
+        settings.max_connections = 3;
+        ClientConnections::start(Limits::new(&settings, 1))
+    }
+
+    /// A client, and its connection to the worker.
+    fn connect(connections: &Rc<ClientConnections>) -> (std::net::TcpStream, ClientStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
+        let (accepted, _) = listener.accept().expect("a client");
+        accepted.set_nonblocking(true).expect("a socket");
+        let accepted = TcpStream::from_std(accepted).expect("a socket");
+        let connection = connections.register(None).expect("room");
+        (client, ClientStream::new(Transport::Plain(accepted), connection))
+    }
+
+    async fn read(stream: &mut ClientStream) -> Vec<u8> {
+        let mut bytes = [0; 100];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        poll_fn(|context| Pin::new(&mut *stream).poll_read(context, &mut buffer)).await.expect("no error");
+        buffer.filled().to_vec()
+    }
+
+    #[actix_web::test]
+    async fn a_connection_whose_answer_is_on_its_way_is_not_idle() {
+        let connections = worker();
+        let (_client, mut sending) = connect(&connections);
+        poll_fn(|context| {
+            while Pin::new(&mut sending).poll_write(context, &[0; 65536]).is_ready() {}
+            Poll::Ready(())
+        })
+        .await;
+        let others = [connect(&connections).1, connect(&connections).1];
+        let ended = [&sending, &others[0], &others[1]].map(|stream| stream.connection.is_ended());
+        assert_eq!(ended, [false, true, false]);
+    }
+
+    #[actix_web::test]
+    async fn an_idle_connection_ends_unless_the_client_has_sent_something() {
+        let connections = worker();
+        let (mut client, mut active) = connect(&connections);
+        let (_silent_client, mut silent) = connect(&connections);
+        let _newest = connect(&connections);
+        assert!(active.connection.is_ended());
+        client.write_all(b"GET").expect("sent");
+        active.transport.tcp().readable().await.expect("a socket");
+        assert_eq!(read(&mut active).await, b"GET");
+        assert!(!active.connection.is_ended());
+
+        drop(active);
+        let _newer = connect(&connections);
+        assert!(silent.connection.is_ended());
+        assert_eq!(read(&mut silent).await, b"", "the end of the data");
+    }
+}
