@@ -1,6 +1,6 @@
 //! TLS, and the certificate that the service shows.
 
-use std::{io::Write, net::TcpStream, path::PathBuf};
+use std::{io::Write, net::TcpStream, path::PathBuf, sync::Arc};
 
 use devicegraph::{config::Settings, tls::Certificate};
 use ureq::tls::{RootCerts, TlsConfig};
@@ -38,7 +38,7 @@ async fn with_a_certificate_it_speaks_https_and_nothing_else() {
     let origin = format!("https://localhost{address}");
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::new_with_certs(&[trusted]))
-        .unversioned_rustls_crypto_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()));
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
     let agent = ureq::Agent::config_builder().tls_config(tls.build()).http_status_as_error(false).build().new_agent();
     let authorization = authorization();
     let body = r##"{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"a test"}"##;
@@ -72,7 +72,8 @@ fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
     let mut settings = crate::harness::settings().server;
     let files = certificate(&folder);
     (settings.tls_certificate, settings.tls_key) = (Some(files.0.clone()), Some(files.1.clone()));
-    let loaded = Certificate::load(&settings).expect("it is right").expect("it is set");
+    let loaded = Arc::new(Certificate::load(&settings).expect("it is right").expect("it is set"));
+    assert_eq!(loaded.server_config().expect("TLS").alpn_protocols, [b"http/1.1"]);
     let first = loaded.current().cert.clone();
     assert!(!loaded.renew().expect("nothing is wrong"), "nothing has changed");
     std::fs::write(&files.1, "no key").expect("a file");
