@@ -59,6 +59,13 @@ pub struct Server {
     pub shutdown_seconds: u64,
     /// The maximum number of open connections of clients.
     pub max_connections: usize,
+    /// The percentage of [`max_connections`](Self::max_connections) above which idle connections
+    /// are closed.
+    pub close_idle_above_percent: u8,
+    /// The maximum number of open connections of one client address. 0 means no limit.
+    pub max_connections_per_address: usize,
+    /// The timeout in seconds for the TLS handshake of a connection.
+    pub tls_handshake_timeout_seconds: u64,
     /// The timeout in seconds for receiving the head of a request, and for its body.
     pub request_timeout_seconds: u64,
     /// The time in seconds that an idle connection is kept open.
@@ -244,6 +251,8 @@ impl Settings {
             ("server.default_page_size", server.default_page_size == 0),
             ("server.max_page_size", server.max_page_size == 0),
             ("server.request_timeout_seconds", server.request_timeout_seconds == 0),
+            ("server.tls_handshake_timeout_seconds", server.tls_handshake_timeout_seconds == 0),
+            ("server.close_idle_above_percent", server.close_idle_above_percent == 0),
             ("database.max_connections", database.max_connections == 0),
             ("database.answer_timeout_ms", database.answer_timeout_ms == 0),
             ("database.acquire_timeout_ms", database.acquire_timeout_ms == 0),
@@ -256,6 +265,11 @@ impl Settings {
             auth.leeway_seconds <= 300,
             "auth.leeway_seconds is {}, and expired tokens would be accepted for that long; set it to 300 or less, and synchronize the clocks",
             auth.leeway_seconds
+        );
+        ensure!(
+            server.close_idle_above_percent <= 100,
+            "server.close_idle_above_percent is {}; set it to 100 or less",
+            server.close_idle_above_percent
         );
         Ok(settings)
     }

@@ -44,6 +44,7 @@
 //! `loaders.rs` or `loader.rs` of the resource |
 //! | an outage of the database is detected | [`database::outage`]; then [`server::cancellation`] answers 503 |
 //! | a request waits too long for a connection | [`database::pool`]; [`error`] makes a 503 of it |
+//! | a connection is closed because it is idle or slow | [`server::client_connections`] |
 //! | a next link is created | `list` in `handlers` of the resource, with [`odata::query`] |
 //! | an export removes files | [`import_export::export`] |
 

@@ -49,13 +49,16 @@ impl Certificate {
         Ok(Some(Self { chain, key, current }))
     }
 
-    /// Returns the TLS configuration of the server: TLS 1.2 and 1.3.
+    /// Returns the TLS configuration of the server: TLS 1.2 and 1.3, HTTP/1.1.
     ///
     /// # Errors
     /// None that is known.
     pub fn server_config(self: &Arc<Self>) -> anyhow::Result<ServerConfig> {
         let config = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-        Ok(config.with_no_client_auth().with_cert_resolver(self.clone()))
+        let mut config = config.with_no_client_auth().with_cert_resolver(self.clone());
+        // A client that only speaks HTTP/2 then fails in the handshake, with a clear error.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
     }
 
     /// Returns the current certificate.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use actix_web::{
-    App, HttpServer, dev,
+    App, dev,
     middleware::from_fn,
     web::{Data, ServiceConfig},
 };
@@ -26,11 +26,11 @@ use super::{
     authentication,
     batch::dispatch::Dispatcher,
     body_guard,
-    cancellation::Client,
     cors::BrowserPolicy,
     docs::Document,
     health::{self, Seeded, ShuttingDown},
     hosts::{self, AllowedHosts},
+    http_server,
     metrics::Metrics,
     openapi, paths, routing, telemetry,
 };
@@ -244,14 +244,13 @@ impl Service {
     /// When the listener cannot be served.
     pub fn server(&self, listener: TcpListener, workers: usize, pools: Pools) -> anyhow::Result<dev::Server> {
         let settings = &self.settings.server;
-        let time = Duration::from_secs(settings.request_timeout_seconds);
         let (browser_policy, hosts) = (self.browser_policy.clone(), self.hosts.clone());
         let shared = self.shared_data(&pools);
-        let server = HttpServer::new(move || {
+        let application = move || {
             let pool = pools.pool();
             let connections = pool.size();
             let (shared, of_worker) = (shared.clone(), worker_data(&pools, pool));
-            let application = move || {
+            let inner = move || {
                 App::new()
                     .configure(shared.clone())
                     .configure(of_worker.clone())
@@ -261,9 +260,9 @@ impl Service {
                     .wrap(from_fn(authentication::authenticate))
                     .wrap(from_fn(paths::normalize))
             };
-            let steps = application.clone();
+            let steps = inner.clone();
             let dispatcher = Dispatcher::new(connections, move || steps().wrap(from_fn(telemetry::request)));
-            application()
+            inner()
                 .app_data(Data::new(dispatcher))
                 .app_data(hosts.clone())
                 .wrap(from_fn(hosts::check))
@@ -272,21 +271,9 @@ impl Service {
                 .wrap(from_fn(telemetry::request))
                 .wrap(from_fn(health::close_after_response_on_shutdown))
                 .wrap(from_fn(body_guard::keep_until_response_sent))
-        });
-        let server = server
-            .on_connect(Client::remember)
-            .workers(workers)
-            .max_connections(settings.max_connections.div_ceil(workers))
-            .keep_alive(Duration::from_secs(settings.keep_alive_seconds))
-            .client_request_timeout(time)
-            .tls_handshake_timeout(time)
-            .disable_signals()
-            .shutdown_timeout(settings.shutdown_seconds);
-        let listening = match &self.certificate {
-            Some(certificate) => server.listen_rustls_0_23(listener, certificate.server_config()?),
-            None => server.listen(listener),
         };
-        Ok(listening?.run())
+        let tls = self.certificate.as_ref().map(Certificate::server_config).transpose()?;
+        http_server::build(settings, listener, workers, tls, application)
     }
 
     /// Adds the data that the handlers of all workers share.

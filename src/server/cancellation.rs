@@ -3,9 +3,11 @@
 //! The connection of the request to the database is then closed, and PostgreSQL ends the
 //! statement. Without this, actix-web runs a request to its end even when no client waits.
 
-use std::{any::Any, future::pending, os::fd::OwnedFd, rc::Rc, time::Duration};
+use std::{future::pending, os::fd::OwnedFd, rc::Rc, time::Duration};
 
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, dev::Extensions, http::StatusCode, web::Data};
+use actix_web::{
+    HttpMessage, HttpRequest, HttpResponse, dev::Extensions, http::StatusCode, rt::net::TcpStream, web::Data,
+};
 use tokio::time::sleep;
 
 use crate::database::{
@@ -28,22 +30,17 @@ const HANDLER_GRACE: Duration = Duration::from_millis(100);
 impl Client {
     /// Stores the connection of a client, for its requests.
     #[cfg(target_os = "linux")]
-    pub fn remember(connection: &dyn Any, extensions: &mut Extensions) {
+    pub fn remember(stream: &TcpStream, extensions: &mut Extensions) {
         use std::os::fd::AsFd;
 
-        use actix_tls::accept::rustls_0_23::TlsStream;
-        use actix_web::rt::net::TcpStream;
-
-        let stream = connection.downcast_ref::<TcpStream>();
-        let stream = stream.or_else(|| connection.downcast_ref::<TlsStream<TcpStream>>().map(|tls| tls.get_ref().0));
-        if let Some(Ok(own)) = stream.map(|stream| stream.as_fd().try_clone_to_owned()) {
+        if let Ok(own) = stream.as_fd().try_clone_to_owned() {
             extensions.insert(Self(Rc::new(own)));
         }
     }
 
     /// Does nothing: other systems do not report a disconnect.
     #[cfg(not(target_os = "linux"))]
-    pub fn remember(_: &dyn Any, _: &mut Extensions) {}
+    pub fn remember(_: &TcpStream, _: &mut Extensions) {}
 
     /// Returns the client of a request. The steps of a batch have the client of the batch.
     pub fn of(request: &HttpRequest) -> Option<Self> {

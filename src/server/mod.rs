@@ -3,6 +3,10 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | [`app`] | builds, starts and stops the service |
+//! | [`http_server`] | accepts connections, TLS |
+//! | [`client_connections`] | the open connections of clients, and which of them must end |
+//! | [`client_addresses`] | the number of connections of each client address |
+//! | [`client_stream`] | the bytes of a connection, in plain text or TLS |
 //! | [`routes`] | the route table |
 //! | [`operation`] | the documentation of a route |
 //! | [`routing`] | binds the routes; checks permission, options and casts; cancels |
@@ -29,12 +33,16 @@ pub mod authentication;
 pub mod batch;
 pub mod body_guard;
 pub mod cancellation;
+pub mod client_addresses;
+pub mod client_connections;
+pub mod client_stream;
 pub mod cors;
 pub mod docs;
 pub mod envelope;
 pub mod expensive;
 pub mod health;
 pub mod hosts;
+pub mod http_server;
 pub mod metrics;
 pub mod openapi;
 pub mod operation;

@@ -3,8 +3,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::TcpStream,
-    thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use devicegraph::config::{Names, Settings};
@@ -12,10 +11,11 @@ use reqwest::{Method, StatusCode};
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{
-    harness::{App, CONFIGURATIONS, LIMIT, database, is_remote, until, until_blocking},
+    harness::{App, CONFIGURATIONS, LIMIT, database, is_remote, until},
     tokens,
 };
 
+mod connections;
 mod tls;
 
 /// Seconds that no test waits for.
@@ -42,8 +42,8 @@ fn connect(app: &App) -> TcpStream {
     stream
 }
 
-/// A connection that has answered a request. The service limits the time for the head of the first request alone;
-/// that request is repeated, on a new connection, until its head has come in time.
+/// A connection that has answered a request. That request is repeated, on a new connection, until its head has come
+/// in time.
 async fn used_connection(app: &App) -> TcpStream {
     let live = r#"{"status":"live"}"#;
     let mut used = None;
@@ -211,8 +211,6 @@ async fn a_body_without_end_ends_the_connection_whoever_sends_it() {
     assert_eq!(app.get("/health/live").await.status, StatusCode::OK);
 }
 
-/// The framework limits the time for the head of the first request of a connection alone: half a head that
-/// follows an answer is not tested.
 #[actix_web::test]
 async fn a_head_that_does_not_come_ends_the_connection_and_so_does_idling() {
     if is_remote() {
@@ -297,38 +295,4 @@ async fn headers_have_a_limit() {
     let long_token = format!("Bearer {}", "x".repeat(60_000));
     let answer = app.answer(app.anonymous(Method::GET, CONFIGURATIONS).header("authorization", long_token)).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
-}
-
-#[actix_web::test]
-async fn connections_beyond_the_bound_wait() {
-    if is_remote() {
-        return;
-    }
-    let app = impatient(|settings| {
-        settings.server.max_connections = 2;
-        settings.server.request_timeout_seconds = FOREVER;
-    })
-    .await;
-    let mut waiting: Vec<_> = (0..6).map(|_| connect(&app)).collect();
-    let asked = actix_web::rt::task::spawn_blocking(move || {
-        for stream in &mut waiting {
-            stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
-            stream.set_nonblocking(true).expect("a socket");
-        }
-        let is_answered = |stream: &TcpStream| stream.peek(&mut [0]).is_ok_and(|length| length > 0);
-        until_blocking("as many are served as may be open", || {
-            waiting.iter().filter(|stream| is_answered(stream)).count() >= 2
-        });
-        // Time for others to be served all the same. A slow machine may need more, and then the test passes.
-        thread::sleep(Duration::from_millis(300));
-        let served: Vec<_> = waiting.extract_if(.., |stream| is_answered(stream)).collect();
-        assert!((2..=4).contains(&served.len()), "{} of 6 were served at once", served.len());
-        drop(served);
-        // Each of those that waited is served when there is room.
-        until_blocking("who waited is served", || {
-            waiting.retain_mut(|stream| !is_answered(stream));
-            waiting.is_empty()
-        });
-    });
-    asked.await.expect("a thread");
 }

@@ -42,6 +42,9 @@ fn a_setting_that_does_not_exist_is_named() {
         ("DEVICEGRAPH__AUTH__ISUER", "x", "unknown field `isuer`"),
         ("DEVICEGRAPH__LOG__FILTER", "a=b=c", "log.filter"),
         ("DEVICEGRAPH__SERVER__MAX_BODY_BYTES", "0", "server.max_body_bytes is 0"),
+        ("DEVICEGRAPH__SERVER__TLS_HANDSHAKE_TIMEOUT_SECONDS", "0", "server.tls_handshake_timeout_seconds is 0"),
+        ("DEVICEGRAPH__SERVER__CLOSE_IDLE_ABOVE_PERCENT", "0", "server.close_idle_above_percent is 0"),
+        ("DEVICEGRAPH__SERVER__CLOSE_IDLE_ABOVE_PERCENT", "101", "server.close_idle_above_percent is 101"),
         ("DEVICEGRAPH__DATABASE__MAX_CONNECTIONS", "0", "database.max_connections is 0"),
         ("DEVICEGRAPH__DATABASE__ACQUIRE_TIMEOUT_MS", "0", "database.acquire_timeout_ms is 0"),
         (

@@ -1,6 +1,6 @@
 //! TLS, and the certificate that the service shows.
 
-use std::{io::Write, net::TcpStream, path::PathBuf};
+use std::{io::Write, net::TcpStream, path::PathBuf, sync::Arc};
 
 use devicegraph::{config::Settings, tls::Certificate};
 use ureq::tls::{RootCerts, TlsConfig};
@@ -9,7 +9,7 @@ use super::{authorization, impatient, until_closed};
 use crate::harness::{App, CONFIGURATIONS, LIMIT, database, is_remote, reachable_folder};
 
 /// A certificate for `localhost` in two files of a folder; the certificate.
-fn certificate(folder: &std::path::Path) -> (PathBuf, PathBuf, ureq::tls::Certificate<'static>) {
+pub(super) fn certificate(folder: &std::path::Path) -> (PathBuf, PathBuf, ureq::tls::Certificate<'static>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let (chain, key) = (folder.join("tls.crt"), folder.join("tls.key"));
     std::fs::write(&chain, made.cert.pem()).expect("a file");
@@ -29,12 +29,16 @@ async fn with_a_certificate_it_speaks_https_and_nothing_else() {
         settings.server.tls_key = Some(key.clone());
     };
     let app = App::start_on(database(true).await, with_certificate).await;
-    let impatient = impatient(with_certificate).await;
+    let impatient = impatient(|settings| {
+        with_certificate(settings);
+        settings.server.tls_handshake_timeout_seconds = 1;
+    })
+    .await;
     let address = app.origin.strip_prefix("https://127.0.0.1").expect("its origin is https").to_owned();
     let origin = format!("https://localhost{address}");
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::new_with_certs(&[trusted]))
-        .unversioned_rustls_crypto_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()));
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
     let agent = ureq::Agent::config_builder().tls_config(tls.build()).http_status_as_error(false).build().new_agent();
     let authorization = authorization();
     let body = r##"{"@odata.type":"#microsoft.graph.iosCustomConfiguration","displayName":"a test"}"##;
@@ -68,7 +72,8 @@ fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
     let mut settings = crate::harness::settings().server;
     let files = certificate(&folder);
     (settings.tls_certificate, settings.tls_key) = (Some(files.0.clone()), Some(files.1.clone()));
-    let loaded = Certificate::load(&settings).expect("it is right").expect("it is set");
+    let loaded = Arc::new(Certificate::load(&settings).expect("it is right").expect("it is set"));
+    assert_eq!(loaded.server_config().expect("TLS").alpn_protocols, [b"http/1.1"]);
     let first = loaded.current().cert.clone();
     assert!(!loaded.renew().expect("nothing is wrong"), "nothing has changed");
     std::fs::write(&files.1, "no key").expect("a file");
