@@ -277,6 +277,14 @@ impl ApiError {
         }
     }
 
+    /// Returns a 503: the bodies of other requests use the memory for bodies.
+    pub fn too_many_bodies() -> Self {
+        let header = Some((RETRY_AFTER, HeaderValue::from_static("1")));
+        let message =
+            "The service is reading too many large bodies at the moment. Nothing was written. Send the request again.";
+        Self { header, ..Self::new(Code::ServiceUnavailable, message) }
+    }
+
     /// Returns the 503 of a service that is shutting down. It has no cause, so that the log
     /// does not repeat it for each request.
     pub fn shutting_down() -> Self {
@@ -306,6 +314,11 @@ impl ApiError {
             "The connection to the database was lost while this change was being written. Read {resource} to learn whether it was."
         );
         Self::new(Code::OutcomeUnknown, message)
+    }
+
+    /// Adds the cause for the log.
+    pub fn caused_by(self, cause: anyhow::Error) -> Self {
+        Self { cause: Some(cause), ..self }
     }
 
     /// Returns whether the outcome of the change is unknown.

@@ -2,8 +2,8 @@
 //!
 //! `serde_json` accepts input that this service must refuse. When an object has two members
 //! with one name, it silently keeps the last. It accepts the NUL character, which PostgreSQL
-//! cannot store in text. This parser refuses both while line and column are still known. It
-//! also refuses nesting beyond 100 levels, and everything that `serde_json` itself refuses,
+//! cannot store in text. This parser refuses both, with line and column: for a name that stands
+//! twice, those of the end of the object. It also refuses nesting beyond 100 levels, and everything that `serde_json` itself refuses,
 //! such as lone surrogates and text after the end.
 //!
 //! Fractions and whole numbers beyond 64 bits become floating-point numbers, with their

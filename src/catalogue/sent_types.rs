@@ -24,7 +24,7 @@ pub enum SentType<'a> {
 /// type. The message says what to write.
 pub fn of_entity<'a>(odata_type: &'a str, expected: &str, version: Version) -> Result<SentType<'a>, ApiError> {
     match read(odata_type, expected, version)? {
-        SentType::Undeclared(name) if is_misspelling(name) => Err(no_type(odata_type, expected)),
+        SentType::Undeclared(name) if is_misspelling(name) => Err(no_type(odata_type, expected, version)),
         found => Ok(found),
     }
 }
@@ -41,7 +41,7 @@ pub fn read<'a>(odata_type: &'a str, expected: &str, version: Version) -> Result
     }
     match undeclared(odata_type) {
         Some(name) if version == Version::Beta && near_miss(name).is_none() => Ok(SentType::Undeclared(name)),
-        _ => Err(no_type(odata_type, expected)),
+        _ => Err(no_type(odata_type, expected, version)),
     }
 }
 
@@ -52,7 +52,7 @@ pub fn read<'a>(odata_type: &'a str, expected: &str, version: Version) -> Result
 pub fn known(odata_type: &str, expected: &str) -> Result<&'static Type, ApiError> {
     match Type::named(odata_type) {
         Some(_) => resolve(odata_type, expected),
-        None => Err(no_type(odata_type, expected)),
+        None => Err(no_type(odata_type, expected, Version::Beta)),
     }
 }
 
@@ -74,12 +74,15 @@ fn near_miss(name: &str) -> Option<&'static str> {
 }
 
 /// Returns the 400 for a name that is no type.
-fn no_type(odata_type: &str, expected: &str) -> ApiError {
-    unresolved(odata_type, &remedy(odata_type, expected))
+fn no_type(odata_type: &str, expected: &str, version: Version) -> ApiError {
+    if version == Version::V1 && Type::named(odata_type).is_some() {
+        return unresolved(odata_type, " Only /beta has it.");
+    }
+    unresolved(odata_type, &remedy(odata_type, expected, version))
 }
 
 /// Returns a sentence that says what to write instead, with a space before it.
-fn remedy(odata_type: &str, expected: &str) -> String {
+fn remedy(odata_type: &str, expected: &str, version: Version) -> String {
     let name = odata_type.rsplit(['.', '#']).next().unwrap_or_default();
     let qualified = |name: &str| format!("#{NAMESPACE}.{name}");
     if name.len() > MAX_NAME_BYTES {
@@ -88,7 +91,7 @@ fn remedy(odata_type: &str, expected: &str) -> String {
     if let Some(known) = Type::find(name).map(|of| of.name.as_str()).or_else(|| near_miss(name)) {
         return format!(" Write '{}'.", qualified(known));
     }
-    let fitting = Type::all().iter().filter(|of| of.is_a(expected) && !of.is_abstract);
+    let fitting = Type::all().iter().filter(|of| of.is_in(version) && of.is_a(expected) && !of.is_abstract);
     let near = spelling::near(name, fitting.map(|of| of.name.as_str()));
     match near.is_empty() && undeclared(&qualified(name)).is_some() && !odata_type.contains('.') {
         true => format!(" A type has its namespace: '{}'.", qualified(name)),

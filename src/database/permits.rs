@@ -1,11 +1,11 @@
 //! The permits of a worker: how many of its connections each class of work may use.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use super::work::WorkClass;
 
@@ -15,7 +15,12 @@ pub(super) struct Permits {
     search: Class,
     write: Class,
     write_group: Class,
+    scarcity: Scarcity,
 }
+
+/// When a search of any worker last found few permits for searches.
+#[derive(Clone, Default)]
+pub(super) struct Scarcity(Arc<Mutex<Option<Instant>>>);
 
 /// Allows one connection. Dropping it gives the permit back.
 pub(super) type Permit = OwnedSemaphorePermit;
@@ -24,7 +29,6 @@ pub(super) type Permit = OwnedSemaphorePermit;
 struct Class {
     free: Arc<Semaphore>,
     size: usize,
-    waiting: Arc<AtomicUsize>,
 }
 
 impl Permits {
@@ -32,27 +36,33 @@ impl Permits {
     ///
     /// Searches and writes together use less than all connections, so that a read by key finds
     /// a free connection. Groups that write use half of the permits for writes, because they
-    /// may keep them for long.
-    pub(super) fn new(size: usize) -> Self {
-        Self { search: Class::new(size * 3 / 8), write: Class::new(size / 2), write_group: Class::new(size / 4) }
+    /// may keep them for long. With fewer than four connections, each class still has one
+    /// permit.
+    pub(super) fn new(size: usize, scarcity: Scarcity) -> Self {
+        let (search, write, write_group) = (Class::new(size * 3 / 8), Class::new(size / 2), Class::new(size / 4));
+        Self { search, write, write_group, scarcity }
     }
 
     /// Waits for the permits of this work. A read by key needs none.
     pub(super) async fn acquire(&self, work: WorkClass) -> Vec<Permit> {
         let mut permits = Vec::new();
         for class in self.classes(work).into_iter().flatten() {
-            permits.extend(class.acquire().await);
+            let free = class.free.clone().try_acquire_owned().ok();
+            if work == WorkClass::Search && (free.is_none() || class.size > 1 && class.free.available_permits() == 0) {
+                self.scarcity.record();
+            }
+            permits.extend(match free {
+                Some(permit) => Some(permit),
+                None => class.free.clone().acquire_owned().await.ok(),
+            });
         }
         permits
     }
 
-    /// Returns whether requests wait for permits of this work, or the next one would have to. A
-    /// class of one permit is always used up by the request that asks.
-    pub(super) fn are_scarce(&self, work: WorkClass) -> bool {
-        let is_scarce = |class: &&Class| {
-            class.waiting.load(Ordering::Relaxed) > 0 || class.size > 1 && class.free.available_permits() == 0
-        };
-        self.classes(work).iter().flatten().any(is_scarce)
+    /// Returns whether searches competed for permits after `since`: one had to wait, or took the
+    /// last permit of several. The only permit of a class is always the last one.
+    pub(super) fn were_scarce(&self, since: Instant) -> bool {
+        self.scarcity.last().is_some_and(|last| last >= since)
     }
 
     /// Returns the classes in the order in which each request acquires their permits.
@@ -69,31 +79,17 @@ impl Permits {
 impl Class {
     fn new(size: usize) -> Self {
         let size = size.max(1);
-        Self { free: Arc::new(Semaphore::new(size)), size, waiting: Arc::default() }
-    }
-
-    async fn acquire(&self) -> Option<Permit> {
-        if let Ok(permit) = self.free.clone().try_acquire_owned() {
-            return Some(permit);
-        }
-        let _waiting = Waiting::new(&self.waiting);
-        self.free.clone().acquire_owned().await.ok()
+        Self { free: Arc::new(Semaphore::new(size)), size }
     }
 }
 
-/// Counts a request while it waits, also when it gives up.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
+impl Scarcity {
+    fn record(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
-}
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    fn last(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,26 +101,31 @@ mod tests {
 
     #[test]
     fn groups_leave_permits_to_other_writes() {
-        let permits = Permits::new(8);
-        let acquire = |work| permits.acquire(work).now_or_never();
-        let groups: Vec<_> = (0..2).map(|_| acquire(WorkClass::WriteGroup).expect("a permit")).collect();
-        assert!(acquire(WorkClass::WriteGroup).is_none());
-        assert!(!permits.are_scarce(WorkClass::Write));
-        let writes: Vec<_> = (0..2).map(|_| acquire(WorkClass::Write).expect("a permit")).collect();
-        assert!(acquire(WorkClass::Write).is_none() && permits.are_scarce(WorkClass::Write));
-        assert!(acquire(WorkClass::Lookup).is_some() && !permits.are_scarce(WorkClass::Lookup));
-        drop((groups, writes));
-        assert!(acquire(WorkClass::WriteGroup).is_some());
+        for size in [4, 5, 8, 16] {
+            let permits = Permits::new(size, Scarcity::default());
+            let acquire = |work| permits.acquire(work).now_or_never();
+            let groups: Vec<_> = std::iter::from_fn(|| acquire(WorkClass::WriteGroup)).collect();
+            assert_eq!(groups.len(), size / 4);
+            let writes: Vec<_> = std::iter::from_fn(|| acquire(WorkClass::Write)).collect();
+            assert_eq!(writes.len(), size / 2 - size / 4);
+            assert!(acquire(WorkClass::Lookup).is_some() && acquire(WorkClass::Search).is_some());
+            drop((groups, writes));
+            assert!(acquire(WorkClass::WriteGroup).is_some());
+        }
     }
 
     #[test]
-    fn one_permit_is_scarce_when_requests_wait_for_it() {
-        let permits = Permits::new(2);
-        let _searching = permits.acquire(WorkClass::Search).now_or_never().expect("a permit");
-        assert!(!permits.are_scarce(WorkClass::Search));
-        let mut waiting = Box::pin(permits.acquire(WorkClass::Search));
-        assert!((&mut waiting).now_or_never().is_none() && permits.are_scarce(WorkClass::Search));
-        drop(waiting);
-        assert!(!permits.are_scarce(WorkClass::Search));
+    fn searches_that_compete_are_remembered() {
+        let scarcity = Scarcity::default();
+        let [one, other] = [16, 4].map(|size| Permits::new(size, scarcity.clone()));
+        let since = Instant::now();
+        let search = |permits: &Permits| permits.acquire(WorkClass::Search).now_or_never();
+        let _first = search(&other).expect("the only permit of its worker");
+        let _some: Vec<_> = (0..5).map(|_| search(&one).expect("a permit")).collect();
+        assert!(!one.were_scarce(since) && !other.were_scarce(since));
+        let _last = search(&one).expect("the last permit");
+        assert!(other.were_scarce(since), "the workers share one database");
+        let later = Instant::now();
+        assert!(search(&other).is_none() && one.were_scarce(later));
     }
 }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     metrics::DatabaseMetrics,
     outage::{DatabaseStatus, HealthMonitor},
-    permits::{Permit, Permits},
+    permits::{Permit, Permits, Scarcity},
     work::WorkClass,
 };
 use crate::{config, error::is_connection_lost};
@@ -31,6 +31,7 @@ pub struct Pools {
     answer_timeout: Duration,
     acquire_timeout: Duration,
     limits: Limits,
+    scarcity: Scarcity,
     monitor: Arc<HealthMonitor>,
     metrics: DatabaseMetrics,
 }
@@ -40,6 +41,8 @@ pub struct Pools {
 pub struct Limits {
     /// One statement.
     pub statement: Option<Duration>,
+    /// The wait of a statement for a lock.
+    pub lock: Option<Duration>,
     /// An atomicity group of a batch.
     pub group: Option<Duration>,
 }
@@ -78,9 +81,13 @@ impl Pools {
         let size = (settings.max_connections / workers as u32).max(1);
         let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
         let limit = |ms: u64| Some(Duration::from_millis(ms)).filter(|limit| !limit.is_zero());
-        let limits =
-            Limits { statement: limit(settings.statement_timeout_ms.into()), group: limit(settings.group_timeout_ms) };
-        Self { options, size, answer_timeout, acquire_timeout, limits, monitor, metrics }
+        let limits = Limits {
+            statement: limit(settings.statement_timeout_ms.into()),
+            lock: limit(settings.lock_timeout_ms.into()),
+            group: limit(settings.group_timeout_ms),
+        };
+        let scarcity = Scarcity::default();
+        Self { options, size, answer_timeout, acquire_timeout, limits, scarcity, monitor, metrics }
     }
 
     /// Creates the pool of a worker.
@@ -100,7 +107,7 @@ impl Pools {
         Pool {
             connections,
             database_status,
-            permits: Permits::new(size),
+            permits: Permits::new(size, self.scarcity.clone()),
             acquire_timeout: self.acquire_timeout,
             limits: self.limits,
             metrics: self.metrics.clone(),
@@ -183,9 +190,10 @@ impl Pool {
         timeout(self.acquire_timeout, self.permits.acquire(work)).await.map_err(|_| sqlx::Error::PoolTimedOut)
     }
 
-    /// Returns whether requests with this work wait for connections, or would have to.
-    pub fn is_overloaded(&self, work: WorkClass) -> bool {
-        self.database_status.is_down() || self.permits.are_scarce(work)
+    /// Returns whether the database may have been overloaded after `since`: it does not answer, or
+    /// searches competed for connections.
+    pub fn was_overloaded(&self, since: Instant) -> bool {
+        self.database_status.is_down() || self.permits.were_scarce(since)
     }
 
     /// Returns how long the work of a request may take.

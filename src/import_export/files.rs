@@ -138,25 +138,12 @@ fn decode(bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     Ok(text.context("it has the byte order mark of UTF-16 and is not UTF-16")?.into_bytes())
 }
 
-/// A file may have this number of values whatever its size. It is the limit of a request body.
-const MAX_VALUES: usize = 65_536;
-/// A larger file must have this number of bytes for each value, because values need more memory
-/// than their text.
-const BYTES_PER_VALUE: usize = 16;
-
 fn read_file(file: &Path, all: &mut Vec<ParsedConfiguration>) -> anyhow::Result<()> {
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let text = decode(bytes).with_context(|| file.display().to_string())?;
     let refused = |refusal: String| format!("{}: {refusal}", file.display());
     if text.iter().all(u8::is_ascii_whitespace) {
         bail!(refused("the file is empty; write a configuration, or move it out of the folder".to_owned()));
-    }
-    let values = json::count_values(&text);
-    if values > MAX_VALUES.max(text.len() / BYTES_PER_VALUE) {
-        bail!(refused(format!(
-            "it has {values} values in {} bytes, more than one for each {BYTES_PER_VALUE} bytes; divide it into several files",
-            text.len()
-        )));
     }
     let value = json::read(&text).map_err(|error| anyhow::anyhow!(refused(error.to_string())))?;
     if let Some(kind) = foreign::kind(file, &value) {

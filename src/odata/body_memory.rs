@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{anyhow, ensure};
+use anyhow::ensure;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{config, error::ApiError, json};
@@ -25,12 +25,17 @@ pub struct Reservation {
     permits: Option<OwnedSemaphorePermit>,
 }
 
-/// The bytes that a request can need for each byte of its body: the text itself, the text that
-/// it sends to the database, and the text of the answer.
+/// The bytes that a request can need for each byte of its body: the text itself, the text for
+/// the database, and the text that the database answers, each in a buffer that may be half empty.
 const PER_BYTE: usize = 6;
 /// The bytes that a request can need for each value: the value that the client sent, the stored
 /// value, and a copy while the two are compared.
 const PER_VALUE: usize = 400;
+
+/// A body that needs at most this memory in bytes needs no share of the budget. So requests with
+/// large bodies cannot keep small requests out. `server.max_connections` limits the number of
+/// small bodies.
+const SMALL: usize = 64 << 10;
 
 /// The memory for all bodies when the settings do not say it, unless the bodies are large.
 const DEFAULT_BYTES: usize = 128 << 20;
@@ -60,7 +65,7 @@ impl BodyMemory {
     /// Creates the budget. `max_values` is the limit for one body, `bytes` is the memory for
     /// all bodies.
     pub fn new(max_values: usize, bytes: usize) -> Self {
-        Self { max_values, budget: Arc::new(Semaphore::new((bytes / 1024).min(Semaphore::MAX_PERMITS))) }
+        Self { max_values, budget: Arc::new(Semaphore::new(bytes.div_ceil(1024).min(Semaphore::MAX_PERMITS))) }
     }
 
     /// Returns an empty reservation.
@@ -89,20 +94,24 @@ impl Reservation {
     pub fn grow_to(&mut self, bytes: usize) -> Result<(), ApiError> {
         let reserved = self.permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = bytes.div_ceil(1024).saturating_sub(reserved);
-        if more == 0 {
+        if bytes <= SMALL || more == 0 {
             return Ok(());
         }
         let permits = u32::try_from(more).ok().and_then(|more| self.budget.clone().try_acquire_many_owned(more).ok());
-        let Some(permits) = permits else {
-            return Err(ApiError::unavailable(anyhow!(
-                "the bodies of the requests in progress use the memory of server.body_memory_bytes"
-            )));
-        };
+        let permits = permits.ok_or_else(ApiError::too_many_bodies)?;
         match &mut self.permits {
             Some(reserved) => reserved.merge(permits),
             None => self.permits = Some(permits),
         }
         Ok(())
+    }
+
+    /// Returns the memory above this number of bytes to the budget.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let kept = if bytes <= SMALL { 0 } else { bytes.div_ceil(1024) };
+        if let Some(permits) = &mut self.permits {
+            drop(permits.split(permits.num_permits().saturating_sub(kept)));
+        }
     }
 }
 
@@ -112,16 +121,30 @@ mod tests {
 
     #[test]
     fn memory_is_reserved_once_and_returned() {
-        let memory = BodyMemory::new(10, 64 << 10);
+        let memory = BodyMemory::new(10, 640 << 10);
         let (mut one, mut other) = (memory.reserve(), memory.reserve());
-        one.grow_to(1).expect("memory");
-        one.grow_to(40 << 10).expect("memory");
-        one.grow_to(1 << 10).expect("less than is reserved");
-        assert!(other.grow_to(25 << 10).is_err());
-        other.grow_to(24 << 10).expect("the rest");
+        one.grow_to(100 << 10).expect("memory");
+        one.grow_to(400 << 10).expect("memory");
+        one.grow_to(100 << 10).expect("less than is reserved");
+        assert!(other.grow_to(241 << 10).is_err());
+        other.grow_to(240 << 10).expect("the rest");
+        one.shrink_to(300 << 10);
+        other.grow_to(340 << 10).expect("what the first one returned");
         drop(one);
-        other.grow_to(64 << 10).expect("all of it");
+        other.grow_to(640 << 10).expect("all of it");
         assert!(other.grow_to(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn large_bodies_do_not_keep_small_ones_out() {
+        let memory = BodyMemory::new(10, 640 << 10);
+        let (mut large, mut small) = (memory.reserve(), memory.reserve());
+        large.grow_to(640 << 10).expect("all of it");
+        small.grow_to(SMALL).expect("no share of the budget");
+        let refusal = small.grow_to(SMALL + 1).expect_err("the budget is used up").to_string();
+        assert!(refusal.contains("too many large bodies"), "{refusal}");
+        large.shrink_to(SMALL);
+        small.grow_to(640 << 10).expect("all of it");
     }
 
     #[test]

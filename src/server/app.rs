@@ -95,7 +95,8 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let settings = &service.settings.database;
-    let workers = available_parallelism().map_or(1, NonZero::get).min(settings.max_connections as usize);
+    let cores = available_parallelism().map_or(1, NonZero::get);
+    let workers = cores.min(settings.max_connections as usize / MIN_CONNECTIONS).max(1);
     let pools = database.pools(settings, workers);
     let server = service.server(listener, workers, pools.clone())?;
     if let Authenticator::Disabled = **service.authenticator {
@@ -136,6 +137,10 @@ async fn serve(
         () = shutdown => Ok(()),
     }
 }
+
+/// The connections to the database that a worker needs, so that a search, a write, an atomicity
+/// group and a read by key do not wait for each other.
+const MIN_CONNECTIONS: usize = 4;
 
 /// Seeds a database that has no configuration. Meanwhile, the service is live but not ready.
 async fn seed(settings: &config::Database, pool: &PgPool, vault: &Vault, seeded: &Seeded) -> anyhow::Result<()> {

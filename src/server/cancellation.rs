@@ -22,7 +22,7 @@ pub struct Client(Rc<OwnedFd>);
 
 /// How long a request runs before the service checks whether its client is still
 /// connected, and the time between two checks.
-const INTERVAL: Duration = Duration::from_millis(250);
+pub const INTERVAL: Duration = Duration::from_millis(250);
 /// How long the service waits for the answer of the handler after an outage began. A handler
 /// that writes also detects the outage, and only it knows whether it may have written.
 const HANDLER_GRACE: Duration = Duration::from_millis(100);

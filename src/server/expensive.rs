@@ -1,52 +1,52 @@
-//! The answer when a statement of a request ran into `database.statement_timeout_ms`.
+//! The answer when a search ran into `database.statement_timeout_ms`.
 //!
 //! A 503 makes clients send the request again, three times as a rule. That only helps when the
-//! database was overloaded. Otherwise the statement itself is too expensive, and the same
-//! request would fail again: 400.
+//! database was overloaded. Otherwise the search itself is too expensive, and the same request
+//! would fail again: 400.
 
 use std::time::Duration;
 
 use actix_web::{HttpMessage, body::BoxBody, dev::ServiceResponse, web::Data};
+use anyhow::anyhow;
 
+use super::metrics::Metrics;
 use crate::{
-    database::{pool::Pool, request::RequestContext, work::WorkClass},
+    database::{pool::Pool, request::RequestContext},
     error::ApiError,
 };
 
 /// PostgreSQL's code for a statement that was cancelled, by its timeout or by an administrator.
 const QUERY_CANCELED: &str = "57014";
 
-/// Turns a 503 into a 400 when a statement of the request was too expensive.
-pub fn refused(response: ServiceResponse<BoxBody>, work: WorkClass) -> ServiceResponse<BoxBody> {
-    match limit_reached(&response, work) {
-        Some(limit) => response.error_response(refusal(work, limit)),
-        None => response,
-    }
+/// Turns the 503 of a search into a 400 when the search was too expensive.
+pub fn refused(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let Some((limit, cause)) = limit_reached(&response) else { return response };
+    let refusal = ApiError::bad_request(format!(
+        "The query took longer than {} ms and was cancelled, because it reads too many rows. Filter or sort by what is indexed: id, displayName (eq, in, startswith or a range), createdDateTime, lastModifiedDateTime, the type (isof or a cast), and the group of an assignment, for example assignments/any(a:a/target/microsoft.graph.groupAssignmentTarget/groupId eq '…').",
+        limit.as_millis()
+    ));
+    response.error_response(refusal.caused_by(cause))
 }
 
-/// Returns the timeout of statements when it ended a statement of the request although the
-/// database was not overloaded.
-fn limit_reached(response: &ServiceResponse<BoxBody>, work: WorkClass) -> Option<Duration> {
-    let cause = response.response().error()?.as_error::<ApiError>()?.cause()?;
-    let sqlx::Error::Database(error) = cause.downcast_ref()? else { return None };
-    if error.code()? != QUERY_CANCELED {
+/// Returns the timeout of statements and the error, when the timeout ended a statement of the
+/// request although the database was not overloaded. Counts the error.
+fn limit_reached(response: &ServiceResponse<BoxBody>) -> Option<(Duration, anyhow::Error)> {
+    let error: &sqlx::Error = response.response().error()?.as_error::<ApiError>()?.cause()?.downcast_ref()?;
+    if error.as_database_error()?.code()? != QUERY_CANCELED {
         return None;
     }
     let pool = response.request().app_data::<Data<Pool>>()?;
-    let limit = pool.limits().statement?;
+    let limits = pool.limits();
+    let limit = limits.statement?;
+    // Otherwise the statement may have waited for a lock, and a retry can succeed.
+    limits.lock.filter(|lock| *lock < limit)?;
     let arrived = response.request().extensions().get::<RequestContext>()?.at;
     // An administrator can cancel a statement at any time.
-    (arrived.elapsed() >= limit && !pool.is_overloaded(work)).then_some(limit)
-}
-
-fn refusal(work: WorkClass, limit: Duration) -> ApiError {
-    let limit = limit.as_millis();
-    ApiError::bad_request(match work {
-        WorkClass::Lookup | WorkClass::Search => format!(
-            "The query took longer than {limit} ms and was cancelled, because it reads too many rows. Filter or sort by what is indexed: id, displayName (eq, in, startswith or a range), createdDateTime, lastModifiedDateTime, the type (isof or a cast) and, of assignments, the group (any)."
-        ),
-        WorkClass::Write | WorkClass::WriteGroup => format!(
-            "The change took longer than {limit} ms and was cancelled. Nothing was written. Send it in smaller parts."
-        ),
-    })
+    if arrived.elapsed() < limit || pool.was_overloaded(arrived) {
+        return None;
+    }
+    if let Some(metrics) = response.request().app_data::<Data<Metrics>>() {
+        metrics.count_database_failure(error);
+    }
+    Some((limit, anyhow!("{error}")))
 }

@@ -101,8 +101,13 @@ impl Metrics {
         self.requests.get_or_create(&Answered { method, version, route, status }).inc();
         self.durations.get_or_create(&to).observe(time.as_secs_f64());
         if let Some(failure) = failure {
-            self.database.count_failure(failure);
+            self.count_database_failure(failure);
         }
+    }
+
+    /// Counts a failure of the database.
+    pub fn count_database_failure(&self, failure: &sqlx::Error) {
+        self.database.count_failure(failure);
     }
 
     fn text(&self) -> anyhow::Result<String> {

@@ -127,8 +127,8 @@ async fn guarded(
     };
     let handled = handled.map(|answered| {
         answered.map(|response| match work {
-            Some(work) => expensive::refused(response, work),
-            None => response,
+            Some(WorkClass::Search) => expensive::refused(response),
+            _ => response,
         })
     });
     // A panic is a defect of the service: this request fails, and its connection stays open.

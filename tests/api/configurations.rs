@@ -187,6 +187,32 @@ async fn a_configuration_reads_as_graph_reads() {
 }
 
 #[actix_web::test]
+async fn unknown_members_may_be_sent_again_in_any_order() {
+    let app = App::start().await;
+    let id = uuid::Uuid::new_v4();
+    let text = |members: &str| {
+        format!(
+            r##"{{{members},"id":"{id}","@odata.type":"#microsoft.graph.iosUpdateConfiguration","displayName":"a"}}"##
+        )
+    };
+    let first = text(
+        r##""zone":1,"yard":{"d":1,"@odata.type":"#microsoft.graph.somethingUnknown","c":[{"b":1,"a":2}]},"x":3"##,
+    );
+    let again = text(
+        r##""x":3,"yard":{"c":[{"a":2,"b":1}],"d":1,"@odata.type":"#microsoft.graph.somethingUnknown"},"zone":1"##,
+    );
+    let created = app.send_text(Method::POST, &beta(CONFIGURATIONS), first).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{}", created.text);
+    for body in [again, created.text.clone(), created.json().to_string()] {
+        let repeated = app.send_text(Method::POST, &beta(CONFIGURATIONS), body).await;
+        assert_eq!((repeated.status, repeated.json()), (StatusCode::CREATED, created.json()), "{}", repeated.text);
+    }
+    let one = format!("{}/{id}", beta(CONFIGURATIONS));
+    let patched = app.patched(&one, &json!({"yard": created.json()["yard"], "zone": 1})).await.json();
+    assert_eq!(patched["version"], 1);
+}
+
+#[actix_web::test]
 async fn a_create_with_an_id_can_be_sent_again() {
     let app = App::start().await;
     let id = uuid::Uuid::new_v4().to_string();

@@ -156,6 +156,7 @@ impl ConfigurationPatch {
         changed.display_name = self.display_name.unwrap_or(changed.display_name);
         changed.description = self.description.unwrap_or(changed.description);
         changed.properties.extend(properties);
+        changed.properties.sort_keys();
         Ok((changed, secrets))
     }
 }
@@ -220,6 +221,9 @@ fn checked(
         validation::check_properties(&mut properties, of, Path::Body, version)?;
     }
     let secrets = secrets::mask(&mut properties, taken)?;
+    // The same order as in a stored object, so that the texts of equal objects are equal.
+    properties.sort_keys();
+    properties.values_mut().for_each(Value::sort_all_objects);
     Ok((properties, secrets))
 }
 

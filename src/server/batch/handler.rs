@@ -1,6 +1,6 @@
 //! Runs the steps of a batch in order, and handles their dependencies.
 
-use std::{cell::Cell, convert::Infallible, future::pending, ops::Range, time::Duration};
+use std::{cell::Cell, convert::Infallible, future::pending, ops::Range};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -10,7 +10,7 @@ use actix_web::{
 };
 use anyhow::anyhow;
 use futures_util::{StreamExt, stream};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     answer::Answer,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     catalogue::version::Version,
-    database::{connections::GroupTransaction, pool::Pool, request::RequestContext, work::WorkClass},
+    database::{connections::GroupTransaction, pool::Pool, request::RequestContext},
     error::{ApiError, shorten},
     odata::negotiate,
     server::{cancellation, telemetry},
@@ -93,12 +93,27 @@ struct Run<'a> {
     bytes: Cell<usize>,
 }
 
-/// Waits for a time, or without end.
-async fn after(limit: Option<Duration>) {
-    match limit {
-        Some(limit) => sleep(limit).await,
-        None => pending().await,
+/// Waits until a group has taken longer than `database.group_timeout_ms`. Returns the refusal.
+async fn timed_out(pool: &Pool, begun: Instant) -> ApiError {
+    let Some(limit) = pool.limits().group else { return pending().await };
+    sleep_until(begun + limit).await;
+    if pool.was_overloaded(begun) {
+        return ApiError::unavailable(anyhow!("an atomicity group took longer than database.group_timeout_ms"));
     }
+    ApiError::bad_request(format!(
+        "The atomicity group took longer than {} ms, the most that a group may take, and nothing of it was written. Send fewer requests in one group, and send searches outside the group.",
+        limit.as_millis()
+    ))
+}
+
+/// Waits until the client has disconnected. Returns the refusal, which only the log shows.
+async fn disconnected(request: &HttpRequest) -> ApiError {
+    // As for a request alone, whose client may close its sending side before the answer comes.
+    sleep(cancellation::INTERVAL).await;
+    cancellation::disconnected(request).await;
+    ApiError::failed_dependency(
+        "The client disconnected before the end of the atomicity group. Nothing of it was written.",
+    )
 }
 
 /// The step that made its group fail, and its answer.
@@ -138,20 +153,15 @@ impl Run<'_> {
                 return self.answer_rolled_back(places, Failed { place: first, answer });
             }
         };
-        let outer = self.outer;
-        let limit = self.pool.limits().group;
+        let (outer, pool, begun) = (self.outer, self.pool, Instant::now());
         let ended = tokio::select! {
             biased;
-            ended = self.group_steps(places.clone(), &group) => ended,
-            () = after(limit) => Err(None),
-            () = cancellation::disconnected(outer) => Err(None),
+            failed = self.group_steps(places.clone(), &group) => failed,
+            refusal = timed_out(pool, begun) => Some(self.failed_early(refusal)),
+            refusal = disconnected(outer) => Some(self.failed_early(refusal)),
         };
-        if let Err(failed) = ended {
+        if let Some(failed) = ended {
             group.roll_back().await;
-            // The step that was running when the group ended has no answer yet.
-            let place = self.answers.len();
-            let failed =
-                failed.unwrap_or_else(|| Failed { place, answer: self.refuse(place, self.group_timeout(limit)) });
             return self.answer_rolled_back(places, failed);
         }
         let Err(error) = group.commit(&self.answers[first].path).await else { return };
@@ -162,29 +172,22 @@ impl Run<'_> {
         self.answer_rolled_back(places, Failed { place: first, answer });
     }
 
-    /// Runs the steps of a group in its transaction, up to the first that fails.
-    async fn group_steps(&mut self, places: Range<usize>, group: &GroupTransaction) -> Result<(), Option<Failed>> {
+    /// Runs the steps of a group in its transaction. Returns the first that fails.
+    async fn group_steps(&mut self, places: Range<usize>, group: &GroupTransaction) -> Option<Failed> {
         for place in places {
             let answer = self.answer(place, Some(group.clone())).await;
             if answer.has_failed() {
-                return Err(Some(Failed { place, answer }));
+                return Some(Failed { place, answer });
             }
             self.answers.push(answer);
         }
-        Ok(())
+        None
     }
 
-    /// Returns the refusal of a group that took too long. A client that has disconnected does
-    /// not read it.
-    fn group_timeout(&self, limit: Option<Duration>) -> ApiError {
-        let cause = || anyhow!("an atomicity group took longer than database.group_timeout_ms");
-        match self.pool.is_overloaded(WorkClass::Search) {
-            true => ApiError::unavailable(cause()),
-            false => ApiError::bad_request(format!(
-                "The atomicity group took longer than {} ms, the most that a group may take, and nothing of it was written. Put fewer requests into one group, and searches outside of it.",
-                limit.unwrap_or_default().as_millis()
-            )),
-        }
+    /// Returns the step that was running when its group ended early. It has no answer yet.
+    fn failed_early(&self, refusal: ApiError) -> Failed {
+        let place = self.answers.len();
+        Failed { place, answer: self.refuse(place, refusal) }
     }
 
     /// Answers the steps of a group that was rolled back.

@@ -1,5 +1,8 @@
 //! Reads the members of a batch and its steps.
 
+use actix_web::http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE,
+};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -78,4 +81,11 @@ impl<'a> BatchObject<'a> {
     pub fn all(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.values.0.iter().map(|(name, value)| (name.as_str(), *value))
     }
+}
+
+/// Returns whether a header describes the connection or the way through proxies. A step must
+/// not set such a header.
+pub fn is_connection_header(name: &HeaderName) -> bool {
+    const NAMES: [HeaderName; 7] = [CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING, UPGRADE];
+    NAMES.contains(name) || name.as_str().starts_with("x-forwarded-")
 }

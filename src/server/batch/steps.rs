@@ -9,34 +9,24 @@
 use std::{future::Future, pin::Pin};
 
 use actix_web::{
-    FromRequest, HttpRequest,
+    FromRequest, HttpMessage, HttpRequest,
     dev::Payload,
     http::{
         Method,
-        header::{
-            CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
-            UPGRADE,
-        },
+        header::{HeaderMap, HeaderName, HeaderValue},
     },
 };
 use serde_json::{Value, value::RawValue};
 
-use super::members::{BatchObject, read, wrong};
+use super::members::{BatchObject, is_connection_header, read, wrong};
 use crate::{
     catalogue::messages,
     error::{ApiError, shorten},
-    odata::{body, json},
+    odata::{body, body_memory::Reservation, json},
 };
 
 /// The maximum number of steps of a batch.
 pub const MAX_REQUESTS: usize = 20;
-
-/// Returns whether a header describes the connection or the way through proxies. A step must
-/// not set such a header.
-fn is_connection_header(name: &HeaderName) -> bool {
-    const NAMES: [HeaderName; 7] = [CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING, UPGRADE];
-    NAMES.contains(name) || name.as_str().starts_with("x-forwarded-")
-}
 
 /// A valid batch.
 pub struct Batch(pub Vec<Step>);
@@ -64,8 +54,16 @@ impl FromRequest for Batch {
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let body = body::read(request, payload);
-        Box::pin(async move { Self::parse(&body.await?) })
+        let (request, body) = (request.clone(), body::read(request, payload));
+        Box::pin(async move {
+            let bytes = body.await?;
+            let batch = Self::parse(&bytes)?;
+            // What is left of the body is text. Each step reserves the memory for its values.
+            if let Some(reservation) = request.extensions_mut().get_mut::<Reservation>() {
+                reservation.shrink_to(bytes.len());
+            }
+            Ok(batch)
+        })
     }
 }
 
