@@ -166,80 +166,85 @@ COMMENT ON FUNCTION device_configuration_keep_digest(uuid) IS
 -- not know these sums.
 CREATE FUNCTION device_configuration_assignments_change_digests() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER AS $$
-DECLARE
-    direction CONSTANT integer := CASE TG_ARGV[0] WHEN 'add' THEN 1 ELSE -1 END;
-    -- In another isolation level, the transaction cannot see whether the sums are kept now.
-    sees_commits CONSTANT boolean := current_setting('transaction_isolation') = 'read committed';
-    configuration uuid;
-    -- Configurations whose sums are kept, and which this transaction has locked.
-    kept uuid[] := '{}';
-    -- Configurations for which another transaction may begin to keep the sums now.
-    unlocked uuid[] := '{}';
-    change record;
-    part uuid;
 BEGIN
+    -- The usual case first, before any variable has a value: a create adds a few microseconds.
     -- The foreign key has locked the configurations of new rows before this trigger.
-    IF TG_OP = 'INSERT' AND sees_commits AND NOT EXISTS (SELECT FROM device_configuration_digest_parts) THEN
+    IF TG_OP = 'INSERT'
+        AND NOT EXISTS (SELECT FROM device_configuration_digest_parts)
+        AND current_setting('transaction_isolation') = 'read committed' THEN
         RETURN NULL;
     END IF;
-    FOR configuration IN SELECT DISTINCT device_configuration_id FROM changed_assignments LOOP
-        IF TG_OP <> 'INSERT' AND sees_commits THEN
-            -- The service has this lock already. It does not wait, because an SQL statement
-            -- that changed an assignment before this lock could cause a deadlock.
-            PERFORM FROM device_configurations WHERE id = configuration FOR KEY SHARE SKIP LOCKED;
-            IF NOT FOUND THEN
-                -- Deleted with its assignments: its parts go with it.
-                IF EXISTS (SELECT FROM device_configurations WHERE id = configuration) THEN
-                    unlocked := unlocked || configuration;
+    DECLARE
+        direction CONSTANT integer := CASE TG_ARGV[0] WHEN 'add' THEN 1 ELSE -1 END;
+        -- In another isolation level, the transaction cannot see whether the sums are kept now.
+        sees_commits CONSTANT boolean := current_setting('transaction_isolation') = 'read committed';
+        configuration uuid;
+        -- Configurations whose sums are kept, and which this transaction has locked.
+        kept uuid[] := '{}';
+        -- Configurations for which another transaction may begin to keep the sums now.
+        unlocked uuid[] := '{}';
+        change record;
+        part uuid;
+    BEGIN
+        FOR configuration IN SELECT DISTINCT device_configuration_id FROM changed_assignments LOOP
+            IF TG_OP <> 'INSERT' AND sees_commits THEN
+                -- The service has this lock already. It does not wait, because an SQL statement
+                -- that changed an assignment before this lock could cause a deadlock.
+                PERFORM FROM device_configurations WHERE id = configuration FOR KEY SHARE SKIP LOCKED;
+                IF NOT FOUND THEN
+                    -- Deleted with its assignments: its parts go with it.
+                    IF EXISTS (SELECT FROM device_configurations WHERE id = configuration) THEN
+                        unlocked := unlocked || configuration;
+                    END IF;
+                    CONTINUE;
                 END IF;
+            END IF;
+            IF NOT sees_commits THEN
+                unlocked := unlocked || configuration;
+            ELSIF EXISTS (
+                SELECT FROM device_configuration_digest_parts WHERE device_configuration_id = configuration AND is_base) THEN
+                kept := kept || configuration;
+            END IF;
+        END LOOP;
+        IF kept = '{}' AND unlocked = '{}' THEN
+            RETURN NULL;
+        END IF;
+        FOR change IN
+            SELECT a.device_configuration_id, direction * count(*) AS assignments,
+                   direction * sum(hashtextextended(t.whole_row COLLATE "C", 1)) AS first_sum,
+                   direction * sum(hashtextextended(t.whole_row COLLATE "C", 2)) AS second_sum
+            FROM changed_assignments AS a
+            -- As in the view device_configuration_computed_digests.
+            CROSS JOIN LATERAL (
+                SELECT ROW(a.id, a.target_type, a.group_id, a.collection_id, a.filter_id, a.filter_type, a.intent, a.source,
+                           a.source_id)::text AS whole_row
+                OFFSET 0) AS t
+            GROUP BY a.device_configuration_id
+        LOOP
+            part := NULL;
+            IF change.device_configuration_id = ANY (kept) THEN
+                SELECT id INTO part
+                FROM device_configuration_digest_parts
+                WHERE device_configuration_id = change.device_configuration_id
+                LIMIT 1
+                FOR UPDATE SKIP LOCKED;
+            ELSIF change.device_configuration_id <> ALL (unlocked) THEN
                 CONTINUE;
             END IF;
-        END IF;
-        IF NOT sees_commits THEN
-            unlocked := unlocked || configuration;
-        ELSIF EXISTS (
-            SELECT FROM device_configuration_digest_parts WHERE device_configuration_id = configuration AND is_base) THEN
-            kept := kept || configuration;
-        END IF;
-    END LOOP;
-    IF kept = '{}' AND unlocked = '{}' THEN
+            IF part IS NULL THEN
+                INSERT INTO device_configuration_digest_parts
+                    (device_configuration_id, is_base, assignments, first_sum, second_sum)
+                VALUES (change.device_configuration_id, false, change.assignments, change.first_sum, change.second_sum);
+            ELSE
+                UPDATE device_configuration_digest_parts
+                SET assignments = assignments + change.assignments,
+                    first_sum = first_sum + change.first_sum,
+                    second_sum = second_sum + change.second_sum
+                WHERE id = part;
+            END IF;
+        END LOOP;
         RETURN NULL;
-    END IF;
-    FOR change IN
-        SELECT a.device_configuration_id, direction * count(*) AS assignments,
-               direction * sum(hashtextextended(t.whole_row COLLATE "C", 1)) AS first_sum,
-               direction * sum(hashtextextended(t.whole_row COLLATE "C", 2)) AS second_sum
-        FROM changed_assignments AS a
-        -- As in the view device_configuration_computed_digests.
-        CROSS JOIN LATERAL (
-            SELECT ROW(a.id, a.target_type, a.group_id, a.collection_id, a.filter_id, a.filter_type, a.intent, a.source,
-                       a.source_id)::text AS whole_row
-            OFFSET 0) AS t
-        GROUP BY a.device_configuration_id
-    LOOP
-        part := NULL;
-        IF change.device_configuration_id = ANY (kept) THEN
-            SELECT id INTO part
-            FROM device_configuration_digest_parts
-            WHERE device_configuration_id = change.device_configuration_id
-            LIMIT 1
-            FOR UPDATE SKIP LOCKED;
-        ELSIF change.device_configuration_id <> ALL (unlocked) THEN
-            CONTINUE;
-        END IF;
-        IF part IS NULL THEN
-            INSERT INTO device_configuration_digest_parts
-                (device_configuration_id, is_base, assignments, first_sum, second_sum)
-            VALUES (change.device_configuration_id, false, change.assignments, change.first_sum, change.second_sum);
-        ELSE
-            UPDATE device_configuration_digest_parts
-            SET assignments = assignments + change.assignments,
-                first_sum = first_sum + change.first_sum,
-                second_sum = second_sum + change.second_sum
-            WHERE id = part;
-        END IF;
-    END LOOP;
-    RETURN NULL;
+    END;
 END $$;
 
 COMMENT ON FUNCTION device_configuration_assignments_change_digests() IS
