@@ -59,3 +59,31 @@ fn network(address: IpAddr) -> IpAddr {
         address => address,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_or_a_64_network_has_a_bound() {
+        let addresses = Addresses::new(2);
+        let enter = |text: &str| addresses.enter(Some(text.parse().expect("an address")));
+        let first = enter("2001:db8::1");
+        let _second = enter("2001:db8::ffff:2");
+        assert!(first.is_some() && enter("2001:db8::3").is_none());
+        assert!(enter("2001:db8:0:1::1").is_some());
+        drop(first);
+        assert!(enter("2001:db8::3").is_some());
+
+        let _both = [enter("192.0.2.1"), enter("::ffff:192.0.2.1")];
+        assert!(enter("192.0.2.1").is_none());
+        assert!(enter("192.0.2.2").is_some());
+    }
+
+    #[test]
+    fn without_a_bound_nothing_is_counted() {
+        let addresses = Addresses::new(0);
+        assert!(matches!(addresses.enter(Some(IpAddr::from([192, 0, 2, 1]))), Some(None)));
+        assert!(addresses.counts.lock().expect("no panic").is_empty());
+    }
+}
