@@ -39,6 +39,7 @@ step_packages() {
     command -v npm >/dev/null || missing+=(npm)
     command -v haproxy >/dev/null || missing+=(haproxy)
     command -v pkill >/dev/null || missing+=(procps)
+    command -v openssl >/dev/null || missing+=(openssl)
     command -v chromium >/dev/null || missing+=(chromium)
     # Without a font the console shows no text, and its contrast cannot be measured.
     [ -n "$(find /usr/share/fonts -name '*.ttf' -print -quit 2>/dev/null)" ] || missing+=(fonts-dejavu-core)
@@ -186,7 +187,7 @@ step_recovery() { timeout --foreground -k 60 600 tests/recovery.sh; }
 # Smaller numbers and longer limits than the scripts have for a quiet machine.
 step_attacks() {
     timeout --foreground -k 60 300 tests/attacks/groups.sh target/debug/devicegraph 5 20000 10
-    timeout --foreground -k 60 600 tests/attacks/connections.py --connections 220 --max-connections 200 --timeout 5 target/debug/devicegraph
+    timeout --foreground -k 60 600 tests/attacks/connections.py --connections 220 --max-connections 200 --timeout 5 --seconds 3 target/debug/devicegraph
     timeout --foreground -k 60 600 tests/attacks/sets.py target/debug/devicegraph 300 3000 3
 }
 

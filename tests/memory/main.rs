@@ -37,7 +37,7 @@ const ALL: usize = 256 << 20;
 /// Arrays of at most this number of values, whose elements need much more memory than their text.
 fn arrays(values: usize) -> Vec<(&'static str, String)> {
     let repeated = |element: &str, weight: usize| {
-        let count = (values - 8) / weight;
+        let count = (values - 32) / weight;
         let count = count.min((BODY - 400) / (element.len() + 1));
         format!("[{}]", vec![element; count].join(","))
     };
@@ -58,7 +58,7 @@ fn arrays(values: usize) -> Vec<(&'static str, String)> {
 
 /// An object with many different members, without its braces. The names fill the body.
 fn members(values: usize) -> String {
-    let count = (values - 8).min((BODY - 400) / 16);
+    let count = (values - 32).min((BODY - 400) / 16);
     (0..count).map(|n| format!(r#""name{n:06x}":1"#)).collect::<Vec<_>>().join(",")
 }
 

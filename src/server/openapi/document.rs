@@ -21,7 +21,7 @@ use crate::{
 
 /// Returns `/openapi.json` of a service with this authentication.
 pub fn generate(authenticator: &Authenticator) -> String {
-    serde_json::to_string(&OpenApi::of(authenticator)).unwrap_or_default()
+    serde_json::to_string(&OpenApi::of(authenticator).sorted()).unwrap_or_default()
 }
 
 /// The members have the usual order of OpenAPI.
@@ -44,6 +44,14 @@ A query option that is not declared is refused where it is one of OData's and ig
 `Accept` may ask for `application/json` with `odata.metadata=minimal`, `full` or `none`.";
 
 impl OpenApi {
+    /// Sorts the members inside each part by their names, so that two releases are easy to
+    /// compare.
+    fn sorted(mut self) -> Self {
+        let inner = self.paths.values_mut().flat_map(IndexMap::values_mut).chain(&mut self.tags);
+        inner.chain([&mut self.info, &mut self.servers, &mut self.components]).for_each(Value::sort_all_objects);
+        self
+    }
+
     fn of(authenticator: &Authenticator) -> Self {
         let schemas = Schemas::new(bodies::target, bodies::element);
         let mut writer = Writer { authenticator, schemas, answers: Answers::default() };
