@@ -204,6 +204,14 @@ impl Connection {
         }
     }
 
+    /// Returns whether a transaction is open, so that a lock lasts longer than its statement.
+    pub fn is_in_transaction(&self) -> bool {
+        match &self.origin {
+            Borrowed::Pool(connection) => connection.is_in_transaction,
+            Borrowed::Group(_) => true,
+        }
+    }
+
     /// Executes a statement under a savepoint. Rolls back to the savepoint when the statement
     /// returns `false`. Returns what the statement returned.
     ///

@@ -22,6 +22,7 @@ mod console;
 mod constraints;
 mod control_information;
 mod deep_insert;
+mod digests;
 mod documentation;
 mod etags;
 mod exports;

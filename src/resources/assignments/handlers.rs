@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 
 use super::{
     create::{Create, Writer},
+    etags::{find_digest, keep_for_later_reads, lock_configuration, set_etag},
     loaders::{AssignmentKey, AssignmentLoader, SetKey, SetLoader},
     model::{Assignment, AssignmentId, AssignmentPatch, AssignmentSet, NewAssignment, TYPE},
     sql,
@@ -102,7 +103,7 @@ async fn read_page(
     if let Some(size) = query.whole_set_page_size()
         && let Some(set) = loader.execute(SetKey { configuration, size }, connections).await?.answered()
     {
-        let etag = sql::etag(set.digest);
+        let etag = sql::etag(set.digest.as_deref());
         return Ok(match conditions.unchanged(&etag)? {
             Some(unchanged) => Break(unchanged),
             None => Continue(Page { rows: set.rows, count: None, next: None, etag }),
@@ -111,16 +112,18 @@ async fn read_page(
     let query_scope = sql::scope_of(configuration);
     let mut connection = connections.acquire().await?;
     let mut found = sql::select(&mut connection, query, &query_scope).await?;
-    let etag = match found.first() {
-        Some(first) => sql::etag(first.digest.clone()),
+    let digest = match found.first() {
+        Some(first) => first.digest.clone(),
         None => {
-            let etag = set_etag(&mut connection, configuration).await?;
+            let digest = find_digest(&mut connection, configuration).await?;
             // Read the page after its ETag. A page older than its ETag would let a client overwrite
             // changes that it has not seen.
             found = sql::select(&mut connection, query, &query_scope).await?;
-            etag
+            digest
         }
     };
+    keep_for_later_reads(&mut connection, configuration, &digest).await;
+    let etag = digest.etag();
     if let Some(unchanged) = conditions.unchanged(&etag)? {
         return Ok(Break(unchanged));
     }
@@ -130,34 +133,6 @@ async fn read_page(
     let next = last.map(|last| format!("{path}?{}", query.next(&query_scope, last)));
     let rows = found.into_iter().map(|found| found.assignment).collect();
     Ok(Continue(Page { rows, count, next, etag }))
-}
-
-/// Returns the ETag of the set of assignments of a configuration.
-///
-/// # Errors
-/// 404 when the configuration does not exist.
-async fn set_etag(connection: &mut PgConnection, configuration: ConfigurationId) -> Result<ETag, ApiError> {
-    let etag = sql::find_etag(connection, configuration).await?;
-    etag.ok_or_else(|| ConfigurationId::not_found(configuration))
-}
-
-/// Locks a configuration exclusively until the transaction ends, so that no other request
-/// changes its assignments. Returns the ETag of the set when the request has a condition.
-///
-/// # Errors
-/// 404 when the configuration does not exist.
-async fn lock_configuration(
-    connection: &mut PgConnection,
-    configuration: ConfigurationId,
-    conditions: &Conditions,
-) -> Result<Option<ETag>, ApiError> {
-    if !parent::lock(connection, configuration).await? {
-        return Err(ConfigurationId::not_found(configuration));
-    }
-    match conditions.is_empty() {
-        true => Ok(None),
-        false => set_etag(connection, configuration).await.map(Some),
-    }
 }
 
 /// `GET …/assignments/$count`
@@ -239,7 +214,11 @@ pub async fn get(
     // Without a condition, skip this read.
     let etag = match conditions.is_empty() {
         true => None,
-        false => Some(set_etag(&mut connection, configuration).await?),
+        false => {
+            let digest = find_digest(&mut connection, configuration).await?;
+            keep_for_later_reads(&mut connection, configuration, &digest).await;
+            Some(digest.etag())
+        }
     };
     let Some(stored) = sql::find(&mut connection, configuration, id).await? else {
         return Err(not_found(&mut connection, configuration, id).await);
@@ -354,6 +333,10 @@ pub async fn assign(
     current.map_or(Ok(()), |current| conditions.check(&current))?;
     let beta = links.version == Version::Beta;
     let stored = sql::replace(&mut transaction, configuration, &rows, beta, caller.id()).await?;
+    if stored.len() > sql::MAX_COMPUTED {
+        // Compute the digest once, while it begins to be kept.
+        sql::keep_digest(&mut transaction, configuration).await?;
+    }
     let etag = set_etag(&mut transaction, configuration).await?;
     transaction.commit(set_path(configuration)).await?;
     let context = links.context("Collection(microsoft.graph.deviceConfigurationAssignment)");

@@ -10,6 +10,7 @@
 //! | [`target`] | targets, and the 409 of a target that is taken |
 //! | [`create`] | a create: combined with others, retried, or refused |
 //! | [`difference`] | which rows a replacement of the set writes |
+//! | [`etags`] | the ETag of a set, and the lock of a conditional change |
 //! | [`group_assignments`] | the group targets in the form that only `/beta` has |
 //! | [`loaders`] | reads by key, combined with others |
 //! | [`representation`] | an assignment in an answer |
@@ -19,6 +20,7 @@
 
 pub mod create;
 pub mod difference;
+pub mod etags;
 pub mod group_assignments;
 pub mod handlers;
 pub mod loaders;

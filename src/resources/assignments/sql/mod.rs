@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `read.rs` | the table as queries see it, and statements that read |
 //! | `insert.rs` | statements that insert one row, or the rows of many requests |
+//! | `digest.rs` | the digest of a set, computed or kept |
 //! | `columns.rs` | helpers of several statements |
 //! | `change.rs` | statements that change, delete or replace |
 //!
@@ -16,14 +17,16 @@
 
 mod change;
 mod columns;
+mod digest;
 mod insert;
 mod read;
 
 pub use self::{
     change::{delete, delete_all, insert_missing, replace, replace_by_id, update},
+    digest::{Digest, MAX_COMPUTED, etag, find_digest, keep_digest},
     insert::{insert, insert_many},
     read::{
-        ExpandedRow, QueryRow, Set, TABLE, etag, find, find_anywhere, find_by_target, find_etag, find_many, find_sets,
-        list, list_of, scope_of, select, with_times_out_of_range,
+        ExpandedRow, QueryRow, Set, TABLE, find, find_anywhere, find_by_target, find_many, find_sets, list, list_of,
+        scope_of, select, with_times_out_of_range,
     },
 };

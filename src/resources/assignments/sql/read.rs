@@ -6,10 +6,10 @@ use serde_json::Value;
 use sqlx::{FromRow, PgConnection, Row, types::Json};
 use uuid::Uuid;
 
+use super::digest::{DIGEST, Digest};
 use crate::{
     error::ApiError,
     odata::{
-        etag::ETag,
         query::{Query, QueryScope},
         sql::{EntityTable, PropertyColumn},
         token::Position,
@@ -47,7 +47,7 @@ pub static TABLE: EntityTable = EntityTable {
     ],
     properties: None,
     odata_type: None,
-    digest: Some("SELECT s.digest FROM device_configuration_assignment_sets AS s WHERE s.device_configuration_id = %"),
+    digest: Some(DIGEST),
 };
 
 const ROW: &str = "a.id, a.device_configuration_id, a.target_type, a.group_id, a.collection_id, a.filter_id, a.filter_type, a.intent, a.source, a.source_id";
@@ -73,7 +73,7 @@ pub struct QueryRow {
     /// The number of all rows of the query, when the client asked for it.
     pub total: Option<i64>,
     /// The digest of the set of assignments.
-    pub digest: Option<String>,
+    pub digest: Digest,
 }
 
 /// An assignment as a record in the row of its configuration.
@@ -110,7 +110,7 @@ impl QueryRow {
             assignment,
             position: Position(keys.map(|keys| keys.0).unwrap_or_default(), id),
             total: None,
-            digest: None,
+            digest: Digest::default(),
         }
     }
 }
@@ -133,6 +133,7 @@ pub async fn select(
         let position = Position(keys.map(|keys| keys.0).unwrap_or_default(), assignment.id);
         let total = if query.count { Some(row.try_get("total")?) } else { None };
         let digest = if query_scope.parent.is_some() { row.try_get("digest")? } else { None };
+        let digest = digest.map(Digest::from_record).unwrap_or_default();
         Ok(QueryRow { assignment, position, total, digest })
     });
     Ok(found.collect::<sqlx::Result<_>>()?)
@@ -182,23 +183,6 @@ pub async fn list(connection: &mut PgConnection, configuration: ConfigurationId)
     )
     .fetch_all(connection)
     .await
-}
-
-/// Returns the ETag of the set of assignments of a configuration, or `None` when the
-/// configuration does not exist.
-pub async fn find_etag(connection: &mut PgConnection, configuration: ConfigurationId) -> sqlx::Result<Option<ETag>> {
-    let digest = sqlx::query_scalar!(
-        "SELECT (SELECT s.digest FROM device_configuration_assignment_sets AS s WHERE s.device_configuration_id = $1)
-         FROM device_configurations
-         WHERE id = $1",
-        configuration.0,
-    );
-    Ok(digest.fetch_optional(connection).await?.map(etag))
-}
-
-/// Returns the ETag of a set with this digest. An empty set has no digest.
-pub fn etag(digest: Option<String>) -> ETag {
-    ETag::new(digest.as_deref().unwrap_or("none"))
 }
 
 /// Finds one assignment of a configuration.
