@@ -158,7 +158,10 @@ fn one_body_alone(client: &Client, configuration: &str) {
             r##"{{"@odata.type":"#microsoft.graph.iosUpdateConfiguration","displayName":"a",{}}}"##,
             members(values)
         );
-        bodies.push(("many members", (Method::POST, beta(CONFIGURATIONS), flat)));
+        // A member needs too many bytes for more than the allowed number of values.
+        if is_allowed {
+            bodies.push(("many members", (Method::POST, beta(CONFIGURATIONS), flat)));
+        }
         for (name, (method, path, body)) in &bodies {
             let (added, status) = peak(|| client.send(method, path, body));
             println!("{:>6} KiB {status} {method} {path} {name}, {} bytes", added >> 10, body.len());
