@@ -131,8 +131,9 @@ CROSS JOIN LATERAL (
 --   changes a part, until its transaction ends. So no part changes here.
 -- - The second statement has its own snapshot, which is younger than the lock. It sees each
 --   write that has ended without a change of the sums, because that write did not see them.
--- - A write without the lock inserts a part of its own. This part commits with the write, so
---   the snapshot has both or none. The part is deleted if the sums have the write already.
+-- - A write that could not lock the configuration inserts a separate part. The part and the
+--   write commit together, so the snapshot of the second statement sees both or neither. If it
+--   sees both, the new sums include the write, and the statement deletes the part.
 CREATE FUNCTION device_configuration_keep_digest(configuration uuid) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('transaction_read_only')::boolean
@@ -273,8 +274,8 @@ END $$;
 COMMENT ON FUNCTION device_configurations_forget_digests() IS
     'Deletes the kept sums of deleted configurations.';
 
--- These functions run with the rights of the owner. They find the tables of this schema,
--- whatever the search path of the session is, and serve no trigger of another role.
+-- These functions run with the rights of the owner. The fixed search path makes them use the
+-- tables of this schema. Without EXECUTE, another role cannot create a trigger that calls them.
 DO $$
 DECLARE
     name text;

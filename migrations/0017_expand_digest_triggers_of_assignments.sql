@@ -1,7 +1,8 @@
--- A migration of its own, so that no two tables are locked at once. CREATE TRIGGER waits for
--- the writes that are under way, and reads no row.
+-- This is a separate migration, so that no migration locks two tables. CREATE TRIGGER waits until
+-- the running writes of the table end. It reads no rows.
 --
--- One trigger for each statement, and not for each row: combined creates are one statement.
+-- The triggers fire once for each statement and not for each row: combined creates are one
+-- statement.
 CREATE TRIGGER device_configuration_assignments_digests_after_insert
     AFTER INSERT ON device_configuration_assignments
     REFERENCING NEW TABLE AS changed_assignments

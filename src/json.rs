@@ -2,9 +2,9 @@
 //!
 //! `serde_json` accepts input that this service must refuse. When an object has two members
 //! with one name, it silently keeps the last. It accepts the NUL character, which PostgreSQL
-//! cannot store in text. This parser refuses both, with line and column: for a name that stands
-//! twice, those of the end of the object. It also refuses nesting beyond 100 levels, and everything that `serde_json` itself refuses,
-//! such as lone surrogates and text after the end.
+//! cannot store in text. This parser refuses both, with line and column. The position of a
+//! repeated name is the end of its object. The parser also refuses nesting beyond 100 levels, and
+//! everything that `serde_json` itself refuses, such as lone surrogates and text after the end.
 //!
 //! Fractions and whole numbers beyond 64 bits become floating-point numbers, with their
 //! precision. [`is_rounded`](crate::catalogue::messages::is_rounded) tells whether a number
@@ -26,7 +26,7 @@ use crate::error::shorten;
 /// Reads one JSON value.
 ///
 /// # Errors
-/// What is wrong and where.
+/// When the text is refused. The error says why, with line and column.
 pub fn read(text: &[u8]) -> serde_json::Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = StrictValue { member: None, depth: 0 }.deserialize(&mut deserializer)?;

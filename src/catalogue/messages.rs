@@ -53,7 +53,7 @@ pub fn no_object(value: &Value, type_name: &str, path: impl fmt::Display) -> Api
 
 /// Returns the 400 for a navigation property, with what to do instead of sending it.
 pub fn navigation(path: impl fmt::Display, remedy: &str) -> ApiError {
-    ApiError::model(format!("The member '{path}' is a resource of its own and cannot be set here: {remedy}."))
+    ApiError::model(format!("The member '{path}' is a navigation property and cannot be set here: {remedy}."))
 }
 
 /// Returns the 400 with Graph's message for a property that `type_name` does not have. `known` are names that

@@ -185,7 +185,7 @@ fn text(configuration: &Configuration, assignments: Vec<Value>) -> anyhow::Resul
             tracing::warn!(id = %configuration.id, "the column properties has a member '{name}', which is not exported");
         }
     }
-    // The same configuration is the same text, whatever the order of its members.
+    // With sorted members, two exports of the same configuration are equal byte for byte.
     let mut sorted = Value::Object(members);
     sorted.sort_all_objects();
     Ok(serde_json::to_string_pretty(&sorted)? + "\n")

@@ -44,7 +44,7 @@ pub struct Limits {
 impl Limits {
     /// Returns the limits of each of `workers`.
     pub fn new(settings: &config::Server, workers: usize) -> Self {
-        // With one connection for a worker, an idle client would always be in the way of the next.
+        // A worker with a single connection could not accept a client while another one is idle.
         let max = settings.max_connections.div_ceil(workers).max(2);
         let percent = usize::from(settings.close_idle_above_percent);
         Self {

@@ -161,7 +161,7 @@ async fn a_bad_configuration_is_refused_by_name() {
         (custom("@type", json!("x")), "The member '@type' is written '@odata.type'."),
         (
             custom("deviceStatuses", json!([])),
-            "The member 'deviceStatuses' is a resource of its own and cannot be set here: leave it out.",
+            "The member 'deviceStatuses' is a navigation property and cannot be set here: leave it out.",
         ),
         (
             json!({"@odata.type": "#microsoft.graph.windows10CustomConfiguration"}),

@@ -313,7 +313,7 @@ async fn every_change_raises_the_version_by_one_and_no_other_does() {
         ),
         (
             json!({"assignments": []}),
-            "The member 'assignments' is a resource of its own and cannot be set here: POST it to …/assign.",
+            "The member 'assignments' is a navigation property and cannot be set here: POST it to …/assign.",
         ),
     ] {
         assert!(app.patch(&one, &patch).await.refusal().starts_with(&format!("400 ModelValidationFailure: {message}")));

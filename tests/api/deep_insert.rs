@@ -291,7 +291,7 @@ async fn other_navigation_properties_are_refused_and_a_change_points_to_assign()
                     let refusal = refusal.refusal();
                     assert!(
                         refusal.starts_with(&format!(
-                            "400 ModelValidationFailure: The member '{name}' is a resource of its own"
+                            "400 ModelValidationFailure: The member '{name}' is a navigation property"
                         )),
                         "{refusal}"
                     );
@@ -330,7 +330,7 @@ async fn navigation_properties_of_a_derived_type_are_refused() {
             {
                 let refusal = refusal.refusal();
                 assert!(
-                    refusal.starts_with(&format!("400 ModelValidationFailure: The member '{name}' is a resource")),
+                    refusal.starts_with(&format!("400 ModelValidationFailure: The member '{name}' is a navigation")),
                     "{refusal}"
                 );
             }

@@ -401,11 +401,13 @@ async fn check_lists_the_rows_that_the_api_would_refuse() {
     let wrong = insert("iosUpdateConfiguration", r#"{"activeHoursStart": 5}"#).await;
     let huge = insert("iosUpdateConfiguration", r#"{"x": 1e400}"#).await;
     let reserved = insert("iosUpdateConfiguration", r#"{"id": "x"}"#).await;
+    let navigation = insert("windows10GeneralConfiguration", r#"{"privacyAccessControls": []}"#).await;
     let (code, found, said) = check();
-    assert_eq!((code, found.lines().count()), (Some(1), 4), "{found}");
+    assert_eq!((code, found.lines().count()), (Some(1), 5), "{found}");
     for (id, reason) in [
         (unknown, "the type 'windows10CompliancePolicy' is unknown"),
         (wrong, "activeHoursStart"),
+        (navigation, "'privacyAccessControls' is a navigation property"),
         (huge, "JSON cannot hold"),
         (reserved, "has a member 'id'"),
     ] {
@@ -416,5 +418,5 @@ async fn check_lists_the_rows_that_the_api_would_refuse() {
             "{found}"
         );
     }
-    assert_eq!(said, "devicegraph: the API would refuse 4 of 6 rows\n");
+    assert_eq!(said, "devicegraph: the API would refuse 5 of 7 rows\n");
 }

@@ -24,6 +24,10 @@ import tempfile
 import threading
 import time
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from ports import free_ports  # noqa: E402
+
 REQUEST = b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"
 LIVE = b'{"status":"live"}'
 # The limits of the service. A new client is served within:
@@ -36,24 +40,11 @@ GIVE_UP = 15.0
 PATIENCE = 120.0
 
 
-def free_port():
-    first, last = map(int, open("/proc/sys/net/ipv4/ip_local_port_range").read().split())
-    for port in range(10000 + os.getpid() % 10000, 65536):
-        if first <= port <= last:
-            continue
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-            return port
-        except OSError:
-            pass
-    raise SystemExit("no free port")
-
-
 class Service:
     """A running service, with TLS or without."""
 
     def __init__(self, options, folder, with_tls):
-        self.port = free_port()
+        [self.port] = free_ports(1)
         self.tls = None
         settings = {
             "SERVER__PORT": self.port,

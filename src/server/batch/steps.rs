@@ -58,7 +58,8 @@ impl FromRequest for Batch {
         Box::pin(async move {
             let bytes = body.await?;
             let batch = Self::parse(&bytes)?;
-            // What is left of the body is text. Each step reserves the memory for its values.
+            // The batch keeps the text of its steps. Each step reserves memory for its values when
+            // it runs.
             if let Some(reservation) = request.extensions_mut().get_mut::<Reservation>() {
                 reservation.shrink_to(bytes.len());
             }

@@ -99,9 +99,9 @@ pub async fn replace_by_id(
     list(connection, configuration).await
 }
 
-/// Writes a difference. The cost of each statement grows linearly with the set, whatever the
-/// statistics of the table say: no statement has a join, so PostgreSQL cannot choose a plan
-/// that compares each row with each other row.
+/// Writes a difference. No statement has a join: with statistics that are out of date, PostgreSQL
+/// could plan a join that compares each row with each other row. So the cost of each statement
+/// grows linearly with the set.
 async fn write(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
