@@ -344,8 +344,7 @@ impl Cluster {
         let (mut started, mut pause) = (Instant::now(), PAUSE);
         loop {
             postmaster.ended().await;
-            // Do not restart a server that keeps ending in a tight loop.
-            pause = if started.elapsed() > LONGEST_PAUSE { PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+            pause = next_pause(pause, started.elapsed());
             tracing::error!(
                 "the private PostgreSQL ended unexpectedly; the service restarts it; its log is {}",
                 self.log().display()
@@ -356,5 +355,26 @@ impl Cluster {
                 tracing::error!("{error:#}");
             }
         }
+    }
+}
+
+/// Returns the pause before the restart of a server that ran for this time. The pause grows
+/// while the server keeps ending, so that the service does not restart it in a tight loop.
+fn next_pause(last: Duration, ran: Duration) -> Duration {
+    if ran > LONGEST_PAUSE { PAUSE } else { (last * 2).min(LONGEST_PAUSE) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_until_the_server_has_run_for_a_while() {
+        let mut pause = PAUSE;
+        for grown in [200, 400, 800, 1600, 3200, 5000, 5000] {
+            pause = next_pause(pause, LONGEST_PAUSE);
+            assert_eq!(pause, Duration::from_millis(grown));
+        }
+        assert_eq!(next_pause(pause, LONGEST_PAUSE + Duration::from_millis(1)), PAUSE);
     }
 }
