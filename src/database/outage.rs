@@ -144,6 +144,12 @@ pub fn refusal() -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::postgres::PgSslMode;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
     use super::*;
 
     fn status_of_outage(answer_timeout: Duration) -> (watch::Sender<State>, DatabaseStatus) {
@@ -168,6 +174,34 @@ mod tests {
         sender.send_replace(State::default());
         let waits = timeout(Duration::from_secs(3600), database_status.wait_for_give_up(Instant::now()));
         assert!(waits.await.is_err());
+    }
+
+    /// Returns the options of a server that refuses the first connection with this SQLSTATE.
+    async fn server_that_refuses(sqlstate: &'static str) -> PgConnectOptions {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(async move {
+            let (mut client, _) = listener.accept().await.expect("a connection");
+            // The startup message begins with its length.
+            let length = client.read_u32().await.expect("a length") as usize;
+            client.read_exact(&mut vec![0; length - 4]).await.expect("a startup message");
+            let fields = format!("SFATAL\0VFATAL\0C{sqlstate}\0Mrefused\0\0");
+            let length = u32::try_from(4 + fields.len()).expect("a short message").to_be_bytes();
+            let refusal = [b"E", length.as_slice(), fields.as_bytes()].concat();
+            client.write_all(&refusal).await.expect("the client reads");
+        });
+        let options = PgConnectOptions::new_without_pgpass().ssl_mode(PgSslMode::Disable).username("a");
+        options.host("127.0.0.1").port(port)
+    }
+
+    #[tokio::test]
+    async fn a_server_that_refuses_a_connection_is_up_unless_it_starts_or_stops() {
+        for (sqlstate, is_up) in [("53300", true), ("28P01", true), ("57P01", false), ("57P03", false)] {
+            let options = server_that_refuses(sqlstate).await;
+            let monitor = HealthMonitor::new(options, Duration::from_secs(60), DatabaseMetrics::default());
+            let checked = monitor.check(&mut None).await;
+            assert_eq!(checked.is_ok(), is_up, "{sqlstate}: {checked:?}");
+        }
     }
 
     /// README promises this.

@@ -106,3 +106,17 @@ impl SocketDir {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_no_folder_of_another_user() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let path = parent.path().join("missing/socket");
+        let socket_dir = SocketDir::of_running(path.clone(), &Account::find().expect("an account"));
+        let error = socket_dir.take_again().expect_err("the parent folder is missing");
+        assert_eq!(error.to_string(), format!("cannot make {}", path.display()));
+    }
+}
