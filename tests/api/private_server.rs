@@ -12,7 +12,7 @@ use std::{
 
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::Pid,
+    unistd::{Pid, User},
 };
 
 use crate::{
@@ -172,14 +172,21 @@ fn root_is_told_when_the_account_of_the_server_cannot_reach_the_folder() {
         return;
     }
     let closed = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().expect("a folder");
-    let data_dir = closed.path().join("postgres");
-    let said = refusal(
-        devicegraph(closed.path())
-            .env("DEVICEGRAPH__LOG__FILTER", "warn")
-            .env("DEVICEGRAPH__DATABASE__DATA_DIR", &data_dir),
-    );
-    assert!(said.starts_with("PostgreSQL does not run as root, and the account "), "{said}");
-    assert!(said.contains("set database.data_dir to a folder whose parents others may enter"), "{said}");
+    let folder = Folder::used();
+    std::fs::set_permissions(&folder.0, Permissions::from_mode(0o700)).expect("a folder");
+    let is_account = |name: &&str| User::from_name(name).is_ok_and(|user| user.is_some());
+    let account = ["postgres", "nobody"].into_iter().find(is_account).expect("an account");
+    // At the first start initdb fails, and at a later start the server fails.
+    for data_dir in [closed.path().join("postgres"), folder.data_dir()] {
+        let mut command = devicegraph(&folder.0);
+        let command = command.env("DEVICEGRAPH__LOG__FILTER", "warn");
+        let said = refusal(command.env("DEVICEGRAPH__DATABASE__DATA_DIR", &data_dir));
+        let expected = format!(
+            "PostgreSQL does not run as root, and the account {account} cannot reach {}; set database.data_dir to a folder whose parents others may enter (chmod o+x), or name a database in DATABASE_URL",
+            data_dir.canonicalize().expect("a folder").display()
+        );
+        assert_eq!(said, expected);
+    }
 }
 
 #[test]
