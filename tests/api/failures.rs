@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor, postgres::PgConnectOptions};
 
-use crate::harness::{App, CONFIGURATIONS, DOCUMENTED_BODY, database, group, is_remote};
+use crate::harness::{App, CONFIGURATIONS, DOCUMENTED_BODY, database, group, is_remote, until, waiting_for_locks};
 
 const FAILED: &str = "The service could not carry out this request. Its log has the cause under the request-id.";
 
@@ -92,6 +92,11 @@ async fn a_database_without_the_migrations_is_not_ready() {
     for path in ["/health/ready", CONFIGURATIONS] {
         assert_eq!(app.get(path).await.refusal(), format!("503 ServiceUnavailable: {FAILED}"));
     }
+    let app = App::start_on(database(true).await, |_| ()).await;
+    assert_eq!(app.get("/health/ready").await.status, StatusCode::OK);
+    let forget = "DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
+    app.pool().execute(forget).await.expect("the last migration goes");
+    assert_eq!(app.get("/health/ready").await.refusal(), format!("503 ServiceUnavailable: {FAILED}"));
 }
 
 #[actix_web::test]
@@ -120,6 +125,57 @@ async fn a_lock_that_somebody_forgot_is_503_while_it_is_held_and_only_for_who_ne
     forgotten.rollback().await.expect("the end of it");
     assert_eq!(app.assignments(&locked).await.len(), 0);
     assert_eq!(app.post(&format!("{locked}/assignments"), &group("a")).await.status, StatusCode::CREATED);
+}
+
+#[actix_web::test]
+async fn a_client_that_leaves_ends_the_statement_of_its_transaction() {
+    if is_remote() {
+        return;
+    }
+    // Nothing else ends the wait for the lock.
+    let app = App::start_on(database(true).await, |settings| {
+        settings.database.lock_timeout_ms = 600_000;
+        settings.database.statement_timeout_ms = 600_000;
+    })
+    .await;
+    let configuration = app.configuration().await;
+    let mut holder = app.pool().begin().await.expect("a session");
+    holder.execute("LOCK TABLE device_configurations").await.expect("the lock");
+    let waits = async |sessions: i64| waiting_for_locks(app.pool(), "devicegraph %").await == sessions;
+    let body = json!({"displayName": "b"});
+    tokio::select! {
+        _ = app.patch(&configuration, &body) => panic!("the table is locked"),
+        () = until("the change waits", async || waits(1).await) => {}
+    }
+    // The client has disconnected, and the table is still locked.
+    until("the statement ends", async || waits(0).await).await;
+    holder.rollback().await.expect("the end of it");
+    assert_eq!(app.get(&configuration).await.json()["displayName"], "a test");
+}
+
+#[actix_web::test]
+async fn a_failure_is_no_fault_of_the_skiptoken() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start_on(database(true).await, |settings| settings.database.lock_timeout_ms = 300).await;
+    app.configuration().await;
+    app.configuration().await;
+    let first = format!("{CONFIGURATIONS}?$top=1&$filter=tolower(displayName) eq 'a test'");
+    let next = app.get(&first).await.json()["@odata.nextLink"].as_str().expect("a second page").to_owned();
+    let next = next.strip_prefix(&app.origin).expect("a link to the service");
+    let mut forgotten = app.pool().begin().await.expect("a session");
+    forgotten.execute("LOCK TABLE device_configurations").await.expect("the lock");
+    assert_eq!(app.get(next).await.refusal(), format!("503 ServiceUnavailable: {FAILED}"));
+    forgotten.rollback().await.expect("the end of it");
+    assert_eq!(app.get(next).await.status, StatusCode::OK);
+    // A data error is the fault of the token only where there is a token.
+    let wrong = "CREATE OR REPLACE FUNCTION graph_tolower(value text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT
+                 AS $$ BEGIN RAISE division_by_zero; END $$";
+    app.pool().execute(wrong).await.expect("a function that fails");
+    assert_eq!(app.get(&first).await.refusal(), format!("500 InternalServerError: {FAILED}"));
+    let refusal = app.get(next).await.refusal();
+    assert!(refusal.starts_with("400 BadRequest: The value of '$skiptoken' was not returned"), "{refusal}");
 }
 
 #[actix_web::test]
