@@ -210,6 +210,10 @@ async fn a_secret_is_replaced_and_a_create_sent_again_is_known() {
     assert_eq!((plain(&app, &one, 1).await, plain(&app, &one, 2).await), (json!("another"), json!("AAEC")));
     let gone = app.get(&format!("{one}/getOmaSettingPlainTextValue(secretReferenceValueId='{before}')")).await;
     assert_eq!(gone.status, StatusCode::NOT_FOUND);
+    // Two settings that hold one text keep their secrets apart by their URIs.
+    let alike = json!({"omaSettings": body("AAEC")["omaSettings"]});
+    let patched = app.patched(&beta(&one), &alike).await;
+    assert_eq!((&patched.json()["version"], patched.text), (&json!(3), app.patched(&beta(&one), &alike).await.text));
     app.patch(&one, &json!({"omaSettings": []})).await;
     let left: i64 = sqlx::query_scalar("SELECT count(*) FROM device_configuration_secrets")
         .fetch_one(app.pool())
@@ -357,6 +361,15 @@ async fn a_secret_and_a_clear_text_under_one_uri_keep_apart() {
     let elsewhere = json!({"new": [{"value": "hunter2", "isEncrypted": true}]});
     let refusal = app.patch(&beta(&one), &elsewhere).await.refusal();
     assert!(refusal.contains("A value in 'new' is marked 'isEncrypted'") && !refusal.contains("hunter2"), "{refusal}");
+}
+
+#[actix_web::test]
+async fn without_secrets_a_masked_value_is_a_text() {
+    let app = App::start().await;
+    let one = app.configuration().await;
+    let masked = json!({"@odata.type": "#microsoft.graph.omaSettingString", "displayName": "a", "omaUri": "./a", "value": "****"});
+    let patched = app.patch(&one, &json!({"omaSettings": [masked]})).await;
+    assert_eq!((patched.status, &patched.json()["omaSettings"][0]["value"]), (StatusCode::OK, &json!("****")));
 }
 
 #[actix_web::test]
