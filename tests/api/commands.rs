@@ -166,6 +166,19 @@ async fn a_command_on_a_database_without_tables_says_who_makes_them() {
     }
 }
 
+#[actix_web::test]
+async fn a_command_that_may_not_read_the_migrations_does_not_say_that_they_are_missing() {
+    if is_remote() {
+        return;
+    }
+    let folder = Folder::new();
+    // Another role owns the tables.
+    let url = url(&database(true).await, "asked:right");
+    let said = refusal(devicegraph(&folder.0).arg("check").env("DATABASE_URL", url));
+    let reason = "the database cannot be migrated: permission denied for table _sqlx_migrations; ";
+    assert!(said.starts_with(reason), "{said}");
+}
+
 #[test]
 fn a_token_of_ones_own_goes_the_whole_way() {
     let folder = Folder::used();
@@ -182,6 +195,10 @@ fn a_token_of_ones_own_goes_the_whole_way() {
         let (_, rest) = said.split_once(&format!("{name} = \"")).unwrap_or_else(|| panic!("{name} in {said}"));
         rest.split('"').next().expect("a value").to_owned()
     };
+    // A service that trusts several keys finds the right one by its id.
+    let id = jsonwebtoken::decode_header(&token).expect("a header").kid.expect("the id of the key");
+    let keys = std::fs::read_to_string(setting("auth.jwks_file")).expect("the keys");
+    assert!(keys.contains(&format!("\"{id}\"")), "{id} in {keys}");
     let key = folder.data_dir().join("token-key.pem");
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&key).expect("the key").permissions());
     assert_eq!(mode & 0o777, 0o600);
