@@ -82,6 +82,7 @@ step_downloads() {
     local release
     for release in "${releases[@]}"; do cached "postgres/$release" download_postgres "$release"; done
     tests/clients/run.sh --install
+    tests/catalogue/run.sh --install
     tests/console/run --install
 }
 
@@ -213,6 +214,8 @@ step_failover() {
 
 step_console() { timeout --foreground -k 60 900 tests/console/run; }
 step_clients() { tests/clients/run.sh; }
+
+step_catalogue() { tests/catalogue/run.sh; }
 
 # The image is built while other steps wait: `tests/compose.sh` then finds its layers.
 step_image() {

@@ -14,6 +14,7 @@ use sqlx::PgPool;
 
 use crate::{
     auth::mint,
+    catalogue::version::Version,
     config::{self, Settings},
     database::{self, Database},
     import_export,
@@ -136,7 +137,7 @@ impl Command {
         }
         let pool = &database.pool;
         match self {
-            Self::Seed { path } => seed(pool, &Vault::new(&settings.secrets)?, &path).await,
+            Self::Seed { path } => seed(pool, settings, &path).await,
             Self::Export { folder, force } => export(pool, &folder, force).await,
             Self::Check => check(pool).await,
             Self::Reset { .. } => {
@@ -150,10 +151,11 @@ impl Command {
     }
 }
 
-async fn seed(pool: &PgPool, vault: &Vault, path: &Path) -> anyhow::Result<()> {
-    let seeds = import_export::read(path)?;
+async fn seed(pool: &PgPool, settings: &Settings, path: &Path) -> anyhow::Result<()> {
+    let vault = Vault::new(&settings.secrets)?;
+    let seeds = import_export::read(path, Version::beta(settings.catalogue.unknown_types))?;
     let bar = progress(seeds.len());
-    let done = import_export::seed(pool, vault, &seeds, || bar.inc(1)).await?;
+    let done = import_export::seed(pool, &vault, &seeds, || bar.inc(1)).await?;
     bar.finish_and_clear();
     tracing::info!(
         created = done.created,

@@ -14,6 +14,8 @@ use config::{Config, ConfigError, Environment, File, FileFormat};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::catalogue::version::UnknownTypes;
+
 /// Every setting. `default.toml` documents them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +26,8 @@ pub struct Settings {
     pub database: Database,
     /// Authentication.
     pub auth: Auth,
+    /// The types of configurations.
+    pub catalogue: Catalogue,
     /// The encryption of secrets.
     pub secrets: Secrets,
     /// The log.
@@ -184,6 +188,14 @@ pub enum AuthMode {
     Disabled,
     /// Callers authenticate with a bearer token.
     Jwt,
+}
+
+/// `[catalogue]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Catalogue {
+    /// What happens with a type that the catalogue lacks.
+    pub unknown_types: UnknownTypes,
 }
 
 /// `[secrets]`

@@ -2,17 +2,20 @@
 //!
 //! The reader uses these parts of CSDL: entity, complex and enumeration types with their bases;
 //! properties with type, collection and nullability; the annotations `Validation.Minimum`,
-//! `Maximum` and `MaxItems`; and `Core.Revisions`, which marks what `/beta` adds. A client may
-//! send null for an empty collection that is `$Nullable`, as in Graph's own model. An element
-//! is never null.
+//! `Maximum` and `MaxItems`; and `Core.Revisions`, which marks what `/beta` adds: a type with all
+//! that it adds, a property, or a member of an enumeration. A client may send null for an empty
+//! collection that is `$Nullable`, as in Graph's own model. An element is never null.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::model::{Enumeration, Limits, NAMESPACE, Primitive, Property, Type, TypeId, ValueType};
+use super::model::{Enumeration, Limits, Member, NAMESPACE, Primitive, Property, Type, TypeId, ValueType};
 
 #[derive(Deserialize)]
 struct Document {
@@ -46,7 +49,9 @@ pub(super) fn read(text: &str) -> anyhow::Result<(Vec<Type>, HashSet<String>)> {
     let structured: IndexMap<_, _> =
         elements.iter().filter(|(name, _)| is(name, "EntityType") || is(name, "ComplexType")).collect();
     let ids: HashMap<_, _> = structured.keys().enumerate().map(|(id, name)| (name.as_str(), TypeId(id))).collect();
-    let reader = Reader { elements: &elements, ids: &ids };
+    let enumerations = elements.iter().filter(|(name, _)| is(name, "EnumType"));
+    let enumerations = enumerations.map(|(name, members)| (name.as_str(), Arc::new(enumeration(name, members))));
+    let reader = Reader { elements: &elements, ids: &ids, enumerations: enumerations.collect() };
     let types: Vec<_> =
         structured.iter().map(|(name, members)| reader.structured(name, members)).collect::<anyhow::Result<_>>()?;
     types.iter().for_each(|found| {
@@ -58,9 +63,22 @@ pub(super) fn read(text: &str) -> anyhow::Result<(Vec<Type>, HashSet<String>)> {
 /// The annotation of what only `/beta` has.
 const REVISIONS: &str = "@Org.OData.Core.V1.Revisions";
 
+fn enumeration(name: &str, members: &IndexMap<String, Value>) -> Enumeration {
+    // The annotation of a member stands beside it, with the name of the member before it.
+    let named = members.iter().filter(|(name, _)| !name.starts_with('$') && !name.contains('@'));
+    let all = named.map(|(name, value)| Member {
+        name: name.clone(),
+        bits: value.as_i64().unwrap_or_default(),
+        is_beta: members.contains_key(&format!("{name}{REVISIONS}")),
+    });
+    let is_flags = members.get("$IsFlags") == Some(&Value::Bool(true));
+    Enumeration { name: name.to_owned(), is_flags, all: all.collect() }
+}
+
 struct Reader<'a> {
     elements: &'a IndexMap<String, IndexMap<String, Value>>,
     ids: &'a HashMap<&'a str, TypeId>,
+    enumerations: HashMap<&'a str, Arc<Enumeration>>,
 }
 
 impl Reader<'_> {
@@ -90,16 +108,17 @@ impl Reader<'_> {
         if let Some(base) = members.get("$BaseType") {
             self.add_properties(unqualified(base)?, properties, navigation)?;
         }
+        let is_beta = members.contains_key(REVISIONS);
         for (name, facts) in members.iter().filter(|(name, _)| !name.starts_with(['$', '@'])) {
             match facts.get("$Kind") {
-                None => properties.push(self.property(name, facts)?),
+                None => properties.push(self.property(name, facts, is_beta)?),
                 Some(_) => navigation.push(name.clone()),
             }
         }
         Ok(())
     }
 
-    fn property(&self, name: &str, facts: &Value) -> anyhow::Result<Property> {
+    fn property(&self, name: &str, facts: &Value, is_of_beta: bool) -> anyhow::Result<Property> {
         let is = |name: &str| facts.get(name) == Some(&Value::Bool(true));
         let limit = |name: &str| facts.get(format!("@Org.OData.Validation.V1.{name}")).and_then(Value::as_i64);
         let value_type = match facts.get("$Type").and_then(Value::as_str).unwrap_or("Edm.String") {
@@ -111,21 +130,16 @@ impl Reader<'_> {
             value_type,
             is_collection: is("$Collection"),
             is_nullable: is("$Nullable"),
-            is_beta: facts.get(REVISIONS).is_some(),
+            is_beta: is_of_beta || facts.get(REVISIONS).is_some(),
             limits: Limits { minimum: limit("Minimum"), maximum: limit("Maximum"), max_items: limit("MaxItems") },
         })
     }
 
     fn graph_type(&self, qualified: &Value) -> anyhow::Result<ValueType> {
-        let name = unqualified(qualified)?;
-        let members = self.members(name)?;
-        if members["$Kind"] != "EnumType" {
-            return Ok(ValueType::Complex(self.id(qualified)?));
+        match self.enumerations.get(unqualified(qualified)?) {
+            Some(enumeration) => Ok(ValueType::Enumeration(Arc::clone(enumeration))),
+            None => Ok(ValueType::Complex(self.id(qualified)?)),
         }
-        let names = members.iter().filter(|(name, _)| !name.starts_with(['$', '@']));
-        let (names, bits) = names.map(|(name, value)| (name.clone(), value.as_i64().unwrap_or_default())).unzip();
-        let is_flags = members.get("$IsFlags") == Some(&Value::Bool(true));
-        Ok(ValueType::Enumeration(Enumeration { name: name.to_owned(), is_flags, members: names, bits }))
     }
 
     fn id(&self, qualified: &Value) -> anyhow::Result<TypeId> {

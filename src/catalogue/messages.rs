@@ -70,10 +70,10 @@ pub fn unknown<'a>(
         "The property '{}' does not exist on type 'microsoft.graph.{type_name}'. Make sure to only use property names that are defined by the type.",
         shorten(name),
     );
-    if let Some(right) = spelling::near_miss(name, known.clone()) {
+    let is_in_beta = Type::find(type_name).is_some_and(|of| of.property(name, Version::Beta).is_some());
+    if let Some(right) = spelling::near_miss(name, known.clone()).filter(|_| !is_in_beta) {
         return ApiError::model(format!("{words} '{}' is written '{}'.", path(name), path(right)));
     }
-    let is_in_beta = Type::find(type_name).is_some_and(|of| of.property(name, Version::Beta).is_some());
     let remedy = if is_in_beta { " Only /beta has it.".to_owned() } else { spelling::suggestion(name, known) };
     let refusal = ApiError::model(words + &remedy);
     if place.is_empty() { refusal } else { located(refusal, place) }

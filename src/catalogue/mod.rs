@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `model.rs` | the types |
 //! | `lookup.rs` | finds types by their names |
+//! | [`families`] | types of Graph that are no configuration |
 //! | `naming.rs` | finds types that queries and paths name, in any letter case |
 //! | [`version`] | the versions of the API and their mounts |
 //! | [`messages`] | refusals of values, with Graph's messages |
@@ -21,6 +22,7 @@
 
 pub mod date_literals;
 mod document;
+pub mod families;
 mod lookup;
 pub mod member_names;
 pub mod messages;
@@ -34,6 +36,6 @@ pub mod version;
 
 pub use self::{
     lookup::{DOCUMENT, names, resolve, undeclared, unqualified},
-    model::{Enumeration, Limits, NAMESPACE, Primitive, Property, Type, TypeId, ValueType},
+    model::{Enumeration, Limits, Member, NAMESPACE, Primitive, Property, Type, TypeId, ValueType},
     naming::{NamedType, named_type, spelled},
 };

@@ -1,6 +1,6 @@
 //! The model of types.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use anyhow::bail;
 
@@ -62,7 +62,7 @@ pub enum ValueType {
     /// A primitive type of OData.
     Primitive(Primitive),
     /// A member of an enumeration, or several members of a flags enumeration.
-    Enumeration(Enumeration),
+    Enumeration(Arc<Enumeration>),
     /// An object.
     Complex(TypeId),
 }
@@ -80,8 +80,12 @@ pub enum Primitive {
     Date,
     /// `2026-11-24T13:15:00Z`, with any offset.
     DateTimeOffset,
+    /// A double-precision number.
+    Double,
     /// A 32-bit integer.
     Int32,
+    /// A 64-bit integer.
+    Int64,
     /// A single-precision number.
     Single,
     /// Text.
@@ -96,15 +100,24 @@ pub struct Enumeration {
     pub name: String,
     /// Whether a value may have several members, separated by commas.
     pub is_flags: bool,
-    /// The names of the members.
-    pub members: Vec<String>,
-    /// The values of the members, in the same order.
-    pub bits: Vec<i64>,
+    /// The members of all versions. The first one is the value of an unset property.
+    pub all: Vec<Member>,
+}
+
+/// A member of an enumeration.
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Its number. In a flags enumeration, its bits.
+    pub bits: i64,
+    /// Whether only `/beta` has it.
+    pub is_beta: bool,
 }
 
 impl Type {
-    pub(super) fn is_in(&self, version: Version) -> bool {
-        !self.is_beta || version == Version::Beta
+    /// Returns whether a version has the type.
+    pub fn is_in(&self, version: Version) -> bool {
+        !self.is_beta || version.is_beta()
     }
 
     /// Returns the properties in the order of the catalogue, those of the base first.
@@ -125,9 +138,31 @@ impl Type {
     }
 }
 
+impl Enumeration {
+    /// Returns the members of a version, in the order of the catalogue.
+    pub fn members(&self, version: Version) -> impl Iterator<Item = &Member> + Clone {
+        self.all.iter().filter(move |member| !member.is_beta || version.is_beta())
+    }
+
+    /// Returns the member with this name.
+    pub fn member(&self, name: &str, version: Version) -> Option<&Member> {
+        self.members(version).find(|member| member.name == name)
+    }
+
+    /// Returns the names of the members of a version, for messages.
+    pub fn names(&self, version: Version) -> String {
+        self.members(version).map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Returns the name of the member that an unset property has.
+    pub fn default_name(&self) -> &str {
+        self.all.first().map_or("", |member| &member.name)
+    }
+}
+
 impl Property {
-    fn is_in(&self, version: Version) -> bool {
-        !self.is_beta || version == Version::Beta
+    pub(super) fn is_in(&self, version: Version) -> bool {
+        !self.is_beta || version.is_beta()
     }
 
     /// Returns whether the other property has the same type and the same default value.
@@ -145,7 +180,9 @@ impl Primitive {
             "Edm.Boolean" => Self::Boolean,
             "Edm.Date" => Self::Date,
             "Edm.DateTimeOffset" => Self::DateTimeOffset,
+            "Edm.Double" => Self::Double,
             "Edm.Int32" => Self::Int32,
+            "Edm.Int64" => Self::Int64,
             "Edm.Single" => Self::Single,
             "Edm.String" => Self::String,
             "Edm.TimeOfDay" => Self::TimeOfDay,

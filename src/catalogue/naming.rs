@@ -2,7 +2,8 @@
 //! names that the client may have meant.
 
 use super::{
-    lookup::{assignable, is_misspelling, is_undeclared, unresolved, unsorted_names},
+    families,
+    lookup::{assignable, elsewhere, is_misspelling, is_undeclared, unknown_type_remedy, unresolved, unsorted_names},
     model::{NAMESPACE, Type},
     spelling::{near, question},
     version::Version,
@@ -14,7 +15,8 @@ use crate::error::{ApiError, shorten};
 pub enum NamedType<'a> {
     /// A type of the catalogue.
     Declared(&'static Type),
-    /// A name that the catalogue lacks, without the namespace. Only `/beta` has such types.
+    /// A name that the catalogue lacks, without the namespace. Only [`Version::OpenBeta`] has such
+    /// types.
     Undeclared(&'a str),
 }
 
@@ -23,9 +25,9 @@ const TARGET: &str = "deviceAndAppManagementAssignmentTarget";
 
 /// Returns the type that a query or a path names where a type of the family `expected` is due.
 ///
-/// Letter case does not count. On `/beta` the name may be one that the catalogue lacks, and is
-/// taken as it is written. It must not be a name of the catalogue with one or two letters wrong,
-/// and not a target.
+/// Letter case does not count. Where unknown types are accepted, the name may be one that the
+/// catalogue lacks, and is taken as it is written. It must not be a name of the catalogue with
+/// one or two letters wrong, and not a target.
 ///
 /// # Errors
 /// 400 for a name that is not a type of this family. The message suggests near names.
@@ -44,10 +46,11 @@ pub fn named_type<'a>(name: &'a str, expected: &str, version: Version) -> Result
         }
     }
     // A body cannot have a target that the catalogue lacks, so no row has one.
-    let is_open = version == Version::Beta && !Type::find(expected).is_some_and(|of| of.is_a(TARGET));
-    match is_open && is_undeclared(plain) && !is_misspelling(plain) {
-        true => Ok(NamedType::Undeclared(plain)),
-        false => Err(no_type(name, expected, version)),
+    let is_open = version == Version::OpenBeta && !Type::find(expected).is_some_and(|of| of.is_a(TARGET));
+    match is_undeclared(plain) {
+        true if families::of_type(plain).is_some() => Err(elsewhere(plain, expected)),
+        true if is_open && !is_misspelling(plain) => Ok(NamedType::Undeclared(plain)),
+        _ => Err(no_type(name, expected, version)),
     }
 }
 
@@ -82,6 +85,7 @@ fn no_type(name: &str, expected: &str, version: Version) -> ApiError {
     let of_family = || Type::all().iter().filter(|found| found.is_in(version) && found.is_a(expected));
     let meant = match *like(last, version) {
         [only] => format!(" Write '{NAMESPACE}.{}'.", only.name),
+        [] if !like(last, Version::Beta).is_empty() => " Only /beta has it.".to_owned(),
         _ => {
             let mut names = near(last, of_family().map(|found| found.name.as_str()));
             if names.is_empty() {
@@ -90,7 +94,11 @@ fn no_type(name: &str, expected: &str, version: Version) -> ApiError {
             question(names.into_iter().map(|name| format!("{NAMESPACE}.{name}")))
         }
     };
-    unresolved(plain, &meant)
+    let setting = match unqualified(name) {
+        Some(name) if is_undeclared(name) => unknown_type_remedy(name, version),
+        _ => "",
+    };
+    unresolved(plain, &(meant + setting))
 }
 
 #[cfg(test)]
@@ -124,11 +132,39 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_is_not_near_a_known_one_is_open_on_beta() {
-        for name in ["unsupportedDeviceConfiguration", "windowsKioskConfiguration", "iosUnknown"] {
+    fn an_unknown_type_is_accepted_only_where_the_setting_says_so() {
+        for name in ["unsupportedFutureConfiguration", "windowsFutureConfiguration", "iosUnknown"] {
             let qualified = format!("microsoft.graph.{name}");
-            assert_eq!(named(&qualified, Version::Beta), Ok(format!("undeclared {name}")));
-            assert!(named(&qualified, Version::V1).is_err());
+            assert_eq!(named(&qualified, Version::OpenBeta), Ok(format!("undeclared {name}")));
+            assert!(named(&qualified, Version::V1).expect_err(name).ends_with("to a valid type."));
+            let refusal = named(&qualified, Version::Beta).expect_err(name);
+            assert!(
+                refusal.ends_with(" If Graph has this type, set catalogue.unknown_types to 'accept'."),
+                "{refusal}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_type_of_beta_is_no_type_of_v1() {
+        let name = "microsoft.graph.WindowsKioskConfiguration";
+        assert_eq!(named(name, Version::Beta).as_deref(), Ok("windowsKioskConfiguration"));
+        assert!(named(name, Version::V1).expect_err(name).ends_with("to a valid type. Only /beta has it."));
+    }
+
+    #[test]
+    fn a_type_of_another_family_is_refused_everywhere() {
+        for (name, family) in [("windows10CompliancePolicy", "a compliance policy"), ("user", "a user")] {
+            for version in [Version::V1, Version::Beta, Version::OpenBeta] {
+                let refusal = named(&format!("microsoft.graph.{name}"), version).expect_err(name);
+                assert!(
+                    refusal.contains("is not assignable to the expected type 'microsoft.graph.deviceConfiguration'")
+                );
+                assert!(
+                    refusal.ends_with(&format!(" It is {family}, which this service does not store.")),
+                    "{refusal}"
+                );
+            }
         }
     }
 
@@ -147,7 +183,7 @@ mod tests {
             ("ünknöwn", " When a model is available, each type name must resolve to a valid type."),
             ("microsoft.graph.", " When a model is available, each type name must resolve to a valid type."),
         ] {
-            for version in [Version::V1, Version::Beta] {
+            for version in [Version::V1, Version::Beta, Version::OpenBeta] {
                 let refusal = named(name, version).expect_err(name);
                 assert!(refusal.contains(meant), "{name}: {refusal}");
             }

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
 use super::{
-    model::{Enumeration, NAMESPACE, Primitive, Property, Type, ValueType},
+    model::{NAMESPACE, Primitive, Property, Type, ValueType},
     validation::TYPE,
     version::Version,
 };
@@ -54,7 +54,7 @@ pub fn write<M: SerializeMap>(
             None => map.serialize_entry(&property.name, &Unset(property))?,
         }
     }
-    if form.version == Version::Beta {
+    if form.version.is_beta() {
         let undeclared = values.iter().filter(|(name, _)| of.property(name, form.version).is_none() && wanted(name));
         write_undeclared(map, undeclared, form)?;
     }
@@ -87,7 +87,9 @@ impl Property {
     /// Returns the value of the control information `type`, or `None` where JSON shows the type.
     pub fn control_type(&self) -> Option<String> {
         let name = match &self.value_type {
-            ValueType::Primitive(Primitive::Boolean | Primitive::String) if !self.is_collection => return None,
+            ValueType::Primitive(Primitive::Boolean | Primitive::Double | Primitive::String) if !self.is_collection => {
+                return None;
+            }
             // An object says itself of what type it is.
             ValueType::Complex(_) if !self.is_collection => return None,
             ValueType::Primitive(primitive) => format!("{primitive:?}"),
@@ -111,7 +113,7 @@ impl Type {
                 serde_json::to_value(Stored { property, value, form: Form::plain(version) })
             }
             (Some(property), _) => serde_json::to_value(Unset(property)),
-            (None, Some(value)) if version == Version::Beta => return Some(Cow::Borrowed(value)),
+            (None, Some(value)) if version.is_beta() => return Some(Cow::Borrowed(value)),
             (None, _) => return None,
         };
         shown.ok().map(Cow::Owned)
@@ -172,7 +174,11 @@ impl Serialize for Stored<'_> {
                 }
                 match odata_type.map(Type::named) {
                     None => write(&mut map, declared.get(), values, |_| true, form)?,
-                    Some(Some(of)) => write(&mut map, of, values, |_| true, form)?,
+                    Some(Some(of)) => {
+                        // Of a type that `/v1.0` does not have, it would show no member.
+                        let version = if of.is_in(form.version) { form.version } else { Version::Beta };
+                        write(&mut map, of, values, |_| true, Form { version, ..form })?;
+                    }
                     Some(None) => write_undeclared(&mut map, values.iter(), form)?,
                 }
                 map.end()
@@ -191,11 +197,13 @@ impl Serialize for Unset<'_> {
         match &property.value_type {
             _ if property.is_collection => serializer.collect_seq([(); 0]),
             _ if property.is_nullable => serializer.serialize_unit(),
-            ValueType::Enumeration(Enumeration { members, .. }) => members.first().serialize(serializer),
+            ValueType::Enumeration(enumeration) => serializer.serialize_str(enumeration.default_name()),
             ValueType::Complex(_) => serializer.serialize_unit(),
             ValueType::Primitive(primitive) => match primitive {
                 Primitive::Boolean => serializer.serialize_bool(false),
-                Primitive::Int32 | Primitive::Single => serializer.serialize_i32(0),
+                Primitive::Double | Primitive::Int32 | Primitive::Int64 | Primitive::Single => {
+                    serializer.serialize_i32(0)
+                }
                 Primitive::Binary | Primitive::String => serializer.serialize_str(""),
                 Primitive::Date => serializer.serialize_str("0001-01-01"),
                 Primitive::DateTimeOffset => serializer.serialize_str("0001-01-01T00:00:00Z"),

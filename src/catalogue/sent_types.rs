@@ -1,7 +1,8 @@
 //! Types that bodies name. Their names are case-sensitive.
 
 use super::{
-    lookup::{is_misspelling, resolve, undeclared, unresolved},
+    families,
+    lookup::{elsewhere, is_misspelling, resolve, undeclared, unknown_type_remedy, unresolved},
     model::{NAMESPACE, Type},
     spelling,
     version::Version,
@@ -12,16 +13,16 @@ use crate::error::{ApiError, shorten};
 pub enum SentType<'a> {
     /// A type of the catalogue.
     Known(&'static Type),
-    /// The name of a type of Graph that the catalogue lacks. Only `/beta` takes it.
+    /// The name of a type of Graph that the catalogue lacks. Only [`Version::OpenBeta`] takes it.
     Undeclared(&'a str),
 }
 
 /// Reads the `@odata.type` of an entity, where a type that is derived from `expected` is needed.
 ///
 /// # Errors
-/// 400 for a type that does not exist or is of another family. On `/beta`, also for an unknown
-/// name that is one of the catalogue with one or two letters wrong: no query could name the
-/// type. The message says what to write.
+/// 400 for a type that does not exist or is of another family. Where unknown types are accepted,
+/// also for a name that is one of the catalogue with one or two letters wrong: no query could
+/// name the type. The message says what to write.
 pub fn of_entity<'a>(odata_type: &'a str, expected: &str, version: Version) -> Result<SentType<'a>, ApiError> {
     match read(odata_type, expected, version)? {
         SentType::Undeclared(name) if is_misspelling(name) => Err(no_type(odata_type, expected, version)),
@@ -33,14 +34,15 @@ pub fn of_entity<'a>(odata_type: &'a str, expected: &str, version: Version) -> R
 /// A body can hold a hundred thousand values, so only one wrong letter is looked for.
 ///
 /// # Errors
-/// 400 for a type that does not exist or is of another family. On `/beta`, also for an unknown
-/// name that is a near miss of a known one. The message says what to write.
+/// 400 for a type that does not exist or is of another family. Where unknown types are accepted,
+/// also for a near miss of a known one. The message says what to write.
 pub fn read<'a>(odata_type: &'a str, expected: &str, version: Version) -> Result<SentType<'a>, ApiError> {
     if Type::named(odata_type).is_some_and(|of| of.is_in(version)) {
         return resolve(odata_type, expected).map(SentType::Known);
     }
     match undeclared(odata_type) {
-        Some(name) if version == Version::Beta && near_miss(name).is_none() => Ok(SentType::Undeclared(name)),
+        Some(name) if families::of_type(name).is_some() => Err(elsewhere(name, expected)),
+        Some(name) if version == Version::OpenBeta && near_miss(name).is_none() => Ok(SentType::Undeclared(name)),
         _ => Err(no_type(odata_type, expected, version)),
     }
 }
@@ -52,7 +54,7 @@ pub fn read<'a>(odata_type: &'a str, expected: &str, version: Version) -> Result
 pub fn known(odata_type: &str, expected: &str) -> Result<&'static Type, ApiError> {
     match Type::named(odata_type) {
         Some(_) => resolve(odata_type, expected),
-        None => Err(no_type(odata_type, expected, Version::Beta)),
+        None => Err(no_type(odata_type, expected, Version::OpenBeta)),
     }
 }
 
@@ -78,7 +80,11 @@ fn no_type(odata_type: &str, expected: &str, version: Version) -> ApiError {
     if version == Version::V1 && Type::named(odata_type).is_some() {
         return unresolved(odata_type, " Only /beta has it.");
     }
-    unresolved(odata_type, &remedy(odata_type, expected, version))
+    let mut remedy = remedy(odata_type, expected, version);
+    if let Some(name) = undeclared(odata_type) {
+        remedy += unknown_type_remedy(name, version);
+    }
+    unresolved(odata_type, &remedy)
 }
 
 /// Returns a sentence that says what to write instead, with a space before it.
@@ -136,10 +142,10 @@ mod tests {
     #[test]
     fn a_near_miss_of_a_known_type_is_no_type_of_beta() {
         for name in ["Windows10CustomConfiguration", "windows10CustomConfigurations", "omaSettingstring"] {
-            assert!(!refusal(&format!("#microsoft.graph.{name}"), Version::Beta).is_empty());
+            assert!(!refusal(&format!("#microsoft.graph.{name}"), Version::OpenBeta).contains("unknown_types"));
             assert!(check_undeclared(&format!("#microsoft.graph.{name}")).is_err(), "{name}");
         }
-        assert!(read("#microsoft.graph.windowsKioskConfiguration", "deviceConfiguration", Version::Beta).is_ok());
+        assert!(read("#microsoft.graph.windowsFutureConfiguration", "deviceConfiguration", Version::OpenBeta).is_ok());
         assert!(check_undeclared("#Collection(String)").is_ok());
     }
 
@@ -147,26 +153,23 @@ mod tests {
     fn an_entity_has_no_type_that_a_query_could_not_name() {
         for name in ["iosUpdatConfigurations", "windows1CustomConfiguraton", "asigns"] {
             let odata_type = format!("#microsoft.graph.{name}");
-            assert!(read(&odata_type, "deviceConfiguration", Version::Beta).is_ok(), "{name}");
-            assert!(of_entity(&odata_type, "deviceConfiguration", Version::Beta).is_err(), "{name}");
+            assert!(read(&odata_type, "deviceConfiguration", Version::OpenBeta).is_ok(), "{name}");
+            assert!(of_entity(&odata_type, "deviceConfiguration", Version::OpenBeta).is_err(), "{name}");
         }
-        for name in ["windowsKioskConfiguration", "windows81TrustedRootCertificate"] {
-            let odata_type = format!("#microsoft.graph.{name}");
-            assert!(of_entity(&odata_type, "deviceConfiguration", Version::Beta).is_ok(), "{name}");
+        let unknown = "#microsoft.graph.windowsFutureConfiguration";
+        assert!(of_entity(unknown, "deviceConfiguration", Version::OpenBeta).is_ok());
+        for version in [Version::V1, Version::Beta] {
+            assert!(of_entity(unknown, "deviceConfiguration", version).is_err());
         }
     }
 
-    /// Real names that differ by one edit would be refused as near misses of each other as soon
-    /// as only one of them is in the catalogue.
+    /// Graph has names that are near misses of each other, such as `iPv4Range` and `iPv6Range`.
     #[test]
-    fn no_two_types_or_properties_are_near_misses() {
-        let is_near = |one: &str, other: &str| one < other && spelling::is_near_miss(one, other);
+    fn a_known_name_is_never_taken_for_a_near_miss() {
         for of in Type::all() {
-            assert_eq!(Type::all().iter().find(|other| is_near(&of.name, &other.name)).map(|of| &of.name), None);
-            for property in of.properties(Version::Beta) {
-                let near = of.properties(Version::Beta).find(|other| is_near(&property.name, &other.name));
-                assert_eq!(near.map(|near| &near.name), None, "{}", of.name);
-            }
+            let odata_type = format!("#microsoft.graph.{}", of.name);
+            let found = read(&odata_type, &of.name, Version::Beta);
+            assert!(matches!(found, Ok(SentType::Known(found)) if found.name == of.name), "{}", of.name);
         }
     }
 }

@@ -22,7 +22,7 @@ use time::{
 
 use super::{
     member_names, messages,
-    model::{Enumeration, NAMESPACE, Primitive, Property, Type, ValueType},
+    model::{Enumeration, Limits, NAMESPACE, Primitive, Property, Type, ValueType},
     sent_types::{self, SentType},
     spelling,
     version::Version,
@@ -86,7 +86,7 @@ pub fn check_properties(
             None if of.navigation.contains(name) => {
                 return Err(messages::navigation(Path::Member(&path, name), "leave it out"));
             }
-            None if version == Version::Beta && spelling::near_miss(name, names(of, version)).is_none() => {
+            None if version.is_beta() && spelling::near_miss(name, names(of, version)).is_none() => {
                 undeclared_value(value, Path::Member(&path, name))?;
             }
             None => return Err(unknown(name, of, path, version)),
@@ -113,7 +113,7 @@ impl Property {
     /// 400 that names the member by its path.
     pub fn check(&self, value: &mut Value, path: Path<'_>, version: Version) -> Result<(), ApiError> {
         match value {
-            Value::Null if self.is_nullable => Ok(()),
+            Value::Null if self.allows_null() => Ok(()),
             Value::Array(elements) if self.is_collection => {
                 let max_items = self.limits.max_items.unwrap_or(i64::MAX);
                 if elements.len() as i64 > max_items {
@@ -135,27 +135,37 @@ impl Property {
     fn check_one(&self, value: &mut Value, path: Path<'_>, version: Version) -> Result<(), ApiError> {
         let is_right = match &self.value_type {
             ValueType::Primitive(primitive) => primitive.read(value),
-            ValueType::Enumeration(enumeration) => return enumeration.read(value, path),
+            ValueType::Enumeration(enumeration) => return enumeration.read(value, path, version),
             ValueType::Complex(declared) => return complex(value, declared.get(), path, version),
         };
         if !is_right {
             return Err(messages::mismatch(value, &self.value_type.to_string(), path));
         }
-        let (minimum, maximum) = (self.limits.minimum, self.limits.maximum);
         match value.as_i64() {
-            Some(number)
-                if minimum.is_some_and(|minimum| number < minimum)
-                    || maximum.is_some_and(|maximum| number > maximum) =>
-            {
+            Some(number) if !self.allows(number) => {
                 let bound = |limit: Option<i64>| limit.map_or_else(|| "…".to_owned(), |limit| limit.to_string());
                 Err(ApiError::model(format!(
                     "The value {number} of '{path}' is not in its range, {} to {}.",
-                    bound(minimum),
-                    bound(maximum)
+                    bound(self.limits.minimum),
+                    bound(self.limits.maximum)
                 )))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns whether the property can be null. An unset object reads as null, so a client can
+    /// send null back whatever the model says.
+    pub fn allows_null(&self) -> bool {
+        self.is_nullable || matches!(self.value_type, ValueType::Complex(_)) && !self.is_collection
+    }
+
+    /// Returns whether the property can have this number. An unset property that is not nullable
+    /// reads as 0, so a client can send 0 back whatever the range is.
+    pub fn allows(&self, number: i64) -> bool {
+        let Limits { minimum, maximum, .. } = self.limits;
+        let is_unset = number == 0 && !self.is_nullable && !self.is_collection;
+        is_unset || minimum.is_none_or(|least| number >= least) && maximum.is_none_or(|most| number <= most)
     }
 }
 
@@ -230,11 +240,11 @@ pub fn abstract_class(name: &str) -> ApiError {
 }
 
 impl Enumeration {
-    fn read(&self, value: &mut Value, path: Path<'_>) -> Result<(), ApiError> {
+    fn read(&self, value: &mut Value, path: Path<'_>, version: Version) -> Result<(), ApiError> {
         let Value::String(text) = value else {
             return Err(messages::mismatch(value, &format!("{NAMESPACE}.{}", self.name), path));
         };
-        let is_member = |name: &str| self.members.iter().any(|member| member == name);
+        let is_member = |name: &str| self.member(name, version).is_some();
         if is_member(text) {
             return Ok(());
         }
@@ -249,9 +259,14 @@ impl Enumeration {
             *text = once.join(",");
             return Ok(());
         }
-        let (text, members) = (shorten(text), self.members.join(", "));
         let several = if self.is_flags { ", or several of them with commas between" } else { "" };
-        Err(ApiError::model(format!("The value '{text}' of '{path}' is not one of {members}{several}.")))
+        let is_in_beta = flags.iter().all(|name| self.member(name, Version::Beta).is_some());
+        let in_beta = if is_in_beta { " Only /beta has it." } else { "" };
+        Err(ApiError::model(format!(
+            "The value '{}' of '{path}' is not one of {}{several}.{in_beta}",
+            shorten(text),
+            self.names(version)
+        )))
     }
 }
 
@@ -304,10 +319,12 @@ impl Primitive {
         match (self, &*value) {
             (Self::Boolean, Value::Bool(_)) | (Self::String, Value::String(_)) => true,
             (Self::Int32, Value::Number(number)) => number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
+            (Self::Int64, Value::Number(number)) => number.as_i64().is_some(),
             (Self::Single, Value::Number(number)) => {
                 number.as_f64().is_some_and(|number| number.abs() <= f64::from(f32::MAX))
             }
-            (Self::Single, Value::String(text)) => ["INF", "-INF", "NaN"].contains(&text.as_str()),
+            (Self::Double, Value::Number(_)) => true,
+            (Self::Single | Self::Double, Value::String(text)) => ["INF", "-INF", "NaN"].contains(&text.as_str()),
             (_, Value::String(text)) => match self.canonical(text) {
                 Some(canonical) => {
                     *value = Value::String(canonical);
@@ -334,7 +351,7 @@ impl Primitive {
                     (time.hour(), time.minute(), time.second(), time.nanosecond() / 100);
                 Some(format!("{hour:02}:{minute:02}:{second:02}.{ticks:07}"))
             }
-            Self::Boolean | Self::Int32 | Self::Single | Self::String => None,
+            Self::Boolean | Self::Double | Self::Int32 | Self::Int64 | Self::Single | Self::String => None,
         }
     }
 }

@@ -50,12 +50,13 @@ impl fmt::Display for SourceLocation {
     }
 }
 
-/// Reads a file, or every `*.json` of a folder and the folders in it.
+/// Reads a file, or every `*.json` of a folder and the folders in it. `beta` is the version of a
+/// file that does not name its version.
 ///
 /// # Errors
 /// Names every file that is refused, each with its reason: the first member that is wrong, or
 /// what the file is taken for. Names two files that have the same configuration.
-pub fn read(path: &Path) -> anyhow::Result<Vec<ParsedConfiguration>> {
+pub fn read(path: &Path, beta: Version) -> anyhow::Result<Vec<ParsedConfiguration>> {
     let mut files = Found::default();
     find(path, true, &mut files)?;
     if files.json.is_empty() {
@@ -63,7 +64,7 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<ParsedConfiguration>> {
     }
     let (mut all, mut refused) = (Vec::new(), Vec::new());
     for file in &files.json {
-        refused.extend(read_file(file, &mut all).err().map(|error| format!("{error:#}")));
+        refused.extend(read_file(file, beta, &mut all).err().map(|error| format!("{error:#}")));
     }
     match refused.as_slice() {
         [] => files.others.iter().for_each(|other| tracing::warn!("{other}")),
@@ -138,7 +139,7 @@ fn decode(bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     Ok(text.context("it has the byte order mark of UTF-16 and is not UTF-16")?.into_bytes())
 }
 
-fn read_file(file: &Path, all: &mut Vec<ParsedConfiguration>) -> anyhow::Result<()> {
+fn read_file(file: &Path, beta: Version, all: &mut Vec<ParsedConfiguration>) -> anyhow::Result<()> {
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let text = decode(bytes).with_context(|| file.display().to_string())?;
     let refused = |refusal: String| format!("{}: {refusal}", file.display());
@@ -150,9 +151,9 @@ fn read_file(file: &Path, all: &mut Vec<ParsedConfiguration>) -> anyhow::Result<
         bail!(refused(format!("this is no configuration and is taken for {kind}; {}", foreign::remedy(kind))));
     }
     let (prefix, elements, version) = match value {
-        Value::Array(elements) => ("", elements, Version::Beta),
+        Value::Array(elements) => ("", elements, beta),
         Value::Object(mut members) => {
-            let version = version(&members);
+            let version = version(&members, beta);
             match members.remove("value") {
                 Some(Value::Array(elements)) if !members.contains_key("@odata.type") => {
                     if members.contains_key("@odata.nextLink") {
@@ -193,11 +194,11 @@ const IDS: Uuid = Uuid::from_u128(0x6a1f_3c0e_5b0d_4c57_9d1e_2f8a_7c44_1b90);
 
 /// Returns the version that the file was read from. A file without a version may have members
 /// of `/beta`.
-fn version(members: &Map<String, Value>) -> Version {
+fn version(members: &Map<String, Value>, beta: Version) -> Version {
     let context = members.get("@odata.context").and_then(Value::as_str);
     match context.is_some_and(|context| context.contains("/v1.0/$metadata")) {
         true => Version::V1,
-        false => Version::Beta,
+        false => beta,
     }
 }
 

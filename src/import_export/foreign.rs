@@ -7,28 +7,20 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::{
-    catalogue::{self, Type, validation::TYPE},
+    catalogue::{
+        self, Type,
+        families::{
+            self, APP, APP_POLICY, ASSIGNMENTS, AUTOPILOT, COMPLIANCE, CONDITIONAL_ACCESS, ENROLLMENT, FILTER, Family,
+            GROUP, INTENT, ROLE, SCRIPT, SETTINGS_CATALOG, TEMPLATE,
+        },
+        validation::TYPE,
+    },
     resources::configurations::model as configuration,
 };
 
 /// What a file is taken for, where it is no configuration.
-pub(super) type Kind = &'static str;
+pub(super) type Kind = Family;
 
-const ASSIGNMENTS: Kind = "the assignments of something";
-const COMPLIANCE: Kind = "a compliance policy";
-const SETTINGS_CATALOG: Kind = "a policy of the settings catalog";
-const SCRIPT: Kind = "a script";
-const APP: Kind = "an app";
-const APP_POLICY: Kind = "a policy for apps";
-const ENROLLMENT: Kind = "an enrollment configuration";
-const AUTOPILOT: Kind = "an Autopilot profile";
-const TEMPLATE: Kind = "an administrative template";
-const INTENT: Kind = "a policy of endpoint security";
-const UPDATES: Kind = "a profile for updates";
-const FILTER: Kind = "an assignment filter";
-const CONDITIONAL_ACCESS: Kind = "a Conditional Access policy";
-const GROUP: Kind = "a group";
-const ROLE: Kind = "a role or a scope tag";
 const MIGRATION_TABLE: Kind = "the MigrationTable.json of IntuneManagement, which maps ids of groups";
 const OTHER: Kind = "something else, because it has neither '@odata.type' nor 'displayName'";
 
@@ -73,7 +65,7 @@ fn kind_of_object(file: &Path, members: &Map<String, Value>) -> Option<Kind> {
     if let Some(odata_type) = members.get(TYPE) {
         let name = catalogue::unqualified(odata_type.as_str()?)?;
         let is_configuration = Type::find(name).is_some_and(|of| of.is_a(configuration::TYPE));
-        return if is_configuration { None } else { kind_of_type(name) };
+        return if is_configuration { None } else { families::of_type(name) };
     }
     let has = |name: &str| members.contains_key(name);
     Some(match () {
@@ -91,38 +83,6 @@ fn kind_of_object(file: &Path, members: &Map<String, Value>) -> Option<Kind> {
         () if has("rolePermissions") => ROLE,
         () if has("scheduledActionsForRule") => COMPLIANCE,
         () => return kind_of_folder(file, has("displayName")),
-    })
-}
-
-/// Returns the family of a type that is no configuration. A test compares the rules with the
-/// types of the catalogue.
-fn kind_of_type(name: &str) -> Option<Kind> {
-    let lower = name.to_ascii_lowercase();
-    let ends_with = |endings: &[&str]| endings.iter().any(|ending| lower.ends_with(ending));
-    Some(match lower.as_str() {
-        "group" => GROUP,
-        "conditionalaccesspolicy" => CONDITIONAL_ACCESS,
-        "grouppolicyconfiguration" => TEMPLATE,
-        "devicemanagementconfigurationpolicy" => SETTINGS_CATALOG,
-        "devicemanagementintent" => INTENT,
-        "deviceandappmanagementassignmentfilter" => FILTER,
-        "rolescopetag" => ROLE,
-        _ if ends_with(&["assignment"]) => ASSIGNMENTS,
-        _ if ends_with(&["compliancepolicy"]) => COMPLIANCE,
-        _ if ends_with(&["script"]) => SCRIPT,
-        _ if ends_with(&["roledefinition"]) => ROLE,
-        _ if ends_with(&["mobileappconfiguration", "managedstoreappconfiguration"])
-            || lower.contains("managedappp")
-            || lower.contains("managedappconf")
-            || lower.contains("windowsinformationprotection") =>
-        {
-            APP_POLICY
-        }
-        _ if ends_with(&["app", "appx", "appxbundle", "webclip", "mobilemsi", "phonexap"]) => APP,
-        _ if ends_with(&["autopilotdeploymentprofile"]) => AUTOPILOT,
-        _ if ends_with(&["updateprofile", "updatepolicy"]) => UPDATES,
-        _ if lower.contains("enrollment") || lower.starts_with("devicecomanagement") => ENROLLMENT,
-        _ => return None,
     })
 }
 
@@ -171,33 +131,8 @@ mod tests {
     }
 
     #[test]
-    fn no_type_of_a_configuration_is_taken_for_something_else() {
-        for of in Type::all().iter().filter(|of| of.is_a(configuration::TYPE)) {
-            assert_eq!(kind_of_type(&of.name), None, "{}", of.name);
-        }
-        for name in ["windowsKioskConfiguration", "macOSCustomAppConfiguration", "androidOmaCpConfiguration"] {
-            assert_eq!(kind_of_type(name), None, "{name}");
-        }
-    }
-
-    #[test]
     fn a_file_is_recognised_by_its_type() {
-        for (name, expected) in [
-            ("windows10CompliancePolicy", COMPLIANCE),
-            ("win32LobApp", APP),
-            ("windowsUniversalAppX", APP),
-            ("deviceManagementScript", SCRIPT),
-            ("deviceHealthScript", SCRIPT),
-            ("deviceManagementConfigurationPolicy", SETTINGS_CATALOG),
-            ("groupPolicyConfiguration", TEMPLATE),
-            ("iosManagedAppProtection", APP_POLICY),
-            ("iosMobileAppConfiguration", APP_POLICY),
-            ("azureADWindowsAutopilotDeploymentProfile", AUTOPILOT),
-            ("deviceEnrollmentLimitConfiguration", ENROLLMENT),
-            ("windowsFeatureUpdateProfile", UPDATES),
-            ("deviceConfigurationAssignment", ASSIGNMENTS),
-            ("group", GROUP),
-        ] {
+        for (name, expected) in [("windows10CompliancePolicy", COMPLIANCE), ("win32LobApp", APP), ("group", GROUP)] {
             let typed = json!({TYPE: format!("#microsoft.graph.{name}"), "displayName": "x"});
             for value in [typed.clone(), json!([typed]), json!({"value": [typed]})] {
                 assert_eq!(taken("x.json", &value), Some(expected), "{value}");

@@ -5,7 +5,7 @@
 //!
 //! <https://docs.oasis-open.org/odata/odata-csdl-xml/v4.01/odata-csdl-xml-v4.01.html>
 
-use std::sync::LazyLock;
+use std::{collections::HashSet, sync::LazyLock};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -50,7 +50,7 @@ static BETA: LazyLock<Documents> = LazyLock::new(|| Documents::of(Version::Beta)
 pub async fn get(request: HttpRequest, options: Options) -> Result<HttpResponse, ApiError> {
     let documents = match Version::of(&request) {
         Version::V1 => &*V1,
-        Version::Beta => &*BETA,
+        Version::Beta | Version::OpenBeta => &*BETA,
     };
     Ok(match is_json(options.get("format"), request.headers())? {
         // The charset tells `negotiate` not to strip control information from this document.
@@ -86,15 +86,22 @@ impl Documents {
 
 const REVISIONS: &str = "@Org.OData.Core.V1.Revisions";
 
+/// Returns the document without what only `/beta` has: types, properties, and members of
+/// enumerations. The annotation of such a member stands beside it.
 fn without_beta(node: Csdl) -> Csdl {
     match node {
-        Csdl::Object(members) => Csdl::Object(
-            members
-                .into_iter()
-                .filter(|(_, member)| member.get(REVISIONS).is_none())
-                .map(|(name, member)| (name, without_beta(member)))
-                .collect(),
-        ),
+        Csdl::Object(members) => {
+            let of_beta: HashSet<_> =
+                members.keys().filter_map(|name| name.strip_suffix(REVISIONS)).map(str::to_owned).collect();
+            let is_kept = |name: &str| !of_beta.contains(name.strip_suffix(REVISIONS).unwrap_or(name));
+            Csdl::Object(
+                members
+                    .into_iter()
+                    .filter(|(name, member)| is_kept(name) && member.get(REVISIONS).is_none())
+                    .map(|(name, member)| (name, without_beta(member)))
+                    .collect(),
+            )
+        }
         Csdl::Array(elements) => Csdl::Array(elements.into_iter().map(without_beta).collect()),
         other => other,
     }
@@ -238,9 +245,13 @@ impl Xml {
         let mut attributes = vec![("Name", name)];
         attributes.extend(element.is("$IsFlags").then_some(("IsFlags", "true")));
         self.element("EnumType", &attributes, |xml| {
-            element.named().try_for_each(|(name, value)| match value {
-                Csdl::Other(value) => xml.empty("Member", &[("Name", name), ("Value", &value.to_string())]),
-                _ => anyhow::bail!("{name} has a value"),
+            element.named().try_for_each(|(name, value)| {
+                let Csdl::Other(value) = value else { anyhow::bail!("{name} has a value") };
+                let attributes = [("Name", name), ("Value", &value.to_string())];
+                match element.get(&format!("{name}{REVISIONS}")) {
+                    None => xml.empty("Member", &attributes),
+                    Some(records) => xml.element("Member", &attributes, |xml| xml.annotation(REVISIONS, records)),
+                }
             })?;
             xml.annotations(element)
         })
@@ -276,20 +287,23 @@ impl Xml {
 
     /// Writes annotations: numbers as they are, a record, and revisions as a collection of records.
     fn annotations(&mut self, of: &Csdl) -> anyhow::Result<()> {
-        for (term, value) in of.members() {
-            let Some(term) = term.strip_prefix('@') else { continue };
-            match value {
-                Csdl::Other(Value::Number(number)) => {
-                    self.empty("Annotation", &[("Term", term), ("Int", &number.to_string())])?;
-                }
-                Csdl::Object(_) => self.element("Annotation", &[("Term", term)], |xml| xml.record(value))?,
-                Csdl::Array(records) => self.element("Annotation", &[("Term", term)], |xml| {
-                    xml.element("Collection", &[], |xml| records.iter().try_for_each(|record| xml.record(record)))
-                })?,
-                _ => anyhow::bail!("an annotation {term} of this kind is not written"),
+        of.members()
+            .filter(|(term, _)| term.starts_with('@'))
+            .try_for_each(|(term, value)| self.annotation(term, value))
+    }
+
+    fn annotation(&mut self, term: &str, value: &Csdl) -> anyhow::Result<()> {
+        let term = term.trim_start_matches('@');
+        match value {
+            Csdl::Other(Value::Number(number)) => {
+                self.empty("Annotation", &[("Term", term), ("Int", &number.to_string())])
             }
+            Csdl::Object(_) => self.element("Annotation", &[("Term", term)], |xml| xml.record(value)),
+            Csdl::Array(records) => self.element("Annotation", &[("Term", term)], |xml| {
+                xml.element("Collection", &[], |xml| records.iter().try_for_each(|record| xml.record(record)))
+            }),
+            Csdl::Other(_) => anyhow::bail!("an annotation {term} of this kind is not written"),
         }
-        Ok(())
     }
 
     fn record(&mut self, record: &Csdl) -> anyhow::Result<()> {

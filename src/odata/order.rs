@@ -182,9 +182,9 @@ fn parameter(kind: Kind, value: &Value) -> Result<Parameter, ApiError> {
         }
         (Kind::Number, Value::String(text)) => text.parse().ok().map(Parameter::Number),
         (Kind::Number, Value::Number(number)) => number.as_f64().map(Parameter::Number),
-        (Kind::Flags(_), Value::Number(number)) => number.as_i64().map(Parameter::Whole),
+        (Kind::Flags(..), Value::Number(number)) => number.as_i64().map(Parameter::Whole),
         (Kind::Boolean, Value::Bool(value)) => Some(Parameter::Boolean(*value)),
-        (Kind::Text | Kind::TextOf(_) | Kind::Name(_), Value::String(text)) => {
+        (Kind::Text | Kind::TextOf(_) | Kind::Name(..), Value::String(text)) => {
             // PostgreSQL breaks base64 into lines of 76 characters.
             let is_base64 = STANDARD.decode(text.replace('\n', "")).is_ok();
             is_base64.then(|| Parameter::Text(text.clone()))

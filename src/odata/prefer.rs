@@ -89,7 +89,7 @@ impl Preferences {
     /// prefers the entity: administration tools of Graph expect 204 there.
     pub fn changed_on(self, version: Version, entity: impl Serialize) -> HttpResponse {
         match (self.returns, version) {
-            (None, Version::Beta) => HttpResponse::NoContent().finish(),
+            (None, Version::Beta | Version::OpenBeta) => HttpResponse::NoContent().finish(),
             _ => self.changed(entity),
         }
     }

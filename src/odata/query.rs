@@ -279,7 +279,7 @@ impl Query {
         let join = join.replace('%', table.alias);
         let query_scope = QueryScope { join: Some(&join), ..QueryScope::all() };
         let page = expand.page(&query_scope, parameters)?;
-        let record = if self.version == Version::Beta { table.beta_record } else { table.record };
+        let record = if self.version.is_beta() { table.beta_record } else { table.record };
         let row = format!("SELECT ROW({record}) FROM ({page}) AS {}", table.alias);
         let mut columns = format!(", ARRAY({row}) AS expanded");
         if expand.count {

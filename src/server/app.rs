@@ -36,6 +36,7 @@ use super::{
 };
 use crate::{
     auth::Authenticator,
+    catalogue::version::Version,
     config::{self, Settings},
     database::{
         self, Database,
@@ -121,7 +122,7 @@ async fn serve(
         tracing::warn!("second signal: stopping without waiting for requests in flight");
     };
     let seeding = async {
-        seed(settings, &database.pool, &service.vault, &service.seeded).await?;
+        seed(&service.settings, &database.pool, &service.vault, &service.seeded).await?;
         if settings.migrate
             && let Err(error) = database::validate_constraints(&database.pool).await
         {
@@ -143,12 +144,13 @@ async fn serve(
 const MIN_CONNECTIONS: usize = 4;
 
 /// Seeds a database that has no configuration. Meanwhile, the service is live but not ready.
-async fn seed(settings: &config::Database, pool: &PgPool, vault: &Vault, seeded: &Seeded) -> anyhow::Result<()> {
-    let Some(path) = &settings.seed else { return Ok(()) };
+async fn seed(settings: &Settings, pool: &PgPool, vault: &Vault, seeded: &Seeded) -> anyhow::Result<()> {
+    let Some(path) = &settings.database.seed else { return Ok(()) };
     while !database::is_migrated(pool).await? {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    if let Some(done) = import_export::seed_if_empty(pool, vault, path).await.context("database.seed")? {
+    let beta = Version::beta(settings.catalogue.unknown_types);
+    if let Some(done) = import_export::seed_if_empty(pool, vault, path, beta).await.context("database.seed")? {
         tracing::info!(configurations = done.created, "seeded from {}", path.display());
     }
     seeded.0.store(true, Ordering::Release);
@@ -224,6 +226,7 @@ impl Service {
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         let authenticator = Authenticator::new(settings)?;
         let requires_token = !matches!(authenticator, Authenticator::Disabled);
+        let beta = Version::beta(settings.catalogue.unknown_types);
         Ok(Self {
             authenticator: Data::new(authenticator),
             certificate: Certificate::load(&settings.server)?.map(Arc::new),
@@ -232,7 +235,7 @@ impl Service {
             vault: Data::new(Vault::new(&settings.secrets)?),
             seeded: Data::new(Seeded(AtomicBool::new(settings.database.seed.is_none()))),
             shutting_down: Data::new(ShuttingDown(AtomicBool::new(false))),
-            document: Data::new(Document::new(openapi::generate)),
+            document: Data::new(Document::new(move |authenticator| openapi::generate(authenticator, beta))),
             body_memory: BodyMemory::of(&settings.server)?,
             settings: settings.clone(),
         })
@@ -250,16 +253,18 @@ impl Service {
     pub fn server(&self, listener: TcpListener, workers: usize, pools: Pools) -> anyhow::Result<dev::Server> {
         let settings = &self.settings.server;
         let (browser_policy, hosts) = (self.browser_policy.clone(), self.hosts.clone());
+        let beta = Version::beta(self.settings.catalogue.unknown_types);
         let shared = self.shared_data(&pools);
         let application = move || {
             let pool = pools.pool();
             let connections = pool.size();
             let (shared, of_worker) = (shared.clone(), worker_data(&pools, pool));
+            let routes = routing::routes(beta);
             let inner = move || {
                 App::new()
                     .configure(shared.clone())
                     .configure(of_worker.clone())
-                    .configure(routing::configure)
+                    .configure(routes.clone())
                     .wrap(from_fn(url::check))
                     .wrap(from_fn(negotiate::negotiate))
                     .wrap(from_fn(authentication::authenticate))

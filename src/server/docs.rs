@@ -16,14 +16,14 @@ connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 /// `/openapi.json` of a service, generated when it is first requested.
 pub struct Document {
-    generate: fn(&Authenticator) -> String,
+    generate: Box<dyn Fn(&Authenticator) -> String + Send + Sync>,
     text: OnceLock<String>,
 }
 
 impl Document {
     /// Creates a document that `generate` generates on demand.
-    pub fn new(generate: fn(&Authenticator) -> String) -> Self {
-        Self { generate, text: OnceLock::new() }
+    pub fn new(generate: impl Fn(&Authenticator) -> String + Send + Sync + 'static) -> Self {
+        Self { generate: Box::new(generate), text: OnceLock::new() }
     }
 }
 

@@ -291,6 +291,6 @@ impl Route {
 
     /// Returns whether a version of the API has the route.
     pub fn is_on(&self, version: Version) -> bool {
-        version == Version::Beta || !self.is_only_on_beta
+        version.is_beta() || !self.is_only_on_beta
     }
 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     auth::{Access, Caller},
-    catalogue::version::{MOUNTS, Version},
+    catalogue::version::{MOUNTS, Version, mounts},
     database::work::WorkClass,
     error::{ApiError, shorten},
     odata::{etag::Conditions, options::Options, prefer::Preferences},
@@ -46,12 +46,16 @@ impl Route {
     }
 }
 
-/// Adds every route to an application.
-pub fn configure(service: &mut ServiceConfig) {
+/// Returns what adds every route to an application. `beta` is the version of `/beta`.
+pub fn routes(beta: Version) -> impl Fn(&mut ServiceConfig) + Clone {
+    move |service| configure(service, beta)
+}
+
+fn configure(service: &mut ServiceConfig, beta: Version) {
     for routes in by_path(SERVICE_ROUTES) {
         service.service(resource_of(routes[0].path, routes));
     }
-    for (mount, version) in MOUNTS {
+    for (mount, version) in mounts(beta) {
         let below = |route: &Route| route.path.strip_prefix(CONFIGURATION).filter(|rest| !rest.is_empty());
         // Match the key of a configuration once, and then compare the rest of the path.
         let (mut mounted, mut configuration) = (scope(mount).app_data(version), scope(CONFIGURATION));

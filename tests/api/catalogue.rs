@@ -1,7 +1,11 @@
 //! Every type and every property of the catalogue, over HTTP: right values come
 //! back, wrong ones are refused with the place where they stand.
 
-use devicegraph::catalogue::{Primitive, Property, Type, ValueType, version::Version};
+use devicegraph::{
+    catalogue::{Primitive, Property, Type, ValueType, version::Version},
+    odata::members::ObjectReader,
+    resources::configurations::model::NewConfiguration,
+};
 use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -19,8 +23,8 @@ pub(crate) const COMPUTED: [&str; 8] = [
     "secretReferenceValueId",
 ];
 
-pub(crate) fn concrete(base: &str) -> Vec<&'static Type> {
-    Type::all().iter().filter(|found| found.is_a(base) && !found.is_abstract).collect()
+pub(crate) fn concrete(base: &str, version: Version) -> Vec<&'static Type> {
+    Type::all().iter().filter(|found| found.is_in(version) && found.is_a(base) && !found.is_abstract).collect()
 }
 
 pub(crate) fn named(found: &Type) -> String {
@@ -50,9 +54,12 @@ fn right(property: &Property, version: Version, seed: usize) -> Value {
 
 fn right_one(property: &Property, version: Version, seed: usize) -> Value {
     match &property.value_type {
-        ValueType::Enumeration(enumeration) => enumeration.members[seed % enumeration.members.len()].clone().into(),
+        ValueType::Enumeration(enumeration) => {
+            let members: Vec<_> = enumeration.members(version).map(|member| member.name.as_str()).collect();
+            members[seed % members.len()].into()
+        }
         ValueType::Complex(id) => {
-            let types = concrete(&id.get().name);
+            let types = concrete(&id.get().name, version);
             let of = types[seed % types.len()];
             let mut members = full(of, version, seed);
             if of.name != id.get().name {
@@ -65,11 +72,15 @@ fn right_one(property: &Property, version: Version, seed: usize) -> Value {
             Primitive::Boolean => seed.is_multiple_of(2).into(),
             Primitive::Date => "2026-02-28".into(),
             Primitive::DateTimeOffset => ["2026-03-01T06:00:00Z", "2026-03-01T06:00:00.1234567Z"][seed % 2].into(),
-            Primitive::Int32 => {
-                let (least, most) = (property.limits.minimum, property.limits.maximum);
-                [least.unwrap_or(i32::MIN.into()), most.unwrap_or(i32::MAX.into())][seed % 2].into()
+            Primitive::Int32 | Primitive::Int64 => {
+                let (least, most) = match primitive {
+                    Primitive::Int32 => (i32::MIN.into(), i32::MAX.into()),
+                    _ => (i64::MIN, i64::MAX),
+                };
+                let (minimum, maximum) = (property.limits.minimum, property.limits.maximum);
+                [minimum.unwrap_or(least), maximum.unwrap_or(most)][seed % 2].into()
             }
-            Primitive::Single => [json!(0.75), json!(-3), json!("INF")][seed % 3].clone(),
+            Primitive::Double | Primitive::Single => [json!(0.75), json!(-3), json!("INF")][seed % 3].clone(),
             Primitive::String => ["", "Grüße, 世界", "\"'\\\n"][seed % 3].into(),
             Primitive::TimeOfDay => ["00:00:00.0000000", "23:59:59.9999999"][seed % 2].into(),
         },
@@ -99,7 +110,7 @@ pub(crate) fn wrong(property: &Property, path: &str, version: Version, depth: us
             scalars.into_iter().chain(elements.map(|(value, place)| (json!([good, value]), place))).collect()
         }
     };
-    if !property.is_nullable {
+    if !property.allows_null() {
         wrong.push((json!(null), at.clone()));
     }
     if let Some(most) = property.limits.max_items {
@@ -114,24 +125,24 @@ fn wrong_ones(property: &Property, path: &str, version: Version, depth: usize) -
     match &property.value_type {
         ValueType::Enumeration(enumeration) => {
             let none = [json!("noSuchMember"), json!(""), json!(1), json!(true), json!({})];
-            let (first, last) = (&enumeration.members[0], enumeration.members.last().expect("a member"));
+            let (first, last) = (enumeration.default_name(), &enumeration.all.last().expect("a member").name);
             let several = if enumeration.is_flags { format!("{first},") } else { format!("{first},{last}") };
-            here(none.into_iter().chain([several.into()]).collect())
+            let of_beta = enumeration.all.iter().filter(|member| member.is_beta && version == Version::V1);
+            let of_beta = of_beta.map(|member| member.name.as_str().into());
+            here(none.into_iter().chain([several.into()]).chain(of_beta).collect())
         }
         ValueType::Complex(id) => {
             let declared = &id.get().name;
             let mut wrong: Vec<(Value, String)> =
                 here(vec![json!("x"), json!(1), json!({"@odata.type": "#microsoft.graph.deviceConfiguration"})]);
             wrong.push((json!({"@odata.type": 1}), format!("'{path}.@odata.type'")));
-            if version == Version::V1 {
-                wrong.push((json!({"@odata.type": "#microsoft.graph.noSuchType"}), format!("'{path}'")));
-            }
+            wrong.push((json!({"@odata.type": "#microsoft.graph.noSuchType"}), format!("'{path}'")));
             if id.get().is_abstract {
                 wrong.extend(
                     [json!({}), json!({"@odata.type": named(id.get())})].map(|value| (value, format!("'{path}'"))),
                 );
             }
-            for of in concrete(declared).into_iter().take(if depth == 0 { 1 } else { usize::MAX }) {
+            for of in concrete(declared, version).into_iter().take(if depth == 0 { 1 } else { usize::MAX }) {
                 let with = |name: &str, value: &Value| json!({"@odata.type": named(of), name: value});
                 if version == Version::V1 {
                     wrong.push((with("noSuchProperty", &json!(1)), format!("'{path}'")));
@@ -173,13 +184,15 @@ fn wrong_ones(property: &Property, path: &str, version: Version, depth: usize) -
             .into_iter()
             .chain([json!(1)])
             .collect(),
-            Primitive::Int32 => {
+            Primitive::Int32 | Primitive::Int64 => {
                 let limits =
                     [property.limits.minimum.map(|least| least - 1), property.limits.maximum.map(|most| most + 1)];
-                let beyond = limits.into_iter().flatten().map(Value::from);
-                let none = [json!("1"), json!(1.5), json!(2_147_483_648_i64), json!(1e20), json!(true)];
-                none.into_iter().chain(beyond).collect()
+                let beyond = limits.into_iter().flatten().filter(|number| !property.allows(*number)).map(Value::from);
+                let none = [json!("1"), json!(1.5), json!(1e20), json!(true)];
+                let long = (*primitive == Primitive::Int32).then(|| json!(2_147_483_648_i64));
+                none.into_iter().chain(long).chain(beyond).collect()
             }
+            Primitive::Double => vec![json!("1"), json!(true)],
             Primitive::Single => vec![json!("1"), json!(1e39), json!(true)],
             Primitive::String => vec![json!(1), json!(true), json!({}), json!([])],
             Primitive::TimeOfDay => vec![json!("24:00:00"), json!("23:59:60"), json!("1"), json!("x"), json!(1)],
@@ -209,8 +222,8 @@ pub(crate) fn assert_holds(read: &Value, sent: &Value, place: &str) {
 #[actix_web::test]
 async fn every_type_round_trips_full_and_minimal() {
     let app = App::start().await;
-    for of in concrete("deviceConfiguration") {
-        for (path, version) in [(CONFIGURATIONS.to_owned(), Version::V1), (beta(CONFIGURATIONS), Version::Beta)] {
+    for (path, version) in [(CONFIGURATIONS.to_owned(), Version::V1), (beta(CONFIGURATIONS), Version::Beta)] {
+        for of in concrete("deviceConfiguration", version) {
             for seed in 0..3 {
                 let mut sent = if seed == 0 { Map::new() } else { full(of, version, seed) };
                 sent.insert("@odata.type".to_owned(), named(of).into());
@@ -247,42 +260,67 @@ async fn every_type_round_trips_full_and_minimal() {
     }
 }
 
-#[actix_web::test]
-async fn every_wrong_value_is_refused_with_its_place() {
-    let app = App::start().await;
+/// Parses each body with the code that a create runs. `one_wrong_value_of_every_property` sends
+/// some of them, because there are too many for HTTP.
+#[test]
+fn every_wrong_value_is_refused_with_its_place() {
     let mut refused = 0;
-    for of in concrete("deviceConfiguration") {
-        for (path, version) in [(CONFIGURATIONS.to_owned(), Version::V1), (beta(CONFIGURATIONS), Version::Beta)] {
+    for version in [Version::V1, Version::Beta] {
+        for of in concrete("deviceConfiguration", version) {
             for property in checked(of, version) {
-                let is_computed = property.name != "displayName" && COMPUTED.contains(&property.name.as_str());
-                for (value, place) in wrong(property, &property.name, version, 2) {
-                    // Not applied, so that null is as good as any.
-                    if is_computed && value.is_null() {
-                        continue;
-                    }
+                for (value, place) in wrong_in_body(property, version) {
+                    let at = format!("{version:?} {}.{} = {:.200}", of.name, property.name, value.to_string());
                     let body = json!({"@odata.type": named(of), "displayName": "a", &property.name: value});
-                    let answer = app.post(&path, &body).await;
-                    let at = format!("{path} {}.{} = {:.200}", of.name, property.name, value.to_string());
-                    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{at}: {}", answer.text);
-                    let refusal = answer.refusal();
-                    assert!(
-                        refusal.starts_with("400 ModelValidationFailure: ") && refusal.contains(&place),
-                        "{at}: {refusal} names no {place}"
-                    );
+                    let Value::Object(body) = body else { unreachable!("it is an object") };
+                    let body = ObjectReader::new(body, String::new(), "deviceConfiguration", version);
+                    let refusal = NewConfiguration::parse(body).expect_err(&at).to_string();
+                    assert!(refusal.contains(&place), "{at}: {refusal} names no {place}");
                     refused += 1;
                 }
             }
         }
-        let body = json!({"@odata.type": named(of), "displayName": "a", "noSuchProperty": null});
-        assert_eq!(
-            app.post(CONFIGURATIONS, &body).await.refusal(),
-            format!(
-                "400 ModelValidationFailure: The property 'noSuchProperty' does not exist on type 'microsoft.graph.{}'. Make sure to only use property names that are defined by the type.",
-                of.name
-            )
-        );
     }
-    assert!(refused > 10_000, "{refused}");
+    assert!(refused > 40_000, "{refused}");
+}
+
+/// Wrong values of a property in a body, each with the part of the message that says where it
+/// is wrong. A computed property may be null, because it is not applied.
+fn wrong_in_body(property: &Property, version: Version) -> Vec<(Value, String)> {
+    let is_computed = property.name != "displayName" && COMPUTED.contains(&property.name.as_str());
+    let mut wrong = wrong(property, &property.name, version, 2);
+    wrong.retain(|(value, _)| !(is_computed && value.is_null()));
+    wrong
+}
+
+#[actix_web::test]
+async fn one_wrong_value_of_every_property_is_refused_with_its_place() {
+    let app = App::start().await;
+    for (path, version) in [(CONFIGURATIONS.to_owned(), Version::V1), (beta(CONFIGURATIONS), Version::Beta)] {
+        for of in concrete("deviceConfiguration", version) {
+            for (number, property) in own(of, version).enumerate() {
+                let wrong = wrong_in_body(property, version);
+                let (value, place) = &wrong[number % wrong.len()];
+                let body = json!({"@odata.type": named(of), "displayName": "a", &property.name: value});
+                let refusal = app.post(&path, &body).await.refusal();
+                assert!(
+                    refusal.starts_with("400 ModelValidationFailure: ") && refusal.contains(place),
+                    "{path} {}.{} = {value:.200}: {refusal} names no {place}",
+                    of.name,
+                    property.name
+                );
+            }
+            let body = json!({"@odata.type": named(of), "displayName": "a", "noSuchProperty": null});
+            if version == Version::V1 {
+                assert_eq!(
+                    app.post(&path, &body).await.refusal(),
+                    format!(
+                        "400 ModelValidationFailure: The property 'noSuchProperty' does not exist on type 'microsoft.graph.{}'. Make sure to only use property names that are defined by the type.",
+                        of.name
+                    )
+                );
+            }
+        }
+    }
     if !is_remote() {
         assert_eq!(app.get(CONFIGURATIONS).await.json()["value"], json!([]), "nothing was written");
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     batch::batch,
     catalogue::{concrete, full, named},
-    harness::{Answer, App, CONFIGURATIONS, beta, database, group, is_remote, redact},
+    harness::{Answer, App, CONFIGURATIONS, accept_unknown_types, beta, database, group, is_remote, redact},
 };
 
 const FULL: &str = "application/json;odata.metadata=full";
@@ -196,7 +196,7 @@ async fn full_says_every_type_that_json_does_not_show() {
     let mut typed = 0;
     for version in [Version::V1, Version::Beta] {
         let collection = CONFIGURATIONS.replace("v1.0", version.segment());
-        for of in concrete("deviceConfiguration") {
+        for of in concrete("deviceConfiguration", version) {
             let mut sparse = json!({"@odata.type": named(of), "displayName": "sparse"});
             let mut whole = Value::Object(full(of, version, 1));
             whole["@odata.type"] = named(of).into();
@@ -464,7 +464,7 @@ async fn a_type_that_only_beta_accepts_has_a_cast_only_there() {
     if is_remote() {
         return;
     }
-    let app = App::start_on(database(true).await, |_| ()).await;
+    let app = App::start_on(database(true).await, accept_unknown_types).await;
     let body = json!({
         "@odata.type": "#microsoft.graph.contosoConfiguration", "displayName": "open", "unknown": {"a": [1]},
         "roleScopeTagIds": ["0"],

@@ -336,7 +336,7 @@ proptest! {
         let filter = template.replace('#', &mark).replace('$', &number.to_string());
         let options = Options::parse(&format!("$filter={0}&$expand=assignments($filter=target/groupId%20eq%20'{mark}')", encoded(&filter))).expect("options");
         let all = QueryScope::all();
-        let query = Query::parse(options, &TABLE, &all, Version::Beta).map_err(|refusal| format!("{filter}: {refusal}")).expect("a query");
+        let query = Query::parse(options, &TABLE, &all, Version::OpenBeta).map_err(|refusal| format!("{filter}: {refusal}")).expect("a query");
         let text = query.text(&all).expect("a statement");
         prop_assert!(!text.contains(&mark) && !text.contains(&number.to_string()), "{}", text);
     }

@@ -16,6 +16,7 @@ use std::{
 };
 
 use devicegraph::{
+    catalogue::version::UnknownTypes,
     config::{self, Settings},
     database::{self, embedded, pool::Pools},
     server::app,
@@ -203,6 +204,11 @@ pub(crate) fn settings() -> Settings {
     let defaults = ::config::File::from_str(include_str!("../../src/default.toml"), ::config::FileFormat::Toml);
     let defaults = ::config::Config::builder().add_source(defaults).build();
     defaults.and_then(::config::Config::try_deserialize).expect("the defaults are settings")
+}
+
+/// Makes `/beta` and the seed accept types that the catalogue lacks.
+pub(crate) fn accept_unknown_types(settings: &mut Settings) {
+    settings.catalogue.unknown_types = UnknownTypes::Accept;
 }
 
 /// The application under test.

@@ -50,7 +50,8 @@ async fn every_type_and_property_of_the_catalogue_is_in_it_and_no_other() {
         assert_eq!(xml.contains("roleScopeTagIds"), version == Version::Beta);
         for part in [
             r#"<EntityType Name="entity" Abstract="true"><Key><PropertyRef Name="id"/></Key>"#,
-            r#"<EnumType Name="sharedPCAllowedAccountType" IsFlags="true"><Member Name="guest" Value="1"/><Member Name="domain" Value="2"/></EnumType>"#,
+            r#"<EnumType Name="windowsStartMenuModeType"><Member Name="userDefined" Value="0"/><Member Name="fullScreen" Value="1"/>"#,
+            r#"<EnumType Name="sharedPCAllowedAccountType" IsFlags="true"><Member Name="guest" Value="1"/><Member Name="domain" Value="2"/>"#,
             r#"<NavigationProperty Name="assignments" Type="Collection(microsoft.graph.deviceConfigurationAssignment)" ContainsTarget="true"/>"#,
             r#"<NavigationProperty Name="deviceConfigurations" Type="Collection(microsoft.graph.deviceConfiguration)" ContainsTarget="true"><Annotation Term="Org.OData.Capabilities.V1.DeepInsertSupport"><Record><PropertyValue Property="Supported" Bool="true"/><PropertyValue Property="ContentIDSupported" Bool="false"/></Record></Annotation></NavigationProperty>"#,
             r#"<Action Name="assign" IsBound="true"><Parameter Name="bindingParameter" Type="microsoft.graph.deviceConfiguration" Nullable="false"/>"#,

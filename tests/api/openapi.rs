@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::{
     catalogue::{COMPUTED, checked, concrete, full, named, wrong},
-    harness::{Answer, App, CONFIGURATIONS, beta, database, group, is_remote},
+    harness::{Answer, App, CONFIGURATIONS, accept_unknown_types, beta, database, group, is_remote},
     tokens::issuer,
 };
 
@@ -207,7 +207,7 @@ async fn every_type_is_sent_and_answered_as_the_document_says() {
         let request = format!("/paths/{escaped}/post/requestBody/content/application~1json/schema");
         let one = format!("{collection}/{{configuration}}");
         let change = format!("/paths/{}/patch/requestBody/content/application~1json/schema", one.replace('/', "~1"));
-        for of in concrete("deviceConfiguration") {
+        for of in concrete("deviceConfiguration", version) {
             for seed in 0..3 {
                 let mut sent = if seed == 0 { serde_json::Map::new() } else { full(of, version, seed) };
                 sent.insert(
@@ -234,13 +234,30 @@ async fn every_type_is_sent_and_answered_as_the_document_says() {
         );
         described.holds(&Method::GET, &collection, &app.get(&format!("{collection}?$select=id")).await);
     }
-    // A type that the catalogue lacks.
-    let body = json!({"@odata.type": "#microsoft.graph.windowsKioskConfiguration", "displayName": "a", "kioskBrowser": {"x": 1}});
-    let created = app.post(&beta(CONFIGURATIONS), &body).await;
-    described.holds(&Method::POST, &beta(CONFIGURATIONS), &created);
-    for (mount, _) in VERSIONS {
-        let read = app.get(&format!("{mount}{COLLECTION}/{}", created.id())).await;
-        described.holds(&Method::GET, &format!("{mount}{COLLECTION}/{{configuration}}"), &read);
+}
+
+#[actix_web::test]
+async fn a_type_that_the_catalogue_lacks_is_described_where_it_is_accepted() {
+    if is_remote() {
+        return;
+    }
+    let (strict, open) = (App::start().await, App::start_on(database(true).await, accept_unknown_types).await);
+    let body =
+        json!({"@odata.type": "#microsoft.graph.windowsFutureConfiguration", "displayName": "a", "future": {"x": 1}});
+    let request =
+        format!("/paths/~1beta{}/post/requestBody/content/application~1json/schema", COLLECTION.replace('/', "~1"));
+    for (app, status) in [(strict, StatusCode::BAD_REQUEST), (open, StatusCode::CREATED)] {
+        let described = Described::by(&app).await;
+        assert_eq!(described.errors(&request, &body).is_empty(), status == StatusCode::CREATED);
+        let created = app.post(&beta(CONFIGURATIONS), &body).await;
+        assert_eq!(created.status, status, "{}", created.text);
+        described.holds(&Method::POST, &beta(CONFIGURATIONS), &created);
+        if status == StatusCode::CREATED {
+            for (mount, _) in VERSIONS {
+                let read = app.get(&format!("{mount}{COLLECTION}/{}", created.id())).await;
+                described.holds(&Method::GET, &format!("{mount}{COLLECTION}/{{configuration}}"), &read);
+            }
+        }
     }
 }
 
@@ -282,7 +299,7 @@ async fn a_value_that_is_refused_is_not_one_of_the_schema() {
     let described = Described::by(&App::start().await).await;
     let mut refused = 0;
     for (_, version) in VERSIONS {
-        for of in concrete("deviceConfiguration") {
+        for of in concrete("deviceConfiguration", version) {
             let pointer = component(&format!("{}.request", of.name), version);
             for property in checked(of, version) {
                 let is_computed = property.name != "displayName" && COMPUTED.contains(&property.name.as_str());

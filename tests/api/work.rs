@@ -20,6 +20,7 @@ use actix_web::{
 };
 use devicegraph::{
     auth::Authenticator,
+    catalogue::version::Version,
     database::{pool::Pools, session::SharedConnection},
     odata::{body, body_memory::BodyMemory, negotiate, url},
     resources::{
@@ -327,7 +328,7 @@ async fn application(options: PgConnectOptions) -> impl Service<Request, Respons
         .app_data(Data::new(SetLoader::start(&pools, reading)))
         .app_data(body::Limit { bytes: settings.server.max_body_bytes, time: Duration::from_secs(60) })
         .app_data(BodyMemory::new(1 << 16, 1 << 26))
-        .configure(routing::configure)
+        .configure(routing::routes(Version::Beta))
         .wrap(from_fn(url::check))
         .wrap(from_fn(negotiate::negotiate))
         .wrap(from_fn(authentication::authenticate))

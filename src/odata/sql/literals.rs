@@ -9,7 +9,7 @@ use super::{
     translator::ExpressionTranslator,
 };
 use crate::{
-    catalogue::{Enumeration, NAMESPACE, Primitive, spelled, unqualified},
+    catalogue::{Enumeration, NAMESPACE, Primitive, spelled, unqualified, version::Version},
     error::{ApiError, shorten},
     odata::{filter::Literal, key},
 };
@@ -42,12 +42,12 @@ impl ExpressionTranslator<'_> {
                 is_cut = time.nanosecond() % 1000 != 0;
                 Parameter::Time(time.replace_nanosecond(time.nanosecond() / 1000 * 1000).unwrap_or(time))
             }
-            (Kind::Flags(of), Literal::Text(names) | Literal::Enumeration(_, names)) => {
+            (Kind::Flags(of, version), Literal::Text(names) | Literal::Enumeration(_, names)) => {
                 check_type(of, literal, beside)?;
-                let mut bits = names.split(',').map(|name| bits_of(of, name.trim(), beside));
+                let mut bits = names.split(',').map(|name| bits_of(of, version, name.trim(), beside));
                 Parameter::Whole(bits.try_fold(0, |all, bits| bits.map(|bits| all | bits))?)
             }
-            (Kind::Text | Kind::TextOf(_) | Kind::Name(_), _) => Parameter::Text(text_of(literal, beside)?),
+            (Kind::Text | Kind::TextOf(_) | Kind::Name(..), _) => Parameter::Text(text_of(literal, beside)?),
             _ => return Err(mismatch(literal, beside)),
         };
         let literal = Operand::plain(kind, self.parameters.add(parameter), &shorten(&literal.to_string()));
@@ -60,9 +60,9 @@ pub(super) fn text_of(literal: &Literal, beside: &Operand) -> Result<String, Api
     let primitive = match (beside.kind, literal) {
         (Kind::Text, Literal::Text(text)) if beside.is_identifier => return Ok(key::as_stored(text.clone())),
         (Kind::Text, Literal::Text(text)) => return Ok(text.clone()),
-        (Kind::Name(of), Literal::Text(name) | Literal::Enumeration(_, name)) => {
+        (Kind::Name(of, version), Literal::Text(name) | Literal::Enumeration(_, name)) => {
             check_type(of, literal, beside)?;
-            return bits_of(of, name, beside).map(|_| name.clone());
+            return bits_of(of, version, name, beside).map(|_| name.clone());
         }
         (Kind::TextOf(Primitive::Binary), Literal::Binary(text)) => Some((Primitive::Binary, text)),
         (Kind::TextOf(primitive), Literal::Plain(text)) if primitive != Primitive::Binary => Some((primitive, text)),
@@ -102,15 +102,15 @@ fn check_type(of: &Enumeration, literal: &Literal, beside: &Operand) -> Result<(
     }
 }
 
-fn bits_of(of: &Enumeration, name: &str, beside: &Operand) -> Result<i64, ApiError> {
-    match of.members.iter().position(|member| member == name) {
-        Some(at) => Ok(of.bits.get(at).copied().unwrap_or_default()),
+fn bits_of(of: &Enumeration, version: Version, name: &str, beside: &Operand) -> Result<i64, ApiError> {
+    match of.member(name, version) {
+        Some(member) => Ok(member.bits),
         None => Err(ApiError::bad_request(format!(
             "The value '{}' is not one of '{}' of type {NAMESPACE}.{}: {}.",
             shorten(name),
             beside.name,
             of.name,
-            of.members.join(", ")
+            of.names(version)
         ))),
     }
 }
@@ -127,8 +127,8 @@ pub(super) fn mismatch(literal: &Literal, beside: &Operand) -> ApiError {
         Kind::TextOf(Primitive::Date) => "Write a date without quotes, as in 2026-11-24.".to_owned(),
         Kind::TextOf(Primitive::TimeOfDay) => "Write a time of day without quotes, as in 13:15:00.".to_owned(),
         Kind::TextOf(_) => "Write base64 as binary'AAEC'.".to_owned(),
-        Kind::Name(of) | Kind::Flags(of) => {
-            let first = of.members.first().map_or("", String::as_str);
+        Kind::Name(of, _) | Kind::Flags(of, _) => {
+            let first = of.default_name();
             format!("Write a member in single quotes, as in '{first}', or as {NAMESPACE}.{}'{first}'.", of.name)
         }
     };

@@ -1,6 +1,6 @@
 //! An operand of a comparison, as SQL.
 
-use crate::catalogue::{Enumeration, NAMESPACE, Primitive};
+use crate::catalogue::{Enumeration, NAMESPACE, Primitive, version::Version};
 
 /// An operand of a comparison.
 #[derive(Clone)]
@@ -40,10 +40,10 @@ pub enum Kind {
     Time,
     /// A date or time in `jsonb`, in a text form that sorts chronologically.
     TextOf(Primitive),
-    /// A member of an enumeration.
-    Name(&'static Enumeration),
-    /// Members of a flags enumeration, as bits.
-    Flags(&'static Enumeration),
+    /// A member of an enumeration that the version has.
+    Name(&'static Enumeration, Version),
+    /// Members of a flags enumeration that the version has, as bits.
+    Flags(&'static Enumeration, Version),
 }
 
 impl Kind {
@@ -55,13 +55,13 @@ impl Kind {
             Self::Boolean => "Edm.Boolean".to_owned(),
             Self::Time => "Edm.DateTimeOffset".to_owned(),
             Self::TextOf(primitive) => format!("Edm.{primitive:?}"),
-            Self::Name(of) | Self::Flags(of) => format!("{NAMESPACE}.{}", of.name),
+            Self::Name(of, _) | Self::Flags(of, _) => format!("{NAMESPACE}.{}", of.name),
         }
     }
 
     /// Returns whether the values are texts, which are sorted by their bytes.
     pub fn is_text(self) -> bool {
-        matches!(self, Self::Text | Self::TextOf(_) | Self::Name(_))
+        matches!(self, Self::Text | Self::TextOf(_) | Self::Name(..))
     }
 }
 

@@ -167,7 +167,7 @@ impl ExpressionTranslator<'_> {
                 let from = format!(
                     "jsonb_array_elements(CASE WHEN {guard}jsonb_typeof({json}) = 'array' THEN {json} ELSE '[]' END) AS {alias} (value)"
                 );
-                let variable = match Instance::element(property, &format!("{alias}.value")) {
+                let variable = match Instance::element(property, &format!("{alias}.value"), self.version) {
                     Value::Scalar(operand) => Variable::Scalar(operand),
                     Value::Instance(instance) => Variable::Instance(instance),
                     Value::Elements(..) | Value::Rows(..) => return Err(no_collection(path)),

@@ -102,7 +102,7 @@ impl<'a> ExpressionTranslator<'a> {
                 self.operand(other).map(Some).map_err(|refusal| match (other, beside.map(|beside| beside.kind)) {
                     (
                         Expression::Path(Path(segments)),
-                        Some(Kind::Id | Kind::Text | Kind::Name(_) | Kind::Flags(_)),
+                        Some(Kind::Id | Kind::Text | Kind::Name(..) | Kind::Flags(..)),
                     ) => unquoted(refusal, segments),
                     _ => refusal,
                 })
@@ -189,7 +189,7 @@ impl<'a> ExpressionTranslator<'a> {
 
     fn has(&mut self, left: &Expression, right: &Expression) -> Result<String, ApiError> {
         let flags = self.operand(left)?;
-        let (Kind::Flags(_), Expression::Literal(literal)) = (flags.kind, right) else {
+        let (Kind::Flags(..), Expression::Literal(literal)) = (flags.kind, right) else {
             return Err(ApiError::bad_request(format!(
                 "The operator 'has' asks for members of flags, and '{}' is of type {}. Write {}'…' after it for a property whose type is flags.",
                 flags.name,
@@ -271,7 +271,7 @@ fn is_ordered(kind: Kind) -> bool {
     match kind {
         Kind::Id | Kind::Text | Kind::Number | Kind::Time => true,
         Kind::TextOf(primitive) => primitive != Primitive::Binary,
-        Kind::Boolean | Kind::Name(_) | Kind::Flags(_) => false,
+        Kind::Boolean | Kind::Name(..) | Kind::Flags(..) => false,
     }
 }
 
@@ -290,7 +290,9 @@ fn same_kind(left: Operand, right: Operand) -> Result<(Operand, Operand), ApiErr
         | (Kind::Boolean, Kind::Boolean)
         | (Kind::Time, Kind::Time) => Ok((left, right)),
         (Kind::TextOf(one), Kind::TextOf(other)) if one == other => Ok((left, right)),
-        (Kind::Name(one), Kind::Name(other)) | (Kind::Flags(one), Kind::Flags(other)) if one.name == other.name => {
+        (Kind::Name(one, _), Kind::Name(other, _)) | (Kind::Flags(one, _), Kind::Flags(other, _))
+            if one.name == other.name =>
+        {
             Ok((left, right))
         }
         (Kind::Id, Kind::Text) => Ok((as_text(left), right)),

@@ -91,8 +91,8 @@ impl Instance {
         };
         let guard = and_guards(self.guard.clone(), guard);
         match column {
-            Some(column) => self.column(property, column, guard),
-            None => self.in_json(property, guard),
+            Some(column) => self.column(property, column, version, guard),
+            None => self.in_json(property, version, guard),
         }
     }
 
@@ -176,6 +176,7 @@ impl Instance {
         &self,
         property: &'static Property,
         column: &'static PropertyColumn,
+        version: Version,
         guard: Option<String>,
     ) -> Result<Value, ApiError> {
         let alias = match &self.place {
@@ -189,7 +190,7 @@ impl Instance {
             | PropertyColumn::NullableText(sql)
             | PropertyColumn::Identifier(sql) => {
                 let kind = match &property.value_type {
-                    ValueType::Enumeration(of) => Kind::Name(of),
+                    ValueType::Enumeration(of) => Kind::Name(of, version),
                     _ => Kind::Text,
                 };
                 (kind, sql, matches!(column, PropertyColumn::NullableText(_) | PropertyColumn::Identifier(_)))
@@ -225,7 +226,7 @@ impl Instance {
         ApiError::internal(anyhow::anyhow!("no column for '{}' of '{}'", property.name, self.of.name))
     }
 
-    fn in_json(&self, property: &'static Property, guard: Option<String>) -> Result<Value, ApiError> {
+    fn in_json(&self, property: &'static Property, version: Version, guard: Option<String>) -> Result<Value, ApiError> {
         let container = match &self.place {
             Place::Row(table, alias) => match table.properties {
                 Some(properties) => with_alias(properties, alias),
@@ -244,23 +245,24 @@ impl Instance {
             return Ok(Value::Instance(Self { of: id.get(), place, guard: and_guards(guard, Some(is_object)) }));
         }
         let text = format!("({container} ->> {name})");
-        Ok(Value::Scalar(scalar(property, &json, &text, property.is_nullable, guard)))
+        let operand = scalar(property, version, &json, &text, property.is_nullable);
+        Ok(Value::Scalar(Operand { guard, ..operand }))
     }
 
     /// Returns an element of the array that `jsonb_array_elements` expands as `sql`.
-    pub fn element(property: &'static Property, sql: &str) -> Value {
+    pub fn element(property: &'static Property, sql: &str, version: Version) -> Value {
         match &property.value_type {
             ValueType::Complex(id) => {
                 let place = Place::Json(sql.to_owned(), id.get());
                 Value::Instance(Self { of: id.get(), place, guard: None })
             }
-            _ => Value::Scalar(scalar(property, sql, &format!("({sql} #>> '{{}}')"), true, None)),
+            _ => Value::Scalar(scalar(property, version, sql, &format!("({sql} #>> '{{}}')"), true)),
         }
     }
 }
 
 /// Returns a scalar in `jsonb`: `json` is its value and `text` its text.
-fn scalar(property: &'static Property, json: &str, text: &str, is_nullable: bool, guard: Option<String>) -> Operand {
+fn scalar(property: &'static Property, version: Version, json: &str, text: &str, is_nullable: bool) -> Operand {
     let unset = |value: &str| if is_nullable { "NULL".to_owned() } else { value.to_owned() };
     let set_or = |value: &str| match is_nullable {
         true => text.to_owned(),
@@ -268,11 +270,11 @@ fn scalar(property: &'static Property, json: &str, text: &str, is_nullable: bool
     };
     let (kind, sql) = match &property.value_type {
         ValueType::Enumeration(of) => {
-            let first = of.members.first().map_or("", String::as_str);
+            let first = of.default_name();
             match of.is_flags {
-                true if is_nullable => (Kind::Flags(of), bits(of, &set_or(first))),
-                true => (Kind::Flags(of), format!("COALESCE({}, 0)", bits(of, &set_or(first)))),
-                false => (Kind::Name(of), set_or(first)),
+                true if is_nullable => (Kind::Flags(of, version), bits(of, &set_or(first))),
+                true => (Kind::Flags(of, version), format!("COALESCE({}, 0)", bits(of, &set_or(first)))),
+                false => (Kind::Name(of, version), set_or(first)),
             }
         }
         ValueType::Complex(_) => (Kind::Text, text.to_owned()),
@@ -283,14 +285,14 @@ fn scalar(property: &'static Property, json: &str, text: &str, is_nullable: bool
                     format!("CASE {json} WHEN 'true'::jsonb THEN true WHEN 'false'::jsonb THEN false ELSE {unset} END");
                 (Kind::Boolean, sql)
             }
-            Primitive::Int32 => {
+            Primitive::Int32 | Primitive::Int64 => {
                 let unset = unset("0");
                 (
                     Kind::Number,
                     format!("CASE jsonb_typeof({json}) WHEN 'number' THEN {} ELSE {unset} END", double(json, &unset)),
                 )
             }
-            Primitive::Single => {
+            Primitive::Double | Primitive::Single => {
                 let special = format!("WHEN {text} IN ('INF', '-INF', 'NaN') THEN {text}::float8");
                 let number = format!("WHEN jsonb_typeof({json}) = 'number' THEN {}", double(json, &unset("0")));
                 (Kind::Number, format!("CASE {number} {special} ELSE {} END", unset("0")))
@@ -305,7 +307,7 @@ fn scalar(property: &'static Property, json: &str, text: &str, is_nullable: bool
             }
         },
     };
-    Operand { is_nullable, guard, ..Operand::plain(kind, sql, &property.name) }
+    Operand { is_nullable, ..Operand::plain(kind, sql, &property.name) }
 }
 
 /// Returns the SQL of a `jsonb` number as a double. The result is `unset` when the absolute
@@ -320,7 +322,7 @@ fn double(json: &str, unset: &str) -> String {
 
 /// Returns the SQL that converts names of flags to bits, or to null when there are none.
 fn bits(of: &Enumeration, text: &str) -> String {
-    let names = of.members.iter().zip(&of.bits).map(|(name, bits)| format!("({}, {bits})", sql_literal(name)));
+    let names = of.all.iter().map(|member| format!("({}, {})", sql_literal(&member.name), member.bits));
     format!(
         "(SELECT bit_or(flag.bits) FROM (VALUES {}) AS flag (name, bits) WHERE flag.name = ANY (string_to_array({text}, ',')))",
         names.collect::<Vec<_>>().join(", ")

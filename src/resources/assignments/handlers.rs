@@ -15,7 +15,6 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    catalogue::version::Version,
     database::connections::Connections,
     error::ApiError,
     odata::{
@@ -331,7 +330,7 @@ pub async fn assign(
     let mut transaction = connections.begin().await?;
     let current = lock_configuration(&mut transaction, configuration, &conditions).await?;
     current.map_or(Ok(()), |current| conditions.check(&current))?;
-    let beta = links.version == Version::Beta;
+    let beta = links.version.is_beta();
     let stored = sql::replace(&mut transaction, configuration, &rows, beta, caller.id()).await?;
     if stored.len() > sql::MAX_COMPUTED {
         // Compute the digest once, while it begins to be kept.

@@ -244,7 +244,9 @@ impl AssignmentSet {
     pub fn parse(mut members: ObjectReader) -> Result<Self, ApiError> {
         let assignments = members.objects("assignments", TYPE)?;
         let group_assignments = match members.version() {
-            Version::Beta => members.objects("deviceConfigurationGroupAssignments", GROUP_ASSIGNMENT_TYPE)?,
+            Version::Beta | Version::OpenBeta => {
+                members.objects("deviceConfigurationGroupAssignments", GROUP_ASSIGNMENT_TYPE)?
+            }
             Version::V1 => None,
         };
         if assignments.is_none() && group_assignments.is_none() {

@@ -81,7 +81,7 @@ impl Assignment {
     }
 
     fn written(&self, form: Form, select: Option<&Select>) -> AssignmentJson<'_> {
-        let is_beta = form.version == Version::Beta;
+        let is_beta = form.version.is_beta();
         let has = |name: &str| select.is_none_or(|select| select.has(TYPE, name));
         let is_shown = |name: &str| is_beta && has(name);
         let type_of = |name: &str| (form.is_full && is_shown(name)).then(|| control_type(TYPE, name)).flatten();
@@ -108,7 +108,7 @@ impl Assignment {
         const FILTER_TYPE: &str = "deviceAndAppManagementAssignmentFilterType";
         // The type of the base target has no '#', as in the documented example.
         let hash = if self.target_type == target::TYPE && !form.is_full { "" } else { "#" };
-        let is_beta = form.version == Version::Beta;
+        let is_beta = form.version.is_beta();
         TargetJson {
             odata_type: format!("{hash}{NAMESPACE}.{}", self.target_type),
             group_id: self.group_id.as_deref(),

@@ -72,7 +72,7 @@ impl Target {
             _ => Self::Base,
         };
         let filter = match members.version() {
-            Version::Beta => filter(&mut members)?,
+            Version::Beta | Version::OpenBeta => filter(&mut members)?,
             Version::V1 => None,
         };
         members.reject_unread()?;

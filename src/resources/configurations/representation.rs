@@ -119,7 +119,7 @@ impl ConfigurationJson<'_> {
         }
         self.write_column(map, "version", &stored.version)?;
         match self.links.version {
-            Version::Beta => self.write_column(map, "supportsScopeTags", &true),
+            Version::Beta | Version::OpenBeta => self.write_column(map, "supportsScopeTags", &true),
             Version::V1 => Ok(()),
         }
     }
@@ -157,7 +157,7 @@ impl ConfigurationJson<'_> {
     /// Writes the links of the navigation properties, and the operations.
     fn write_links<M: SerializeMap>(&self, map: &mut M, address: &Address) -> Result<(), M::Error> {
         let is_expanded = |name: &str| name == "assignments" && self.assignments.is_some();
-        let exists = |name: &str| self.links.version == Version::Beta || name != GROUP_ASSIGNMENTS;
+        let exists = |name: &str| self.links.version.is_beta() || name != GROUP_ASSIGNMENTS;
         let is_wanted = |name: &&str| exists(name) && (is_expanded(name) || self.has(name));
         for name in SERVED_NAVIGATION.into_iter().filter(is_wanted) {
             let link = self.links.to(format_args!("{}/{name}", address.with_cast));
@@ -184,11 +184,8 @@ impl Address {
     fn of(stored: &Configuration, version: Version) -> Self {
         let id = ConfigurationId(stored.id).address();
         let cast = format!("{NAMESPACE}.{}", stored.odata_type);
-        // `/v1.0` does not resolve a cast to a type that only `/beta` accepts.
-        let is_known = Type::find(&stored.odata_type).is_some_and(|of| of.is_a(TYPE));
-        let is_resolved = stored.odata_type != TYPE
-            && (is_known
-                || version == Version::Beta && is_a(&stored.odata_type, &cast, version).is_ok_and(|is_a| is_a));
+        // A version does not resolve a cast to a type that it does not have.
+        let is_resolved = stored.odata_type != TYPE && is_a(&stored.odata_type, &cast, version).is_ok_and(|is_a| is_a);
         let with_cast = if is_resolved { format!("{id}/{cast}") } else { id.clone() };
         Self { id, with_cast }
     }

@@ -210,7 +210,7 @@ fn successes(schemas: &mut Schemas, context: ResponseContext<'_>) -> Vec<Success
             let mut all = ok(variant.name(&format!("{of}.changed")), "The instance as it is now.", own, content);
             let name = if context.route.has_etag { "changed.tagged" } else { "changed" };
             all.push(match (of, context.version) {
-                (configurations::TYPE, Version::Beta) => {
+                (configurations::TYPE, Version::Beta | Version::OpenBeta) => {
                     let description = "Done. `Prefer: return=representation` asks for the instance.";
                     ("204", format!("{name}.beta"), response(description, own, Value::Null, head))
                 }

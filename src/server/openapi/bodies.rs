@@ -70,8 +70,8 @@ fn new_configuration(schemas: &mut Schemas, variant: Variant) -> Value {
 fn changed_configuration(schemas: &mut Schemas, variant: Variant) -> Value {
     let Some(base) = Type::find(configurations::TYPE) else { return json!(false) };
     schemas.component(variant.name("deviceConfigurationChange"), |schemas| {
-        let mut all = schemas.alternatives(concrete(base), variant);
-        all.extend((variant.version == Version::Beta).then(|| schemas.undeclared(base, variant)));
+        let mut all = schemas.alternatives(concrete(base, variant.version), variant);
+        all.extend((variant.version == Version::OpenBeta).then(|| schemas.undeclared(base, variant)));
         json!({"anyOf": all, "properties": {"assignments": false}})
     })
 }
@@ -80,7 +80,7 @@ fn changed_configuration(schemas: &mut Schemas, variant: Variant) -> Value {
 fn assignment(schemas: &mut Schemas, variant: Variant) -> Value {
     let Some(of) = Type::find(assignments::TYPE) else { return json!(false) };
     let component = schemas.object(of, variant);
-    if variant.version == Version::Beta {
+    if variant.version.is_beta() {
         let object = schemas.components.entry(variant.name(&of.name)).or_default();
         object["properties"]["sourceId"] = or_null(identifier());
     }
@@ -90,13 +90,13 @@ fn assignment(schemas: &mut Schemas, variant: Variant) -> Value {
 /// Returns the schema of a target. It includes the base type, which Graph declares abstract.
 pub fn target(schemas: &mut Schemas, variant: Variant) -> Value {
     let Some(base) = Type::find(target::TYPE) else { return json!(false) };
-    target_of(schemas, variant, "target", || [base].into_iter().chain(concrete(base)))
+    target_of(schemas, variant, "target", || [base].into_iter().chain(concrete(base, variant.version)))
 }
 
 /// Returns the schema of a target that is not the base type.
 fn naming_target(schemas: &mut Schemas, variant: Variant) -> Value {
     let Some(base) = Type::find(target::TYPE) else { return json!(false) };
-    target_of(schemas, variant, "namingTarget", || concrete(base))
+    target_of(schemas, variant, "namingTarget", || concrete(base, variant.version))
 }
 
 fn target_of<I: Iterator<Item = &'static Type>>(
@@ -112,7 +112,7 @@ fn target_of<I: Iterator<Item = &'static Type>>(
         }
         let discriminator = discriminator(types(), variant);
         let mut target = json!({"type": "object", "required": [TYPE], "oneOf": all, "discriminator": discriminator});
-        if variant.version == Version::Beta {
+        if variant.version.is_beta() {
             target["allOf"] = json!([{ "anyOf": filters() }]);
         }
         target

@@ -12,16 +12,17 @@ use super::{
 };
 use crate::{
     auth::{Access, Authenticator},
-    catalogue::version::{MOUNTS, Version},
+    catalogue::version::{MOUNTS, Version, mounts},
     server::{
         operation::Tag,
         routes::{GRAPH_ROUTES, Route, SERVICE_ROUTES},
     },
 };
 
-/// Returns `/openapi.json` of a service with this authentication.
-pub fn generate(authenticator: &Authenticator) -> String {
-    serde_json::to_string(&OpenApi::of(authenticator).sorted()).unwrap_or_default()
+/// Returns `/openapi.json` of a service with this authentication. `beta` is the version of
+/// `/beta`.
+pub fn generate(authenticator: &Authenticator, beta: Version) -> String {
+    serde_json::to_string(&OpenApi::of(authenticator, beta).sorted()).unwrap_or_default()
 }
 
 /// The members have the usual order of OpenAPI.
@@ -52,14 +53,14 @@ impl OpenApi {
         self
     }
 
-    fn of(authenticator: &Authenticator) -> Self {
+    fn of(authenticator: &Authenticator, beta: Version) -> Self {
         let schemas = Schemas::new(bodies::target, bodies::element);
         let mut writer = Writer { authenticator, schemas, answers: Answers::default() };
         let mut paths: IndexMap<String, IndexMap<&'static str, Value>> = IndexMap::new();
         let of_mount = |mount: (&'static str, Version)| {
             GRAPH_ROUTES.iter().filter(move |route| route.is_on(mount.1)).map(move |route| (mount, route))
         };
-        let of_graph = MOUNTS.into_iter().flat_map(of_mount);
+        let of_graph = mounts(beta).into_iter().flat_map(of_mount);
         for (mount, route) in of_graph.chain(SERVICE_ROUTES.iter().map(|route| (("", Version::V1), route))) {
             let path = format!("{}{}", mount.0, parameters::template(route.path));
             for (method, operation) in writer.operations(mount, route) {
@@ -142,7 +143,7 @@ impl Writer<'_> {
             operation["requestBody"] = bodies::request(&mut self.schemas, body, version);
         }
         if let Some(page) = documentation.page {
-            let view = if version == Version::Beta { "beta" } else { "1.0" };
+            let view = if version.is_beta() { "beta" } else { "1.0" };
             let url = format!("https://learn.microsoft.com/graph/api/{page}?view=graph-rest-{view}");
             operation["externalDocs"] = json!({"url": url, "description": "Microsoft Graph"});
         }

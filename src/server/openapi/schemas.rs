@@ -1,7 +1,7 @@
 //! The catalogue in JSON Schema, for requests and for answers.
 //!
 //! The component of a type is named `v1.{type}` or `beta.{type}`, with the suffix `.request`
-//! for requests. Enumerations are the same in both. The schemas leave out rules that JSON
+//! for requests. An enumeration is the same in all, unless `/beta` adds members. The schemas leave out rules that JSON
 //! Schema cannot express, such as whether an id is taken.
 
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ impl Variant {
     pub fn name(self, of: &str) -> String {
         let version = match self.version {
             Version::V1 => "v1",
-            Version::Beta => "beta",
+            Version::Beta | Version::OpenBeta => "beta",
         };
         match self.side {
             Side::Request => format!("{version}.{of}.request"),
@@ -84,10 +84,11 @@ impl Schemas {
     /// Returns the schema of a value with a declared type: an instance of this type or of a
     /// derived type or, where allowed, of a type that the catalogue lacks.
     pub fn declared(&mut self, declared: &'static Type, variant: Variant) -> Value {
-        let is_open = !variant.is_request() || variant.version == Version::Beta;
+        // An answer shows what is stored, also types that a request cannot have.
+        let is_open = !variant.is_request() || variant.version == Version::OpenBeta;
         if !declared.is_abstract {
             let itself = self.object(declared, variant);
-            let derived = concrete(declared).filter(|of| of.name != declared.name);
+            let derived = concrete(declared, variant.version).filter(|of| of.name != declared.name);
             let derived = derived.map(|of| json!({"allOf": [self.object(of, variant), {"required": [TYPE]}]}));
             let derived: Vec<_> = derived.collect();
             let undeclared = is_open.then(|| self.undeclared(declared, variant));
@@ -95,8 +96,8 @@ impl Schemas {
             return if all.len() == 1 { itself } else { json!({ "oneOf": all }) };
         }
         let known = self.component(variant.name(&declared.name), |schemas| {
-            let all = schemas.alternatives(concrete(declared), variant);
-            let discriminator = discriminator(concrete(declared), variant);
+            let all = schemas.alternatives(concrete(declared, variant.version), variant);
+            let discriminator = discriminator(concrete(declared, variant.version), variant);
             json!({"type": "object", "required": [TYPE], "oneOf": all, "discriminator": discriminator})
         });
         match is_open {
@@ -134,7 +135,7 @@ impl Schemas {
                     "There where `Accept` names `odata.metadata=minimal` or `full`, or with `OData-MaxVersion`.";
                 properties.insert("@odata.etag".to_owned(), json!({"type": "string", "description": about}));
             }
-            let is_open = variant.version == Version::Beta && (is_configuration || !is_entity && !is_assigned(of));
+            let is_open = variant.version.is_beta() && (is_configuration || !is_entity && !is_assigned(of));
             let mut object = closed(properties, required, is_open, variant.side);
             if is_configuration {
                 schemas.with_navigation(&mut object, of, variant);
@@ -173,23 +174,26 @@ impl Schemas {
             }
             return if variant.is_request() && property.is_nullable { or_null(all) } else { all };
         }
-        let is_unset = !variant.is_request() && matches!(property.value_type, ValueType::Complex(_));
         // An assignment always has a target, although the model says otherwise.
         let is_target = matches!(&property.value_type, ValueType::Complex(id) if id.get().name == target::TYPE);
-        if (property.is_nullable || is_unset) && !is_target { or_null(one) } else { one }
+        if property.allows_null() && !is_target { or_null(one) } else { one }
     }
 
     fn value(&mut self, property: &'static Property, variant: Variant) -> Value {
         match &property.value_type {
             ValueType::Complex(id) if id.get().name == target::TYPE => (self.target)(self, variant),
             ValueType::Complex(id) => self.declared(id.get(), variant),
-            ValueType::Enumeration(of) => self.component(of.name.clone(), |_| enumeration(of)),
-            ValueType::Primitive(Primitive::Boolean) => json!({"type": "boolean"}),
-            ValueType::Primitive(Primitive::Int32) => {
-                let (minimum, maximum) = (property.limits.minimum, property.limits.maximum);
-                let (minimum, maximum) = (minimum.unwrap_or(i32::MIN.into()), maximum.unwrap_or(i32::MAX.into()));
-                json!({"type": "integer", "format": "int32", "minimum": minimum, "maximum": maximum})
+            ValueType::Enumeration(of) => {
+                // An answer of `/v1.0` shows what is stored, also members that only `/beta` has.
+                let is_limited = variant.is_request() && !variant.version.is_beta();
+                let is_smaller = is_limited && of.all.iter().any(|member| member.is_beta);
+                let name = if is_smaller { variant.name(&of.name) } else { of.name.clone() };
+                let version = if is_limited { Version::V1 } else { Version::Beta };
+                self.component(name, |_| enumeration(of, version))
             }
+            ValueType::Primitive(Primitive::Boolean) => json!({"type": "boolean"}),
+            ValueType::Primitive(Primitive::Int32) => integer(property, "int32", i32::MIN.into(), i32::MAX.into()),
+            ValueType::Primitive(Primitive::Int64) => integer(property, "int64", i64::MIN, i64::MAX),
             ValueType::Primitive(Primitive::String) => text(),
             ValueType::Primitive(primitive) => {
                 let name = format!("Edm.{primitive:?}{}", if variant.is_request() { ".request" } else { "" });
@@ -215,7 +219,7 @@ impl Schemas {
             if !variant.is_request() {
                 properties.insert("@odata.context".to_owned(), json!({"type": "string", "format": "uri"}));
             }
-            let mut object = closed(properties, vec![TYPE.to_owned()], variant.version == Version::Beta, variant.side);
+            let mut object = closed(properties, vec![TYPE.to_owned()], variant.version.is_beta(), variant.side);
             schemas.with_navigation(&mut object, declared, variant);
             object
         })
@@ -230,16 +234,16 @@ impl Schemas {
             properties["assignments"] = json!({"type": "array", "items": one});
             return;
         }
-        if variant.version == Version::Beta {
+        if variant.version.is_beta() {
             of.navigation.iter().for_each(|name| properties[name] = false.into());
         }
         properties["assignments"] = or_null(json!({"type": "array", "items": (self.element)(self, variant)}));
     }
 }
 
-/// Returns the concrete types of values with this declared type.
-pub fn concrete(declared: &'static Type) -> impl Iterator<Item = &'static Type> {
-    Type::all().iter().filter(|of| !of.is_abstract && of.is_a(&declared.name))
+/// Returns the concrete types of a version for values with this declared type.
+pub fn concrete(declared: &'static Type, version: Version) -> impl Iterator<Item = &'static Type> {
+    Type::all().iter().filter(move |of| !of.is_abstract && of.is_in(version) && of.is_a(&declared.name))
 }
 
 /// Returns the discriminator, which selects a schema by the name of the type.
@@ -273,11 +277,24 @@ fn is_assigned(of: &Type) -> bool {
     of.is_a(target::TYPE)
 }
 
-fn enumeration(of: &Enumeration) -> Value {
+/// Returns the schema of an integer between `least` and `most`, or between the narrower limits
+/// of the property.
+fn integer(property: &Property, format: &str, least: i64, most: i64) -> Value {
+    let minimum = property.limits.minimum.unwrap_or(least);
+    let maximum = property.limits.maximum.unwrap_or(most);
+    let integer = json!({"type": "integer", "format": format, "minimum": minimum, "maximum": maximum});
+    match minimum > 0 && property.allows(0) {
+        true => json!({"anyOf": [integer, {"const": 0}]}),
+        false => integer,
+    }
+}
+
+fn enumeration(of: &Enumeration, version: Version) -> Value {
+    let names: Vec<_> = of.members(version).map(|member| member.name.as_str()).collect();
     match of.is_flags {
-        false => json!({"type": "string", "enum": of.members}),
+        false => json!({"type": "string", "enum": names}),
         true => {
-            let one = of.members.join("|");
+            let one = names.join("|");
             json!({"type": "string", "pattern": format!("^(?:{one})(?:, *(?:{one}))*$")})
         }
     }
@@ -313,6 +330,10 @@ fn written(primitive: Primitive, variant: Variant) -> Value {
             r"^(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]+)?)?$",
             r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{7}$",
         ),
+        Primitive::Double => json!({"anyOf": [
+            {"type": "number"},
+            {"type": "string", "enum": ["INF", "-INF", "NaN"]},
+        ]}),
         _ => json!({"anyOf": [
             {"type": "number", "minimum": -f64::from(f32::MAX), "maximum": f64::from(f32::MAX)},
             {"type": "string", "enum": ["INF", "-INF", "NaN"]},

@@ -1,0 +1,112 @@
+//! Types of Graph that are no device configuration, and what they are. Only the usual mix-ups
+//! are here: what backups of a tenant and scripts for it hold beside configurations.
+
+/// What a type is that is no configuration, in words for a message.
+pub type Family = &'static str;
+
+/// Assignments without their configuration.
+pub const ASSIGNMENTS: Family = "the assignments of something";
+/// `deviceCompliancePolicies`
+pub const COMPLIANCE: Family = "a compliance policy";
+/// `configurationPolicies`
+pub const SETTINGS_CATALOG: Family = "a policy of the settings catalog";
+/// `deviceManagementScripts`, `deviceShellScripts`, `deviceHealthScripts`
+pub const SCRIPT: Family = "a script";
+/// `mobileApps`
+pub const APP: Family = "an app";
+/// `mobileAppConfigurations`, `managedAppPolicies`
+pub const APP_POLICY: Family = "a policy for apps";
+/// `deviceEnrollmentConfigurations`
+pub const ENROLLMENT: Family = "an enrollment configuration";
+/// `windowsAutopilotDeploymentProfiles`
+pub const AUTOPILOT: Family = "an Autopilot profile";
+/// `groupPolicyConfigurations`
+pub const TEMPLATE: Family = "an administrative template";
+/// `intents`
+pub const INTENT: Family = "a policy of endpoint security";
+/// `windowsFeatureUpdateProfiles` and their like
+pub const UPDATES: Family = "a profile for updates";
+/// `assignmentFilters`
+pub const FILTER: Family = "an assignment filter";
+/// `conditionalAccess/policies`
+pub const CONDITIONAL_ACCESS: Family = "a Conditional Access policy";
+/// `groups`
+pub const GROUP: Family = "a group";
+/// `users`
+pub const USER: Family = "a user";
+/// `devices`, `managedDevices`
+pub const DEVICE: Family = "a device";
+/// `roleDefinitions`, `roleScopeTags`
+pub const ROLE: Family = "a role or a scope tag";
+
+/// Returns the family of a type that is no configuration, by its name without the namespace. A
+/// test compares the rules with the types of the catalogue.
+pub fn of_type(name: &str) -> Option<Family> {
+    let lower = name.to_ascii_lowercase();
+    let ends_with = |endings: &[&str]| endings.iter().any(|ending| lower.ends_with(ending));
+    Some(match lower.as_str() {
+        "group" => GROUP,
+        "user" => USER,
+        "device" | "manageddevice" => DEVICE,
+        "conditionalaccesspolicy" => CONDITIONAL_ACCESS,
+        "grouppolicyconfiguration" => TEMPLATE,
+        "devicemanagementconfigurationpolicy" => SETTINGS_CATALOG,
+        "devicemanagementintent" => INTENT,
+        "deviceandappmanagementassignmentfilter" => FILTER,
+        "rolescopetag" => ROLE,
+        _ if ends_with(&["assignment"]) => ASSIGNMENTS,
+        _ if ends_with(&["compliancepolicy"]) => COMPLIANCE,
+        _ if ends_with(&["script"]) => SCRIPT,
+        _ if ends_with(&["roledefinition"]) => ROLE,
+        _ if ends_with(&["mobileappconfiguration", "managedstoreappconfiguration"])
+            || lower.contains("managedappp")
+            || lower.contains("managedappconf")
+            || lower.contains("windowsinformationprotection") =>
+        {
+            APP_POLICY
+        }
+        _ if ends_with(&["app", "appx", "appxbundle", "webclip", "mobilemsi", "phonexap"]) => APP,
+        _ if ends_with(&["autopilotdeploymentprofile"]) => AUTOPILOT,
+        _ if ends_with(&["updateprofile", "updatepolicy"]) => UPDATES,
+        _ if lower.contains("enrollment") || lower.starts_with("devicecomanagement") => ENROLLMENT,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Type, *};
+
+    #[test]
+    fn no_type_of_a_configuration_is_taken_for_something_else() {
+        for of in Type::all().iter().filter(|of| of.is_a("deviceConfiguration")) {
+            assert_eq!(of_type(&of.name), None, "{}", of.name);
+        }
+    }
+
+    #[test]
+    fn the_usual_mix_ups_are_recognised() {
+        for (name, expected) in [
+            ("windows10CompliancePolicy", COMPLIANCE),
+            ("deviceCompliancePolicy", COMPLIANCE),
+            ("win32LobApp", APP),
+            ("windowsUniversalAppX", APP),
+            ("deviceManagementScript", SCRIPT),
+            ("deviceShellScript", SCRIPT),
+            ("deviceHealthScript", SCRIPT),
+            ("deviceManagementConfigurationPolicy", SETTINGS_CATALOG),
+            ("groupPolicyConfiguration", TEMPLATE),
+            ("iosManagedAppProtection", APP_POLICY),
+            ("iosMobileAppConfiguration", APP_POLICY),
+            ("azureADWindowsAutopilotDeploymentProfile", AUTOPILOT),
+            ("deviceEnrollmentLimitConfiguration", ENROLLMENT),
+            ("windowsFeatureUpdateProfile", UPDATES),
+            ("deviceConfigurationAssignment", ASSIGNMENTS),
+            ("group", GROUP),
+            ("user", USER),
+            ("managedDevice", DEVICE),
+        ] {
+            assert_eq!(of_type(name), Some(expected), "{name}");
+        }
+    }
+}
