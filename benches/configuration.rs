@@ -16,16 +16,20 @@ use uuid::Uuid;
 
 /// The type with the most properties.
 fn largest() -> &'static Type {
-    let of_family = Type::all().iter().filter(|found| found.is_a(TYPE) && !found.is_abstract);
+    let of_family =
+        Type::all().iter().filter(|found| found.is_in(Version::V1) && found.is_a(TYPE) && !found.is_abstract);
     of_family.max_by_key(|found| found.properties(Version::V1).count()).expect("a type")
 }
 
 fn value(property: &Property) -> Value {
     let one = match &property.value_type {
-        ValueType::Enumeration(enumeration) => enumeration.members[0].clone().into(),
+        ValueType::Enumeration(enumeration) => enumeration.default_name().into(),
         ValueType::Complex(id) => {
             let declared = id.get();
-            let of = Type::all().iter().find(|found| found.is_a(&declared.name) && !found.is_abstract).expect("a type");
+            let of = Type::all()
+                .iter()
+                .find(|found| found.is_in(Version::V1) && found.is_a(&declared.name) && !found.is_abstract)
+                .expect("a type");
             let mut members = members(of);
             members.insert("@odata.type".to_owned(), format!("#microsoft.graph.{}", of.name).into());
             members.into()
@@ -35,8 +39,8 @@ fn value(property: &Property) -> Value {
             Primitive::Boolean => true.into(),
             Primitive::Date => "2026-02-28".into(),
             Primitive::DateTimeOffset => "2026-03-01T06:00:00Z".into(),
-            Primitive::Int32 => property.limits.minimum.unwrap_or(1).into(),
-            Primitive::Single => 0.75.into(),
+            Primitive::Int32 | Primitive::Int64 => property.limits.minimum.unwrap_or(1).into(),
+            Primitive::Double | Primitive::Single => 0.75.into(),
             Primitive::String => "a text of some length".into(),
             Primitive::TimeOfDay => "06:00:00.0000000".into(),
         },

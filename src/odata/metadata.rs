@@ -5,7 +5,7 @@
 //!
 //! <https://docs.oasis-open.org/odata/odata-csdl-xml/v4.01/odata-csdl-xml-v4.01.html>
 
-use std::{collections::HashSet, sync::LazyLock};
+use std::{collections::HashSet, io::Write};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -20,7 +20,7 @@ use quick_xml::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::options::Options;
+use super::{large_document::LargeDocument, options::Options};
 use crate::{
     catalogue::{DOCUMENT, NAMESPACE, version::Version},
     error::ApiError,
@@ -35,28 +35,23 @@ enum Csdl {
     Other(Value),
 }
 
-struct Documents {
-    xml: String,
-    json: String,
-}
-
-static V1: LazyLock<Documents> = LazyLock::new(|| Documents::of(Version::V1));
-static BETA: LazyLock<Documents> = LazyLock::new(|| Documents::of(Version::Beta));
+/// The documents of `/v1.0` and of `/beta`, each in XML and in JSON.
+static DOCUMENTS: [[LargeDocument; 2]; 2] = [const { [const { LargeDocument::new() }; 2] }; 2];
 
 /// `GET /$metadata`
 ///
 /// # Errors
 /// 400 for a `$format` that is neither XML nor JSON.
 pub async fn get(request: HttpRequest, options: Options) -> Result<HttpResponse, ApiError> {
-    let documents = match Version::of(&request) {
-        Version::V1 => &*V1,
-        Version::Beta | Version::OpenBeta => &*BETA,
-    };
-    Ok(match is_json(options.get("format"), request.headers())? {
+    let version = Version::of(&request);
+    let [xml, json] = &DOCUMENTS[usize::from(version.is_beta())];
+    match is_json(options.get("format"), request.headers())? {
         // The charset tells `negotiate` not to strip control information from this document.
-        true => HttpResponse::Ok().content_type("application/json;charset=utf-8").body(documents.json.as_str()),
-        false => HttpResponse::Ok().content_type("application/xml").body(documents.xml.as_str()),
-    })
+        true => {
+            json.answer(&request, "application/json;charset=utf-8", move |output| write_json(version, output)).await
+        }
+        false => xml.answer(&request, "application/xml", move |output| write_xml(&document_of(version)?, output)).await,
+    }
 }
 
 /// Returns whether the client wants JSON: `$format` says so, or `Accept` lists JSON before XML.
@@ -75,13 +70,16 @@ fn is_json(format: Option<&str>, headers: &HeaderMap) -> Result<bool, ApiError> 
     Ok(first == Some("application/json"))
 }
 
-impl Documents {
-    fn of(version: Version) -> Self {
-        let document: Csdl = serde_json::from_str(DOCUMENT).expect("the catalogue is embedded and held by a test");
-        let document = if version == Version::V1 { without_beta(document) } else { document };
-        let json = serde_json::to_string(&document).expect("JSON is JSON");
-        Self { xml: xml(&document).expect("the catalogue is embedded and held by a test"), json }
+fn write_json(version: Version, output: &mut dyn Write) -> anyhow::Result<()> {
+    match version.is_beta() {
+        true => Ok(output.write_all(DOCUMENT.as_bytes())?),
+        false => Ok(serde_json::to_writer(output, &document_of(version)?)?),
     }
+}
+
+fn document_of(version: Version) -> anyhow::Result<Csdl> {
+    let document = serde_json::from_str(DOCUMENT)?;
+    Ok(if version.is_beta() { document } else { without_beta(document) })
 }
 
 const REVISIONS: &str = "@Org.OData.Core.V1.Revisions";
@@ -147,8 +145,8 @@ impl Csdl {
     }
 }
 
-fn xml(document: &Csdl) -> anyhow::Result<String> {
-    let mut xml = Xml(Writer::new(Vec::new()));
+fn write_xml(document: &Csdl, output: &mut dyn Write) -> anyhow::Result<()> {
+    let mut xml = Xml(Writer::new(output));
     xml.0.write_event(Event::Decl(BytesDecl::new("1.0", Some("utf-8"), None)))?;
     let edmx = [("Version", "4.0"), ("xmlns:edmx", "http://docs.oasis-open.org/odata/ns/edmx")];
     xml.element("edmx:Edmx", &edmx, |xml| {
@@ -168,15 +166,14 @@ fn xml(document: &Csdl) -> anyhow::Result<String> {
                 schema.named().try_for_each(|(name, element)| xml.schema_element(name, element))
             })
         })
-    })?;
-    Ok(String::from_utf8(xml.0.into_inner())?)
+    })
 }
 
-struct Xml(Writer<Vec<u8>>);
+struct Xml<'a>(Writer<&'a mut dyn Write>);
 
 type Attributes<'a> = [(&'a str, &'a str)];
 
-impl Xml {
+impl Xml<'_> {
     fn empty(&mut self, name: &str, attributes: &Attributes<'_>) -> anyhow::Result<()> {
         let start = BytesStart::new(name).with_attributes(attributes.iter().copied());
         Ok(self.0.write_event(Event::Empty(start))?)

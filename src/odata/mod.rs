@@ -12,6 +12,7 @@
 //! | `select.rs` | `$select` |
 //! | `filter/` | `$filter`: its grammar and its tree |
 //! | `sql/` | the tree as SQL, checked against the catalogue |
+//! | [`large_document`] | documents about the service that are kept compressed |
 //! | `key.rs` | ids: keys in a path, ids that a client chooses, ids of objects of other
 //! services |
 //! | `etag.rs` | compares `If-Match` and `If-None-Match` with an ETag, which each resource computes |
@@ -31,6 +32,7 @@ pub mod etag;
 pub mod filter;
 pub mod json;
 pub mod key;
+pub mod large_document;
 pub mod links;
 pub mod members;
 pub mod metadata;

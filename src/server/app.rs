@@ -27,7 +27,7 @@ use super::{
     batch::dispatch::Dispatcher,
     body_guard,
     cors::BrowserPolicy,
-    docs::Document,
+    docs::Documents,
     health::{self, Seeded, ShuttingDown},
     hosts::{self, AllowedHosts},
     http_server,
@@ -213,7 +213,7 @@ pub struct Service {
     vault: Data<Vault>,
     seeded: Data<Seeded>,
     shutting_down: Data<ShuttingDown>,
-    document: Data<Document>,
+    documents: Data<Documents>,
     body_memory: BodyMemory,
 }
 
@@ -235,7 +235,9 @@ impl Service {
             vault: Data::new(Vault::new(&settings.secrets)?),
             seeded: Data::new(Seeded(AtomicBool::new(settings.database.seed.is_none()))),
             shutting_down: Data::new(ShuttingDown(AtomicBool::new(false))),
-            document: Data::new(Document::new(move |authenticator| openapi::generate(authenticator, beta))),
+            documents: Data::new(Documents::new(Box::new(move |authenticator, extent, output| {
+                openapi::write(authenticator, beta, extent, output)
+            }))),
             body_memory: BodyMemory::of(&settings.server)?,
             settings: settings.clone(),
         })
@@ -290,8 +292,8 @@ impl Service {
     fn shared_data(&self, pools: &Pools) -> impl Fn(&mut ServiceConfig) + Clone + Send + use<> {
         let settings = &self.settings.server;
         let (authenticator, vault) = (self.authenticator.clone(), self.vault.clone());
-        let (seeded, shutting_down, document) =
-            (self.seeded.clone(), self.shutting_down.clone(), self.document.clone());
+        let (seeded, shutting_down, documents) =
+            (self.seeded.clone(), self.shutting_down.clone(), self.documents.clone());
         let forwarded = Forwarded(settings.forwarded_headers);
         let pages = PageSizes { default: settings.default_page_size, max: settings.max_page_size };
         let time = Duration::from_secs(settings.request_timeout_seconds);
@@ -306,7 +308,7 @@ impl Service {
                 .app_data(vault.clone())
                 .app_data(seeded.clone())
                 .app_data(shutting_down.clone())
-                .app_data(document.clone())
+                .app_data(documents.clone())
                 .app_data(metrics.clone())
                 .app_data(writer.clone())
                 .app_data(limit)

@@ -1,37 +1,76 @@
 //! `/openapi.json`, and `/docs`: Swagger UI, served by this service alone. A token that the
 //! user types into the page stays in its memory.
 
-use std::sync::OnceLock;
+use std::io;
 
-use actix_web::{HttpResponse, http::header::CONTENT_SECURITY_POLICY, web::Data};
+use actix_web::{HttpRequest, HttpResponse, http::header::CONTENT_SECURITY_POLICY, web::Data};
 use anyhow::anyhow;
 use swagger_ui_redist::{SwaggerUi, SwaggerUiStaticFile};
 
-use crate::{auth::Authenticator, error::ApiError};
+use crate::{auth::Authenticator, catalogue::version::Version, error::ApiError, odata::large_document::LargeDocument};
 
 /// Allows scripts, styles and requests of this origin. The style sheet needs `data:` for
 /// images, and elements have inline styles.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; \
 connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// `/openapi.json` of a service, generated when it is first requested.
-pub struct Document {
-    generate: Box<dyn Fn(&Authenticator) -> String + Send + Sync>,
-    text: OnceLock<String>,
+/// What a description of the API covers.
+#[derive(Clone, Copy)]
+pub enum Extent {
+    /// Everything, exactly: `/openapi.json`.
+    Whole,
+    /// One version, for readers: `/docs`.
+    Version(Version),
 }
 
-impl Document {
-    /// Creates a document that `generate` generates on demand.
-    pub fn new(generate: impl Fn(&Authenticator) -> String + Send + Sync + 'static) -> Self {
-        Self { generate: Box::new(generate), text: OnceLock::new() }
+/// Writes a description of the API.
+type Write = Box<dyn Fn(&Authenticator, Extent, &mut dyn io::Write) -> serde_json::Result<()> + Send + Sync>;
+
+/// The descriptions of the API of a service, generated on demand.
+pub struct Documents {
+    write: Write,
+    whole: LargeDocument,
+    v1: LargeDocument,
+    beta: LargeDocument,
+}
+
+impl Documents {
+    /// Creates the descriptions, which `write` writes.
+    pub fn new(write: Write) -> Self {
+        let [whole, v1, beta] = [LargeDocument::new(), LargeDocument::new(), LargeDocument::new()];
+        Self { write, whole, v1, beta }
     }
 }
 
-/// `GET /openapi.json`
-pub async fn openapi(document: Data<Document>, authenticator: Data<Authenticator>) -> HttpResponse {
-    let text = document.text.get_or_init(|| (document.generate)(&authenticator));
+async fn describe(request: HttpRequest, extent: Extent) -> Result<HttpResponse, ApiError> {
+    let data = (request.app_data::<Data<Documents>>(), request.app_data::<Data<Authenticator>>());
+    let (Some(documents), Some(authenticator)) = data else {
+        return Err(ApiError::internal(anyhow!("the documents are not part of the application")));
+    };
+    let document = match extent {
+        Extent::Whole => &documents.whole,
+        Extent::Version(Version::V1) => &documents.v1,
+        Extent::Version(_) => &documents.beta,
+    };
+    let (writer, authenticator) = (documents.clone(), authenticator.clone());
+    let write = move |output: &mut dyn io::Write| Ok((writer.write)(&authenticator, extent, output)?);
     // The charset tells `negotiate` not to strip control information from this document.
-    HttpResponse::Ok().content_type("application/json;charset=utf-8").body(text.clone())
+    document.answer(&request, "application/json;charset=utf-8", write).await
+}
+
+/// `GET /openapi.json`
+pub async fn openapi(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    describe(request, Extent::Whole).await
+}
+
+/// `GET /docs/v1.0.json`
+pub async fn openapi_of_v1(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    describe(request, Extent::Version(Version::V1)).await
+}
+
+/// `GET /docs/beta.json`
+pub async fn openapi_of_beta(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    describe(request, Extent::Version(Version::Beta)).await
 }
 
 /// `GET /docs`

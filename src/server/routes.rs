@@ -74,6 +74,10 @@ pub const SERVICE_ROUTES: &[Route] = &[
         "getOpenApi", "Read this document.", Service, Answer::File("application/json"))),
     route(Method::GET, "/docs", Access::PublicDocument(PublicDocument::Docs), || to(docs::page), operation(
         "getDocs", "Read this document as a page, and try it.", Service, Answer::File("text/html"))),
+    route(Method::GET, "/docs/v1.0.json", Access::PublicDocument(PublicDocument::OpenApi), || to(docs::openapi_of_v1), operation(
+        "getDocsOfV1", "Read what the page shows of /v1.0.", Service, Answer::File("application/json"))),
+    route(Method::GET, "/docs/beta.json", Access::PublicDocument(PublicDocument::OpenApi), || to(docs::openapi_of_beta), operation(
+        "getDocsOfBeta", "Read what the page shows of /beta.", Service, Answer::File("application/json"))),
     route(Method::GET, "/docs/page.js", Access::PublicDocument(PublicDocument::Docs), || to(docs::script), operation(
         "getDocsScript", "What starts the page.", Service, Answer::File("text/javascript"))),
     route(Method::GET, "/docs/swagger-ui.css", Access::PublicDocument(PublicDocument::Docs), || to(docs::style), operation(

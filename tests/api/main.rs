@@ -42,6 +42,7 @@ mod metrics;
 mod names;
 mod network;
 mod openapi;
+mod openapi_snapshot;
 mod outage;
 mod paging;
 mod plans;

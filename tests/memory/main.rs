@@ -146,8 +146,30 @@ fn bodies_need_little_memory_alone_and_together() {
     for (method, path, body) in requests(&configuration, "[1]") {
         client.send(&method, &path, &body);
     }
+    large_documents(&client);
     one_body_alone(&client, &configuration);
     many_bodies_together(&client, &configuration);
+}
+
+/// The most memory that the descriptions of the service may need while they are generated.
+const DOCUMENT: usize = 8 << 20;
+/// The most memory that all of them together may keep.
+const KEPT: usize = 1 << 20;
+
+fn large_documents(client: &Client) {
+    let before = MEMORY.current_usage();
+    let csdl = ["/v1.0/$metadata", "/beta/$metadata", "/v1.0/$metadata?$format=json", "/beta/$metadata?$format=json"];
+    for path in csdl.into_iter().chain(["/openapi.json", "/docs/v1.0.json", "/docs/beta.json"]) {
+        for number in 1..=2 {
+            let (added, status) = peak(|| client.send(&Method::GET, path, ""));
+            println!("{:>6} KiB {status} GET {path}, time {number}", added >> 10);
+            assert_eq!(status, 200, "{path}");
+            assert!(added < DOCUMENT, "{} KiB for {path}", added >> 10);
+        }
+    }
+    let kept = MEMORY.current_usage().saturating_sub(before);
+    println!("{:>6} KiB kept", kept >> 10);
+    assert!(kept < KEPT, "{} KiB are kept", kept >> 10);
 }
 
 fn one_body_alone(client: &Client, configuration: &str) {

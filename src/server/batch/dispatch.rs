@@ -13,7 +13,7 @@ use actix_web::{
     dev::{AppConfig, Payload, Service, ServiceResponse},
     http::{
         Method, Uri,
-        header::{AUTHORIZATION, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue},
+        header::{ACCEPT_ENCODING, AUTHORIZATION, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue},
     },
     web::Bytes,
 };
@@ -94,6 +94,8 @@ impl Dispatcher {
             headers.remove(name);
         }
         own.iter().for_each(|(name, value)| headers.append(name.clone(), value.clone()));
+        // The answer to a step stands in the JSON of the batch.
+        headers.remove(ACCEPT_ENCODING);
         headers
     }
 

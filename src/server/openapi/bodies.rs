@@ -69,6 +69,9 @@ fn new_configuration(schemas: &mut Schemas, variant: Variant) -> Value {
 /// Returns the schema of a change. The type is optional, so it can be a change of any type.
 fn changed_configuration(schemas: &mut Schemas, variant: Variant) -> Value {
     let Some(base) = Type::find(configurations::TYPE) else { return json!(false) };
+    if schemas.is_short {
+        return schemas.configuration_in_short(base, variant);
+    }
     schemas.component(variant.name("deviceConfigurationChange"), |schemas| {
         let mut all = schemas.alternatives(concrete(base, variant.version), variant);
         all.extend((variant.version == Version::OpenBeta).then(|| schemas.undeclared(base, variant)));
@@ -81,8 +84,9 @@ fn assignment(schemas: &mut Schemas, variant: Variant) -> Value {
     let Some(of) = Type::find(assignments::TYPE) else { return json!(false) };
     let component = schemas.object(of, variant);
     if variant.version.is_beta() {
-        let object = schemas.components.entry(variant.name(&of.name)).or_default();
-        object["properties"]["sourceId"] = or_null(identifier());
+        if let Some(object) = schemas.components.tree(&variant.name(&of.name)) {
+            object["properties"]["sourceId"] = or_null(identifier());
+        }
     }
     component
 }
@@ -108,7 +112,7 @@ fn target_of<I: Iterator<Item = &'static Type>>(
     schemas.component(variant.name(name), |schemas| {
         let all = schemas.alternatives(types(), variant);
         for of in types() {
-            named(schemas.components.entry(variant.name(&of.name)).or_default());
+            schemas.components.tree(&variant.name(&of.name)).into_iter().for_each(named);
         }
         let discriminator = discriminator(types(), variant);
         let mut target = json!({"type": "object", "required": [TYPE], "oneOf": all, "discriminator": discriminator});

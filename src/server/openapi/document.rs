@@ -1,5 +1,7 @@
 //! Assembles the document.
 
+use std::io::Write;
+
 use actix_web::http::Method;
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -7,22 +9,34 @@ use serde_json::{Value, json};
 
 use super::{
     answers::{self, Answers, ResponseContext},
-    bodies, parameters,
+    bodies,
+    components::Components,
+    parameters,
     schemas::Schemas,
 };
 use crate::{
     auth::{Access, Authenticator},
     catalogue::version::{MOUNTS, Version, mounts},
     server::{
+        docs::Extent,
         operation::Tag,
         routes::{GRAPH_ROUTES, Route, SERVICE_ROUTES},
     },
 };
 
-/// Returns `/openapi.json` of a service with this authentication. `beta` is the version of
-/// `/beta`.
-pub fn generate(authenticator: &Authenticator, beta: Version) -> String {
-    serde_json::to_string(&OpenApi::of(authenticator, beta).sorted()).unwrap_or_default()
+/// Writes the description of a service with this authentication. `beta` is the version of
+/// `/beta`. The description of one version is for readers: it leaves out HEAD, the files of pages,
+/// the exact schema of a configuration of any type, and patterns.
+///
+/// # Errors
+/// Those of `output`.
+pub fn write(
+    authenticator: &Authenticator,
+    beta: Version,
+    extent: Extent,
+    output: &mut dyn Write,
+) -> serde_json::Result<()> {
+    serde_json::to_writer(output, &OpenApi::of(authenticator, beta, extent).sorted())
 }
 
 /// The members have the usual order of OpenAPI.
@@ -35,7 +49,18 @@ struct OpenApi {
     security: [(); 0],
     tags: Vec<Value>,
     paths: IndexMap<String, IndexMap<&'static str, Value>>,
-    components: Value,
+    components: ComponentsOfDocument,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ComponentsOfDocument {
+    headers: Value,
+    parameters: Value,
+    responses: Value,
+    schemas: Components,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    security_schemes: Option<Value>,
 }
 
 const ABOUT: &str = "Device configurations and their assignments, in the Microsoft Graph dialect. \
@@ -49,23 +74,38 @@ impl OpenApi {
     /// compare.
     fn sorted(mut self) -> Self {
         let inner = self.paths.values_mut().flat_map(IndexMap::values_mut).chain(&mut self.tags);
-        inner.chain([&mut self.info, &mut self.servers, &mut self.components]).for_each(Value::sort_all_objects);
+        let of_components =
+            [&mut self.components.headers, &mut self.components.parameters, &mut self.components.responses];
+        let all = inner.chain([&mut self.info, &mut self.servers]).chain(of_components);
+        all.chain(&mut self.components.security_schemes).for_each(Value::sort_all_objects);
+        self.components.schemas.sort();
         self
     }
 
-    fn of(authenticator: &Authenticator, beta: Version) -> Self {
-        let schemas = Schemas::new(bodies::target, bodies::element);
-        let mut writer = Writer { authenticator, schemas, answers: Answers::default() };
+    fn of(authenticator: &Authenticator, beta: Version, extent: Extent) -> Self {
+        let is_whole = matches!(extent, Extent::Whole);
+        let schemas = Schemas::new(!is_whole, bodies::target, bodies::element);
+        let mut writer = Writer { authenticator, schemas, answers: Answers::default(), has_head: is_whole };
         let mut paths: IndexMap<String, IndexMap<&'static str, Value>> = IndexMap::new();
         let of_mount = |mount: (&'static str, Version)| {
             GRAPH_ROUTES.iter().filter(move |route| route.is_on(mount.1)).map(move |route| (mount, route))
         };
-        let of_graph = mounts(beta).into_iter().flat_map(of_mount);
-        for (mount, route) in of_graph.chain(SERVICE_ROUTES.iter().map(|route| (("", Version::V1), route))) {
+        let is_described = |mount: &str| match extent {
+            Extent::Whole => true,
+            Extent::Version(version) => mount.strip_prefix('/') == Some(version.segment()),
+        };
+        let of_graph = mounts(beta).into_iter().filter(|(mount, _)| is_described(mount)).flat_map(of_mount);
+        let is_file = |route: &Route| ["/docs/", "/console/"].iter().any(|folder| route.path.starts_with(folder));
+        let of_service = SERVICE_ROUTES.iter().filter(|route| is_whole || !is_file(route));
+        for (mount, route) in of_graph.chain(of_service.map(|route| (("", Version::V1), route))) {
             let path = format!("{}{}", mount.0, parameters::template(route.path));
             for (method, operation) in writer.operations(mount, route) {
                 paths.entry(path.clone()).or_default().insert(method, operation);
             }
+        }
+        let mut components = writer.components();
+        if !is_whole {
+            components.schemas.simplify();
         }
         Self {
             openapi: "3.1.1",
@@ -79,17 +119,18 @@ impl OpenApi {
             }),
             servers: json!([{"url": "/", "description": "Where this document is from."}]),
             security: [],
-            tags: tags(),
+            tags: tags(is_described),
             paths,
-            components: writer.components(),
+            components,
         }
     }
 }
 
-/// Returns the tags of all mounts.
-fn tags() -> Vec<Value> {
+/// Returns the tags of the mounts that are described.
+fn tags(is_described: impl Fn(&str) -> bool) -> Vec<Value> {
     let of = |mount: &str, tag: Tag| json!({"name": name_of(mount, tag), "description": tag.about().1});
-    let of_graph = MOUNTS.into_iter().flat_map(|(mount, _)| Tag::OF_GRAPH.map(|tag| of(mount, tag)));
+    let mounts = MOUNTS.into_iter().filter(|(mount, _)| is_described(mount));
+    let of_graph = mounts.flat_map(|(mount, _)| Tag::OF_GRAPH.map(|tag| of(mount, tag)));
     of_graph.chain([of("", Tag::Service)]).collect()
 }
 
@@ -105,15 +146,18 @@ struct Writer<'a> {
     authenticator: &'a Authenticator,
     schemas: Schemas,
     answers: Answers,
+    /// Whether HEAD is an operation beside GET.
+    has_head: bool,
 }
 
 impl Writer<'_> {
     /// Returns the operations of a route. GET includes HEAD.
     fn operations(&mut self, mount: (&str, Version), route: &Route) -> Vec<(&'static str, Value)> {
         match route.method {
-            Method::GET => {
+            Method::GET if self.has_head => {
                 vec![("get", self.operation(mount, route, false)), ("head", self.operation(mount, route, true))]
             }
+            Method::GET => vec![("get", self.operation(mount, route, false))],
             Method::POST => vec![("post", self.operation(mount, route, false))],
             Method::PATCH => vec![("patch", self.operation(mount, route, false))],
             Method::DELETE => vec![("delete", self.operation(mount, route, false))],
@@ -159,21 +203,21 @@ impl Writer<'_> {
         }
     }
 
-    fn components(self) -> Value {
-        let mut components = json!({
-            "headers": answers::headers(),
-            "parameters": parameters::all(),
-            "responses": self.answers.0,
-            "schemas": self.schemas.components,
-        });
-        if self.authenticator.requires_token(Access::Token) {
-            let description = "A token of a trusted issuer; the permissions of an operation stand in `scp` or `roles`.";
-            let bearer = json!({"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": description});
-            components["securitySchemes"] = json!({ "bearer": bearer });
-        } else if let Some(headers) = components["headers"].as_object_mut() {
+    fn components(self) -> ComponentsOfDocument {
+        let requires_token = self.authenticator.requires_token(Access::Token);
+        let mut headers = answers::headers();
+        if let (false, Some(headers)) = (requires_token, headers.as_object_mut()) {
             headers.retain(|name, _| !name.starts_with("WWW-Authenticate"));
         }
-        components
+        let description = "A token of a trusted issuer; the permissions of an operation stand in `scp` or `roles`.";
+        let bearer = json!({"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": description});
+        ComponentsOfDocument {
+            headers,
+            parameters: parameters::all(),
+            responses: json!(self.answers.0),
+            schemas: self.schemas.components,
+            security_schemes: requires_token.then(|| json!({ "bearer": bearer })),
+        }
     }
 }
 

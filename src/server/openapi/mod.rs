@@ -6,6 +6,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `document.rs` | assembles the document |
+//! | [`components`] | the schemas that operations refer to |
 //! | [`parameters`] | paths, query options and headers of requests |
 //! | [`bodies`] | bodies of requests |
 //! | [`answers`] | answers and their headers |
@@ -16,9 +17,10 @@
 
 pub mod answers;
 pub mod bodies;
+pub mod components;
 pub mod document;
 pub mod members;
 pub mod parameters;
 pub mod schemas;
 
-pub use self::document::generate;
+pub use self::document::write;

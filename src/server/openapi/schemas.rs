@@ -4,11 +4,12 @@
 //! for requests. An enumeration is the same in all, unless `/beta` adds members. The schemas leave out rules that JSON
 //! Schema cannot express, such as whether an id is taken.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value, json};
 
-use super::members::{ANY_OBJECT, Side, closed, path, reference, text, undeclared_values};
+use super::{
+    components::Components,
+    members::{ANY_OBJECT, Side, closed, path, reference, text, undeclared_values},
+};
 use crate::{
     catalogue::{
         self, Enumeration, NAMESPACE, Primitive, Property, Type, ValueType, validation::TYPE, version::Version,
@@ -56,7 +57,10 @@ impl Variant {
 /// The schemas that operations refer to.
 pub struct Schemas {
     /// The schemas by name.
-    pub components: BTreeMap<String, Value>,
+    pub components: Components,
+    /// Whether a configuration of any type has a short schema, for readers. An exact one refers
+    /// to the schemas of all types, and a page that shows it takes many seconds.
+    pub is_short: bool,
     /// Returns the schema of a target.
     target: fn(&mut Self, Variant) -> Value,
     /// Returns the schema of an element of the assignments that a client sends.
@@ -65,14 +69,19 @@ pub struct Schemas {
 
 impl Schemas {
     /// Creates the schemas of undeclared values. `target` and `element` are those of the fields.
-    pub fn new(target: fn(&mut Self, Variant) -> Value, element: fn(&mut Self, Variant) -> Value) -> Self {
-        let components = undeclared_values();
-        Self { components, target, element }
+    pub fn new(
+        is_short: bool,
+        target: fn(&mut Self, Variant) -> Value,
+        element: fn(&mut Self, Variant) -> Value,
+    ) -> Self {
+        let mut components = Components::default();
+        undeclared_values().into_iter().for_each(|(name, schema)| components.insert(name, schema));
+        Self { components, is_short, target, element }
     }
 
     /// Returns a reference to a component. Calls `make` when the component does not exist yet.
     pub fn component(&mut self, name: String, make: impl FnOnce(&mut Self) -> Value) -> Value {
-        if !self.components.contains_key(&name) {
+        if !self.components.has(&name) {
             // Insert a placeholder first, because types refer to each other in cycles.
             self.components.insert(name.clone(), Value::Null);
             let made = make(self);
@@ -84,6 +93,9 @@ impl Schemas {
     /// Returns the schema of a value with a declared type: an instance of this type or of a
     /// derived type or, where allowed, of a type that the catalogue lacks.
     pub fn declared(&mut self, declared: &'static Type, variant: Variant) -> Value {
+        if self.is_short && declared.name == configurations::TYPE {
+            return self.configuration_in_short(declared, variant);
+        }
         // An answer shows what is stored, also types that a request cannot have.
         let is_open = !variant.is_request() || variant.version == Version::OpenBeta;
         if !declared.is_abstract {
@@ -106,6 +118,21 @@ impl Schemas {
         }
     }
 
+    /// Returns a schema of a configuration of any type that has only the members of all types.
+    /// Adds the schema of each type for requests, to which no operation refers.
+    pub fn configuration_in_short(&mut self, base: &'static Type, variant: Variant) -> Value {
+        self.component(variant.name(&base.name), |schemas| {
+            for of in concrete(base, variant.version) {
+                schemas.object(of, Variant::request(variant.version));
+            }
+            let names: Vec<_> = concrete(base, variant.version).map(|of| format!("#{NAMESPACE}.{}", of.name)).collect();
+            let mut properties = schemas.properties(base, variant);
+            properties.insert(TYPE.to_owned(), json!({"type": "string", "enum": names}));
+            let about = "The members that every type has. Those of each type stand below, under Schemas.";
+            json!({"type": "object", "description": about, "properties": properties, "required": [TYPE]})
+        })
+    }
+
     /// Returns the schemas of objects of these types.
     pub fn alternatives(&mut self, types: impl Iterator<Item = &'static Type>, variant: Variant) -> Vec<Value> {
         types.map(|of| self.object(of, variant)).collect()
@@ -113,7 +140,8 @@ impl Schemas {
 
     /// Returns the schema of an object of exactly this type.
     pub fn object(&mut self, of: &'static Type, variant: Variant) -> Value {
-        self.component(variant.name(&of.name), |schemas| {
+        let name = variant.name(&of.name);
+        let reference = self.component(name.clone(), |schemas| {
             let mut properties = schemas.properties(of, variant);
             let all: Vec<_> = properties.keys().cloned().collect();
             properties.insert(TYPE.to_owned(), type_names(of, variant));
@@ -141,7 +169,12 @@ impl Schemas {
                 schemas.with_navigation(&mut object, of, variant);
             }
             object
-        })
+        });
+        // `bodies.rs` changes the schemas of assignments and targets.
+        if of.is_a(configurations::TYPE) || !of.is_a("entity") && !is_assigned(of) {
+            self.components.keep_text(&name);
+        }
+        reference
     }
 
     fn properties(&mut self, of: &'static Type, variant: Variant) -> Map<String, Value> {
