@@ -155,7 +155,7 @@ async fn seed(pool: &PgPool, settings: &Settings, path: &Path) -> anyhow::Result
     let vault = Vault::new(&settings.secrets)?;
     let seeds = import_export::read(path, Version::beta(settings.catalogue.unknown_types))?;
     let bar = progress(seeds.len());
-    let done = import_export::seed(pool, &vault, &seeds, || bar.inc(1)).await?;
+    let done = import_export::seed(pool, &vault, seeds, || bar.inc(1)).await?;
     bar.finish_and_clear();
     tracing::info!(
         created = done.created,

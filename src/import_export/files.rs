@@ -212,7 +212,7 @@ fn configuration(
     let mut members = ObjectReader::new(members, at.path.clone(), configuration::TYPE, version);
     let assignments = members.objects("assignments", assignment::TYPE).map_err(refused)?;
     let assignments: Option<Result<Vec<_>, _>> =
-        assignments.map(|all| all.into_iter().map(NewAssignment::parse).collect());
+        assignments.map(|all| all.map(|element| NewAssignment::parse(element?)).collect());
     let assignments = assignments.transpose().map_err(refused)?;
     let new = NewConfiguration::parse(members).map_err(refused)?;
     let id =

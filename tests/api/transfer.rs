@@ -69,7 +69,7 @@ async fn seed(app: &App, files: &[(&str, &str)]) -> Result<(usize, usize, usize)
         fs::write(path, text).expect("a file");
     }
     let seeds = match import_export::read(folder.path(), Version::Beta) {
-        Ok(seeds) => import_export::seed(app.pool(), &vault(), &seeds, || ()).await,
+        Ok(seeds) => import_export::seed(app.pool(), &vault(), seeds, || ()).await,
         Err(error) => Err(error),
     };
     match seeds {
@@ -114,7 +114,7 @@ async fn an_export_put_back_is_the_same_store_and_the_same_bytes() {
     assert_eq!(store(&app).await, BTreeMap::new());
 
     let seeds = import_export::read(first.path(), Version::Beta).expect("an export can be read");
-    let done = import_export::seed(app.pool(), &vault(), &seeds, || ()).await.expect("an export can be seeded");
+    let done = import_export::seed(app.pool(), &vault(), seeds, || ()).await.expect("an export can be seeded");
     assert_eq!((done.created, done.changed, done.unchanged), (17, 0, 0));
     assert_eq!(without_times(store(&app).await), without_times(before));
     assert_eq!(files(export(&app).await.path()), files(first.path()));

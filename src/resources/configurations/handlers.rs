@@ -230,9 +230,8 @@ pub async fn update(
     let stored = stored.ok_or_else(|| ConfigurationId::not_found(id))?;
     conditions.check(&stored.etag())?;
     let (changed, secrets) = patch.apply(&stored)?;
-    let written = store::replace(&mut transaction, &vault, &stored, changed, secrets, caller.id()).await?;
+    let (stored, _) = store::replace(&mut transaction, &vault, stored, changed, secrets, caller.id()).await?;
     transaction.commit(id.path()).await?;
-    let stored = written.unwrap_or(stored);
     Ok(stored.etag().on(preferences.changed_on(links.version, stored.shown_alone(&links))))
 }
 
