@@ -14,7 +14,8 @@ use crate::{config, error::ApiError, json};
 /// The limits of `[server]` on the memory of bodies, shared by all workers.
 #[derive(Clone)]
 pub struct BodyMemory {
-    max_values: usize,
+    /// The maximum number of values of a body.
+    pub max_values: usize,
     /// One permit for each KiB.
     budget: Arc<Semaphore>,
 }
