@@ -6,9 +6,8 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 
-use super::files::{ParsedConfiguration, read};
+use super::files::{FileRules, ParsedConfiguration, read};
 use crate::{
-    catalogue::version::Version,
     error::ApiError,
     resources::{
         assignments::{
@@ -61,13 +60,18 @@ pub async fn seed(
 ///
 /// # Errors
 /// Those of [`seed`].
-pub async fn seed_if_empty(pool: &PgPool, vault: &Vault, path: &Path, beta: Version) -> anyhow::Result<Option<Done>> {
+pub async fn seed_if_empty(
+    pool: &PgPool,
+    vault: &Vault,
+    path: &Path,
+    rules: FileRules,
+) -> anyhow::Result<Option<Done>> {
     let mut transaction = pool.begin().await.context("the database cannot be used")?;
     configurations::sql::lock_seeding(&mut transaction).await?;
     if configurations::sql::count(&mut transaction).await? > 0 {
         return Ok(None);
     }
-    let done = write_all(&mut transaction, vault, read(path, beta)?, || ()).await?;
+    let done = write_all(&mut transaction, vault, read(path, rules)?, || ()).await?;
     transaction.commit().await.context("the seed could not be committed")?;
     Ok(Some(done))
 }
