@@ -14,10 +14,9 @@ use sqlx::PgPool;
 
 use crate::{
     auth::mint,
-    catalogue::version::Version,
     config::{self, Settings},
     database::{self, Database},
-    import_export,
+    import_export::{self, FileRules},
     resources::configurations::vault::Vault,
     server::{app, telemetry},
     tls,
@@ -153,9 +152,9 @@ impl Command {
 
 async fn seed(pool: &PgPool, settings: &Settings, path: &Path) -> anyhow::Result<()> {
     let vault = Vault::new(&settings.secrets)?;
-    let seeds = import_export::read(path, Version::beta(settings.catalogue.unknown_types))?;
+    let seeds = import_export::read(path, FileRules::of(settings))?;
     let bar = progress(seeds.len());
-    let done = import_export::seed(pool, &vault, &seeds, || bar.inc(1)).await?;
+    let done = import_export::seed(pool, &vault, seeds, || bar.inc(1)).await?;
     bar.finish_and_clear();
     tracing::info!(
         created = done.created,

@@ -362,6 +362,11 @@ impl Auth {
 }
 
 impl Server {
+    /// Returns the maximum number of JSON values in a request body.
+    pub fn max_values(&self) -> usize {
+        self.max_body_values.unwrap_or(self.max_body_bytes.div_ceil(16))
+    }
+
     /// Returns `https` with a certificate, else `http`.
     pub fn scheme(&self) -> &'static str {
         if self.tls_certificate.is_some() { "https" } else { "http" }

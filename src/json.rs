@@ -145,9 +145,18 @@ impl<'de> Visitor<'de> for StrictValue<'_> {
     }
 }
 
-/// Counts the values of a JSON text without parsing it: objects, arrays, texts, numbers,
-/// Booleans and nulls. An object with members counts twice, because it needs more memory. The
-/// count of a text that is not JSON has no meaning.
+/// Counts the values in a value, itself included: objects, arrays, texts, numbers, Booleans and
+/// nulls. An object with members counts twice, because it needs more memory.
+pub fn count_values_in(value: &Value) -> usize {
+    match value {
+        Value::Array(elements) => 1 + elements.iter().map(count_values_in).sum::<usize>(),
+        Value::Object(members) if !members.is_empty() => 2 + members.values().map(count_values_in).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+/// Counts the values of a JSON text like [`count_values_in`], without parsing it. The count of a
+/// text that is not JSON has no meaning.
 pub fn count_values(text: &[u8]) -> usize {
     let (mut count, mut rest, mut opened) = (1, text, None);
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b',' | b'[' | b'{' | b']' | b'}')) {
@@ -193,28 +202,19 @@ mod tests {
 
     use super::*;
 
-    /// Counts as the documentation of [`count_values`] says.
-    fn count(value: &Value) -> usize {
-        match value {
-            Value::Array(elements) => 1 + elements.iter().map(count).sum::<usize>(),
-            Value::Object(members) if !members.is_empty() => 2 + members.values().map(count).sum::<usize>(),
-            _ => 1,
-        }
-    }
-
     #[test]
     fn values_are_counted_in_any_writing() {
-        for text in [
-            "7",
-            "{}",
-            " [ ] ",
-            "[[],{},[{}]]",
-            r#"{"a":1}"#,
-            r#"{"a,[{\"":"b,]}\\","c":[1, 2,{"d" : null}], "e":"\\\""}"#,
-            r#"[ { "a" : [ ] , "b" : { } } , "x" ]"#,
+        for (text, count) in [
+            ("7", 1),
+            ("{}", 1),
+            (" [ ] ", 1),
+            ("[[],{},[{}]]", 5),
+            (r#"{"a":1}"#, 3),
+            (r#"{"a,[{\"":"b,]}\\","c":[1, 2,{"d" : null}], "e":"\\\""}"#, 10),
+            (r#"[ { "a" : [ ] , "b" : { } } , "x" ]"#, 6),
         ] {
             let value: Value = serde_json::from_str(text).expect(text);
-            assert_eq!(count_values(text.as_bytes()), count(&value), "{text}");
+            assert_eq!((count_values(text.as_bytes()), count_values_in(&value)), (count, count), "{text}");
         }
         for text in ["", "\"", "\"\\", "[", "}", ",,"] {
             count_values(text.as_bytes());
@@ -233,7 +233,7 @@ mod tests {
         fn arbitrary_values_are_counted(text in "[\\[{\"a\\\\ ,:1}\\]]{0,24}") {
             if let Ok(value) = serde_json::from_str::<Value>(&text) {
                 // An object that repeats a name has more values than are kept.
-                prop_assert!(count_values(text.as_bytes()) >= count(&value));
+                prop_assert!(count_values(text.as_bytes()) >= count_values_in(&value));
             }
         }
     }

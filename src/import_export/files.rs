@@ -6,13 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::foreign;
 use crate::{
     catalogue::{date_literals, messages, version::Version},
+    config::Settings,
     error::ApiError,
     json,
     odata::members::ObjectReader,
@@ -50,13 +51,39 @@ impl fmt::Display for SourceLocation {
     }
 }
 
-/// Reads a file, or every `*.json` of a folder and the folders in it. `beta` is the version of a
-/// file that does not name its version.
+/// The settings that decide which files are read.
+#[derive(Clone, Copy, Debug)]
+pub struct FileRules {
+    /// The version of a file that does not name its version.
+    pub beta: Version,
+    /// The maximum number of JSON values in a request body.
+    pub max_values: usize,
+}
+
+impl FileRules {
+    /// Returns the rules of the settings.
+    pub fn of(settings: &Settings) -> Self {
+        Self { beta: Version::beta(settings.catalogue.unknown_types), max_values: settings.server.max_values() }
+    }
+
+    /// Returns how many JSON values a file of this number of bytes may hold.
+    ///
+    /// A file of many ordinary configurations has more than 16 bytes for each value. The export of
+    /// a configuration can have more values than each request that wrote it: an export adds
+    /// members with their defaults, all assignments, and references of secrets. Each value that it
+    /// adds has 32 bytes or more, so that every such export can be loaded.
+    fn limit(self, bytes: usize) -> usize {
+        self.max_values.saturating_add(bytes / 32).max(bytes / 16)
+    }
+}
+
+/// Reads a file, or every `*.json` of a folder and the folders in it.
 ///
 /// # Errors
-/// Names every file that is refused, each with its reason: the first member that is wrong, or
-/// what the file is taken for. Names two files that have the same configuration.
-pub fn read(path: &Path, beta: Version) -> anyhow::Result<Vec<ParsedConfiguration>> {
+/// Names every file that is refused, each with its reason: the first member that is wrong, what
+/// the file is taken for, or too many JSON values for its size. Names two files that have the same
+/// configuration.
+pub fn read(path: &Path, rules: FileRules) -> anyhow::Result<Vec<ParsedConfiguration>> {
     let mut files = Found::default();
     find(path, true, &mut files)?;
     if files.json.is_empty() {
@@ -64,7 +91,7 @@ pub fn read(path: &Path, beta: Version) -> anyhow::Result<Vec<ParsedConfiguratio
     }
     let (mut all, mut refused) = (Vec::new(), Vec::new());
     for file in &files.json {
-        refused.extend(read_file(file, beta, &mut all).err().map(|error| format!("{error:#}")));
+        refused.extend(read_file(file, rules, &mut all).err().map(|error| format!("{error:#}")));
     }
     match refused.as_slice() {
         [] => files.others.iter().for_each(|other| tracing::warn!("{other}")),
@@ -139,21 +166,34 @@ fn decode(bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     Ok(text.context("it has the byte order mark of UTF-16 and is not UTF-16")?.into_bytes())
 }
 
-fn read_file(file: &Path, beta: Version, all: &mut Vec<ParsedConfiguration>) -> anyhow::Result<()> {
+/// Reads the JSON of a file, unless it would need far more memory than the file has bytes.
+fn read_json(file: &Path, rules: FileRules) -> anyhow::Result<Value> {
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let text = decode(bytes).with_context(|| file.display().to_string())?;
+    let file = file.display();
+    ensure!(
+        !text.iter().all(u8::is_ascii_whitespace),
+        "{file}: the file is empty; write a configuration, or move it out of the folder"
+    );
+    let (values, limit) = (json::count_values(&text), rules.limit(text.len()));
+    ensure!(
+        values <= limit,
+        "{file}: it holds {values} JSON values, and at most {limit} are read from a file of this size; an object with members counts as two; if the file is right, set server.max_body_values to {} or more",
+        values - text.len() / 32
+    );
+    json::read(&text).map_err(|error| anyhow!("{file}: {error}"))
+}
+
+fn read_file(file: &Path, rules: FileRules, all: &mut Vec<ParsedConfiguration>) -> anyhow::Result<()> {
+    let value = read_json(file, rules)?;
     let refused = |refusal: String| format!("{}: {refusal}", file.display());
-    if text.iter().all(u8::is_ascii_whitespace) {
-        bail!(refused("the file is empty; write a configuration, or move it out of the folder".to_owned()));
-    }
-    let value = json::read(&text).map_err(|error| anyhow::anyhow!(refused(error.to_string())))?;
     if let Some(kind) = foreign::kind(file, &value) {
         bail!(refused(format!("this is no configuration and is taken for {kind}; {}", foreign::remedy(kind))));
     }
     let (prefix, elements, version) = match value {
-        Value::Array(elements) => ("", elements, beta),
+        Value::Array(elements) => ("", elements, rules.beta),
         Value::Object(mut members) => {
-            let version = version(&members, beta);
+            let version = version(&members, rules.beta);
             match members.remove("value") {
                 Some(Value::Array(elements)) if !members.contains_key("@odata.type") => {
                     if members.contains_key("@odata.nextLink") {
@@ -208,11 +248,11 @@ fn configuration(
     version: Version,
 ) -> anyhow::Result<ParsedConfiguration> {
     rewrite_dates(&mut members);
-    let refused = |refusal: ApiError| anyhow::anyhow!("{}: {refusal}", at.file.display());
+    let refused = |refusal: ApiError| anyhow!("{}: {refusal}", at.file.display());
     let mut members = ObjectReader::new(members, at.path.clone(), configuration::TYPE, version);
     let assignments = members.objects("assignments", assignment::TYPE).map_err(refused)?;
     let assignments: Option<Result<Vec<_>, _>> =
-        assignments.map(|all| all.into_iter().map(NewAssignment::parse).collect());
+        assignments.map(|all| all.map(|element| NewAssignment::parse(element?)).collect());
     let assignments = assignments.transpose().map_err(refused)?;
     let new = NewConfiguration::parse(members).map_err(refused)?;
     let id =

@@ -23,5 +23,5 @@ mod seed;
 
 pub use check::check;
 pub use export::export;
-pub use files::read;
-pub use seed::{count, reset, seed, seed_if_empty};
+pub use files::{FileRules, read};
+pub use seed::{Done, count, reset, seed, seed_if_empty};

@@ -1,21 +1,25 @@
 //! Writes the configurations of files to the store, in one transaction.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, mem, path::Path};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 
-use super::files::{ParsedConfiguration, read};
+use super::files::{FileRules, ParsedConfiguration, read};
 use crate::{
-    catalogue::version::Version,
     error::ApiError,
     resources::{
         assignments::{
             self,
             model::{Assignment, AssignmentId, NewAssignment},
         },
-        configurations::{self, model::Configuration, store, vault::Vault},
+        configurations::{
+            self,
+            model::{Configuration, NewConfiguration},
+            store,
+            vault::Vault,
+        },
         parent::{self, ConfigurationId},
     },
 };
@@ -42,7 +46,7 @@ pub struct Done {
 pub async fn seed(
     pool: &PgPool,
     vault: &Vault,
-    seeds: &[ParsedConfiguration],
+    seeds: Vec<ParsedConfiguration>,
     progress: impl Fn(),
 ) -> anyhow::Result<Done> {
     let mut transaction = pool.begin().await.context("the database cannot be used")?;
@@ -56,13 +60,18 @@ pub async fn seed(
 ///
 /// # Errors
 /// Those of [`seed`].
-pub async fn seed_if_empty(pool: &PgPool, vault: &Vault, path: &Path, beta: Version) -> anyhow::Result<Option<Done>> {
+pub async fn seed_if_empty(
+    pool: &PgPool,
+    vault: &Vault,
+    path: &Path,
+    rules: FileRules,
+) -> anyhow::Result<Option<Done>> {
     let mut transaction = pool.begin().await.context("the database cannot be used")?;
     configurations::sql::lock_seeding(&mut transaction).await?;
     if configurations::sql::count(&mut transaction).await? > 0 {
         return Ok(None);
     }
-    let done = write_all(&mut transaction, vault, &read(path, beta)?, || ()).await?;
+    let done = write_all(&mut transaction, vault, read(path, rules)?, || ()).await?;
     transaction.commit().await.context("the seed could not be committed")?;
     Ok(Some(done))
 }
@@ -70,12 +79,12 @@ pub async fn seed_if_empty(pool: &PgPool, vault: &Vault, path: &Path, beta: Vers
 async fn write_all(
     connection: &mut PgConnection,
     vault: &Vault,
-    seeds: &[ParsedConfiguration],
+    seeds: Vec<ParsedConfiguration>,
     progress: impl Fn(),
 ) -> anyhow::Result<Done> {
     let mut done = Done::default();
-    for parsed in seeds {
-        let change = write(connection, vault, parsed).await.with_context(|| parsed.at.to_string())?;
+    for mut parsed in seeds {
+        let change = write(connection, vault, &mut parsed).await.with_context(|| parsed.at.to_string())?;
         match change {
             Change::Created => done.created += 1,
             Change::Changed => done.changed += 1,
@@ -92,7 +101,11 @@ enum Change {
     None,
 }
 
-async fn write(connection: &mut PgConnection, vault: &Vault, parsed: &ParsedConfiguration) -> anyhow::Result<Change> {
+async fn write(
+    connection: &mut PgConnection,
+    vault: &Vault,
+    parsed: &mut ParsedConfiguration,
+) -> anyhow::Result<Change> {
     let id = ConfigurationId(parsed.id);
     if let Some(secret) = parsed.new.secrets.first() {
         bail!(
@@ -102,47 +115,18 @@ async fn write(connection: &mut PgConnection, vault: &Vault, parsed: &ParsedConf
     }
     let sealed = store::seal(connection, vault, id, &parsed.new).await;
     let (properties, secrets) = sealed.map_err(ApiError::into_error)?;
-    let (mut change, written) = match configurations::sql::insert(
-        connection,
-        id,
-        &parsed.new,
-        &properties,
-        &secrets,
-        None,
-    )
-    .await?
-    {
-        Some(created) => (Change::Created, Some(created)),
-        None => {
-            // Lock the configuration like `assign` does, because its assignments may be
-            // replaced.
-            parent::lock(connection, id).await?;
-            let stored =
-                configurations::sql::find(connection, id).await?.context("the configuration was deleted meanwhile")?;
-            ensure!(
-                stored.odata_type == parsed.new.odata_type,
-                "the configuration {id} is of type {} and cannot become {}; give the configuration in the file another id",
-                stored.odata_type,
-                parsed.new.odata_type,
-            );
-            let mut changed = Configuration {
-                display_name: parsed.new.display_name.clone(),
-                description: parsed.new.description.clone(),
-                properties: parsed.new.properties.clone(),
-                ..stored.clone()
-            };
-            keep_unreadable(&stored, &mut changed);
-            store::remove_stale_references(connection, &mut changed.properties).await?;
-            let written = store::replace(connection, vault, &stored, changed, Vec::new(), None).await;
-            match written.map_err(ApiError::into_error)? {
-                Some(written) => (Change::Changed, Some(written)),
-                None => (Change::None, None),
-            }
-        }
+    let inserted = configurations::sql::insert(connection, id, &parsed.new, properties, &secrets, None).await?;
+    let (written, mut change) = match inserted {
+        Some(created) => (created, Change::Created),
+        None => match replace(connection, vault, id, &mut parsed.new).await? {
+            (changed, true) => (changed, Change::Changed),
+            (stored, false) => (stored, Change::None),
+        },
     };
-    if let Some(written) = written {
+    if !matches!(change, Change::None) {
         warn_of_missing_secrets(connection, &written, parsed).await?;
     }
+    drop(written);
     if let Some(new) = &parsed.assignments
         && assign(connection, parsed, id, new).await?
         && matches!(change, Change::None)
@@ -150,6 +134,39 @@ async fn write(connection: &mut PgConnection, vault: &Vault, parsed: &ParsedConf
         change = Change::Changed;
     }
     Ok(change)
+}
+
+/// Gives a stored configuration the content of its file. Takes the properties out of `new`.
+/// Returns the row after that, and whether anything changed.
+async fn replace(
+    connection: &mut PgConnection,
+    vault: &Vault,
+    id: ConfigurationId,
+    new: &mut NewConfiguration,
+) -> anyhow::Result<(Configuration, bool)> {
+    // Lock the configuration like `assign` does, because its assignments may be replaced.
+    parent::lock(connection, id).await?;
+    let stored = configurations::sql::find(connection, id).await?.context("the configuration was deleted meanwhile")?;
+    ensure!(
+        stored.odata_type == new.odata_type,
+        "the configuration {id} is of type {} and cannot become {}; give the configuration in the file another id",
+        stored.odata_type,
+        new.odata_type,
+    );
+    let mut changed = Configuration {
+        id: stored.id,
+        odata_type: stored.odata_type.clone(),
+        display_name: new.display_name.clone(),
+        description: new.description.clone(),
+        // A copy of a large configuration would need much memory.
+        properties: mem::take(&mut new.properties),
+        version: stored.version,
+        created_date_time: stored.created_date_time,
+        last_modified_date_time: stored.last_modified_date_time,
+    };
+    keep_unreadable(&stored, &mut changed);
+    store::remove_stale_references(connection, &mut changed.properties).await?;
+    store::replace(connection, vault, stored, changed, Vec::new(), None).await.map_err(ApiError::into_error)
 }
 
 /// Logs the masked values of a written configuration that have no secret.

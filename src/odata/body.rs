@@ -41,6 +41,8 @@ pub struct Limit {
 pub struct Body {
     values: Map<String, Value>,
     version: Version,
+    /// The maximum number of values that a body may have.
+    pub max_values: usize,
 }
 
 impl Body {
@@ -56,8 +58,9 @@ impl FromRequest for Body {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let version = Version::of(request);
+        let max_values = request.app_data::<BodyMemory>().map_or(0, |memory| memory.max_values);
         let bytes = read(request, payload);
-        Box::pin(async move { Ok(Self { values: json::object(&bytes.await?)?, version }) })
+        Box::pin(async move { Ok(Self { values: json::object(&bytes.await?)?, version, max_values }) })
     }
 }
 

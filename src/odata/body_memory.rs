@@ -14,7 +14,8 @@ use crate::{config, error::ApiError, json};
 /// The limits of `[server]` on the memory of bodies, shared by all workers.
 #[derive(Clone)]
 pub struct BodyMemory {
-    max_values: usize,
+    /// The maximum number of values of a body.
+    pub max_values: usize,
     /// One permit for each KiB.
     budget: Arc<Semaphore>,
 }
@@ -52,7 +53,7 @@ impl BodyMemory {
     /// # Errors
     /// When the budget is too small for one of the largest bodies.
     pub fn of(settings: &config::Server) -> anyhow::Result<Self> {
-        let max_values = settings.max_body_values.unwrap_or(settings.max_body_bytes.div_ceil(16));
+        let max_values = settings.max_values();
         let largest = needed(settings.max_body_bytes, max_values);
         let bytes = settings.body_memory_bytes.unwrap_or(DEFAULT_BYTES.max(largest.saturating_mul(4)));
         ensure!(

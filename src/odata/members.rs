@@ -117,14 +117,20 @@ impl ObjectReader {
     /// 400 for another type, and for null.
     pub fn object(&mut self, name: &'static str, type_name: &'static str) -> Result<Option<Self>, ApiError> {
         let Some(value) = self.take(name) else { return Ok(None) };
-        self.nested(self.path(name), value, type_name).map(Some)
+        Self::nested(self.path(name), value, type_name, self.version).map(Some)
     }
 
-    /// Takes an array of objects, each to be read as `type_name`. Returns `None` for null, too.
+    /// Takes an array of objects, each to be read as `type_name`. Returns `None` for null, too. A
+    /// reader is made when its turn comes, because the readers of many small objects need much
+    /// memory.
     ///
     /// # Errors
     /// 400 for another type, of the array or of an element.
-    pub fn objects(&mut self, name: &'static str, type_name: &'static str) -> Result<Option<Vec<Self>>, ApiError> {
+    pub fn objects(
+        &mut self,
+        name: &'static str,
+        type_name: &'static str,
+    ) -> Result<Option<impl Iterator<Item = Result<Self, ApiError>> + use<>>, ApiError> {
         let elements = match self.take(name) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::Array(elements)) => elements,
@@ -132,14 +138,14 @@ impl ObjectReader {
                 return Err(self.mismatch(name, &other, &format!("Collection(microsoft.graph.{type_name})")));
             }
         };
-        let path = self.path(name);
-        let element = |(index, value)| self.nested(format!("{path}[{index}]"), value, type_name);
-        elements.into_iter().enumerate().map(element).collect::<Result<_, _>>().map(Some)
+        let (path, version) = (self.path(name), self.version);
+        let element = move |(index, value)| Self::nested(format!("{path}[{index}]"), value, type_name, version);
+        Ok(Some(elements.into_iter().enumerate().map(element)))
     }
 
-    fn nested(&self, path: String, value: Value, type_name: &'static str) -> Result<Self, ApiError> {
+    fn nested(path: String, value: Value, type_name: &'static str, version: Version) -> Result<Self, ApiError> {
         match value {
-            Value::Object(values) => Ok(Self::new(values, path, type_name, self.version)),
+            Value::Object(values) => Ok(Self::new(values, path, type_name, version)),
             other => Err(messages::no_object(&other, type_name, path)),
         }
     }
@@ -253,7 +259,7 @@ mod tests {
         let mut outer = members(json!({"assignments": [{"Target": {}, "targett": {}}]}));
         let mut elements =
             outer.objects("assignments", "deviceConfigurationAssignment").expect("an array").expect("there");
-        let mut element = elements.remove(0);
+        let mut element = elements.next().expect("an element").expect("an object");
         assert!(element.object("target", "groupAssignmentTarget").expect("no error").is_none());
         let missing = element.missing("target", ".").to_string();
         assert!(missing.ends_with(" 'assignments[0].Target' is written 'assignments[0].target'."), "{missing}");
@@ -266,7 +272,8 @@ mod tests {
         let mut outer = members(json!({"assignments": [{"target": {"groupId": 5}}]}));
         let mut elements =
             outer.objects("assignments", "deviceConfigurationAssignment").expect("an array").expect("there");
-        let mut target = elements[0].object("target", "groupAssignmentTarget").expect("an object").expect("there");
+        let mut element = elements.next().expect("an element").expect("an object");
+        let mut target = element.object("target", "groupAssignmentTarget").expect("an object").expect("there");
         let refusal = target.string("groupId").expect_err("a number").to_string();
         assert_eq!(
             refusal,

@@ -149,8 +149,8 @@ async fn seed(settings: &Settings, pool: &PgPool, vault: &Vault, seeded: &Seeded
     while !database::is_migrated(pool).await? {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    let beta = Version::beta(settings.catalogue.unknown_types);
-    if let Some(done) = import_export::seed_if_empty(pool, vault, path, beta).await.context("database.seed")? {
+    let done = import_export::seed_if_empty(pool, vault, path, import_export::FileRules::of(settings)).await;
+    if let Some(done) = done.context("database.seed")? {
         tracing::info!(configurations = done.created, "seeded from {}", path.display());
     }
     seeded.0.store(true, Ordering::Release);

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{App, beta, group};
+use crate::harness::{App, CONFIGURATIONS, beta, database, group, is_remote};
 
 const GUID: &str = "7E159A72-9A72-4E15-929A-157E729A157E";
 
@@ -111,4 +111,40 @@ async fn a_patch_on_v1_keeps_the_beta_members_and_one_on_beta_the_rest() {
     let taken_away = app.patch(&on_beta, &filtered).await.json();
     assert_eq!(taken_away["target"]["deviceAndAppManagementAssignmentFilterId"], Value::Null);
     assert_eq!(taken_away["intent"], "remove");
+}
+
+#[actix_web::test]
+async fn changes_do_not_let_a_configuration_grow_beyond_the_values_of_a_body() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start_on(database(true).await, |settings| settings.server.max_body_values = Some(100)).await;
+    let ones = |count: usize| json!(vec![1; count]);
+    let body = json!({"@odata.type": "#microsoft.graph.iosUpdateConfiguration", "displayName": "a", "one": ones(60)});
+    let created = app.post(&beta(CONFIGURATIONS), &body).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{}", created.text);
+    let path = beta(&format!("{CONFIGURATIONS}/{}", created.id()));
+    let patch = async |body: Value| app.patch(&path, &body).await;
+    let refused = async |body: Value| {
+        let before = app.get(&path).await.text;
+        let refused = patch(body.clone()).await;
+        let said = "400 ModelValidationFailure: With this change, the configuration would have more than 100 values, the most that this service stores; an object with members counts as two. Send fewer, or send null for members that are not needed.";
+        assert_eq!(refused.refusal(), said, "{body}");
+        assert_eq!(app.get(&path).await.text, before, "{body}");
+    };
+    let accepted = async |body: Value| assert_eq!(patch(body.clone()).await.status, StatusCode::NO_CONTENT, "{body}");
+    // 61 and 39 values.
+    refused(json!({"two": ones(39)})).await;
+    refused(json!({"two": {"a": ones(36)}, "three": null})).await;
+    accepted(json!({"two": {"a": ones(36)}})).await;
+    refused(json!({"three": 1})).await;
+    accepted(json!({"displayName": "b", "one": ones(59), "three": 1})).await;
+    // Rows that SQL or a file wrote can be larger. They can be changed, but do not grow.
+    let larger = "UPDATE device_configurations SET properties = properties || jsonb_build_object('big', array_fill(1, ARRAY[80]))";
+    sqlx::query(larger).execute(app.pool()).await.expect("a larger row");
+    accepted(json!({"displayName": "c", "three": 2})).await;
+    refused(json!({"big": ones(81)})).await;
+    refused(json!({"four": 1})).await;
+    accepted(json!({"big": null, "four": 1})).await;
+    refused(json!({"five": 1})).await;
 }

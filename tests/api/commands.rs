@@ -1,6 +1,6 @@
 //! The commands that are not the service.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use nix::sys::signal::Signal;
 use sqlx::{ConnectOptions, Executor};
@@ -9,6 +9,13 @@ use crate::{
     harness::{database, is_remote, until_blocking, url},
     service::{Folder, Service, devicegraph, refusal, success, until_lock_waits},
 };
+
+/// Writes a file of 101 JSON values.
+fn many_values(folder: &Folder) -> PathBuf {
+    let file = folder.0.join("many.json");
+    std::fs::write(&file, format!("[{}]", ["1"; 100].join(","))).expect("a file");
+    file
+}
 
 #[test]
 fn commands_work_beside_the_service_and_without_it() {
@@ -39,6 +46,11 @@ fn commands_work_beside_the_service_and_without_it() {
     assert!(folder.postmaster().is_none(), "the server that a command started has stopped with it");
     let said = refusal(command(&["seed", "/no/such/folder"]).env("DEVICEGRAPH__LOG__FILTER", "warn"));
     assert!(said.starts_with("cannot read /no/such/folder"), "{said}");
+    let file = many_values(&folder);
+    let mut limited = command(&["seed", &file.to_string_lossy()]);
+    limited.env("DEVICEGRAPH__LOG__FILTER", "warn").env("DEVICEGRAPH__SERVER__MAX_BODY_VALUES", "94");
+    let said = refusal(&mut limited);
+    assert!(said.contains("many.json: it holds 101 JSON values, and at most 100 are read"), "{said}");
 }
 
 #[test]
@@ -65,6 +77,10 @@ fn a_seed_in_the_settings_fills_an_empty_database_once() {
     let said = refusal(seeded().env("DEVICEGRAPH__LOG__FILTER", "error"));
     assert!(said.starts_with("database.seed: "), "{said}");
     assert!(said.contains("seed.json: EOF while parsing"), "{said}");
+    let mut limited = seeded();
+    limited.env("DEVICEGRAPH__LOG__FILTER", "error").env("DEVICEGRAPH__SERVER__MAX_BODY_VALUES", "94");
+    let said = refusal(limited.env("DEVICEGRAPH__DATABASE__SEED", many_values(&folder)));
+    assert!(said.contains("many.json: it holds 101 JSON values, and at most 100 are read"), "{said}");
 }
 
 /// Repeats a health check, which waits two seconds for the answer, until it succeeds.

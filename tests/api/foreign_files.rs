@@ -2,9 +2,11 @@
 
 use std::fs;
 
-use devicegraph::{catalogue::version::Version, import_export};
+use devicegraph::import_export;
 use serde_json::json;
 use tempfile::TempDir;
+
+use crate::harness::RULES;
 
 fn folder(files: &[(&str, String)]) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -18,7 +20,7 @@ fn folder(files: &[(&str, String)]) -> TempDir {
 
 fn refusal(files: &[(&str, String)]) -> String {
     let folder = folder(files);
-    let refusal = import_export::read(folder.path(), Version::Beta).expect_err("a refusal");
+    let refusal = import_export::read(folder.path(), RULES).expect_err("a refusal");
     format!("{refusal:#}").replace(&format!("{}", folder.path().display()), "…")
 }
 
@@ -78,7 +80,7 @@ fn each_file_of_another_tool_is_named_with_what_it_is() {
 #[test]
 fn a_file_that_is_not_json_is_no_reason_to_refuse_the_others() {
     let files = [("a.json", configuration(json!({}))), ("a.yaml", "a: 1".to_owned()), ("b.ps1", String::new())];
-    assert_eq!(import_export::read(folder(&files).path(), Version::Beta).expect("a configuration").len(), 1);
+    assert_eq!(import_export::read(folder(&files).path(), RULES).expect("a configuration").len(), 1);
     let refusal = refusal(&[("a.yaml", "a: 1".to_owned())]);
     assert!(refusal.contains("there is no file *.json in this folder") && refusal.contains("in YAML"), "{refusal}");
 }
@@ -89,7 +91,7 @@ fn a_time_of_powershell_is_read_where_it_is_not_applied() {
         let text = configuration(json!({"createdDateTime": date, "lastModifiedDateTime": date}));
         for text in [text.clone(), format!("[{text}]"), format!(r#"{{"value": [{text}]}}"#)] {
             let files = folder(&[("a.json", text)]);
-            assert_eq!(import_export::read(files.path(), Version::Beta).expect("a configuration").len(), 1, "{date}");
+            assert_eq!(import_export::read(files.path(), RULES).expect("a configuration").len(), 1, "{date}");
         }
     }
     let wrong = refusal(&[("a.json", configuration(json!({"createdDateTime": "/Date(x)/"})))]);
@@ -119,11 +121,11 @@ fn a_file_without_an_id_is_known_by_its_type_and_name() {
     for id in [json!(ZERO), json!(""), json!(null)] {
         let named = |name: &str| configuration(json!({"id": id, "displayName": name}));
         let two = folder(&[("a.json", named("a")), ("b.json", named("b"))]);
-        let read = import_export::read(two.path(), Version::Beta).expect("two configurations");
+        let read = import_export::read(two.path(), RULES).expect("two configurations");
         assert_eq!(read.len(), 2);
         assert!(read[0].id != read[1].id && read.iter().all(|one| !one.id.is_nil()));
         let without = folder(&[("a.json", configuration(json!({})))]);
-        let without = import_export::read(without.path(), Version::Beta).expect("a configuration");
+        let without = import_export::read(without.path(), RULES).expect("a configuration");
         assert!(read.iter().any(|one| one.id == without[0].id), "the same as without the member");
         let refused = refusal(&[("a.json", named("a")), ("b.json", named("a"))]);
         assert!(refused.contains("…/a.json") && refused.contains("…/b.json"), "{refused}");
@@ -140,8 +142,5 @@ fn a_file_without_an_id_is_known_by_its_type_and_name() {
     let full = configuration(
         json!({"#microsoft.graph.assign": {}, "assignments@odata.navigationLink": "x", "@odata.etag": "y"}),
     );
-    assert_eq!(
-        import_export::read(folder(&[("a.json", full)]).path(), Version::Beta).expect("a configuration").len(),
-        1
-    );
+    assert_eq!(import_export::read(folder(&[("a.json", full)]).path(), RULES).expect("a configuration").len(), 1);
 }

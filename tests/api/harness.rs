@@ -16,9 +16,10 @@ use std::{
 };
 
 use devicegraph::{
-    catalogue::version::UnknownTypes,
+    catalogue::version::{UnknownTypes, Version},
     config::{self, Settings},
     database::{self, embedded, pool::Pools},
+    import_export::FileRules,
     server::app,
 };
 use nix::sys::statvfs::statvfs;
@@ -38,6 +39,8 @@ use crate::tokens;
 
 /// The path of the collection of configurations.
 pub(crate) const CONFIGURATIONS: &str = "/v1.0/deviceManagement/deviceConfigurations";
+/// The rules for files with the default settings.
+pub(crate) const RULES: FileRules = FileRules { beta: Version::Beta, max_values: 1 << 16 };
 /// The request body of the documented page, byte for byte.
 pub(crate) const DOCUMENTED_BODY: &str = r##"{
   "@odata.type": "#microsoft.graph.deviceConfigurationAssignment",

@@ -28,6 +28,7 @@ mod documentation;
 mod etags;
 mod exports;
 mod failures;
+mod file_limits;
 mod filter;
 mod foreign_files;
 mod generated;

@@ -7,7 +7,6 @@ use std::{
 };
 
 use devicegraph::{
-    catalogue::version::Version,
     config::{self, Settings},
     import_export,
     resources::configurations::vault::Vault,
@@ -16,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    harness::{App, CONFIGURATIONS, beta, database, group, is_remote},
+    harness::{App, CONFIGURATIONS, RULES, beta, database, group, is_remote},
     secrets::KEY,
 };
 
@@ -68,8 +67,8 @@ async fn seed(app: &App, files: &[(&str, &str)]) -> Result<(usize, usize, usize)
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         fs::write(path, text).expect("a file");
     }
-    let seeds = match import_export::read(folder.path(), Version::Beta) {
-        Ok(seeds) => import_export::seed(app.pool(), &vault(), &seeds, || ()).await,
+    let seeds = match import_export::read(folder.path(), RULES) {
+        Ok(seeds) => import_export::seed(app.pool(), &vault(), seeds, || ()).await,
         Err(error) => Err(error),
     };
     match seeds {
@@ -113,8 +112,8 @@ async fn an_export_put_back_is_the_same_store_and_the_same_bytes() {
     assert_eq!(import_export::reset(app.pool()).await.expect("a reset"), 17);
     assert_eq!(store(&app).await, BTreeMap::new());
 
-    let seeds = import_export::read(first.path(), Version::Beta).expect("an export can be read");
-    let done = import_export::seed(app.pool(), &vault(), &seeds, || ()).await.expect("an export can be seeded");
+    let seeds = import_export::read(first.path(), RULES).expect("an export can be read");
+    let done = import_export::seed(app.pool(), &vault(), seeds, || ()).await.expect("an export can be seeded");
     assert_eq!((done.created, done.changed, done.unchanged), (17, 0, 0));
     assert_eq!(without_times(store(&app).await), without_times(before));
     assert_eq!(files(export(&app).await.path()), files(first.path()));
@@ -225,7 +224,7 @@ async fn every_form_that_tools_write_is_read_and_twice_is_once() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("powershell.json"), utf_16).expect("a file");
     std::os::unix::fs::symlink(".", folder.path().join("again")).expect("a link");
-    assert_eq!(import_export::read(folder.path(), Version::Beta).expect("UTF-16 with its mark").len(), 1);
+    assert_eq!(import_export::read(folder.path(), RULES).expect("UTF-16 with its mark").len(), 1);
     let files = [
         ("a/graph.json", GRAPH),
         ("b.JSON", TWO),
@@ -390,6 +389,6 @@ async fn a_refused_seed_names_the_file_and_the_member_and_writes_nothing() {
         assert!(refused.starts_with(message), "{refused}");
         assert_eq!(store(&app).await, before, "{message}");
     }
-    let missing = import_export::read(Path::new("/no/such/file.json"), Version::Beta).expect_err("not there");
+    let missing = import_export::read(Path::new("/no/such/file.json"), RULES).expect_err("not there");
     assert!(format!("{missing:#}").starts_with("cannot read /no/such/file.json"));
 }

@@ -1,8 +1,9 @@
-//! The memory that request bodies need, as an allocator counts it. Memory belongs to the whole
-//! process, so this is a test binary of its own with one test.
+//! The memory that request bodies and files need, as an allocator counts it. Memory belongs to
+//! the whole process, so this is a test binary of its own with one test.
 
 #![expect(clippy::print_stdout, reason = "cargo test -- --nocapture shows the figures")]
 
+mod files;
 #[path = "../api/harness.rs"]
 #[expect(dead_code, reason = "the other test binary uses the rest")]
 mod harness;
@@ -123,7 +124,7 @@ fn requests(configuration: &str, array: &str) -> Vec<(Method, String, String)> {
 }
 
 #[test]
-fn bodies_need_little_memory_alone_and_together() {
+fn bodies_and_files_need_little_memory() {
     if harness::is_remote() {
         return;
     }
@@ -149,6 +150,7 @@ fn bodies_need_little_memory_alone_and_together() {
     large_documents(&client);
     one_body_alone(&client, &configuration);
     many_bodies_together(&client, &configuration);
+    files::one_file_alone();
 }
 
 /// The most memory that the descriptions of the service may need while they are generated.

@@ -254,8 +254,8 @@ impl AssignmentSet {
             return Err(members.missing("assignments", reason));
         }
         members.reject_unread()?;
-        let assignments = assignments.into_iter().flatten().map(Self::element);
-        let group_assignments = group_assignments.into_iter().flatten().map(Self::group_element);
+        let assignments = assignments.into_iter().flatten().map(|element| Self::element(element?));
+        let group_assignments = group_assignments.into_iter().flatten().map(|element| Self::group_element(element?));
         Self::of(assignments.chain(group_assignments))
     }
 
@@ -266,7 +266,7 @@ impl AssignmentSet {
     /// Those of [`AssignmentSet::parse`].
     pub fn nested(configuration: &mut ObjectReader) -> Result<Option<Self>, ApiError> {
         let assignments = configuration.objects("assignments", TYPE)?;
-        assignments.map(|elements| Self::of(elements.into_iter().map(Self::element))).transpose()
+        assignments.map(|elements| Self::of(elements.map(|element| Self::element(element?)))).transpose()
     }
 
     /// Collects elements, each with the path of its target. Refuses a target that is there twice.

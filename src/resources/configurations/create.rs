@@ -2,7 +2,7 @@
 //!
 //! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part1-protocol.html#sec_CreateRelatedEntitiesWhenCreatinganE>
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -55,7 +55,7 @@ pub async fn execute(
     };
     let (properties, secrets) = store::seal(&mut connection, vault, id, new).await?;
     let insert = async |connection: &mut PgConnection| {
-        let inserted = sql::insert(connection, id, new, &properties, &secrets, caller.id()).await?;
+        let inserted = sql::insert(connection, id, new, Cow::Borrowed(&*properties), &secrets, caller.id()).await?;
         // No other transaction sees the new configuration, so no other write can take a target.
         if inserted.is_some() && !rows.is_empty() {
             let rows: Vec<_> = rows.iter().collect();

@@ -224,15 +224,15 @@ pub async fn update(
     preferences: Preferences,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
+    let max_values = body.max_values;
     let patch = ConfigurationPatch::parse(body.members(TYPE))?;
     let mut transaction = connections.begin().await?;
     let stored = sql::find_for_update(&mut transaction, id).await?;
     let stored = stored.ok_or_else(|| ConfigurationId::not_found(id))?;
     conditions.check(&stored.etag())?;
-    let (changed, secrets) = patch.apply(&stored)?;
-    let written = store::replace(&mut transaction, &vault, &stored, changed, secrets, caller.id()).await?;
+    let (changed, secrets) = patch.apply(&stored, max_values)?;
+    let (stored, _) = store::replace(&mut transaction, &vault, stored, changed, secrets, caller.id()).await?;
     transaction.commit(id.path()).await?;
-    let stored = written.unwrap_or(stored);
     Ok(stored.etag().on(preferences.changed_on(links.version, stored.shown_alone(&links))))
 }
 

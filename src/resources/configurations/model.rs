@@ -18,6 +18,7 @@ use crate::{
     },
     database::{json::Object, timestamp::Timestamp},
     error::ApiError,
+    json,
     odata::{etag::ETag, key, members::ObjectReader},
     resources::assignments::model::AssignmentSet,
 };
@@ -131,8 +132,13 @@ impl ConfigurationPatch {
     /// the whole stored member, also a collection.
     ///
     /// # Errors
-    /// 400 for a type that differs from the configuration's type, and for a wrong member.
-    pub fn apply(mut self, stored: &Configuration) -> Result<(Configuration, Vec<Secret>), ApiError> {
+    /// 400 for a type that differs from the configuration's type, for a wrong member, and when the
+    /// configuration would grow to more than `max_values` JSON values.
+    pub fn apply(
+        mut self,
+        stored: &Configuration,
+        max_values: usize,
+    ) -> Result<(Configuration, Vec<Secret>), ApiError> {
         if let Some(odata_type) = self.odata_type
             && catalogue::unqualified(&odata_type) != Some(&stored.odata_type)
         {
@@ -152,6 +158,7 @@ impl ConfigurationPatch {
         let unchanged: HashSet<_> =
             properties.keys().filter(|name| !is_secret(name)).filter(is_same).cloned().collect();
         properties.retain(|name, _| !unchanged.contains(name));
+        check_growth(&stored.properties, &properties, max_values)?;
         let mut changed = stored.clone();
         changed.display_name = self.display_name.unwrap_or(changed.display_name);
         changed.description = self.description.unwrap_or(changed.description);
@@ -225,6 +232,21 @@ fn checked(
     properties.sort_keys();
     properties.values_mut().for_each(Value::sort_all_objects);
     Ok((properties, secrets))
+}
+
+/// Refuses changed members with which the properties would have more than `max_values` JSON values.
+/// Such a configuration would need more memory than the largest body, and its export could not be
+/// loaded. A change that adds no values is always allowed.
+fn check_growth(stored: &Map<String, Value>, changed: &Map<String, Value>, max_values: usize) -> Result<(), ApiError> {
+    let count = |values: &mut dyn Iterator<Item = &Value>| values.map(json::count_values_in).sum::<usize>();
+    let added = count(&mut changed.values());
+    let removed = count(&mut changed.keys().filter_map(|name| stored.get(name)));
+    if added <= removed || count(&mut stored.values()) - removed + added <= max_values {
+        return Ok(());
+    }
+    Err(ApiError::model(format!(
+        "With this change, the configuration would have more than {max_values} values, the most that this service stores; an object with members counts as two. Send fewer, or send null for members that are not needed."
+    )))
 }
 
 fn read_alike(odata_type: &str, one: &Map<String, Value>, other: &Map<String, Value>, version: Version) -> bool {

@@ -2,6 +2,8 @@
 //!
 //! A function borrows a connection. Its caller commits the transaction that the caller began.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
@@ -114,12 +116,12 @@ pub async fn insert(
     connection: &mut PgConnection,
     id: ConfigurationId,
     new: &NewConfiguration,
-    properties: &Object,
+    properties: Cow<'_, Object>,
     secrets: &[Sealed],
     actor: Option<&str>,
 ) -> sqlx::Result<Option<Configuration>> {
     let (references, ciphertexts) = columns(secrets);
-    sqlx::query_as!(
+    let statement = sqlx::query_as!(
         Configuration,
         r#"WITH inserted AS (
                INSERT INTO device_configurations
@@ -141,13 +143,14 @@ pub async fn insert(
         new.odata_type,
         new.display_name,
         new.description,
-        properties as &Object,
+        &*properties as &Object,
         actor,
         &references as &[&str],
         &ciphertexts as &[&[u8]],
-    )
-    .fetch_optional(connection)
-    .await
+    );
+    // The statement has the values as text. Free them before the written row needs memory, too.
+    drop(properties);
+    statement.fetch_optional(connection).await
 }
 
 fn columns(secrets: &[Sealed]) -> (Vec<&str>, Vec<&[u8]>) {
@@ -284,16 +287,17 @@ pub async fn find_for_update(
 /// differ from `stored` are written.
 pub async fn update(
     connection: &mut PgConnection,
-    stored: &Configuration,
-    changed: &Configuration,
+    stored: Configuration,
+    mut changed: Configuration,
     actor: Option<&str>,
 ) -> sqlx::Result<Configuration> {
     let is_partial = stored.properties.is_repaired;
-    let mut properties = changed.properties.clone();
-    properties.retain(|name, value| !is_partial || stored.properties.get(name) != Some(value));
     let removed: Vec<_> =
         stored.properties.keys().filter(|name| !changed.properties.contains_key(*name)).cloned().collect();
-    sqlx::query_as!(
+    if is_partial {
+        changed.properties.retain(|name, value| stored.properties.get(name) != Some(value));
+    }
+    let statement = sqlx::query_as!(
         Configuration,
         r#"UPDATE device_configurations
            SET display_name = $2, description = $3, version = least(version, 2147483645) + 1,
@@ -310,13 +314,14 @@ pub async fn update(
         changed.id,
         changed.display_name,
         changed.description,
-        &properties as &Object,
+        &changed.properties as &Object,
         actor,
         is_partial,
         &removed,
-    )
-    .fetch_one(connection)
-    .await
+    );
+    // The statement has the values as text. Free them before the written row needs memory, too.
+    drop((stored, changed));
+    statement.fetch_one(connection).await
 }
 
 /// Deletes a configuration and its assignments. Returns `false` when the configuration does not

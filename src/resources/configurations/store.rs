@@ -72,8 +72,8 @@ pub async fn is_same_create(
     }
 }
 
-/// Changes `stored`, which the caller has locked, to `changed`. Returns the written row, or
-/// `None` when nothing changes, secrets included.
+/// Changes `stored`, which the caller has locked, to `changed`. Returns the row after that, and
+/// whether anything changed, secrets included.
 ///
 /// # Errors
 /// 400 for a masked value that matches no secret, and for a secret when the service has no key.
@@ -81,24 +81,24 @@ pub async fn is_same_create(
 pub async fn replace(
     connection: &mut PgConnection,
     vault: &Vault,
-    stored: &Configuration,
+    stored: Configuration,
     mut changed: Configuration,
     secrets: Vec<Secret>,
     actor: Option<&str>,
-) -> Result<Option<Configuration>, ApiError> {
+) -> Result<(Configuration, bool), ApiError> {
     let id = ConfigurationId(stored.id);
     let secrets =
         resolve_secret_references(connection, vault, id, Some(&stored.properties), &mut changed.properties, secrets)
             .await?;
-    if secrets.is_empty() && changed.reads_as(stored) {
-        return Ok(None);
+    if secrets.is_empty() && changed.reads_as(&stored) {
+        return Ok((stored, false));
     }
     let sealed = vault.seal(id, &mut changed.properties, &secrets)?;
     if !sealed.is_empty() || !secrets::references(&stored.properties).is_empty() {
         let kept: Vec<_> = secrets::references(&changed.properties).into_iter().map(|(_, kept)| kept).collect();
         sql::replace_secrets(connection, id, &kept, &sealed).await?;
     }
-    Ok(Some(sql::update(connection, stored, &changed, actor).await?))
+    Ok((sql::update(connection, stored, changed, actor).await?, true))
 }
 
 /// Returns the places of the masked values that have no secret: they came from another
