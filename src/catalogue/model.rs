@@ -165,11 +165,9 @@ impl Property {
         !self.is_beta || version.is_beta()
     }
 
-    /// Returns whether the other property has the same type and the same default value.
-    pub fn reads_like(&self, other: &Self) -> bool {
-        self.is_collection == other.is_collection
-            && self.is_nullable == other.is_nullable
-            && self.value_type.to_string() == other.value_type.to_string()
+    /// Returns whether the other property has the same type. One of them may be nullable.
+    pub fn has_type_of(&self, other: &Self) -> bool {
+        self.is_collection == other.is_collection && self.value_type.to_string() == other.value_type.to_string()
     }
 }
 

@@ -281,7 +281,7 @@ async fn a_filter_that_cannot_be_is_refused_and_names_both() {
         ),
         (
             "passwordRequiredType eq 'any'",
-            "The property 'passwordRequiredType' is not the same in all types that have it. Name one before it",
+            "The property 'passwordRequiredType' has several types. Name the type of the configuration before it: ",
         ),
         (
             "omaSettings eq null",

@@ -60,6 +60,7 @@ mod statuses;
 mod tokens;
 mod total;
 mod transfer;
+mod types;
 mod wire;
 mod words;
 mod work;

@@ -19,17 +19,19 @@ use crate::{
     secrets::KEY,
 };
 
-fn vault() -> Vault {
+pub(crate) fn vault() -> Vault {
     Vault::new(&config::Secrets { key: Some(KEY.to_owned().into()) }).expect("a key")
 }
 
 const BASE: &str = "microsoft.graph.deviceAndAppManagementAssignmentTarget";
 
 /// Every configuration with its assignments, as `/beta` shows them.
-async fn store(app: &App) -> BTreeMap<String, Value> {
+pub(crate) async fn store(app: &App) -> BTreeMap<String, Value> {
     let mut store = BTreeMap::new();
-    for mut configuration in
-        app.get(&beta(CONFIGURATIONS)).await.json()["value"].as_array().expect("a collection").clone()
+    for mut configuration in app.get(&format!("{}?$top=999", beta(CONFIGURATIONS))).await.json()["value"]
+        .as_array()
+        .expect("a collection")
+        .clone()
     {
         let id = configuration["id"].as_str().expect("an id").to_owned();
         configuration["assignments"] = json!(app.assignments(&format!("{}/{id}", beta(CONFIGURATIONS))).await);
@@ -38,7 +40,7 @@ async fn store(app: &App) -> BTreeMap<String, Value> {
     store
 }
 
-fn without_times(mut store: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+pub(crate) fn without_times(mut store: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
     for configuration in store.values_mut() {
         for name in ["@odata.etag", "createdDateTime", "lastModifiedDateTime", "version"] {
             configuration.as_object_mut().expect("an object").remove(name);
@@ -47,13 +49,13 @@ fn without_times(mut store: BTreeMap<String, Value>) -> BTreeMap<String, Value> 
     store
 }
 
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     let entries = entries.filter(|path| !path.ends_with(".devicegraph-export.json"));
     entries.map(|path| (path.file_name().expect("a name").into(), fs::read(&path).expect("a file"))).collect()
 }
 
-async fn export(app: &App) -> TempDir {
+pub(crate) async fn export(app: &App) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     import_export::export(app.pool(), folder.path(), false, || ()).await.expect("an export");
     folder

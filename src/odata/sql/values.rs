@@ -43,6 +43,34 @@ pub enum Value {
     Rows(&'static EntityTable, &'static str),
 }
 
+/// A property of an object, or of the derived types that it may have.
+struct Found {
+    property: &'static Property,
+    /// The condition that the object has one of these types.
+    guard: Option<String>,
+    /// The condition that an unset value reads as the default of its type and not as null. `None`
+    /// when the property is nullable in all of the types, or in none.
+    has_default: Option<String>,
+}
+
+/// The most casts that a message names.
+const MAX_CASTS: usize = 6;
+
+/// Returns 400 for a property that has several types. The message names a cast for each.
+fn several_types(name: &str, having: &[(&Type, &Property)]) -> ApiError {
+    let mut casts: Vec<(&Property, String)> = Vec::new();
+    for (of, property) in having {
+        if !casts.iter().any(|(known, _)| known.has_type_of(property)) {
+            casts.push((property, format!("'{NAMESPACE}.{}/{name}'", of.name)));
+        }
+    }
+    let casts: Vec<_> = casts.into_iter().take(MAX_CASTS).map(|(_, cast)| cast).collect();
+    ApiError::bad_request(format!(
+        "The property '{name}' has several types. Name the type of the configuration before it: {}.",
+        casts.join(", "),
+    ))
+}
+
 fn and_guards(one: Option<String>, other: Option<String>) -> Option<String> {
     match (one, other) {
         (Some(one), Some(other)) => Some(format!("({one} AND {other})")),
@@ -85,32 +113,37 @@ impl Instance {
         if let Some(PropertyColumn::Rows(table, join)) = column {
             return Ok(Value::Rows(table, join));
         }
-        let (property, guard) = match self.of.property(name, version) {
-            Some(property) => (property, None),
+        let found = match self.of.property(name, version) {
+            Some(property) => Found { property, guard: None, has_default: None },
             None => self.derived_property(name, version)?,
         };
-        let guard = and_guards(self.guard.clone(), guard);
+        let guard = and_guards(self.guard.clone(), found.guard.clone());
         match column {
-            Some(column) => self.column(property, column, version, guard),
-            None => self.in_json(property, version, guard),
+            Some(column) => self.column(found.property, column, version, guard),
+            None => self.in_json(&found, version, guard),
         }
     }
 
-    /// Finds a property of derived types, if it is the same in all of them. Returns it with the
-    /// condition that the object has one of these types.
-    fn derived_property(&self, name: &str, version: Version) -> Result<(&'static Property, Option<String>), ApiError> {
+    /// Finds a property of derived types, if it has the same type in all of them.
+    ///
+    /// # Errors
+    /// 400 that names the casts, when it has several types.
+    fn derived_property(&self, name: &str, version: Version) -> Result<Found, ApiError> {
         let having: Vec<_> = self.types().filter_map(|found| Some((found, found.property(name, version)?))).collect();
-        let Some(&(first, property)) = having.first() else {
+        let Some(&(_, property)) = having.first() else {
             return Err(self.unknown(name, version));
         };
-        if having.iter().any(|(_, other)| !property.reads_like(other)) {
-            return Err(ApiError::bad_request(format!(
-                "The property '{name}' is not the same in all types that have it. Name one before it, as in '{NAMESPACE}.{}/{name}'.",
-                first.name,
-            )));
+        if having.iter().any(|(_, other)| !property.has_type_of(other)) {
+            return Err(several_types(name, &having));
         }
-        let names: Vec<_> = having.iter().map(|(found, _)| sql_literal(&found.name)).collect();
-        Ok((property, Some(self.type_in_sql(&names.join(", ")))))
+        let in_types = |is_wanted: &dyn Fn(&Property) -> bool| {
+            let wanted = having.iter().filter(|(_, property)| is_wanted(property));
+            let names: Vec<_> = wanted.map(|(found, _)| sql_literal(&found.name)).collect();
+            self.type_in_sql(&names.join(", "))
+        };
+        let is_mixed = having.iter().any(|(_, other)| other.is_nullable != property.is_nullable);
+        let has_default = is_mixed.then(|| in_types(&|property| !property.is_nullable));
+        Ok(Found { property, guard: Some(in_types(&|_| true)), has_default })
     }
 
     /// Casts the object to a derived type.
@@ -226,7 +259,8 @@ impl Instance {
         ApiError::internal(anyhow::anyhow!("no column for '{}' of '{}'", property.name, self.of.name))
     }
 
-    fn in_json(&self, property: &'static Property, version: Version, guard: Option<String>) -> Result<Value, ApiError> {
+    fn in_json(&self, found: &Found, version: Version, guard: Option<String>) -> Result<Value, ApiError> {
+        let property = found.property;
         let container = match &self.place {
             Place::Row(table, alias) => match table.properties {
                 Some(properties) => with_alias(properties, alias),
@@ -245,7 +279,15 @@ impl Instance {
             return Ok(Value::Instance(Self { of: id.get(), place, guard: and_guards(guard, Some(is_object)) }));
         }
         let text = format!("({container} ->> {name})");
-        let operand = scalar(property, version, &json, &text, property.is_nullable);
+        let scalar = |is_nullable| scalar(property, version, &json, &text, is_nullable);
+        let operand = match &found.has_default {
+            None => scalar(property.is_nullable),
+            Some(condition) => {
+                let (set, nullable) = (scalar(false), scalar(true));
+                let sql = format!("CASE WHEN {condition} THEN {} ELSE {} END", set.sql, nullable.sql);
+                Operand { sql, ..nullable }
+            }
+        };
         Ok(Value::Scalar(Operand { guard, ..operand }))
     }
 

@@ -83,10 +83,10 @@ fn changed_configuration(schemas: &mut Schemas, variant: Variant) -> Value {
 fn assignment(schemas: &mut Schemas, variant: Variant) -> Value {
     let Some(of) = Type::find(assignments::TYPE) else { return json!(false) };
     let component = schemas.object(of, variant);
-    if variant.version.is_beta() {
-        if let Some(object) = schemas.components.tree(&variant.name(&of.name)) {
-            object["properties"]["sourceId"] = or_null(identifier());
-        }
+    if variant.version.is_beta()
+        && let Some(object) = schemas.components.tree(&variant.name(&of.name))
+    {
+        object["properties"]["sourceId"] = or_null(identifier());
     }
     component
 }
