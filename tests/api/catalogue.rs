@@ -37,6 +37,14 @@ pub(crate) fn checked(of: &'static Type, version: Version) -> impl Iterator<Item
     of.properties(version).filter(move |property| !is_left_out(&property.name))
 }
 
+/// The properties that a configuration has by its type. Those of all configurations are among
+/// them for one type only, because a test of each type would try them again.
+pub(crate) fn added(of: &'static Type, version: Version) -> impl Iterator<Item = &'static Property> {
+    let base = Type::find("deviceConfiguration").expect("a type");
+    let is_first = of.name == "iosCustomConfiguration";
+    checked(of, version).filter(move |property| is_first || base.property(&property.name, version).is_none())
+}
+
 fn own(of: &'static Type, version: Version) -> impl Iterator<Item = &'static Property> {
     let is_nested = !of.is_a("deviceConfiguration");
     of.properties(version).filter(move |property| {

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use devicegraph::catalogue::{Type, ValueType, version::Version};
+use devicegraph::catalogue::{ValueType, version::Version};
 use proptest::prelude::*;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
+    catalogue::{added, concrete},
     filter::encoded,
     harness::{Answer, App, CONFIGURATIONS, beta, database, group, is_remote},
 };
@@ -344,8 +345,8 @@ async fn rows_are_sorted_by_every_property() {
     }
     let filter = format!("$filter={}", encoded(&format!("startswith(displayName,'{mark}')")));
     let mut sorted = 0;
-    for of in Type::all().iter().filter(|found| found.is_a("deviceConfiguration")) {
-        for property in of.properties(Version::Beta) {
+    for of in concrete("deviceConfiguration", Version::Beta) {
+        for property in added(of, Version::Beta) {
             if property.is_collection || matches!(property.value_type, ValueType::Complex(_)) {
                 continue;
             }
