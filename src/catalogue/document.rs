@@ -11,79 +11,52 @@ use std::{
     sync::Arc,
 };
 
-use indexmap::IndexMap;
-use serde::Deserialize;
-use serde_json::Value;
-
-use super::model::{Enumeration, Limits, Member, NAMESPACE, Primitive, Property, Type, TypeId, ValueType};
-
-#[derive(Deserialize)]
-struct Document {
-    #[serde(rename = "microsoft.graph")]
-    schema: IndexMap<String, Element>,
-}
-
-/// A type, or the overloads of an operation.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Element {
-    Type(IndexMap<String, Value>),
-    Operation(#[expect(dead_code, reason = "only types are read here")] Vec<Value>),
-}
+use super::{
+    csdl::Csdl,
+    model::{Enumeration, Limits, Member, NAMESPACE, Primitive, Property, Type, TypeId, ValueType},
+};
 
 /// Returns the types of the document in its order, and the names of all other elements.
 ///
 /// # Errors
 /// When the document cannot be read.
-pub(super) fn read(text: &str) -> anyhow::Result<(Vec<Type>, HashSet<String>)> {
-    let Document { schema } = serde_json::from_str(text)?;
-    let mut others: HashSet<String> = schema.keys().cloned().collect();
-    let elements: IndexMap<_, _> = schema
-        .into_iter()
-        .filter_map(|(name, element)| match element {
-            Element::Type(members) => Some((name, members)),
-            Element::Operation(_) => None,
-        })
-        .collect();
-    let is = |name: &str, kind: &str| elements.get(name).is_some_and(|members| members["$Kind"] == kind);
-    let structured: IndexMap<_, _> =
-        elements.iter().filter(|(name, _)| is(name, "EntityType") || is(name, "ComplexType")).collect();
-    let ids: HashMap<_, _> = structured.keys().enumerate().map(|(id, name)| (name.as_str(), TypeId(id))).collect();
-    let enumerations = elements.iter().filter(|(name, _)| is(name, "EnumType"));
-    let enumerations = enumerations.map(|(name, members)| (name.as_str(), Arc::new(enumeration(name, members))));
-    let reader = Reader { elements: &elements, ids: &ids, enumerations: enumerations.collect() };
-    let types: Vec<_> =
-        structured.iter().map(|(name, members)| reader.structured(name, members)).collect::<anyhow::Result<_>>()?;
-    types.iter().for_each(|found| {
-        others.remove(&found.name);
-    });
+pub(super) fn read() -> anyhow::Result<(Vec<Type>, HashSet<String>)> {
+    let document = Csdl::read()?;
+    let schema = document.get(NAMESPACE).ok_or_else(|| anyhow::anyhow!("there is no schema {NAMESPACE}"))?.members();
+    let elements: HashMap<_, _> = schema.iter().map(|(name, element)| (*name, element)).collect();
+    let of_kind = |kinds: &'static [&str]| {
+        schema.iter().filter(move |(_, element)| element.text("$Kind").is_some_and(|kind| kinds.contains(&kind)))
+    };
+    let structured = || of_kind(&["EntityType", "ComplexType"]);
+    let ids = structured().enumerate().map(|(id, (name, _))| (*name, TypeId(id))).collect();
+    let enumerations = of_kind(&["EnumType"]);
+    let enumerations = enumerations.map(|(name, element)| (*name, Arc::new(enumeration(name, element)))).collect();
+    let reader = Reader { elements, ids, enumerations };
+    let types: Vec<_> = structured().map(|(name, of)| reader.structured(name, of)).collect::<anyhow::Result<_>>()?;
+    let is_other = |name: &&str| !reader.ids.contains_key(name);
+    let others = schema.iter().map(|(name, _)| *name).filter(is_other).map(str::to_owned).collect();
     Ok((types, others))
 }
 
-/// The annotation of what only `/beta` has.
-const REVISIONS: &str = "@Org.OData.Core.V1.Revisions";
-
-fn enumeration(name: &str, members: &IndexMap<String, Value>) -> Enumeration {
-    // The annotation of a member stands beside it, with the name of the member before it.
-    let named = members.iter().filter(|(name, _)| !name.starts_with('$') && !name.contains('@'));
-    let all = named.map(|(name, value)| Member {
-        name: name.clone(),
-        bits: value.as_i64().unwrap_or_default(),
-        is_beta: members.contains_key(&format!("{name}{REVISIONS}")),
-    });
-    let is_flags = members.get("$IsFlags") == Some(&Value::Bool(true));
-    Enumeration { name: name.to_owned(), is_flags, all: all.collect() }
+fn enumeration(name: &str, element: &Csdl) -> Enumeration {
+    let member = |(name, value): (&str, &Csdl)| Member {
+        name: name.to_owned(),
+        bits: if let Csdl::Number(number) = value { *number } else { 0 },
+        is_beta: element.is_beta_member(name),
+    };
+    let all = element.named().map(member).collect();
+    Enumeration { name: name.to_owned(), is_flags: element.is("$IsFlags"), all }
 }
 
 struct Reader<'a> {
-    elements: &'a IndexMap<String, IndexMap<String, Value>>,
-    ids: &'a HashMap<&'a str, TypeId>,
+    elements: HashMap<&'a str, &'a Csdl>,
+    ids: HashMap<&'a str, TypeId>,
     enumerations: HashMap<&'a str, Arc<Enumeration>>,
 }
 
 impl Reader<'_> {
-    fn structured(&self, name: &str, members: &IndexMap<String, Value>) -> anyhow::Result<Type> {
-        let base = members.get("$BaseType").map(|base| self.id(base)).transpose()?;
+    fn structured(&self, name: &str, element: &Csdl) -> anyhow::Result<Type> {
+        let base = element.text("$BaseType").map(|base| self.id(base)).transpose()?;
         let (mut properties, mut navigation) = (Vec::new(), Vec::new());
         self.add_properties(name, &mut properties, &mut navigation)?;
         let positions = properties.iter().enumerate().map(|(at, property)| (property.name.clone(), at)).collect();
@@ -91,8 +64,7 @@ impl Reader<'_> {
         for (at, property) in properties.iter().enumerate() {
             folded.entry(property.name.to_ascii_lowercase()).or_default().push(at);
         }
-        let is_abstract = members.get("$Abstract") == Some(&Value::Bool(true));
-        let is_beta = members.contains_key(REVISIONS);
+        let (is_abstract, is_beta) = (element.is("$Abstract"), element.is_beta());
         Ok(Type { name: name.to_owned(), base, is_abstract, is_beta, properties, navigation, positions, folded })
     }
 
@@ -104,55 +76,49 @@ impl Reader<'_> {
         properties: &mut Vec<Property>,
         navigation: &mut Vec<String>,
     ) -> anyhow::Result<()> {
-        let members = self.members(name)?;
-        if let Some(base) = members.get("$BaseType") {
+        let element = self.elements.get(name).ok_or_else(|| anyhow::anyhow!("there is no type {name}"))?;
+        if let Some(base) = element.text("$BaseType") {
             self.add_properties(unqualified(base)?, properties, navigation)?;
         }
-        let is_beta = members.contains_key(REVISIONS);
-        for (name, facts) in members.iter().filter(|(name, _)| !name.starts_with(['$', '@'])) {
+        for (name, facts) in element.named() {
             match facts.get("$Kind") {
-                None => properties.push(self.property(name, facts, is_beta)?),
-                Some(_) => navigation.push(name.clone()),
+                None => properties.push(self.property(name, facts, element.is_beta())?),
+                Some(_) => navigation.push(name.to_owned()),
             }
         }
         Ok(())
     }
 
-    fn property(&self, name: &str, facts: &Value, is_of_beta: bool) -> anyhow::Result<Property> {
-        let is = |name: &str| facts.get(name) == Some(&Value::Bool(true));
-        let limit = |name: &str| facts.get(format!("@Org.OData.Validation.V1.{name}")).and_then(Value::as_i64);
-        let value_type = match facts.get("$Type").and_then(Value::as_str).unwrap_or("Edm.String") {
+    fn property(&self, name: &str, facts: &Csdl, is_of_beta: bool) -> anyhow::Result<Property> {
+        let limit = |name: &str| facts.number(&format!("@Org.OData.Validation.V1.{name}"));
+        let value_type = match facts.text("$Type").unwrap_or("Edm.String") {
             edm if edm.starts_with("Edm.") => ValueType::Primitive(Primitive::named(edm)?),
-            _ => self.graph_type(&facts["$Type"])?,
+            other => self.graph_type(other)?,
         };
         Ok(Property {
             name: name.to_owned(),
             value_type,
-            is_collection: is("$Collection"),
-            is_nullable: is("$Nullable"),
-            is_beta: is_of_beta || facts.get(REVISIONS).is_some(),
+            is_collection: facts.is("$Collection"),
+            is_nullable: facts.is("$Nullable"),
+            is_beta: is_of_beta || facts.is_beta(),
             limits: Limits { minimum: limit("Minimum"), maximum: limit("Maximum"), max_items: limit("MaxItems") },
         })
     }
 
-    fn graph_type(&self, qualified: &Value) -> anyhow::Result<ValueType> {
+    fn graph_type(&self, qualified: &str) -> anyhow::Result<ValueType> {
         match self.enumerations.get(unqualified(qualified)?) {
             Some(enumeration) => Ok(ValueType::Enumeration(Arc::clone(enumeration))),
             None => Ok(ValueType::Complex(self.id(qualified)?)),
         }
     }
 
-    fn id(&self, qualified: &Value) -> anyhow::Result<TypeId> {
+    fn id(&self, qualified: &str) -> anyhow::Result<TypeId> {
         let name = unqualified(qualified)?;
         self.ids.get(name).copied().ok_or_else(|| anyhow::anyhow!("there is no type {name}"))
     }
-
-    fn members(&self, name: &str) -> anyhow::Result<&IndexMap<String, Value>> {
-        self.elements.get(name).ok_or_else(|| anyhow::anyhow!("there is no type {name}"))
-    }
 }
 
-fn unqualified(name: &Value) -> anyhow::Result<&str> {
-    let name = name.as_str().and_then(|name| name.strip_prefix(NAMESPACE)?.strip_prefix('.'));
+fn unqualified(name: &str) -> anyhow::Result<&str> {
+    let name = name.strip_prefix(NAMESPACE).and_then(|name| name.strip_prefix('.'));
     name.ok_or_else(|| anyhow::anyhow!("not a name of {NAMESPACE}"))
 }

@@ -14,12 +14,14 @@
 //! | [`member_names`] | what a member of a body is, by its name |
 //! | [`sent_types`] | types that bodies name |
 //! | [`spelling`] | names that a client may have meant |
-//! | `document.rs` | reads the document |
+//! | [`csdl`] | the document as a tree |
+//! | `document.rs` | reads the types from the document |
 //! | [`validation`] | checks values that a client sends |
 //! | [`rendering`] | writes stored values in Graph's form |
 //!
 //! <https://docs.oasis-open.org/odata/odata-csdl-json/v4.01/odata-csdl-json-v4.01.html>
 
+pub mod csdl;
 pub mod date_literals;
 mod document;
 pub mod families;
@@ -35,7 +37,8 @@ pub mod validation;
 pub mod version;
 
 pub use self::{
-    lookup::{DOCUMENT, names, resolve, undeclared, unqualified},
+    csdl::DOCUMENT,
+    lookup::{names, resolve, undeclared, unqualified},
     model::{Enumeration, Limits, Member, NAMESPACE, Primitive, Property, Type, TypeId, ValueType},
     naming::{NamedType, named_type, spelled},
 };

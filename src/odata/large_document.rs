@@ -1,13 +1,13 @@
 //! Large documents about the service, which are read rarely: generated when a client first reads
 //! them, and kept compressed.
 //!
-//! A thread of its own generates a document, because the allocator gives most of the memory of a
-//! thread back when the thread ends. The worker serves other requests meanwhile. A document is
-//! never in memory as a whole, neither when it is generated nor when it is sent.
+//! A document is never in memory as a whole, neither when it is generated nor when it is sent. The
+//! worker generates it, for a tenth of a second at most. A thread of its own would need 15 MB more,
+//! which the allocator keeps after the end of the thread.
 
 use std::{
     io::{self, Read, Write},
-    iter, thread,
+    iter,
 };
 
 use actix_web::{
@@ -16,10 +16,9 @@ use actix_web::{
     http::header::{AcceptEncoding, ContentEncoding, Encoding, Header, VARY},
     web::Bytes,
 };
-use anyhow::Context;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use futures_util::stream;
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::OnceCell;
 
 use crate::error::ApiError;
 
@@ -49,9 +48,9 @@ impl LargeDocument {
         &self,
         request: &HttpRequest,
         content_type: &'static str,
-        write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()> + Send + 'static,
+        write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
     ) -> Result<HttpResponse, ApiError> {
-        let document = self.0.get_or_try_init(|| in_own_thread(write)).await.map_err(ApiError::internal)?.clone();
+        let document = self.0.get_or_try_init(|| async { compress(write) }).await.map_err(ApiError::internal)?.clone();
         let mut response = HttpResponse::Ok();
         response.content_type(content_type).insert_header((VARY, "accept-encoding"));
         Ok(match accepts_gzip(request) {
@@ -59,17 +58,6 @@ impl LargeDocument {
             false => response.body(SizedStream::new(document.length, stream::iter(parts(document.gzip)))),
         })
     }
-}
-
-async fn in_own_thread(
-    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()> + Send + 'static,
-) -> anyhow::Result<Compressed> {
-    let (sender, generated) = oneshot::channel();
-    thread::Builder::new().name("document".to_owned()).spawn(move || {
-        // The client may be gone.
-        let _ = sender.send(compress(write));
-    })?;
-    generated.await.context("the document could not be generated")?
 }
 
 fn compress(write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<Compressed> {

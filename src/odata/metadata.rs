@@ -5,35 +5,27 @@
 //!
 //! <https://docs.oasis-open.org/odata/odata-csdl-xml/v4.01/odata-csdl-xml-v4.01.html>
 
-use std::{collections::HashSet, io::Write};
+use std::io::Write;
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{ACCEPT, HeaderMap},
 };
 use anyhow::Context;
-use indexmap::IndexMap;
 use quick_xml::{
     Writer,
     events::{BytesDecl, BytesEnd, BytesStart, Event},
 };
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{large_document::LargeDocument, options::Options};
 use crate::{
-    catalogue::{DOCUMENT, NAMESPACE, version::Version},
+    catalogue::{
+        NAMESPACE,
+        csdl::{Csdl, DOCUMENT, REVISIONS},
+        version::Version,
+    },
     error::ApiError,
 };
-
-/// JSON whose members keep their order.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(untagged)]
-enum Csdl {
-    Object(IndexMap<String, Csdl>),
-    Array(Vec<Csdl>),
-    Other(Value),
-}
 
 /// The documents of `/v1.0` and of `/beta`, each in XML and in JSON.
 static DOCUMENTS: [[LargeDocument; 2]; 2] = [const { [const { LargeDocument::new() }; 2] }; 2];
@@ -77,71 +69,23 @@ fn write_json(version: Version, output: &mut dyn Write) -> anyhow::Result<()> {
     }
 }
 
-fn document_of(version: Version) -> anyhow::Result<Csdl> {
-    let document = serde_json::from_str(DOCUMENT)?;
+fn document_of(version: Version) -> serde_json::Result<Csdl> {
+    let document = Csdl::read()?;
     Ok(if version.is_beta() { document } else { without_beta(document) })
 }
 
-const REVISIONS: &str = "@Org.OData.Core.V1.Revisions";
-
 /// Returns the document without what only `/beta` has: types, properties, and members of
-/// enumerations. The annotation of such a member stands beside it.
+/// enumerations.
 fn without_beta(node: Csdl) -> Csdl {
     match node {
         Csdl::Object(members) => {
-            let of_beta: HashSet<_> =
-                members.keys().filter_map(|name| name.strip_suffix(REVISIONS)).map(str::to_owned).collect();
-            let is_kept = |name: &str| !of_beta.contains(name.strip_suffix(REVISIONS).unwrap_or(name));
-            Csdl::Object(
-                members
-                    .into_iter()
-                    .filter(|(name, member)| is_kept(name) && member.get(REVISIONS).is_none())
-                    .map(|(name, member)| (name, without_beta(member)))
-                    .collect(),
-            )
+            let of_beta: Vec<_> = members.iter().filter_map(|(name, _)| name.strip_suffix(REVISIONS)).collect();
+            let is_kept = |name: &str| !of_beta.contains(&name.strip_suffix(REVISIONS).unwrap_or(name));
+            let kept = members.iter().filter(|(name, member)| is_kept(name) && !member.is_beta());
+            Csdl::Object(kept.map(|(name, member)| (*name, without_beta(member.clone()))).collect())
         }
         Csdl::Array(elements) => Csdl::Array(elements.into_iter().map(without_beta).collect()),
         other => other,
-    }
-}
-
-impl Csdl {
-    fn get(&self, name: &str) -> Option<&Self> {
-        match self {
-            Self::Object(members) => members.get(name),
-            _ => None,
-        }
-    }
-
-    fn text(&self, name: &str) -> Option<&str> {
-        match self.get(name) {
-            Some(Self::Other(Value::String(text))) => Some(text),
-            _ => None,
-        }
-    }
-
-    fn is(&self, name: &str) -> bool {
-        matches!(self.get(name), Some(Self::Other(Value::Bool(true))))
-    }
-
-    fn members(&self) -> impl Iterator<Item = (&str, &Self)> {
-        let members = match self {
-            Self::Object(members) => Some(members.iter().map(|(name, member)| (name.as_str(), member))),
-            _ => None,
-        };
-        members.into_iter().flatten()
-    }
-
-    /// Returns the members that are neither facets nor annotations.
-    fn named(&self) -> impl Iterator<Item = (&str, &Self)> {
-        self.members().filter(|(name, _)| !name.starts_with('$') && !name.contains('@'))
-    }
-
-    fn elements(&self) -> &[Self] {
-        match self {
-            Self::Array(elements) => elements,
-            _ => &[],
-        }
     }
 }
 
@@ -215,7 +159,7 @@ impl Xml<'_> {
             if !keys.is_empty() {
                 xml.element("Key", &[], |xml| {
                     keys.iter().try_for_each(|key| match key {
-                        Csdl::Other(Value::String(key)) => xml.empty("PropertyRef", &[("Name", key)]),
+                        Csdl::Text(key) => xml.empty("PropertyRef", &[("Name", key)]),
                         _ => anyhow::bail!("a key is a name"),
                     })
                 })?;
@@ -243,7 +187,7 @@ impl Xml<'_> {
         attributes.extend(element.is("$IsFlags").then_some(("IsFlags", "true")));
         self.element("EnumType", &attributes, |xml| {
             element.named().try_for_each(|(name, value)| {
-                let Csdl::Other(value) = value else { anyhow::bail!("{name} has a value") };
+                let Csdl::Number(value) = value else { anyhow::bail!("{name} has a value") };
                 let attributes = [("Name", name), ("Value", &value.to_string())];
                 match element.get(&format!("{name}{REVISIONS}")) {
                     None => xml.empty("Member", &attributes),
@@ -276,7 +220,7 @@ impl Xml<'_> {
     }
 
     fn annotated(&mut self, element: &str, attributes: &Attributes<'_>, of: &Csdl) -> anyhow::Result<()> {
-        match of.members().any(|(name, _)| name.starts_with('@')) {
+        match of.members().iter().any(|(name, _)| name.starts_with('@')) {
             false => self.empty(element, attributes),
             true => self.element(element, attributes, |xml| xml.annotations(of)),
         }
@@ -285,6 +229,7 @@ impl Xml<'_> {
     /// Writes annotations: numbers as they are, a record, and revisions as a collection of records.
     fn annotations(&mut self, of: &Csdl) -> anyhow::Result<()> {
         of.members()
+            .iter()
             .filter(|(term, _)| term.starts_with('@'))
             .try_for_each(|(term, value)| self.annotation(term, value))
     }
@@ -292,26 +237,24 @@ impl Xml<'_> {
     fn annotation(&mut self, term: &str, value: &Csdl) -> anyhow::Result<()> {
         let term = term.trim_start_matches('@');
         match value {
-            Csdl::Other(Value::Number(number)) => {
-                self.empty("Annotation", &[("Term", term), ("Int", &number.to_string())])
-            }
+            Csdl::Number(number) => self.empty("Annotation", &[("Term", term), ("Int", &number.to_string())]),
             Csdl::Object(_) => self.element("Annotation", &[("Term", term)], |xml| xml.record(value)),
             Csdl::Array(records) => self.element("Annotation", &[("Term", term)], |xml| {
                 xml.element("Collection", &[], |xml| records.iter().try_for_each(|record| xml.record(record)))
             }),
-            Csdl::Other(_) => anyhow::bail!("an annotation {term} of this kind is not written"),
+            Csdl::Text(_) | Csdl::Boolean(_) => anyhow::bail!("an annotation {term} of this kind is not written"),
         }
     }
 
     fn record(&mut self, record: &Csdl) -> anyhow::Result<()> {
         self.element("Record", &[], |xml| {
-            record.members().try_for_each(|(name, value)| match value {
-                Csdl::Other(Value::String(text)) if name == "Kind" => {
+            record.members().iter().try_for_each(|(name, value)| match value {
+                Csdl::Text(text) if *name == "Kind" => {
                     let member = format!("Org.OData.Core.V1.RevisionKind/{text}");
                     xml.empty("PropertyValue", &[("Property", name), ("EnumMember", &member)])
                 }
-                Csdl::Other(Value::String(text)) => xml.empty("PropertyValue", &[("Property", name), ("String", text)]),
-                Csdl::Other(Value::Bool(is_set)) => {
+                Csdl::Text(text) => xml.empty("PropertyValue", &[("Property", name), ("String", text)]),
+                Csdl::Boolean(is_set) => {
                     xml.empty("PropertyValue", &[("Property", name), ("Bool", &is_set.to_string())])
                 }
                 _ => anyhow::bail!("a member {name} of this kind is not written"),

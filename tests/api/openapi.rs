@@ -48,6 +48,17 @@ impl Described {
 
     /// What is wrong with a value of the schema at a pointer.
     fn errors(&self, pointer: &str, value: &Value) -> Vec<String> {
+        self.with_validator(pointer, |validator| {
+            validator.iter_errors(value).map(|error| format!("{}: {error:.300}", error.instance_path())).collect()
+        })
+    }
+
+    /// Whether a value is one of the schema at a pointer. It is faster than the errors.
+    fn allows(&self, pointer: &str, value: &Value) -> bool {
+        self.with_validator(pointer, |validator| validator.is_valid(value))
+    }
+
+    fn with_validator<T>(&self, pointer: &str, ask: impl FnOnce(&Validator) -> T) -> T {
         let mut validators = self.validators.borrow_mut();
         let validator = validators.entry(pointer.to_owned()).or_insert_with(|| {
             let schema = self.document.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is not in the document"));
@@ -59,7 +70,7 @@ impl Described {
             let options = jsonschema::options().should_validate_formats(true);
             options.build(&whole).unwrap_or_else(|error| panic!("{pointer}: {error}"))
         });
-        validator.iter_errors(value).map(|error| format!("{}: {error:.300}", error.instance_path())).collect()
+        ask(validator)
     }
 
     /// Holds an answer to what is said of it.
@@ -284,7 +295,7 @@ async fn a_value_that_is_refused_is_not_one_of_the_schema() {
                         continue;
                     }
                     let body = json!({"@odata.type": named(of), &property.name: value});
-                    assert_ne!(described.errors(&pointer, &body), [""; 0], "{version:?} {body:.300}");
+                    assert!(!described.allows(&pointer, &body), "{version:?} {body:.300}");
                     refused += 1;
                 }
             }

@@ -401,7 +401,7 @@ async fn check_lists_the_rows_that_the_api_would_refuse() {
     let wrong = insert("iosUpdateConfiguration", r#"{"activeHoursStart": 5}"#).await;
     let huge = insert("iosUpdateConfiguration", r#"{"x": 1e400}"#).await;
     let reserved = insert("iosUpdateConfiguration", r#"{"id": "x"}"#).await;
-    let navigation = insert("windows10GeneralConfiguration", r#"{"privacyAccessControls": []}"#).await;
+    let navigation = insert("windows10GeneralConfiguration", r#"{"privacyAccessControls": [{}]}"#).await;
     let (code, found, said) = check();
     assert_eq!((code, found.lines().count()), (Some(1), 5), "{found}");
     for (id, reason) in [

@@ -114,7 +114,7 @@ class Comparison:
         if one.is_collection:
             element["$Collection"] = True
         edm = self.edm_type(path, one)
-        if not is_navigation and self.is_nullable(path, one, edm):
+        if not is_navigation and self.is_nullable(path, one):
             element["$Nullable"] = True
         if edm != "Edm.String":
             element["$Type"] = edm
@@ -141,13 +141,12 @@ class Comparison:
             return "Edm.Single"
         return csdl.qualified(one.type)
 
-    def is_nullable(self, path, one, edm):
+    def is_nullable(self, path, one):
         """Returns whether null is a value. The declarations lag behind the models: see known.json."""
         if one.is_nullable is None:
             if not self.is_listed("undeclared", path):
                 self.differ(path, "the declarations do not have this property: add it to 'undeclared' of known.json")
-            is_enumeration = isinstance(self.beta.types.get(one.type), Enumeration)
-            return one.is_collection or not (edm == "Edm.Boolean" or is_enumeration)
+            return not self.is_listed("notNullable", path)
         return one.is_nullable
 
     def limits(self, path, one, edm):

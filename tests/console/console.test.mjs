@@ -141,24 +141,40 @@ test('what is typed while an answer is on its way stays', () => onPage(browser, 
   await service.call('DELETE', assignments.replace('/assignments', ''));
 }));
 
-test('a type that there is not is a choice while the address asks for it', () => onPage(browser, service, {}, async (page) => {
-  const type = page.getByLabel('Type');
-  await open(page);
+test('a type that the catalogue lacks is refused, and the way back works', () => onPage(browser, service, { expected: [400] }, async (page) => {
+  await open(page, service, '#/configurations?type=noSuchType');
+  await page.getByRole('alert').filter({ hasText: "A type named 'microsoft.graph.noSuchType' could not be resolved" }).waitFor();
+  await page.getByRole('main').getByRole('link', { name: 'Configurations' }).click();
   await counted(page, `${MANY + 2} configurations`);
-  const offered = await type.locator('option').count();
-  for (const name of ['noSuchType', 'another']) {
-    await open(page, service, `#/configurations?type=${name}`);
-    await type.locator('option:checked', { hasText: name }).waitFor({ state: 'attached' });
-    await counted(page, '0 configurations');
-    assert.equal(await type.locator('option').count(), offered + 1);
-  }
-  await search(page, 'x');
-  await page.waitForURL('**name=x**');
-  assert.match(page.url(), /type=another/);
-  await page.getByRole('link', { name: 'Show all' }).click();
-  await counted(page, `${MANY + 2} configurations`);
-  assert.equal(await type.locator('option').count(), offered);
 }));
+
+test('an accepted type that the catalogue lacks is a choice while the address asks for it', async () => {
+  const accepting = await Service.start({ settings: { DEVICEGRAPH__CATALOGUE__UNKNOWN_TYPES: 'accept' } });
+  try {
+    await onPage(browser, accepting, {}, async (page) => {
+      const type = page.getByLabel('Type');
+      await open(page, accepting);
+      await counted(page, '0 configurations');
+      const offered = await type.locator('option').count();
+      assert.ok(offered > 100, `${offered}`);
+      for (const name of ['noSuchType', 'another']) {
+        await open(page, accepting, `#/configurations?type=${name}`);
+        await type.locator('option:checked', { hasText: name }).waitFor({ state: 'attached' });
+        await counted(page, '0 configurations');
+        assert.equal(await type.locator('option').count(), offered + 1);
+      }
+      await search(page, 'x');
+      await page.waitForURL('**name=x**');
+      assert.match(page.url(), /type=another/);
+      await page.getByRole('link', { name: 'Show all' }).click();
+      await counted(page, '0 configurations');
+      await type.locator('option:checked', { hasText: 'another' }).waitFor({ state: 'detached' });
+      assert.equal(await type.locator('option').count(), offered);
+    });
+  } finally {
+    await accepting.stop();
+  }
+});
 
 test('what is odd in a name stays text, and the command for it runs', () => onPage(browser, service, {}, async (page) => {
   await open(page);
@@ -320,6 +336,24 @@ test('a token that only reads', () => onPage(browser, guarded, { expected: [401,
   await page.getByRole('button', { name: 'Add' }).click();
   await page.getByRole('alert').filter({ hasText: 'DeviceManagementConfiguration.ReadWrite.All' }).waitFor();
   await isUsable(page, 'a refusal');
+}));
+
+test('the documentation of each version: an operation and a type', () => onPage(browser, service, {}, async (page) => {
+  for (const [path, version, type] of [['/docs', 'v1.0', 'v1.iosUpdateConfiguration'], ['/docs?version=beta', 'beta', 'beta.windowsKioskConfiguration']]) {
+    await page.goto(service.origin + path);
+    assert.equal(await page.locator('nav a[aria-current]').innerText(), version);
+    await page.locator('.opblock-tag').first().click();
+    const create = page.locator('.opblock-post').first();
+    assert.match(await create.innerText(), new RegExp(`/${version}/deviceManagement/deviceConfigurations`));
+    await create.locator('.opblock-summary-control').click();
+    await create.locator('.responses-inner').waitFor();
+    // The types are below the operations. None of them is loaded before it is opened.
+    await page.locator('section.models button').first().click();
+    const schema = page.locator('section.models article').filter({ hasText: `${type}.request` }).first();
+    await schema.locator('button').first().click();
+    await schema.getByText('displayName').first().waitFor();
+    await picture(page, `docs-${version}`);
+  }
 }));
 
 test('what is not there says so', () => onPage(browser, service, { expected: [404] }, async (page) => {

@@ -13,9 +13,9 @@ const NAME = 'https://devicegraph.localhost';
 
 export const COLLECTION = '/v1.0/deviceManagement/deviceConfigurations';
 
-/** A service that runs, and with `tokens` one that asks for them. */
+/** A service that runs with these settings, and with `tokens` one that asks for them. */
 export class Service {
-  static async start({ tokens = false } = {}) {
+  static async start({ tokens = false, settings = {} } = {}) {
     const service = new Service();
     service.folder = mkdtempSync(join(tmpdir(), 'devicegraph-console-'));
     // PostgreSQL's account is to get there.
@@ -25,6 +25,7 @@ export class Service {
     const limits = Object.entries(process.env).filter(([name]) => /^DEVICEGRAPH__DATABASE__[A-Z]+_TIMEOUT_MS$/.test(name));
     service.environment = {
       ...Object.fromEntries(limits), PATH: process.env.PATH, DEVICEGRAPH__SERVER__PORT: '0', DEVICEGRAPH__DATABASE__DATA_DIR: data,
+      ...settings,
     };
     if (tokens) {
       service.token = service.command('token').trim();

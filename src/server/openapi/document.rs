@@ -5,7 +5,10 @@ use std::io::Write;
 use actix_web::http::Method;
 use indexmap::IndexMap;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{
+    Value, json,
+    value::{RawValue, to_raw_value},
+};
 
 use super::{
     answers::{self, Answers, ResponseContext},
@@ -36,10 +39,11 @@ pub fn write(
     extent: Extent,
     output: &mut dyn Write,
 ) -> serde_json::Result<()> {
-    serde_json::to_writer(output, &OpenApi::of(authenticator, beta, extent).sorted())
+    serde_json::to_writer(output, &OpenApi::of(authenticator, beta, extent)?.sorted())
 }
 
-/// The members have the usual order of OpenAPI.
+/// The members have the usual order of OpenAPI. The operations are text: as trees, they would need
+/// some megabytes.
 #[derive(Serialize)]
 struct OpenApi {
     openapi: &'static str,
@@ -48,7 +52,7 @@ struct OpenApi {
     /// No token is required, unless an operation says otherwise.
     security: [(); 0],
     tags: Vec<Value>,
-    paths: IndexMap<String, IndexMap<&'static str, Value>>,
+    paths: IndexMap<String, IndexMap<&'static str, Box<RawValue>>>,
     components: ComponentsOfDocument,
 }
 
@@ -73,20 +77,19 @@ impl OpenApi {
     /// Sorts the members inside each part by their names, so that two releases are easy to
     /// compare.
     fn sorted(mut self) -> Self {
-        let inner = self.paths.values_mut().flat_map(IndexMap::values_mut).chain(&mut self.tags);
         let of_components =
             [&mut self.components.headers, &mut self.components.parameters, &mut self.components.responses];
-        let all = inner.chain([&mut self.info, &mut self.servers]).chain(of_components);
+        let all = self.tags.iter_mut().chain([&mut self.info, &mut self.servers]).chain(of_components);
         all.chain(&mut self.components.security_schemes).for_each(Value::sort_all_objects);
         self.components.schemas.sort();
         self
     }
 
-    fn of(authenticator: &Authenticator, beta: Version, extent: Extent) -> Self {
+    fn of(authenticator: &Authenticator, beta: Version, extent: Extent) -> serde_json::Result<Self> {
         let is_whole = matches!(extent, Extent::Whole);
         let schemas = Schemas::new(!is_whole, bodies::target, bodies::element);
         let mut writer = Writer { authenticator, schemas, answers: Answers::default(), has_head: is_whole };
-        let mut paths: IndexMap<String, IndexMap<&'static str, Value>> = IndexMap::new();
+        let mut paths: IndexMap<String, IndexMap<&'static str, Box<RawValue>>> = IndexMap::new();
         let of_mount = |mount: (&'static str, Version)| {
             GRAPH_ROUTES.iter().filter(move |route| route.is_on(mount.1)).map(move |route| (mount, route))
         };
@@ -99,15 +102,16 @@ impl OpenApi {
         let of_service = SERVICE_ROUTES.iter().filter(|route| is_whole || !is_file(route));
         for (mount, route) in of_graph.chain(of_service.map(|route| (("", Version::V1), route))) {
             let path = format!("{}{}", mount.0, parameters::template(route.path));
-            for (method, operation) in writer.operations(mount, route) {
-                paths.entry(path.clone()).or_default().insert(method, operation);
+            for (method, mut operation) in writer.operations(mount, route) {
+                operation.sort_all_objects();
+                paths.entry(path.clone()).or_default().insert(method, to_raw_value(&operation)?);
             }
         }
         let mut components = writer.components();
         if !is_whole {
             components.schemas.simplify();
         }
-        Self {
+        Ok(Self {
             openapi: "3.1.1",
             info: json!({
                 "title": env!("CARGO_PKG_NAME"),
@@ -122,7 +126,7 @@ impl OpenApi {
             tags: tags(is_described),
             paths,
             components,
-        }
+        })
     }
 }
 

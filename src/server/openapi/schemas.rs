@@ -268,7 +268,7 @@ impl Schemas {
             return;
         }
         if variant.version.is_beta() {
-            of.navigation.iter().for_each(|name| properties[name] = false.into());
+            of.navigation.iter().for_each(|name| properties[name] = json!({"type": "array", "maxItems": 0}));
         }
         properties["assignments"] = or_null(json!({"type": "array", "items": (self.element)(self, variant)}));
     }
