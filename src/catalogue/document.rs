@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     csdl::Csdl,
-    model::{Enumeration, Limits, Member, NAMESPACE, Primitive, Property, Type, TypeId, ValueType},
+    model::{Enumeration, Limits, Member, NAMESPACE, Navigation, Primitive, Property, Type, TypeId, ValueType},
 };
 
 /// Returns the types of the document in its order, and the names of all other elements.
@@ -68,13 +68,12 @@ impl Reader<'_> {
         Ok(Type { name: name.to_owned(), base, is_abstract, is_beta, properties, navigation, positions, folded })
     }
 
-    /// Adds the properties of a type and the names of its navigation properties, those of its
-    /// base first.
+    /// Adds the properties and the navigation properties of a type, those of its base first.
     fn add_properties(
         &self,
         name: &str,
         properties: &mut Vec<Property>,
-        navigation: &mut Vec<String>,
+        navigation: &mut Vec<Navigation>,
     ) -> anyhow::Result<()> {
         let element = self.elements.get(name).ok_or_else(|| anyhow::anyhow!("there is no type {name}"))?;
         if let Some(base) = element.text("$BaseType") {
@@ -83,7 +82,9 @@ impl Reader<'_> {
         for (name, facts) in element.named() {
             match facts.get("$Kind") {
                 None => properties.push(self.property(name, facts, element.is_beta())?),
-                Some(_) => navigation.push(name.to_owned()),
+                Some(_) => {
+                    navigation.push(Navigation { name: name.to_owned(), is_collection: facts.is("$Collection") });
+                }
             }
         }
         Ok(())

@@ -39,6 +39,6 @@ pub mod version;
 pub use self::{
     csdl::DOCUMENT,
     lookup::{names, resolve, undeclared, unqualified},
-    model::{Enumeration, Limits, Member, NAMESPACE, Primitive, Property, Type, TypeId, ValueType},
+    model::{Enumeration, Limits, Member, NAMESPACE, Navigation, Primitive, Property, Type, TypeId, ValueType},
     naming::{NamedType, named_type, spelled},
 };

@@ -19,11 +19,19 @@ pub struct Type {
     /// Whether only `/beta` has it.
     pub(super) is_beta: bool,
     pub(super) properties: Vec<Property>,
-    /// The names of its navigation properties, those of its base first.
-    pub navigation: Vec<String>,
+    /// Its navigation properties, those of its base first.
+    pub navigation: Vec<Navigation>,
     pub(super) positions: HashMap<String, usize>,
     /// The places of the properties by their names in lower case.
     pub(super) folded: HashMap<String, Vec<usize>>,
+}
+
+/// A navigation property.
+pub struct Navigation {
+    /// Its name.
+    pub name: String,
+    /// Whether it leads to several entities.
+    pub is_collection: bool,
 }
 
 /// The index of a type in the catalogue. Types refer to each other in cycles.
@@ -123,6 +131,11 @@ impl Type {
     /// Returns the properties in the order of the catalogue, those of the base first.
     pub fn properties(&self, version: Version) -> impl Iterator<Item = &Property> + Clone {
         self.properties.iter().filter(move |property| property.is_in(version))
+    }
+
+    /// Returns the navigation property with this name, of any version.
+    pub fn navigation(&self, name: &str) -> Option<&Navigation> {
+        self.navigation.iter().find(|known| known.name == name)
     }
 
     /// Returns the property with this name.

@@ -81,11 +81,14 @@ pub fn check_properties(
     version: Version,
 ) -> Result<(), ApiError> {
     // Graph writes an empty collection where a client expands a navigation property.
-    values.retain(|name, value| !(is_empty_array(value) && of.navigation.contains(name)));
+    let is_empty = |name: &str, value: &Value| {
+        value.as_array().is_some_and(Vec::is_empty) && of.navigation(name).is_some_and(|found| found.is_collection)
+    };
+    values.retain(|name, value| !is_empty(name, value));
     for (name, value) in values.iter_mut() {
         match of.property(name, version) {
             Some(property) => property.check(value, Path::Member(&path, name), version)?,
-            None if of.navigation.contains(name) => {
+            None if of.navigation(name).is_some() => {
                 return Err(messages::navigation(Path::Member(&path, name), "leave it out"));
             }
             None if version.is_beta() && spelling::near_miss(name, names(of, version)).is_none() => {
@@ -97,14 +100,10 @@ pub fn check_properties(
     Ok(())
 }
 
-fn is_empty_array(value: &Value) -> bool {
-    value.as_array().is_some_and(Vec::is_empty)
-}
-
 /// Returns the names that a member of `of` can be a misspelling of.
 fn names(of: &Type, version: Version) -> impl Iterator<Item = &str> + Clone {
     let properties = of.properties(version).map(|property| property.name.as_str());
-    properties.chain(of.navigation.iter().map(String::as_str))
+    properties.chain(of.navigation.iter().map(|navigation| navigation.name.as_str()))
 }
 
 /// Returns the 400 for a member that `of` does not have. `path` is that of its object.

@@ -284,7 +284,14 @@ async fn other_navigation_properties_are_refused_and_a_change_points_to_assign()
     ];
     for (one, collection) in [(one.clone(), CONFIGURATIONS.to_owned()), (beta(&one), beta(CONFIGURATIONS))] {
         for name in names {
-            for value in [json!([]), json!(null), json!([{}]), json!({})] {
+            // An empty collection has no effect, unless another request sets the property.
+            let is_accepted = !["groupAssignments", "deviceStatusOverview", "userStatusOverview"].contains(&name);
+            let mut sent = json!({"@odata.type": TYPE, "displayName": "a"});
+            sent[name] = json!([]);
+            for answer in [app.post(&collection, &sent).await, app.patch(&one, &json!({ name: [] })).await] {
+                assert_eq!(answer.status.is_success(), is_accepted, "{name}: {}", answer.text);
+            }
+            for value in [json!(null), json!([{}]), json!({})] {
                 let mut sent = json!({"@odata.type": TYPE, "displayName": "a"});
                 sent[name] = value.clone();
                 for refusal in [app.post(&collection, &sent).await, app.patch(&one, &json!({ name: value })).await] {
@@ -326,7 +333,9 @@ async fn navigation_properties_of_a_derived_type_are_refused() {
         // Graph writes an empty collection where a client expands a navigation property.
         body[name] = json!([]);
         let empty = app.post(&beta(CONFIGURATIONS), &body).await;
-        assert_eq!((empty.status, empty.json().get(name)), (StatusCode::CREATED, None), "{}", empty.text);
+        let is_collection = name == "privacyAccessControls";
+        assert_eq!(empty.status == StatusCode::CREATED, is_collection, "{}", empty.text);
+        assert_eq!(empty.json().get(name), None);
         for value in [json!([{}]), json!(null), json!({"displayName": "b"})] {
             body[name] = value.clone();
             for refusal in

@@ -268,7 +268,10 @@ impl Schemas {
             return;
         }
         if variant.version.is_beta() {
-            of.navigation.iter().for_each(|name| properties[name] = json!({"type": "array", "maxItems": 0}));
+            for navigation in &of.navigation {
+                let empty = json!({"type": "array", "maxItems": 0});
+                properties[&navigation.name] = if navigation.is_collection { empty } else { false.into() };
+            }
         }
         properties["assignments"] = or_null(json!({"type": "array", "items": (self.element)(self, variant)}));
     }
