@@ -23,7 +23,7 @@ fn largest() -> &'static Type {
 
 fn value(property: &Property) -> Value {
     let one = match &property.value_type {
-        ValueType::Enumeration(enumeration) => enumeration.default_name().into(),
+        ValueType::Enumeration(enumeration) => enumeration.default_name(Version::V1).into(),
         ValueType::Complex(id) => {
             let declared = id.get();
             let of = Type::all()

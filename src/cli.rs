@@ -14,6 +14,7 @@ use sqlx::PgPool;
 
 use crate::{
     auth::mint,
+    catalogue::version::Version,
     config::{self, Settings},
     database::{self, Database},
     import_export::{self, FileRules},
@@ -138,7 +139,7 @@ impl Command {
         match self {
             Self::Seed { path } => seed(pool, settings, &path).await,
             Self::Export { folder, force } => export(pool, &folder, force).await,
-            Self::Check => check(pool).await,
+            Self::Check => check(pool, Version::beta(settings.catalogue.unknown_types)).await,
             Self::Reset { .. } => {
                 let deleted = import_export::reset(pool).await?;
                 tracing::info!(deleted, "every configuration and every assignment is deleted");
@@ -175,9 +176,9 @@ async fn export(pool: &PgPool, folder: &Path, force: bool) -> anyhow::Result<()>
 }
 
 /// Prints a line to standard output for each row that the API would refuse.
-async fn check(pool: &PgPool) -> anyhow::Result<()> {
+async fn check(pool: &PgPool, beta: Version) -> anyhow::Result<()> {
     let (mut found, mut output) = (0, io::stdout().lock());
-    let checked = import_export::check(pool, |finding| {
+    let checked = import_export::check(pool, beta, |finding| {
         found += 1;
         writeln!(output, "{finding}")
     });

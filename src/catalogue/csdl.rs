@@ -14,8 +14,8 @@ use serde::{
 /// The text of the document.
 pub const DOCUMENT: &str = include_str!("graph.csdl.json");
 
-/// The annotation of what only `/beta` has. That of a member of an enumeration stands beside it,
-/// with the name of the member before it.
+/// The annotation of what only `/beta` has. An enumeration annotates its member `name` as
+/// `name@Org.OData.Core.V1.Revisions`.
 pub const REVISIONS: &str = "@Org.OData.Core.V1.Revisions";
 
 /// A value of the document.

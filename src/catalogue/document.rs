@@ -83,7 +83,9 @@ impl Reader<'_> {
             match facts.get("$Kind") {
                 None => properties.push(self.property(name, facts, element.is_beta())?),
                 Some(_) => {
-                    navigation.push(Navigation { name: name.to_owned(), is_collection: facts.is("$Collection") });
+                    let is_beta = element.is_beta() || facts.is_beta();
+                    let is_collection = facts.is("$Collection");
+                    navigation.push(Navigation { name: name.to_owned(), is_collection, is_beta });
                 }
             }
         }

@@ -1,5 +1,5 @@
-//! Types of Graph that are no device configuration, and what they are. Only the usual mix-ups
-//! are here: what backups of a tenant and scripts for it hold beside configurations.
+//! Names of Graph's types that are no device configurations but are often sent as one, with their
+//! families.
 
 /// What a type is that is no configuration, in words for a message.
 pub type Family = &'static str;
@@ -75,12 +75,26 @@ pub fn of_type(name: &str) -> Option<Family> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Type, *};
+    use super::{
+        super::{Type, sent_types, version::Version},
+        *,
+    };
 
     #[test]
     fn no_type_of_a_configuration_is_taken_for_something_else() {
         for of in Type::all().iter().filter(|of| of.is_a("deviceConfiguration")) {
             assert_eq!(of_type(&of.name), None, "{}", of.name);
+        }
+    }
+
+    /// A type of a nested value can have a name like that of an app, and so can its misspelling.
+    #[test]
+    fn a_misspelt_nested_type_is_no_app() {
+        for name in ["windowsKioskUwpApp", "windowsKioskUWApp"] {
+            let odata_type = format!("#microsoft.graph.{name}");
+            let sent = sent_types::read(&odata_type, "windowsKioskAppBase", Version::Beta);
+            let refusal = sent.err().expect("it is no type").to_string();
+            assert!(refusal.ends_with(" Write '#microsoft.graph.windowsKioskUWPApp'."), "{refusal}");
         }
     }
 

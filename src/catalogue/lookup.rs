@@ -108,10 +108,19 @@ pub(super) fn assignable(found: &'static Type, expected: &str) -> Result<&'stati
     if found.is_a(expected) { Ok(found) } else { Err(not_assignable(&found.name, expected, "")) }
 }
 
+/// Returns whether a name that the catalogue does not have is one of another family than the
+/// configurations, where a configuration is due. Nested values have types of every kind.
+pub(super) fn is_elsewhere(name: &str, expected: &str) -> bool {
+    expected == "deviceConfiguration" && families::of_type(name).is_some()
+}
+
 /// Returns Graph's 400 for a type of another family that the catalogue does not have.
 pub(super) fn elsewhere(name: &str, expected: &str) -> ApiError {
-    let family = families::of_type(name).unwrap_or("something else");
-    not_assignable(name, expected, &format!(" It is {family}, which this service does not store."))
+    let remedy = match families::of_type(name) {
+        Some(families::ASSIGNMENTS) => " It is an assignment and not a configuration.".to_owned(),
+        family => format!(" It is {}, which this service does not store.", family.unwrap_or("something else")),
+    };
+    not_assignable(name, expected, &remedy)
 }
 
 fn not_assignable(name: &str, expected: &str, remedy: &str) -> ApiError {

@@ -32,6 +32,15 @@ pub struct Navigation {
     pub name: String,
     /// Whether it leads to several entities.
     pub is_collection: bool,
+    /// Whether only `/beta` has it.
+    pub is_beta: bool,
+}
+
+impl Navigation {
+    /// Returns whether a version has it.
+    pub fn is_in(&self, version: Version) -> bool {
+        !self.is_beta || version.is_beta()
+    }
 }
 
 /// The index of a type in the catalogue. Types refer to each other in cycles.
@@ -108,7 +117,7 @@ pub struct Enumeration {
     pub name: String,
     /// Whether a value may have several members, separated by commas.
     pub is_flags: bool,
-    /// The members of all versions. The first one is the value of an unset property.
+    /// The members of all versions.
     pub all: Vec<Member>,
 }
 
@@ -167,9 +176,12 @@ impl Enumeration {
         self.members(version).map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// Returns the name of the member that an unset property has.
-    pub fn default_name(&self) -> &str {
-        self.all.first().map_or("", |member| &member.name)
+    /// Returns the name of the member that an unset property has: the one with the number 0, or
+    /// else the first one.
+    pub fn default_name(&self, version: Version) -> &str {
+        let mut members = self.members(version);
+        let zero = members.clone().find(|member| member.bits == 0);
+        zero.or_else(|| members.next()).map_or("", |member| &member.name)
     }
 }
 

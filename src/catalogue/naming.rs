@@ -2,8 +2,10 @@
 //! names that the client may have meant.
 
 use super::{
-    families,
-    lookup::{assignable, elsewhere, is_misspelling, is_undeclared, unknown_type_remedy, unresolved, unsorted_names},
+    lookup::{
+        assignable, elsewhere, is_elsewhere, is_misspelling, is_undeclared, unknown_type_remedy, unresolved,
+        unsorted_names,
+    },
     model::{NAMESPACE, Type},
     spelling::{near, question},
     version::Version,
@@ -46,12 +48,16 @@ pub fn named_type<'a>(name: &'a str, expected: &str, version: Version) -> Result
         }
     }
     // A body cannot have a target that the catalogue lacks, so no row has one.
-    let is_open = version == Version::OpenBeta && !Type::find(expected).is_some_and(|of| of.is_a(TARGET));
-    match is_undeclared(plain) {
-        true if families::of_type(plain).is_some() => Err(elsewhere(plain, expected)),
-        true if is_open && !is_misspelling(plain) => Ok(NamedType::Undeclared(plain)),
+    let is_open = version == Version::OpenBeta && can_be_open(expected);
+    match is_undeclared(plain) && !is_misspelling(plain) {
+        true if is_elsewhere(plain, expected) => Err(elsewhere(plain, expected)),
+        true if is_open => Ok(NamedType::Undeclared(plain)),
         _ => Err(no_type(name, expected, version)),
     }
+}
+
+fn can_be_open(expected: &str) -> bool {
+    !Type::find(expected).is_some_and(|of| of.is_a(TARGET))
 }
 
 /// Returns the qualified name of a type as the catalogue spells it, or the name as it is
@@ -95,7 +101,7 @@ fn no_type(name: &str, expected: &str, version: Version) -> ApiError {
         }
     };
     let setting = match unqualified(name) {
-        Some(name) if is_undeclared(name) => unknown_type_remedy(name, version),
+        Some(name) if is_undeclared(name) && can_be_open(expected) => unknown_type_remedy(name, version),
         _ => "",
     };
     unresolved(plain, &(meant + setting))

@@ -51,7 +51,7 @@ pub fn write<M: SerializeMap>(
         }
         match value {
             Some(value) => map.serialize_entry(&property.name, &Stored { property, value, form })?,
-            None => map.serialize_entry(&property.name, &Unset(property))?,
+            None => map.serialize_entry(&property.name, &Unset(property, form.version))?,
         }
     }
     if form.version.is_beta() {
@@ -112,7 +112,7 @@ impl Type {
             (Some(property), Some(value)) if !(property.is_collection && value.is_null()) => {
                 serde_json::to_value(Stored { property, value, form: Form::plain(version) })
             }
-            (Some(property), _) => serde_json::to_value(Unset(property)),
+            (Some(property), _) => serde_json::to_value(Unset(property, version)),
             (None, Some(value)) if version.is_beta() => return Some(Cow::Borrowed(value)),
             (None, _) => return None,
         };
@@ -189,15 +189,15 @@ impl Serialize for Stored<'_> {
 }
 
 /// The value of an unset property.
-struct Unset<'a>(&'a Property);
+struct Unset<'a>(&'a Property, Version);
 
 impl Serialize for Unset<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let property = self.0;
+        let Self(property, version) = *self;
         match &property.value_type {
             _ if property.is_collection => serializer.collect_seq([(); 0]),
             _ if property.is_nullable => serializer.serialize_unit(),
-            ValueType::Enumeration(enumeration) => serializer.serialize_str(enumeration.default_name()),
+            ValueType::Enumeration(enumeration) => serializer.serialize_str(enumeration.default_name(version)),
             ValueType::Complex(_) => serializer.serialize_unit(),
             ValueType::Primitive(primitive) => match primitive {
                 Primitive::Boolean => serializer.serialize_bool(false),

@@ -1,8 +1,7 @@
 //! Types that bodies name. Their names are case-sensitive.
 
 use super::{
-    families,
-    lookup::{elsewhere, is_misspelling, resolve, undeclared, unknown_type_remedy, unresolved},
+    lookup::{elsewhere, is_elsewhere, is_misspelling, resolve, undeclared, unknown_type_remedy, unresolved},
     model::{NAMESPACE, Type},
     spelling,
     version::Version,
@@ -41,8 +40,9 @@ pub fn read<'a>(odata_type: &'a str, expected: &str, version: Version) -> Result
         return resolve(odata_type, expected).map(SentType::Known);
     }
     match undeclared(odata_type) {
-        Some(name) if families::of_type(name).is_some() => Err(elsewhere(name, expected)),
-        Some(name) if version == Version::OpenBeta && near_miss(name).is_none() => Ok(SentType::Undeclared(name)),
+        Some(name) if near_miss(name).is_some() => Err(no_type(odata_type, expected, version)),
+        Some(name) if is_elsewhere(name, expected) => Err(elsewhere(name, expected)),
+        Some(name) if version == Version::OpenBeta => Ok(SentType::Undeclared(name)),
         _ => Err(no_type(odata_type, expected, version)),
     }
 }

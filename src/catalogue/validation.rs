@@ -82,7 +82,8 @@ pub fn check_properties(
 ) -> Result<(), ApiError> {
     // Graph writes an empty collection where a client expands a navigation property.
     let is_empty = |name: &str, value: &Value| {
-        value.as_array().is_some_and(Vec::is_empty) && of.navigation(name).is_some_and(|found| found.is_collection)
+        value.as_array().is_some_and(Vec::is_empty)
+            && of.navigation(name).is_some_and(|found| found.is_collection && found.is_in(version))
     };
     values.retain(|name, value| !is_empty(name, value));
     for (name, value) in values.iter_mut() {

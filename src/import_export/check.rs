@@ -35,14 +35,18 @@ const PAGE: i64 = 500;
 ///
 /// # Errors
 /// When the database does not answer or `report` fails.
-pub async fn check(pool: &PgPool, mut report: impl FnMut(String) -> io::Result<()>) -> anyhow::Result<u64> {
+pub async fn check(
+    pool: &PgPool,
+    beta: Version,
+    mut report: impl FnMut(String) -> io::Result<()>,
+) -> anyhow::Result<u64> {
     let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let (mut rows, mut after) = (0, None);
     loop {
         let page = configurations::sql::page(&mut transaction, after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(rows) };
         after = Some(last.id);
-        for (table, id, refusal) in refusals(&mut transaction, &page, &mut rows).await? {
+        for (table, id, refusal) in refusals(&mut transaction, &page, beta, &mut rows).await? {
             report(format!("{table} {id}: {refusal}")).context("cannot print the report")?;
         }
     }
@@ -53,12 +57,13 @@ type Refusal = (&'static str, Uuid, String);
 async fn refusals(
     connection: &mut PgConnection,
     page: &[Configuration],
+    beta: Version,
     rows: &mut u64,
 ) -> anyhow::Result<Vec<Refusal>> {
     let mut refusals = Vec::new();
     for stored in page {
         *rows += 1;
-        refusals.extend(refusal_of(stored).map(|refusal| ("device_configurations", stored.id, refusal)));
+        refusals.extend(refusal_of(stored, beta).map(|refusal| ("device_configurations", stored.id, refusal)));
         for kind in [StatusKind::Device, StatusKind::User, StatusKind::Setting] {
             for row in statuses::sql::list(connection, kind, ConfigurationId(stored.id)).await? {
                 *rows += 1;
@@ -86,7 +91,7 @@ async fn refusals(
 }
 
 /// Returns the reason why a create with the values of the row would be refused, or `None`.
-fn refusal_of(stored: &Configuration) -> Option<String> {
+fn refusal_of(stored: &Configuration, beta: Version) -> Option<String> {
     if stored.is_unreadable() {
         return Some("it holds a time, a number or a nested value that JSON cannot hold".to_owned());
     }
@@ -96,14 +101,14 @@ fn refusal_of(stored: &Configuration) -> Option<String> {
     if let Some(name) = configuration::RESERVED.iter().find(|name| stored.properties.contains_key(**name)) {
         return Some(format!("the column properties has a member '{name}', which is not one of a type"));
     }
-    if Type::find(&stored.odata_type).is_none() {
+    if beta != Version::OpenBeta && Type::find(&stored.odata_type).is_none() {
         return Some(format!("the type '{}' is unknown, so its members are not checked", stored.odata_type));
     }
     let mut members = Map::clone(&stored.properties);
     members.insert("@odata.type".to_owned(), format!("#microsoft.graph.{}", stored.odata_type).into());
     members.insert("displayName".to_owned(), stored.display_name.clone().into());
     members.insert("description".to_owned(), stored.description.clone().into());
-    let parsed = NewConfiguration::parse(ObjectReader::new(members, String::new(), configuration::TYPE, Version::Beta));
+    let parsed = NewConfiguration::parse(ObjectReader::new(members, String::new(), configuration::TYPE, beta));
     parsed.err().map(|refusal| refusal.to_string())
 }
 

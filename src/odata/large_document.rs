@@ -1,7 +1,8 @@
 //! Large documents about the service, which are read rarely: generated when a client first reads
 //! them, and kept compressed.
 //!
-//! A document is never in memory as a whole, neither when it is generated nor when it is sent. The
+//! A document is never in memory as a whole, neither when it is generated nor when it is sent,
+//! except in the answer to a batch. The
 //! worker generates it, for a tenth of a second at most. A thread of its own would need 15 MB more,
 //! which the allocator keeps after the end of the thread.
 

@@ -133,7 +133,7 @@ fn wrong_ones(property: &Property, path: &str, version: Version, depth: usize) -
     match &property.value_type {
         ValueType::Enumeration(enumeration) => {
             let none = [json!("noSuchMember"), json!(""), json!(1), json!(true), json!({})];
-            let (first, last) = (enumeration.default_name(), &enumeration.all.last().expect("a member").name);
+            let (first, last) = (enumeration.default_name(version), &enumeration.all.last().expect("a member").name);
             let several = if enumeration.is_flags { format!("{first},") } else { format!("{first},{last}") };
             let of_beta = enumeration.all.iter().filter(|member| member.is_beta && version == Version::V1);
             let of_beta = of_beta.map(|member| member.name.as_str().into());

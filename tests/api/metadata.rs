@@ -1,6 +1,9 @@
 //! `$metadata`: both forms, of both versions, say what the catalogue says.
 
+use std::io::Read;
+
 use devicegraph::catalogue::{Primitive, Type, ValueType, version::Version};
+use flate2::read::GzDecoder;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -80,4 +83,31 @@ async fn the_form_is_that_of_format_or_of_accept() {
     let refusal = app.get("/v1.0/$metadata?$format=atom").await.refusal();
     assert_eq!(refusal, "400 BadRequest: The value of '$format' is neither xml nor json.");
     assert_eq!(app.post("/v1.0/$metadata", &json!({})).await.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[actix_web::test]
+async fn a_large_document_is_compressed_for_clients_that_accept_gzip() {
+    let app = App::start().await;
+    for path in ["/openapi.json", "/docs/beta.json", "/beta/$metadata"] {
+        let whole = app.get(path).await;
+        assert!(whole.headers.get("content-encoding").is_none() && whole.text.len() > 300_000, "{path}");
+        for (accepted, encoding) in [("gzip", "gzip"), ("br, gzip;q=0.5", "gzip"), ("identity", ""), ("gzip;q=0", "")] {
+            let request =
+                app.request(Method::GET, path).header("accept-encoding", accepted).build().expect("a request");
+            let response = reqwest::Client::new().execute(request).await.expect("an answer");
+            let told = response.headers().get("content-encoding").map_or("", |value| value.to_str().expect("text"));
+            assert_eq!((told, &response.headers()["vary"]), (encoding, &"accept-encoding".parse().expect("a value")));
+            let body = response.bytes().await.expect("a body");
+            let mut text = String::new();
+            match encoding {
+                "gzip" => GzDecoder::new(body.as_ref()).read_to_string(&mut text).map(drop).expect("gzip"),
+                _ => text = String::from_utf8(body.to_vec()).expect("text"),
+            }
+            assert!(text == whole.text, "{path} with {accepted}");
+        }
+    }
+    // The answer to a step stands in the JSON of the batch.
+    let step = json!({"id": "1", "method": "GET", "url": "/$metadata", "headers": {"accept-encoding": "gzip", "accept": "application/json"}});
+    let answer = app.post("/beta/$batch", &json!({ "requests": [step] })).await.json();
+    assert_eq!(answer["responses"][0]["body"]["$Version"], "4.01");
 }

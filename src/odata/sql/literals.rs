@@ -127,8 +127,8 @@ pub(super) fn mismatch(literal: &Literal, beside: &Operand) -> ApiError {
         Kind::TextOf(Primitive::Date) => "Write a date without quotes, as in 2026-11-24.".to_owned(),
         Kind::TextOf(Primitive::TimeOfDay) => "Write a time of day without quotes, as in 13:15:00.".to_owned(),
         Kind::TextOf(_) => "Write base64 as binary'AAEC'.".to_owned(),
-        Kind::Name(of, _) | Kind::Flags(of, _) => {
-            let first = of.default_name();
+        Kind::Name(of, version) | Kind::Flags(of, version) => {
+            let first = of.default_name(version);
             format!("Write a member in single quotes, as in '{first}', or as {NAMESPACE}.{}'{first}'.", of.name)
         }
     };

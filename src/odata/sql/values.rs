@@ -312,7 +312,7 @@ fn scalar(property: &'static Property, version: Version, json: &str, text: &str,
     };
     let (kind, sql) = match &property.value_type {
         ValueType::Enumeration(of) => {
-            let first = of.default_name();
+            let first = of.default_name(version);
             match of.is_flags {
                 true if is_nullable => (Kind::Flags(of, version), bits(of, &set_or(first))),
                 true => (Kind::Flags(of, version), format!("COALESCE({}, 0)", bits(of, &set_or(first)))),

@@ -168,8 +168,8 @@ impl ConfigurationPatch {
     }
 }
 
-/// Returns the name of the type without its namespace. `/beta` accepts every type that the
-/// catalogue lacks, because Graph has more types.
+/// Returns the name of the type without its namespace. Only [`Version::OpenBeta`] accepts a type
+/// that the catalogue lacks.
 fn concrete_type(odata_type: &str, version: Version) -> Result<String, ApiError> {
     match sent_types::of_entity(odata_type, TYPE, version)? {
         SentType::Known(found) if found.is_abstract => Err(validation::abstract_class(&found.name)),

@@ -58,8 +58,7 @@ impl Variant {
 pub struct Schemas {
     /// The schemas by name.
     pub components: Components,
-    /// Whether a configuration of any type has a short schema, for readers. An exact one refers
-    /// to the schemas of all types, and a page that shows it takes many seconds.
+    /// Whether a configuration of any type has a short schema. A page takes seconds for an exact one.
     pub is_short: bool,
     /// Returns the schema of a target.
     target: fn(&mut Self, Variant) -> Value,
@@ -101,7 +100,9 @@ impl Schemas {
         if !declared.is_abstract {
             let itself = self.object(declared, variant);
             let derived = concrete(declared, variant.version).filter(|of| of.name != declared.name);
-            let derived = derived.map(|of| json!({"allOf": [self.object(of, variant), {"required": [TYPE]}]}));
+            let derived = derived.map(
+                |of| json!({"allOf": [self.object(of, variant), {"required": [TYPE], "properties": {TYPE: true}}]}),
+            );
             let derived: Vec<_> = derived.collect();
             let undeclared = is_open.then(|| self.undeclared(declared, variant));
             let all: Vec<_> = [itself.clone()].into_iter().chain(derived).chain(undeclared).collect();
@@ -129,7 +130,7 @@ impl Schemas {
             let mut properties = schemas.properties(base, variant);
             properties.insert(TYPE.to_owned(), json!({"type": "string", "enum": names}));
             let about = "The members that every type has. Those of each type stand below, under Schemas.";
-            json!({"type": "object", "description": about, "properties": properties, "required": [TYPE]})
+            json!({"type": "object", "description": about, "properties": properties})
         })
     }
 
@@ -267,12 +268,12 @@ impl Schemas {
             properties["assignments"] = json!({"type": "array", "items": one});
             return;
         }
-        if variant.version.is_beta() {
-            for navigation in &of.navigation {
-                let empty = json!({"type": "array", "maxItems": 0});
-                properties[&navigation.name] = if navigation.is_collection { empty } else { false.into() };
-            }
+        for navigation in of.navigation.iter().filter(|navigation| navigation.is_in(variant.version)) {
+            let empty = json!({"type": "array", "maxItems": 0});
+            properties[&navigation.name] = if navigation.is_collection { empty } else { false.into() };
         }
+        // Another request sets them.
+        properties["groupAssignments"] = false.into();
         properties["assignments"] = or_null(json!({"type": "array", "items": (self.element)(self, variant)}));
     }
 }
@@ -331,7 +332,8 @@ fn enumeration(of: &Enumeration, version: Version) -> Value {
         false => json!({"type": "string", "enum": names}),
         true => {
             let one = names.join("|");
-            json!({"type": "string", "pattern": format!("^(?:{one})(?:, *(?:{one}))*$")})
+            let about = format!("One or more of {}, with commas between them.", of.names(version));
+            json!({"type": "string", "description": about, "pattern": format!("^(?:{one})(?:, *(?:{one}))*$")})
         }
     }
 }
