@@ -160,7 +160,7 @@ async fn a_bad_configuration_is_refused_by_name() {
         ),
         (custom("@type", json!("x")), "The member '@type' is written '@odata.type'."),
         (
-            custom("deviceStatuses", json!([])),
+            custom("deviceStatuses", json!([{}])),
             "The member 'deviceStatuses' is a navigation property and cannot be set here: leave it out.",
         ),
         (
