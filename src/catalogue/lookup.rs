@@ -138,9 +138,10 @@ pub(super) fn unknown_type_remedy(name: &str, version: Version) -> &'static str 
     }
 }
 
-/// Returns every name of the catalogue, sorted: types, enumerations and operations.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    unsorted_names().collect::<BTreeSet<_>>().into_iter()
+/// Returns the names of a version, sorted: its types, all enumerations and all operations.
+pub fn names(version: Version) -> impl Iterator<Item = &'static str> {
+    let is_in = |name: &&str| Type::find(name).is_none_or(|of| of.is_in(version));
+    unsorted_names().filter(is_in).collect::<BTreeSet<_>>().into_iter()
 }
 
 /// Returns the names of all types, enumerations and operations of the catalogue.

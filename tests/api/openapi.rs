@@ -224,6 +224,23 @@ async fn every_type_is_sent_and_answered_as_the_document_says() {
 }
 
 #[actix_web::test]
+async fn v1_answers_with_what_only_beta_has_as_the_document_says() {
+    let app = App::start().await;
+    let described = Described::by(&app).await;
+    let app_rule = json!({"@odata.type": "#microsoft.graph.windowsFirewallRule", "displayName": "r"});
+    for body in [
+        json!({"@odata.type": "#microsoft.graph.windowsKioskConfiguration", "displayName": "a"}),
+        json!({"@odata.type": "#microsoft.graph.windows10EndpointProtectionConfiguration", "displayName": "a", "firewallRules": [app_rule]}),
+        json!({"@odata.type": "#microsoft.graph.windowsUpdateForBusinessConfiguration", "displayName": "a", "automaticUpdateMode": "windowsDefault"}),
+    ] {
+        let created = app.post(&beta(CONFIGURATIONS), &body).await;
+        assert_eq!(created.status, StatusCode::CREATED, "{}", created.text);
+        let read = app.get(&format!("{CONFIGURATIONS}/{}", created.id())).await;
+        described.holds(&Method::GET, &format!("{CONFIGURATIONS}/{{configuration}}"), &read);
+    }
+}
+
+#[actix_web::test]
 async fn a_type_that_the_catalogue_lacks_is_described_where_it_is_accepted() {
     if is_remote() {
         return;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use crate::catalogue::{self, NAMESPACE, version::Version};
+
 /// The direction of an instance.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -61,6 +63,17 @@ pub fn closed(properties: Map<String, Value>, required: Vec<String>, is_open: bo
         object["required"] = required.into();
     }
     object
+}
+
+/// Returns the schema of the name of a type that this version does not have. An answer of `/v1.0`
+/// can have a type that only `/beta` has.
+pub fn undeclared_type(version: Version) -> Value {
+    let names = catalogue::names(version).collect::<Vec<_>>().join("|");
+    json!({
+        "type": "string",
+        "description": "A type that this version does not have.",
+        "pattern": format!(r"^#?{}\.(?!(?:{names})$)[A-Za-z][A-Za-z0-9_]{{0,127}}$", NAMESPACE.replace('.', r"\.")),
+    })
 }
 
 /// Returns the schema of text that can be stored.

@@ -8,12 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::{
     components::Components,
-    members::{ANY_OBJECT, Side, closed, path, reference, text, undeclared_values},
+    members::{ANY_OBJECT, Side, closed, path, reference, text, undeclared_type, undeclared_values},
 };
 use crate::{
-    catalogue::{
-        self, Enumeration, NAMESPACE, Primitive, Property, Type, ValueType, validation::TYPE, version::Version,
-    },
+    catalogue::{Enumeration, NAMESPACE, Primitive, Property, Type, ValueType, validation::TYPE, version::Version},
     resources::{assignments::target, configurations::model as configurations},
 };
 
@@ -238,10 +236,9 @@ impl Schemas {
 
     /// Returns the schema of an instance of a type that the catalogue lacks.
     pub fn undeclared(&mut self, declared: &'static Type, variant: Variant) -> Value {
-        let name = self.component("undeclaredType".to_owned(), |_| undeclared_type());
+        let name = self.component(variant.name("undeclaredType"), |_| undeclared_type(variant.version));
         if !declared.is_a(configurations::TYPE) {
-            let of = if variant.is_request() { "undeclared.request" } else { "undeclared" };
-            return self.component(of.to_owned(), |_| {
+            return self.component(variant.name("undeclared"), |_| {
                 let properties = Map::from_iter([(TYPE.to_owned(), name)]);
                 let any = reference(ANY_OBJECT);
                 json!({"type": "object", "allOf": [any], "properties": properties, "required": [TYPE]})
@@ -377,15 +374,6 @@ fn written(primitive: Primitive, variant: Variant) -> Value {
             {"type": "string", "enum": ["INF", "-INF", "NaN"]},
         ]}),
     }
-}
-
-fn undeclared_type() -> Value {
-    let names = catalogue::names().collect::<Vec<_>>().join("|");
-    json!({
-        "type": "string",
-        "description": "A type of Graph's that this service does not know.",
-        "pattern": format!(r"^#?{}\.(?!(?:{names})$)[A-Za-z][A-Za-z0-9_]{{0,127}}$", NAMESPACE.replace('.', r"\.")),
-    })
 }
 
 /// Returns the schema extended by null.
