@@ -160,14 +160,15 @@ impl Property {
         }
     }
 
-    /// Returns whether the property can be null. An unset object reads as null, so a client can
-    /// send null back whatever the model says.
+    /// Returns whether the property can be null. An unset object reads as null, and a client may
+    /// send back what it has read. So null is allowed for every object, nullable or not.
     pub fn allows_null(&self) -> bool {
         self.is_nullable || matches!(self.value_type, ValueType::Complex(_)) && !self.is_collection
     }
 
     /// Returns whether the property can have this number. An unset property that is not nullable
-    /// reads as 0, so a client can send 0 back whatever the range is.
+    /// reads as 0, and a client may send back what it has read. So 0 is allowed there, also outside
+    /// the range.
     pub fn allows(&self, number: i64) -> bool {
         let Limits { minimum, maximum, .. } = self.limits;
         let is_unset = number == 0 && !self.is_nullable && !self.is_collection;

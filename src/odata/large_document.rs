@@ -3,8 +3,8 @@
 //!
 //! A document is never in memory as a whole, neither when it is generated nor when it is sent,
 //! except in the answer to a batch. The
-//! worker generates it, for a tenth of a second at most. A thread of its own would need 15 MB more,
-//! which the allocator keeps after the end of the thread.
+//! worker that serves the request generates it. A thread for this would cost memory, because the
+//! allocator keeps the memory of a thread that has ended.
 
 use std::{
     io::{self, Read, Write},

@@ -44,7 +44,7 @@ pub struct Limits {
 impl Limits {
     /// Returns the limits of each of `workers`.
     pub fn new(settings: &config::Server, workers: usize) -> Self {
-        // A worker with a single connection could not accept a client while another one is idle.
+        // Each worker needs two connections: one idle client must not block the next client.
         let max = settings.max_connections.div_ceil(workers).max(2);
         let percent = usize::from(settings.close_idle_above_percent);
         Self {

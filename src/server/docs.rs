@@ -42,35 +42,33 @@ impl Documents {
     }
 }
 
-async fn describe(request: HttpRequest, extent: Extent) -> Result<HttpResponse, ApiError> {
-    let data = (request.app_data::<Data<Documents>>(), request.app_data::<Data<Authenticator>>());
-    let (Some(documents), Some(authenticator)) = data else {
-        return Err(ApiError::internal(anyhow!("the documents are not part of the application")));
-    };
+/// What the handlers of the descriptions need.
+type Parts = (HttpRequest, Data<Documents>, Data<Authenticator>);
+
+async fn describe((request, documents, authenticator): Parts, extent: Extent) -> Result<HttpResponse, ApiError> {
     let document = match extent {
         Extent::Whole => &documents.whole,
         Extent::Version(Version::V1) => &documents.v1,
         Extent::Version(_) => &documents.beta,
     };
-    let (writer, authenticator) = (documents.clone(), authenticator.clone());
-    let write = move |output: &mut dyn io::Write| Ok((writer.write)(&authenticator, extent, output)?);
+    let write = |output: &mut dyn io::Write| Ok((documents.write)(&authenticator, extent, output)?);
     // The charset tells `negotiate` not to strip control information from this document.
     document.answer(&request, "application/json;charset=utf-8", write).await
 }
 
 /// `GET /openapi.json`
-pub async fn openapi(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    describe(request, Extent::Whole).await
+pub async fn openapi(parts: Parts) -> Result<HttpResponse, ApiError> {
+    describe(parts, Extent::Whole).await
 }
 
 /// `GET /docs/v1.0.json`
-pub async fn openapi_of_v1(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    describe(request, Extent::Version(Version::V1)).await
+pub async fn openapi_of_v1(parts: Parts) -> Result<HttpResponse, ApiError> {
+    describe(parts, Extent::Version(Version::V1)).await
 }
 
 /// `GET /docs/beta.json`
-pub async fn openapi_of_beta(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    describe(request, Extent::Version(Version::Beta)).await
+pub async fn openapi_of_beta(parts: Parts) -> Result<HttpResponse, ApiError> {
+    describe(parts, Extent::Version(Version::Beta)).await
 }
 
 /// `GET /docs`

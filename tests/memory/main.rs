@@ -1,5 +1,5 @@
 //! The memory that request bodies and files need, as an allocator counts it. Memory belongs to
-//! the whole process, so this is a test binary of its own with one test.
+//! the whole process, so that this binary runs only one test that measures it.
 
 #![expect(clippy::print_stdout, reason = "cargo test -- --nocapture shows the figures")]
 

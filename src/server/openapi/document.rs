@@ -42,8 +42,8 @@ pub fn write(
     serde_json::to_writer(output, &OpenApi::of(authenticator, beta, extent)?.sorted())
 }
 
-/// The members have the usual order of OpenAPI. The operations are text: as trees, they would need
-/// some megabytes.
+/// The members have the usual order of OpenAPI. The operations are kept as text, which needs
+/// less memory than their trees.
 #[derive(Serialize)]
 struct OpenApi {
     openapi: &'static str,

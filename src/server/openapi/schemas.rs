@@ -1,8 +1,8 @@
 //! The catalogue in JSON Schema, for requests and for answers.
 //!
 //! The component of a type is named `v1.{type}` or `beta.{type}`, with the suffix `.request`
-//! for requests. An enumeration is the same in all, unless `/beta` adds members. The schemas leave out rules that JSON
-//! Schema cannot express, such as whether an id is taken.
+//! for requests. An enumeration has one component, unless `/beta` adds members. The schemas leave
+//! out rules that JSON Schema cannot express, such as whether an id is taken.
 
 use serde_json::{Map, Value, json};
 
@@ -93,7 +93,8 @@ impl Schemas {
         if self.is_short && declared.name == configurations::TYPE {
             return self.configuration_in_short(declared, variant);
         }
-        // An answer shows what is stored, also types that a request cannot have.
+        // A row can have a type that a request must not have: an earlier release or another
+        // setting stored it.
         let is_open = !variant.is_request() || variant.version == Version::OpenBeta;
         if !declared.is_abstract {
             let itself = self.object(declared, variant);
@@ -216,7 +217,8 @@ impl Schemas {
             ValueType::Complex(id) if id.get().name == target::TYPE => (self.target)(self, variant),
             ValueType::Complex(id) => self.declared(id.get(), variant),
             ValueType::Enumeration(of) => {
-                // An answer of `/v1.0` shows what is stored, also members that only `/beta` has.
+                // A client of `/beta` can store a member that `/v1.0` does not have. An answer of
+                // `/v1.0` shows it.
                 let is_limited = variant.is_request() && !variant.version.is_beta();
                 let is_smaller = is_limited && of.all.iter().any(|member| member.is_beta);
                 let name = if is_smaller { variant.name(&of.name) } else { of.name.clone() };
