@@ -70,7 +70,7 @@ impl Connections {
     /// # Errors
     /// When no connection is free in time.
     pub async fn acquire(&self) -> sqlx::Result<Connection> {
-        self.borrow(false).await
+        self.borrow(None).await
     }
 
     /// Begins a transaction.
@@ -78,7 +78,16 @@ impl Connections {
     /// # Errors
     /// When no connection is free in time.
     pub async fn begin(&self) -> sqlx::Result<Connection> {
-        self.borrow(true).await
+        self.borrow(Some("BEGIN")).await
+    }
+
+    /// Begins a transaction that only reads, all of it from one snapshot. A step of an atomicity
+    /// group reads in the transaction of the group, and sees what the group has written.
+    ///
+    /// # Errors
+    /// When no connection is free in time.
+    pub async fn begin_snapshot(&self) -> sqlx::Result<Connection> {
+        self.borrow(Some("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")).await
     }
 
     /// Waits until the request must answer although the outcome of its write is unknown.
@@ -90,12 +99,12 @@ impl Connections {
         }
     }
 
-    async fn borrow(&self, begins: bool) -> sqlx::Result<Connection> {
+    async fn borrow(&self, begin: Option<&'static str>) -> sqlx::Result<Connection> {
         let (origin, permits, database_status) = match &self.source {
             Source::Pool(pool) => {
                 // The future is boxed because it is large. Otherwise every request would move
                 // it, also a request that uses no connection.
-                let connection = Box::pin(open(pool, self.work, self.request, begins));
+                let connection = Box::pin(open(pool, self.work, self.request, begin));
                 (Borrowed::Pool(connection.await?), Vec::new(), pool.database_status())
             }
             Source::Group(group) => {
@@ -110,10 +119,15 @@ impl Connections {
 
 /// Takes a connection and sets its `application_name` to the id of the request, for
 /// `pg_stat_activity`. This statement also proves that the connection is alive.
-async fn open(pool: &Pool, work: WorkClass, request: RequestContext, begins: bool) -> sqlx::Result<PooledConnection> {
-    let begin = if begins { "; BEGIN" } else { "" };
-    let named = format!("SET application_name = 'devicegraph {}'{begin}", request.request_id);
-    pool.acquire(work, named, begins).await
+async fn open(
+    pool: &Pool,
+    work: WorkClass,
+    request: RequestContext,
+    begin: Option<&'static str>,
+) -> sqlx::Result<PooledConnection> {
+    let begin_too = begin.map(|begin| format!("; {begin}")).unwrap_or_default();
+    let named = format!("SET application_name = 'devicegraph {}'{begin_too}", request.request_id);
+    pool.acquire(work, named, begin.is_some()).await
 }
 
 impl FromRequest for Connections {
@@ -138,7 +152,7 @@ impl GroupTransaction {
     /// When no connection is free in time.
     pub async fn begin(pool: &Data<Pool>, only_reads: bool, request: RequestContext) -> sqlx::Result<Self> {
         let work = if only_reads { WorkClass::Search } else { WorkClass::WriteGroup };
-        let connection = open(pool, work, request, true).await?;
+        let connection = open(pool, work, request, Some("BEGIN")).await?;
         Ok(Self { transaction: Arc::new(Mutex::new(Some(connection))), pool: pool.clone(), work, request })
     }
 

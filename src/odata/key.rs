@@ -98,7 +98,7 @@ pub fn as_stored(text: String) -> String {
 /// The id of an object that this service does not store: a group, a collection, a filter.
 ///
 /// An id has 1 to 256 characters. A GUID is converted to lower case.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ExternalId(String);
 
 impl ExternalId {

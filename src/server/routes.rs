@@ -23,7 +23,7 @@ use crate::{
     console,
     odata::{metadata, options},
     resources::{
-        assignments::{group_assignments, handlers as assignments, model as assignment},
+        assignments::{assign, group_assignments, handlers as assignments, model as assignment},
         configurations::{handlers as configurations, model as configuration},
         statuses::{handlers as statuses, model::StatusKind},
     },
@@ -145,12 +145,12 @@ pub const GRAPH_ROUTES: &[Route] = &[
     route(Method::DELETE, CONFIGURATION, ReadWrite, || to(configurations::delete), operation(
         "deleteDeviceConfiguration", "Delete a configuration, and its assignments with it.", Configurations, Answer::Deleted
     ).page("intune-deviceconfig-windows10customconfiguration-delete")).with_etag(),
-    route(Method::POST, ASSIGN, ReadWrite, || to(assignments::assign), operation(
-        "assignDeviceConfiguration", "Replace all assignments of a configuration.", Assignments, Answer::Assigned
-    ).reads(Body::Assign).page("intune-deviceconfig-deviceconfiguration-assign")).with_etag(),
-    route(Method::POST, QUALIFIED_ASSIGN, ReadWrite, || to(assignments::assign), operation(
-        "assignDeviceConfigurationQualified", "Replace all assignments of a configuration.", Assignments, Answer::Assigned
-    ).reads(Body::Assign).page("intune-deviceconfig-deviceconfiguration-assign")).with_etag(),
+    route(Method::POST, ASSIGN, ReadWrite, || to(assign::assign), operation(
+        "assignDeviceConfiguration", "Change the assignments of a configuration, or show what a change would do.", Assignments, Answer::Assigned
+    ).reads(Body::Assign).conflicts().page("intune-deviceconfig-deviceconfiguration-assign")).with_etag(),
+    route(Method::POST, QUALIFIED_ASSIGN, ReadWrite, || to(assign::assign), operation(
+        "assignDeviceConfigurationQualified", "Change the assignments of a configuration, or show what a change would do.", Assignments, Answer::Assigned
+    ).reads(Body::Assign).conflicts().page("intune-deviceconfig-deviceconfiguration-assign")).with_etag(),
     route(Method::GET, PLAIN_TEXT, ReadWrite, || to(configurations::plain_text), operation(
         "getOmaSettingPlainTextValue", "Read the secret of an OMA setting.", Configurations, Answer::PlainText
     ).page("intune-deviceconfig-deviceconfiguration-getomasettingplaintextvalue")),

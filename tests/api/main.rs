@@ -6,6 +6,7 @@
 mod addressing;
 mod architecture;
 mod assign;
+mod assign_modes;
 mod assignments;
 mod authorization;
 mod bad_input;

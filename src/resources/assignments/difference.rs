@@ -15,40 +15,19 @@ use super::model::Assignment;
 pub struct Difference<'a> {
     /// The ids of stored rows that are in no new row.
     pub deleted: Vec<Uuid>,
-    /// The rows with a stored id whose members of `/beta` change.
+    /// The rows with a stored id whose members change.
     pub changed: Vec<Assignment>,
     /// The new rows that are not stored.
     pub added: Vec<&'a Assignment>,
 }
 
 impl<'a> Difference<'a> {
-    /// Matches rows by their targets. A stored row whose target stays keeps its id. The base
-    /// target names nothing, so a row with it matches no other row.
-    ///
-    /// The members that `/beta` adds change only when `beta` says that the rows have them.
-    pub fn by_target(stored: &[Assignment], rows: &'a [Assignment], beta: bool) -> Self {
-        let places: HashMap<_, _> = rows.iter().enumerate().map(|(place, row)| (row.target_columns(), place)).collect();
-        let place_of =
-            |stored: &Assignment| places.get(&stored.target_columns()).copied().filter(|_| !stored.has_base_target());
-        Self::new(stored, rows, place_of, beta)
-    }
-
     /// Matches rows by their ids. A stored row stays when a row has its id and its target.
     pub fn by_id(stored: &[Assignment], rows: &'a [Assignment]) -> Self {
         let places: HashMap<_, _> = rows.iter().enumerate().map(|(place, row)| (row.id, place)).collect();
         let has_same_target = |stored: &Assignment, place: usize| rows[place].has_target_of(stored);
         let place_of =
             |stored: &Assignment| places.get(&stored.id).copied().filter(|place| has_same_target(stored, *place));
-        Self::new(stored, rows, place_of, true)
-    }
-
-    /// Compares each stored row with the row at its place in `rows`. It has none when it goes.
-    fn new(
-        stored: &[Assignment],
-        rows: &'a [Assignment],
-        place_of: impl Fn(&Assignment) -> Option<usize>,
-        beta: bool,
-    ) -> Self {
         let mut difference = Self::default();
         let mut kept = HashSet::new();
         for stored in stored {
@@ -58,7 +37,7 @@ impl<'a> Difference<'a> {
             };
             kept.insert(place);
             let changed = Assignment { id: stored.id, ..rows[place].clone() };
-            if beta && changed != *stored {
+            if changed != *stored {
                 difference.changed.push(changed);
             }
         }
@@ -99,20 +78,6 @@ mod tests {
 
     fn added<'a>(difference: &Difference<'a>) -> Vec<&'a str> {
         difference.added.iter().filter_map(|row| row.group_id.as_deref()).collect()
-    }
-
-    #[test]
-    fn a_target_that_stays_keeps_its_id() {
-        let stored = [row(Some("a")), row(Some("b")), row(None)];
-        let excluded = Assignment { target_type: "exclusionGroupAssignmentTarget".to_owned(), ..row(Some("b")) };
-        let rows = [removed(&row(Some("a"))), excluded, row(Some("c"))];
-        for (beta, changed) in [(false, vec![]), (true, vec![removed(&stored[0])])] {
-            let difference = Difference::by_target(&stored, &rows, beta);
-            assert_eq!(difference.deleted, [stored[1].id, stored[2].id], "an exclusion is another target");
-            assert_eq!(added(&difference), ["b", "c"]);
-            assert_eq!(difference.changed, changed);
-        }
-        assert!(Difference::by_target(&stored[..2], &[row(Some("b")), row(Some("a"))], true).is_empty());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     create::{Create, Writer},
     etags::{find_digest, keep_for_later_reads, lock_configuration, set_etag},
     loaders::{AssignmentKey, AssignmentLoader, SetKey, SetLoader},
-    model::{Assignment, AssignmentId, AssignmentPatch, AssignmentSet, NewAssignment, TYPE},
+    model::{Assignment, AssignmentId, AssignmentPatch, NewAssignment, TYPE},
     sql,
     target::Target,
 };
@@ -308,46 +308,8 @@ pub async fn delete(
     Ok(etag.on(HttpResponse::NoContent().finish()))
 }
 
-/// `POST …/deviceConfigurations/{id}/assign` and `…/microsoft.graph.assign`
-///
-/// Replaces the whole set in one transaction. Two concurrent calls leave one of the two sets,
-/// never a mixture.
-///
-/// <https://learn.microsoft.com/graph/api/intune-deviceconfig-deviceconfiguration-assign>
-///
-/// # Errors
-/// 412 when the condition of the request does not hold.
-pub async fn assign(
-    connections: Connections,
-    caller: Caller,
-    links: Links,
-    configuration: ConfigurationId,
-    conditions: Conditions,
-    body: Body,
-) -> Result<HttpResponse, ApiError> {
-    let set = AssignmentSet::parse(body.members("assign"))?;
-    let rows = set.rows(configuration);
-    let mut transaction = connections.begin().await?;
-    let current = lock_configuration(&mut transaction, configuration, &conditions).await?;
-    current.map_or(Ok(()), |current| conditions.check(&current))?;
-    let beta = links.version.is_beta();
-    let stored = sql::replace(&mut transaction, configuration, &rows, beta, caller.id()).await?;
-    if stored.len() > sql::MAX_COMPUTED {
-        // Compute the digest once, while it begins to be kept.
-        sql::keep_digest(&mut transaction, configuration).await?;
-    }
-    let etag = set_etag(&mut transaction, configuration).await?;
-    transaction.commit(set_path(configuration)).await?;
-    let context = links.context("Collection(microsoft.graph.deviceConfigurationAssignment)");
-    Ok(etag.on(collection(&stored, &links, context)))
-}
-
-fn collection(stored: &[Assignment], links: &Links, context: String) -> HttpResponse {
-    let value = stored.iter().map(|stored| stored.shown(links)).collect();
-    HttpResponse::Ok().json(Collection::whole(context, value))
-}
-
-fn set_path(configuration: ConfigurationId) -> String {
+/// Returns the path of the assignments of a configuration below a version.
+pub fn set_path(configuration: ConfigurationId) -> String {
     format!("{}/assignments", configuration.path())
 }
 

@@ -8,6 +8,9 @@
 //! | [`handlers`] | what the routes do |
 //! | [`model`] | an assignment read from Graph JSON |
 //! | [`target`] | targets, and the 409 of a target that is taken |
+//! | [`assign`] | the action `assign` |
+//! | [`plan`] | what it does to a set: modes, conflicts, changes |
+//! | [`unassigned`] | what the mode `remove` removes |
 //! | [`create`] | a create: combined with others, retried, or refused |
 //! | [`difference`] | which rows a replacement of the set writes |
 //! | [`etags`] | the ETag of a set, and the lock of a conditional change |
@@ -18,6 +21,7 @@
 //!
 //! <https://learn.microsoft.com/graph/api/resources/intune-deviceconfig-deviceconfigurationassignment>
 
+pub mod assign;
 pub mod create;
 pub mod difference;
 pub mod etags;
@@ -25,6 +29,8 @@ pub mod group_assignments;
 pub mod handlers;
 pub mod loaders;
 pub mod model;
+pub mod plan;
 pub mod representation;
 pub mod sql;
 pub mod target;
+pub mod unassigned;

@@ -140,7 +140,7 @@ impl BetaMembers {
     }
 }
 
-fn check_type(members: &mut ObjectReader, expected: &'static str) -> Result<(), ApiError> {
+fn check_type_of(members: &mut ObjectReader, expected: &'static str) -> Result<(), ApiError> {
     match members.string("@odata.type")? {
         Some(odata_type) => members.located(sent_types::known(&odata_type, expected)).map(drop),
         None => Ok(()),
@@ -159,8 +159,25 @@ impl NewAssignment {
         Ok(Self { id, ..Self::parse_without_id(members)? })
     }
 
-    fn parse_without_id(mut members: ObjectReader) -> Result<Self, ApiError> {
-        check_type(&mut members, TYPE)?;
+    /// Returns an assignment to this target, with no other member.
+    pub fn of(target: Target) -> Self {
+        Self { id: None, target, beta: BetaMembers::default() }
+    }
+
+    /// Refuses an element of another type.
+    ///
+    /// # Errors
+    /// 400 that names the type.
+    pub fn check_type(members: &mut ObjectReader) -> Result<(), ApiError> {
+        check_type_of(members, TYPE)
+    }
+
+    /// Reads an assignment whose id was taken already.
+    ///
+    /// # Errors
+    /// 400 that names the wrong member.
+    pub fn parse_without_id(mut members: ObjectReader) -> Result<Self, ApiError> {
+        check_type_of(&mut members, TYPE)?;
         let Some(target) = members.object("target", target::TYPE)? else { return Err(missing_target(&members)) };
         let (target, filter) = Target::parse(target)?;
         let beta = BetaMembers::parse(&mut members, filter)?;
@@ -187,6 +204,15 @@ impl NewAssignment {
         row.normalize_source();
         row
     }
+
+    /// Returns the stored assignment with the target and with the members that the client sent.
+    pub fn apply(&self, stored: &Assignment) -> Assignment {
+        let mut changed = stored.clone();
+        changed.set_target(&self.target);
+        self.beta.write(&mut changed);
+        changed.normalize_source();
+        changed
+    }
 }
 
 /// The changes that a client sends. Members that are not sent stay as they are.
@@ -201,7 +227,7 @@ impl AssignmentPatch {
     /// # Errors
     /// 400 that names the wrong member.
     pub fn parse(mut members: ObjectReader) -> Result<Self, ApiError> {
-        check_type(&mut members, TYPE)?;
+        check_type_of(&mut members, TYPE)?;
         // The key is in the path. A client that sends back what it has read also sends the id,
         // which is ignored.
         key::ignore_id(&mut members)?;
@@ -233,6 +259,14 @@ impl AssignmentPatch {
 #[derive(Debug)]
 pub struct AssignmentSet(pub Vec<NewAssignment>);
 
+/// The reader of an element of a parameter of `assign`.
+pub enum Element {
+    /// An assignment.
+    Assignment(ObjectReader),
+    /// A group target in the form that only `/beta` has.
+    GroupAssignment(ObjectReader),
+}
+
 impl AssignmentSet {
     /// Reads the parameters of the action. On `/beta` a client can send
     /// `deviceConfigurationGroupAssignments` instead of `assignments`, or both, which are then
@@ -241,7 +275,21 @@ impl AssignmentSet {
     /// # Errors
     /// 400 for a wrong member, for the base target, which names nothing, and for a target that
     /// is sent twice.
-    pub fn parse(mut members: ObjectReader) -> Result<Self, ApiError> {
+    pub fn parse(members: &mut ObjectReader) -> Result<Self, ApiError> {
+        let elements = Self::elements(members)?;
+        Self::of(elements.map(|element| match element? {
+            Element::Assignment(members) => Self::element(members),
+            Element::GroupAssignment(members) => Self::group_element(members),
+        }))
+    }
+
+    /// Takes the elements of both parameters.
+    ///
+    /// # Errors
+    /// 400 when both parameters are missing.
+    pub fn elements(
+        members: &mut ObjectReader,
+    ) -> Result<impl Iterator<Item = Result<Element, ApiError>> + use<>, ApiError> {
         let assignments = members.objects("assignments", TYPE)?;
         let group_assignments = match members.version() {
             Version::Beta | Version::OpenBeta => {
@@ -250,13 +298,12 @@ impl AssignmentSet {
             Version::V1 => None,
         };
         if assignments.is_none() && group_assignments.is_none() {
-            let reason = ". Send the whole set in it, and nothing else; an empty array removes every assignment.";
+            let reason = ". Send the whole set in it; an empty array removes every assignment. To keep the rest, send 'mode' with 'add'.";
             return Err(members.missing("assignments", reason));
         }
-        members.reject_unread()?;
-        let assignments = assignments.into_iter().flatten().map(|element| Self::element(element?));
-        let group_assignments = group_assignments.into_iter().flatten().map(|element| Self::group_element(element?));
-        Self::of(assignments.chain(group_assignments))
+        let assignments = assignments.into_iter().flatten().map(|element| element.map(Element::Assignment));
+        let group_assignments = group_assignments.into_iter().flatten();
+        Ok(assignments.chain(group_assignments.map(|element| element.map(Element::GroupAssignment))))
     }
 
     /// Reads the `assignments` of a configuration that is created. `None` when the body does
@@ -304,10 +351,15 @@ impl AssignmentSet {
         Ok((path, NewAssignment::parse_without_id(members)?))
     }
 
+    /// Reads an element of the form that only `/beta` has, and the path of its group.
+    ///
     /// <https://learn.microsoft.com/graph/api/resources/intune-deviceconfig-deviceconfigurationgroupassignment>
-    fn group_element(mut members: ObjectReader) -> Result<(String, NewAssignment), ApiError> {
+    ///
+    /// # Errors
+    /// 400 that names the wrong member.
+    pub fn group_element(mut members: ObjectReader) -> Result<(String, NewAssignment), ApiError> {
         let path = members.path("targetGroupId");
-        check_type(&mut members, GROUP_ASSIGNMENT_TYPE)?;
+        check_type_of(&mut members, GROUP_ASSIGNMENT_TYPE)?;
         key::ignore_id(&mut members)?;
         let Some(group) = members.string("targetGroupId")? else {
             return Err(members.missing("targetGroupId", ". A group assignment needs it."));
@@ -318,7 +370,7 @@ impl AssignmentSet {
             _ => Target::Group(group),
         };
         members.reject_unread()?;
-        Ok((path, NewAssignment { id: None, target, beta: BetaMembers::default() }))
+        Ok((path, NewAssignment::of(target)))
     }
 }
 
@@ -336,6 +388,16 @@ impl Assignment {
     /// Returns whether the target is the base target, which names nothing.
     pub fn has_base_target(&self) -> bool {
         self.target_type == target::TYPE
+    }
+
+    /// Returns whether it has this target.
+    pub fn has_target(&self, target: &Target) -> bool {
+        self.target_columns() == target.columns_as_text()
+    }
+
+    /// Returns the key of its target, as [`Target::key`] does.
+    pub fn target_key(&self) -> Option<String> {
+        Target::key_of_columns(self.target_columns())
     }
 
     fn set_target(&mut self, target: &Target) {

@@ -46,9 +46,10 @@ pub struct AssignmentJson<'a> {
     source_id: Option<Option<String>>,
 }
 
+/// A target as JSON.
 #[derive(PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct TargetJson<'a> {
+pub struct TargetJson<'a> {
     #[serde(rename = "@odata.type")]
     odata_type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +68,16 @@ impl Assignment {
     /// Returns the JSON of an element of a collection.
     pub fn shown(&self, links: &Links) -> AssignmentJson<'_> {
         self.selected(links, None)
+    }
+
+    /// Returns the JSON of an assignment that is not stored yet.
+    pub fn shown_without_id(&self, links: &Links) -> AssignmentJson<'_> {
+        AssignmentJson { id: None, ..self.written(links.form(), None) }
+    }
+
+    /// Returns the JSON of its target alone.
+    pub fn shown_target(&self, links: &Links) -> TargetJson<'_> {
+        self.target(links.form())
     }
 
     /// Returns the JSON of an element of a collection, with the selected members.

@@ -19,7 +19,7 @@ use crate::{
 pub const TYPE: &str = "deviceAndAppManagementAssignmentTarget";
 
 /// The target of an assignment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// The base type, which names nothing. It is abstract in Graph's model, but the documented
     /// example sends it.
@@ -96,12 +96,22 @@ impl Target {
     /// Returns the key of the target, which is unique in a configuration. It equals the
     /// generated column `target_key`; a test compares the two.
     pub fn key(&self) -> Option<String> {
-        match self {
-            Self::Base => None,
-            Self::AllDevices => Some("allDevices".to_owned()),
-            Self::AllLicensedUsers => Some("allLicensedUsers".to_owned()),
-            Self::Group(id) | Self::ExclusionGroup(id) => Some(format!("group:{id}")),
-            Self::ConfigurationManagerCollection(id) => Some(format!("collection:{id}")),
+        Self::key_of_columns(self.columns_as_text())
+    }
+
+    /// Returns the columns `target_type`, `group_id` and `collection_id` as text.
+    pub fn columns_as_text(&self) -> (&str, Option<&str>, Option<&str>) {
+        let (target_type, group, collection) = self.columns();
+        (target_type, group.map(ExternalId::as_str), collection.map(ExternalId::as_str))
+    }
+
+    /// Returns the key of a target with these columns.
+    pub fn key_of_columns((target_type, group, collection): (&str, Option<&str>, Option<&str>)) -> Option<String> {
+        match (group, collection) {
+            (Some(group), _) => Some(format!("group:{group}")),
+            (None, Some(collection)) => Some(format!("collection:{collection}")),
+            (None, None) if target_type == TYPE => None,
+            (None, None) => target_type.strip_suffix("AssignmentTarget").map(str::to_owned),
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{
+    assignments as assignment_schemas,
     members::reference,
     schemas::{Schemas, Variant},
 };
@@ -226,8 +227,9 @@ fn successes(schemas: &mut Schemas, context: ResponseContext<'_>) -> Vec<Success
         Answer::CreatedAlways(of) => vec![created(schemas, of, variant, &[LOCATION], head)],
         Answer::Deleted => vec![("204", "deleted".to_owned(), response("It is gone.", &[ANY_ETAG], Value::Null, head))],
         Answer::Assigned => {
-            let content = json(collection(schemas, assignments::TYPE, variant, false));
-            ok(variant.name("assigned"), "The whole set.", &[ETAG], content)
+            let assignment = instance(schemas, assignments::TYPE, variant);
+            let content = json(assignment_schemas::answer(schemas, variant, &assignment));
+            ok(variant.name("assigned"), "The resulting set.", &[ETAG], content)
         }
         Answer::References { is_paged } => {
             let name = if is_paged { "references.page" } else { "references" };

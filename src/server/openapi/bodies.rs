@@ -1,25 +1,21 @@
 //! Request bodies: instances of the catalogue's types, with the additional rules of the
 //! resources.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
-    members::{TEXT, closed, text},
-    schemas::{Schemas, Variant, concrete, discriminator, or_null},
+    assignments::{self as assignment_schemas, assignment},
+    members::GUID,
+    schemas::{Schemas, Variant, concrete},
 };
 use crate::{
     catalogue::{Type, validation::TYPE, version::Version},
     resources::{
-        assignments::{
-            model::{self as assignments, GROUP_ASSIGNMENT_TYPE},
-            target,
-        },
+        assignments::model as assignments,
         configurations::model as configurations,
     },
     server::{batch::steps::MAX_REQUESTS, operation::Body},
 };
-
-const GUID: &str = "[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}";
 
 /// Returns the schema of the body of a request.
 pub fn request(schemas: &mut Schemas, body: Body, version: Version) -> Value {
@@ -35,7 +31,7 @@ pub fn request(schemas: &mut Schemas, body: Body, version: Version) -> Value {
             Some(of) => json!({"allOf": [schemas.object(of, variant), {"properties": {"id": new_id()}}]}),
             None => json!(false),
         },
-        Body::Assign => assign(schemas, variant),
+        Body::Assign => assignment_schemas::parameters(schemas, variant),
         Body::Batch => schemas.component("batch.request".to_owned(), |_| batch()),
     };
     let mut content = json!({ "schema": schema });
@@ -55,11 +51,6 @@ fn new_id() -> Value {
     json!({"type": ["string", "null"], "pattern": format!("^(?:{GUID}(?:_{GUID})?)?$")})
 }
 
-/// Returns the schema of the id of an object that this service does not store.
-fn identifier() -> Value {
-    json!({"type": "string", "minLength": 1, "maxLength": 256, "pattern": TEXT})
-}
-
 fn new_configuration(schemas: &mut Schemas, variant: Variant) -> Value {
     let Some(base) = Type::find(configurations::TYPE) else { return json!(false) };
     let any = schemas.declared(base, variant);
@@ -76,114 +67,6 @@ fn changed_configuration(schemas: &mut Schemas, variant: Variant) -> Value {
         let mut all = schemas.alternatives(concrete(base, variant.version), variant);
         all.extend((variant.version == Version::OpenBeta).then(|| schemas.undeclared(base, variant)));
         json!({"anyOf": all, "properties": {"assignments": false}})
-    })
-}
-
-/// Returns the schema of an assignment in which every member is optional.
-fn assignment(schemas: &mut Schemas, variant: Variant) -> Value {
-    let Some(of) = Type::find(assignments::TYPE) else { return json!(false) };
-    let component = schemas.object(of, variant);
-    if variant.version.is_beta()
-        && let Some(object) = schemas.components.tree(&variant.name(&of.name))
-    {
-        object["properties"]["sourceId"] = or_null(identifier());
-    }
-    component
-}
-
-/// Returns the schema of a target. It includes the base type, which Graph declares abstract.
-pub fn target(schemas: &mut Schemas, variant: Variant) -> Value {
-    let Some(base) = Type::find(target::TYPE) else { return json!(false) };
-    target_of(schemas, variant, "target", || [base].into_iter().chain(concrete(base, variant.version)))
-}
-
-/// Returns the schema of a target that is not the base type.
-fn naming_target(schemas: &mut Schemas, variant: Variant) -> Value {
-    let Some(base) = Type::find(target::TYPE) else { return json!(false) };
-    target_of(schemas, variant, "namingTarget", || concrete(base, variant.version))
-}
-
-fn target_of<I: Iterator<Item = &'static Type>>(
-    schemas: &mut Schemas,
-    variant: Variant,
-    name: &str,
-    types: impl Fn() -> I,
-) -> Value {
-    schemas.component(variant.name(name), |schemas| {
-        let all = schemas.alternatives(types(), variant);
-        for of in types() {
-            schemas.components.tree(&variant.name(&of.name)).into_iter().for_each(named);
-        }
-        let discriminator = discriminator(types(), variant);
-        let mut target = json!({"type": "object", "required": [TYPE], "oneOf": all, "discriminator": discriminator});
-        if variant.version.is_beta() {
-            target["allOf"] = json!([{ "anyOf": filters() }]);
-        }
-        target
-    })
-}
-
-/// Makes the members that name a target required ids.
-fn named(target: &mut Value) {
-    let named: Vec<_> =
-        ["groupId", "collectionId"].into_iter().filter(|name| target["properties"].get(name).is_some()).collect();
-    for name in named {
-        target["properties"][name] = identifier();
-        match &mut target["required"] {
-            Value::Array(required) if !required.contains(&name.into()) => required.push(name.into()),
-            Value::Array(_) => {}
-            none => *none = json!([name]),
-        }
-    }
-}
-
-/// Returns the schemas of a filter: an id with a type, or neither. No filter has null, an empty
-/// text or the zero GUID as its id.
-fn filters() -> Value {
-    const ID: &str = "deviceAndAppManagementAssignmentFilterId";
-    const KIND: &str = "deviceAndAppManagementAssignmentFilterType";
-    const NO_ID: &str = "00000000-0000-0000-0000-000000000000";
-    let mut id = identifier();
-    id["not"] = json!({"const": NO_ID});
-    json!([
-        {"properties": {ID: {"enum": [null, "", NO_ID]}, KIND: {"const": "none"}}},
-        {"properties": {ID: id, KIND: {"enum": ["include", "exclude"]}}, "required": [ID, KIND]},
-    ])
-}
-
-/// Returns the schema of an element of the assignments in `assign` and in a create of a configuration.
-pub fn element(schemas: &mut Schemas, variant: Variant) -> Value {
-    schemas.component(variant.name("assignmentElement"), |schemas| {
-        let assignment = assignment(schemas, variant);
-        let naming = json!({"required": ["target"], "properties": {"target": naming_target(schemas, variant)}});
-        json!({"allOf": [assignment, naming]})
-    })
-}
-
-fn assign(schemas: &mut Schemas, variant: Variant) -> Value {
-    let name = "assign";
-    schemas.component(variant.name(name), |schemas| {
-        let mut properties = Map::new();
-        properties.insert("assignments".to_owned(), json!({"type": "array", "items": element(schemas, variant)}));
-        if variant.version == Version::V1 {
-            return closed(properties, vec!["assignments".to_owned()], false, variant.side);
-        }
-        let members = Map::from_iter([
-            (TYPE.to_owned(), json!({"enum": [format!("#microsoft.graph.{GROUP_ASSIGNMENT_TYPE}"), format!("microsoft.graph.{GROUP_ASSIGNMENT_TYPE}")]})),
-            ("id".to_owned(), or_null(text())),
-            ("targetGroupId".to_owned(), identifier()),
-            ("excludeGroup".to_owned(), json!({"type": "boolean"})),
-        ]);
-        let of_group = closed(members, vec!["targetGroupId".to_owned()], false, variant.side);
-        let all = ["assignments", "deviceConfigurationGroupAssignments"];
-        properties.insert(all[1].to_owned(), json!({"type": "array", "items": of_group}));
-        let there = all.map(|name| json!({"required": [name], "properties": {name: {"type": "array", "items": {}}}}));
-        for name in all {
-            properties[name] = or_null(properties[name].clone());
-        }
-        let mut set = closed(properties, Vec::new(), false, variant.side);
-        set["anyOf"] = there.into_iter().collect();
-        set
     })
 }
 

@@ -12,7 +12,7 @@ use serde_json::{
 
 use super::{
     answers::{self, Answers, ResponseContext},
-    bodies,
+    assignments, bodies,
     components::Components,
     parameters,
     schemas::Schemas,
@@ -87,7 +87,7 @@ impl OpenApi {
 
     fn of(authenticator: &Authenticator, beta: Version, extent: Extent) -> serde_json::Result<Self> {
         let is_whole = matches!(extent, Extent::Whole);
-        let schemas = Schemas::new(!is_whole, bodies::target, bodies::element);
+        let schemas = Schemas::new(!is_whole, assignments::target, assignments::element);
         let mut writer = Writer { authenticator, schemas, answers: Answers::default(), has_head: is_whole };
         let mut paths: IndexMap<String, IndexMap<&'static str, Box<RawValue>>> = IndexMap::new();
         let of_mount = |mount: (&'static str, Version)| {

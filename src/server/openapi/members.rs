@@ -81,6 +81,9 @@ pub fn text() -> Value {
     json!({"type": "string", "pattern": TEXT})
 }
 
+/// The pattern of a GUID.
+pub const GUID: &str = "[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}";
+
 /// Returns the address of a component in the document.
 pub fn path(name: &str) -> String {
     format!("#/components/schemas/{name}")

@@ -9,6 +9,7 @@
 //! | [`components`] | the schemas that operations refer to |
 //! | [`parameters`] | paths, query options and headers of requests |
 //! | [`bodies`] | bodies of requests |
+//! | [`assignments`] | assignments, targets and `assign` |
 //! | [`answers`] | answers and their headers |
 //! | [`schemas`] | the catalogue in JSON Schema |
 //! | [`members`] | names of members in JSON Schema, and values of which nothing is known |
@@ -16,6 +17,7 @@
 //! <https://spec.openapis.org/oas/v3.1.1.html>
 
 pub mod answers;
+pub mod assignments;
 pub mod bodies;
 pub mod components;
 pub mod document;

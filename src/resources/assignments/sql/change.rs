@@ -65,30 +65,10 @@ pub async fn delete_all(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query!("DELETE FROM device_configuration_assignments").execute(connection).await.map(drop)
 }
 
-/// Replaces the assignments of a configuration, which the caller has locked, with `rows`.
-/// Returns the set that is stored then, sorted by id.
-///
-/// An assignment whose target stays keeps its id. The members that `/beta` adds are replaced
-/// only when `beta` says that the rows have them. Only rows that differ are written.
-pub async fn replace(
-    connection: &mut PgConnection,
-    configuration: ConfigurationId,
-    rows: &[Assignment],
-    beta: bool,
-    actor: Option<&str>,
-) -> sqlx::Result<Vec<Assignment>> {
-    let stored = list(connection, configuration).await?;
-    let difference = Difference::by_target(&stored, rows, beta);
-    if difference.is_empty() {
-        return Ok(stored);
-    }
-    write(connection, configuration, &difference, actor).await?;
-    list(connection, configuration).await
-}
-
-/// Replaces the assignments like [`replace`], but matches rows by their ids: a row of `stored`,
-/// which is the current set, stays when a row has its id and its target. The rows have no
-/// author, because a seed has no caller.
+/// Replaces the assignments of a configuration, which the caller has locked, with `rows`. Matches
+/// rows by their ids: a row of `stored`, which is the current set, stays when a row has its id
+/// and its target. The rows have no author, because a seed has no caller. Returns the set that is
+/// stored then, sorted by id.
 pub async fn replace_by_id(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
@@ -99,10 +79,10 @@ pub async fn replace_by_id(
     list(connection, configuration).await
 }
 
-/// Writes a difference. No statement has a join: with statistics that are out of date, PostgreSQL
+/// Writes a difference of a set whose configuration the caller has locked. No statement has a join: with statistics that are out of date, PostgreSQL
 /// could plan a join that compares each row with each other row. So the cost of each statement
 /// grows linearly with the set.
-async fn write(
+pub async fn write(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
     difference: &Difference<'_>,
@@ -112,7 +92,7 @@ async fn write(
         delete_many(connection, configuration, &difference.deleted).await?;
     }
     if !difference.changed.is_empty() {
-        update_beta_members(connection, configuration, &difference.changed, actor).await?;
+        update_many(connection, configuration, &difference.changed, actor).await?;
     }
     if !difference.added.is_empty() {
         insert_missing(connection, configuration, &difference.added, actor).await?;
@@ -137,8 +117,8 @@ async fn delete_many(connection: &mut PgConnection, configuration: Configuration
     .map(drop)
 }
 
-/// Updates the members that `/beta` adds, in the rows with the ids of `changed`.
-async fn update_beta_members(
+/// Updates the rows with the ids of `changed`. A changed row keeps its group or collection.
+async fn update_many(
     connection: &mut PgConnection,
     configuration: ConfigurationId,
     changed: &[Assignment],
@@ -157,7 +137,7 @@ async fn update_beta_members(
                      $10::text[])
               AS new (id, target_type, group_id, collection_id, filter_id, filter_type, intent, source, source_id)
          ON CONFLICT (id) DO UPDATE
-         SET filter_id = excluded.filter_id, filter_type = excluded.filter_type, intent = excluded.intent,
+         SET target_type = excluded.target_type, filter_id = excluded.filter_id, filter_type = excluded.filter_type, intent = excluded.intent,
              source = excluded.source, source_id = excluded.source_id,
              last_modified_date_time = greatest(clock_timestamp(), least(a.created_date_time, '9999-12-31T23:59:59.999999Z')), last_modified_by = excluded.last_modified_by,
              created_date_time = least(greatest(a.created_date_time, '0001-01-01T00:00:00Z'), '9999-12-31T23:59:59.999999Z')

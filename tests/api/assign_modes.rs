@@ -1,0 +1,211 @@
+//! The parameters `mode`, `onConflict` and `validateOnly` of `assign`.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::harness::{App, beta, group};
+
+fn excluded(id: &str) -> Value {
+    json!({"target": {"@odata.type": "#microsoft.graph.exclusionGroupAssignmentTarget", "groupId": id}})
+}
+
+fn filtered(id: &str, filter: &str) -> Value {
+    let mut assignment = group(id);
+    assignment["target"]["deviceAndAppManagementAssignmentFilterId"] = filter.into();
+    assignment["target"]["deviceAndAppManagementAssignmentFilterType"] = "include".into();
+    assignment
+}
+
+/// Returns the actions of an answer, each with the group that it concerns.
+fn actions(answer: &Value) -> Vec<(String, String)> {
+    let changes = answer["changes"].as_array().expect("changes");
+    let group = |change: &Value| {
+        let rows = [&change["after"]["target"], &change["before"]["target"], &change["target"]];
+        rows.iter().find_map(|target| target["groupId"].as_str()).unwrap_or("none").to_owned()
+    };
+    changes.iter().map(|change| (change["action"].as_str().expect("an action").to_owned(), group(change))).collect()
+}
+
+fn sorted_targets(assignments: &Value) -> Vec<String> {
+    let mut targets: Vec<_> =
+        assignments.as_array().expect("assignments").iter().map(|row| row["target"].to_string()).collect();
+    targets.sort();
+    targets
+}
+
+/// A configuration with the groups `a` (with the filter `f`) and `b`, and without `c`.
+async fn start(app: &App) -> String {
+    let configuration = app.configuration().await;
+    let set = json!({"assignments": [filtered("a", "f"), group("b"), excluded("c")]});
+    let answer = app.post(&beta(&format!("{configuration}/assign")), &set).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    assert!(answer.json().get("changes").is_none(), "without new parameters the answer is as before");
+    configuration
+}
+
+#[actix_web::test]
+async fn add_keeps_the_rest_and_on_v1_never_clears_a_filter() {
+    let app = App::start().await;
+    let configuration = start(&app).await;
+    let before = app.get(&beta(&format!("{configuration}/assignments"))).await.json()["value"].clone();
+    let path = format!("{configuration}/assign");
+    let body = json!({"mode": "add", "assignments": [group("a"), group("d")]});
+    let answer = app.post(&path, &body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let expected = [("no-op", "a"), ("create", "d")].map(|(action, group)| (action.to_owned(), group.to_owned()));
+    assert_eq!(actions(answer.json()), expected);
+    let after = app.get(&beta(&format!("{configuration}/assignments"))).await.json()["value"].clone();
+    assert_eq!(after.as_array().expect("a set").len(), 4);
+    for row in before.as_array().expect("a set") {
+        assert!(after.as_array().expect("a set").contains(row), "{row} is gone from {after}");
+    }
+    // On /beta, members that the client did not send stay, and another filter is an update.
+    let body = json!({"mode": "add", "assignments": [group("a")]});
+    assert_eq!(actions(app.post(&beta(&path), &body).await.json()), [("no-op".to_owned(), "a".to_owned())]);
+    let body = json!({"mode": "add", "assignments": [filtered("a", "g")]});
+    let answer = app.post(&beta(&path), &body).await;
+    assert_eq!(actions(answer.json()), [("update".to_owned(), "a".to_owned())]);
+    let change = &answer.json()["changes"][0];
+    assert_eq!(change["before"]["id"], change["after"]["id"]);
+    assert_eq!(change["after"]["target"]["deviceAndAppManagementAssignmentFilterId"], "g");
+}
+
+#[actix_web::test]
+async fn the_opposite_inclusion_is_refused_or_changed_in_place() {
+    let app = App::start().await;
+    let configuration = start(&app).await;
+    let path = format!("{configuration}/assign");
+    let stored = app.assignments(&configuration).await;
+    let stored = stored.iter().find(|row| row["target"]["groupId"] == "c").expect("the excluded group");
+    let id = stored["id"].as_str().expect("an id");
+    for validate_only in [false, true] {
+        for on_conflict in [None, Some("refuse")] {
+            let mut body = json!({"mode": "add", "validateOnly": validate_only, "assignments": [group("x"), group("c")]});
+            if let Some(on_conflict) = on_conflict {
+                body["onConflict"] = on_conflict.into();
+            }
+            let refusal = app.post(&path, &body).await.refusal();
+            assert!(refusal.starts_with("409 Conflict: ") && refusal.contains(id), "{refusal}");
+        }
+    }
+    assert_eq!(app.assignments(&configuration).await.len(), 3, "a refused call writes nothing");
+    for mode in ["add", "replace"] {
+        let element = if mode == "add" { group("c") } else { excluded("c") };
+        let body = json!({"mode": mode, "onConflict": "change", "assignments": [element]});
+        let answer = app.post(&path, &body).await;
+        let changes = answer.json()["changes"].as_array().expect("changes").clone();
+        let change = changes.iter().find(|change| change["action"] == "update").expect("an update");
+        assert_eq!((&change["before"]["id"], &change["after"]["id"]), (&json!(id), &json!(id)));
+        assert_ne!(change["before"]["target"], change["after"]["target"]);
+    }
+    // The mode replace without onConflict works as before: a new assignment takes the place.
+    let answer = app.post(&path, &json!({"mode": "replace", "assignments": [group("c")]})).await;
+    let expected = [("delete", "c"), ("create", "c")].map(|(action, group)| (action.to_owned(), group.to_owned()));
+    assert_eq!(actions(answer.json()), expected);
+}
+
+#[actix_web::test]
+async fn remove_takes_targets_and_ids_and_a_missing_one_is_no_change() {
+    let app = App::start().await;
+    let configuration = start(&app).await;
+    let base = json!({"target": {"@odata.type": "#microsoft.graph.deviceAndAppManagementAssignmentTarget"}});
+    let base = app.post(&format!("{configuration}/assignments"), &base).await.json().clone();
+    let path = format!("{configuration}/assign");
+    let unknown = "5a3b0f10-0000-4000-8000-0000000000ff";
+    // `c` is excluded, so that including it is another target. Filters are ignored.
+    let removed = [filtered("a", "other"), group("c"), group("missing"), json!({"id": base["id"]}), json!({"id": unknown})];
+    let body = json!({"mode": "remove", "assignments": removed});
+    let answer = app.post(&beta(&path), &body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let expected = [("delete", "a"), ("delete", "none"), ("no-op", "c"), ("no-op", "missing"), ("no-op", "none")];
+    assert_eq!(actions(answer.json()), expected.map(|(action, group)| (action.to_owned(), group.to_owned())));
+    assert_eq!(answer.json()["changes"][4]["id"], unknown);
+    let left = app.get(&format!("{configuration}/assignments")).await.json()["value"].clone();
+    assert_eq!(sorted_targets(&left).len(), 2);
+    assert_eq!(sorted_targets(&answer.json()["value"]).len(), 2);
+    // An element that was read has an id and a target: the target counts.
+    let read = left[0].clone();
+    let answer = app.post(&path, &json!({"mode": "remove", "assignments": [read]})).await;
+    assert_eq!(answer.json()["changes"][0]["action"], "delete");
+    let again = app.post(&path, &json!({"mode": "remove", "assignments": []})).await;
+    assert_eq!(again.json()["changes"], json!([]));
+    assert_eq!(again.json()["value"].as_array().expect("a set").len(), 1);
+}
+
+#[actix_web::test]
+async fn wrong_parameters_are_named() {
+    let app = App::start().await;
+    let configuration = start(&app).await;
+    let path = format!("{configuration}/assign");
+    let base = json!({"target": {"@odata.type": "#microsoft.graph.deviceAndAppManagementAssignmentTarget"}});
+    for (body, name) in [
+        (json!({"mode": "merge", "assignments": []}), "'mode'"),
+        (json!({"mode": null, "assignments": []}), "'mode'"),
+        (json!({"Mode": "add", "assignments": []}), "Mode"),
+        (json!({"onConflict": "overwrite", "assignments": []}), "'onConflict'"),
+        (json!({"mode": "remove", "onConflict": "change", "assignments": []}), "'onConflict'"),
+        (json!({"validateOnly": "yes", "assignments": []}), "'validateOnly'"),
+        (json!({"mode": "add"}), "'assignments'"),
+        (json!({"mode": "add", "assignments": [base]}), "assignments[0]/target"),
+        (json!({"mode": "add", "assignments": [group("x"), excluded("x")]}), "assignments[1]/target"),
+        (json!({"mode": "remove", "assignments": [{}]}), "target"),
+        (json!({"mode": "remove", "assignments": [base]}), "assignments[0]/id"),
+        (json!({"mode": "remove", "assignments": [{"id": "no-guid"}]}), "assignments[0]/id"),
+        (json!({"mode": "remove", "assignments": [{"id": configuration_id(&configuration), "intent": "x"}]}), "intent"),
+    ] {
+        let refusal = app.post(&path, &body).await.refusal();
+        assert!(refusal.starts_with("400 ") && refusal.contains(name), "{body}: {refusal}");
+    }
+    // A dry run exists on assign only. Elsewhere the member is unknown, and nothing is written.
+    let mut create = group("y");
+    create["validateOnly"] = true.into();
+    for (path, body) in [
+        (format!("{configuration}/assignments"), create),
+        ("/v1.0/deviceManagement/deviceConfigurations".to_owned(), json!({"@odata.type": "#microsoft.graph.iosUpdateConfiguration", "displayName": "a", "validateOnly": true})),
+    ] {
+        let refusal = app.post(&path, &body).await.refusal();
+        assert!(refusal.starts_with("400 ") && refusal.contains("validateOnly"), "{refusal}");
+    }
+    assert_eq!(app.assignments(&configuration).await.len(), 3);
+}
+
+fn configuration_id(path: &str) -> &str {
+    path.rsplit('/').next().expect("an id")
+}
+
+#[actix_web::test]
+async fn a_plan_writes_nothing_locks_nothing_and_is_what_the_call_does() {
+    let app = App::start().await;
+    let configuration = start(&app).await;
+    let path = beta(&format!("{configuration}/assign"));
+    let calls = [
+        json!({"assignments": [filtered("a", "g"), group("d")]}),
+        json!({"mode": "add", "onConflict": "change", "assignments": [group("c"), filtered("b", "h"), group("e")]}),
+        json!({"mode": "remove", "assignments": [group("d"), group("missing")]}),
+        json!({"mode": "replace", "assignments": []}),
+    ];
+    for call in calls {
+        let list = || app.get(&format!("{configuration}/assignments"));
+        let before = list().await;
+        let mut plan = call.clone();
+        plan["validateOnly"] = true.into();
+        let planned = app.post(&path, &plan).await;
+        assert_eq!(planned.status, StatusCode::OK, "{}", planned.text);
+        assert_eq!(list().await.text, before.text, "the plan writes nothing");
+        let etag = before.header("etag").expect("an ETag");
+        assert_eq!(planned.header("etag"), Some(etag), "the plan names the set that it was made from");
+        let mut call = call.clone();
+        if call.get("mode").is_none() {
+            call["mode"] = "replace".into();
+        }
+        let done = app.post_with(&path, &call, &[("If-Match", etag)]).await;
+        assert_eq!(done.status, StatusCode::OK, "{}", done.text);
+        assert_eq!(planned.json()["changes"], done.json()["changes"]);
+        assert_eq!(sorted_targets(&planned.json()["value"]), sorted_targets(&done.json()["value"]));
+        let stale = app.post_with(&path, &plan, &[("If-Match", "W/\"other\"")]).await;
+        assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED, "a plan checks the condition");
+    }
+    let missing = "/v1.0/deviceManagement/deviceConfigurations/5a3b0f10-0000-4000-8000-0000000000ff/assign";
+    let answer = app.post(missing, &json!({"validateOnly": true, "assignments": []})).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+}
