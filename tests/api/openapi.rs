@@ -2,15 +2,16 @@
 //! of requests and answers is so.
 
 use std::{
-    cell::RefCell,
     collections::{BTreeSet, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use devicegraph::{
     catalogue::version::{self, Version},
     server::{openapi::parameters::template, routes},
 };
-use jsonschema::Validator;
+use jsonschema::{Draft, Registry, Validator};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -26,15 +27,59 @@ pub(crate) async fn document(app: &App) -> Value {
     answer.json()
 }
 
-/// The document, and the schemas in it that were needed so far.
+/// A document of the service, and the validators of its schemas.
 struct Described {
     document: Value,
-    validators: RefCell<HashMap<String, Validator>>,
+    validators: &'static Validators,
+}
+
+/// The validators of one document, shared by all tests: they need much memory and time.
+struct Validators {
+    registry: Registry<'static>,
+    by_pointer: Mutex<HashMap<String, Arc<OnceLock<Validator>>>>,
+}
+
+/// The name of the document in its registry.
+const DOCUMENT: &str = "urn:document";
+
+impl Validators {
+    /// Returns the validators of a document. Tests with the same settings have the same one.
+    fn of(document: &Value) -> &'static Self {
+        static ALL: Mutex<Vec<(u64, &'static Validators)>> = Mutex::new(Vec::new());
+        let mut hasher = DefaultHasher::new();
+        document.to_string().hash(&mut hasher);
+        let hash = hasher.finish();
+        let mut all = ALL.lock().expect("no test panics here");
+        if let Some((_, validators)) = all.iter().find(|(known, _)| *known == hash) {
+            return validators;
+        }
+        let registry = Registry::new().draft(Draft::Draft202012).add(DOCUMENT, document.clone());
+        let registry = registry.and_then(jsonschema::RegistryBuilder::prepare).expect("a registry");
+        // A few documents, which live as long as the tests.
+        let validators: &'static Self = Box::leak(Box::new(Self { registry, by_pointer: Mutex::default() }));
+        all.push((hash, validators));
+        validators
+    }
+
+    /// Returns the validator of the schema at a pointer.
+    fn at(&'static self, pointer: &str) -> Arc<OnceLock<Validator>> {
+        let validator = self.by_pointer.lock().expect("no test panics here").entry(pointer.to_owned()).or_default().clone();
+        validator.get_or_init(|| {
+            let fragment = percent_encoding::utf8_percent_encode(pointer, percent_encoding::NON_ALPHANUMERIC);
+            let schema = json!({"$ref": format!("{DOCUMENT}#{}", fragment.to_string().replace("%2F", "/").replace("%7E", "~"))});
+            let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true);
+            options.with_registry(&self.registry).build(&schema).unwrap_or_else(|error| panic!("{pointer}: {error}"))
+        });
+        validator
+    }
 }
 
 impl Described {
     async fn by(app: &App) -> Self {
-        Self { document: document(app).await, validators: RefCell::default() }
+        let mut document = document(app).await;
+        // The only part with the address of this service.
+        document.as_object_mut().expect("an object").remove("servers");
+        Self { validators: Validators::of(&document), document }
     }
 
     /// What is at a pointer, or where its `$ref` leads.
@@ -59,18 +104,7 @@ impl Described {
     }
 
     fn with_validator<T>(&self, pointer: &str, ask: impl FnOnce(&Validator) -> T) -> T {
-        let mut validators = self.validators.borrow_mut();
-        let validator = validators.entry(pointer.to_owned()).or_insert_with(|| {
-            let schema = self.document.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is not in the document"));
-            let whole = json!({
-                "$schema": "https://json-schema.org/draft/2020-12/schema",
-                "components": self.document["components"],
-                "allOf": [schema],
-            });
-            let options = jsonschema::options().should_validate_formats(true);
-            options.build(&whole).unwrap_or_else(|error| panic!("{pointer}: {error}"))
-        });
-        ask(validator)
+        ask(self.validators.at(pointer).get().expect("a validator"))
     }
 
     /// Holds an answer to what is said of it.
