@@ -212,6 +212,7 @@ step_failover() {
 
 # --- Other programs
 
+step_documentation() { timeout --foreground -k 60 600 tests/documentation/run.py; }
 step_console() { timeout --foreground -k 60 900 tests/console/run; }
 step_clients() { tests/clients/run.sh; }
 
