@@ -1,4 +1,4 @@
-//! Bad input: Graph's envelope, never a 500, nothing written.
+//! Bad input is refused with Graph's error envelope, never with a 500, and nothing is written.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -183,7 +183,7 @@ async fn a_bad_configuration_is_refused_by_name() {
 }
 
 #[actix_web::test]
-async fn what_is_not_json_in_utf8_is_415() {
+async fn a_body_that_is_not_json_in_utf8_is_415() {
     let app = App::start().await;
     let configuration = app.configuration().await;
     let path = format!("{configuration}/assignments");
@@ -233,7 +233,7 @@ async fn what_is_not_json_in_utf8_is_415() {
 }
 
 #[actix_web::test]
-async fn a_body_is_decoded_and_the_limit_holds_after_that() {
+async fn the_limit_of_a_body_counts_its_decoded_bytes() {
     if is_remote() {
         return;
     }
@@ -262,7 +262,7 @@ async fn a_body_is_decoded_and_the_limit_holds_after_that() {
     let padded = |spaces: usize| format!("{}{}", group("c"), " ".repeat(spaces)).into_bytes();
     assert_eq!(send("gzip", gzip(&padded(10_000))).await.refusal(), refusal);
     assert_eq!(send("identity", padded(10_000)).await.refusal(), refusal);
-    // Without a length to look at.
+    // A chunked body has no length that the service can check first.
     let (origin, address) = (&app.origin, app.origin.trim_start_matches("http://"));
     let mut stream = TcpStream::connect(address).await.expect("the service listens");
     let token = tokens::issuer().map(|issuer| issuer.bearer(&issuer.claims())).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What `/beta` adds to an assignment.
+//! The members that `/beta` adds to an assignment.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -133,7 +133,7 @@ async fn changes_do_not_let_a_configuration_grow_beyond_the_values_of_a_body() {
         assert_eq!(app.get(&path).await.text, before, "{body}");
     };
     let accepted = async |body: Value| assert_eq!(patch(body.clone()).await.status, StatusCode::NO_CONTENT, "{body}");
-    // 61 and 39 values.
+    // `one` has 61 values, so that `two` may have 39.
     refused(json!({"two": ones(39)})).await;
     refused(json!({"two": {"a": ones(36)}, "three": null})).await;
     accepted(json!({"two": {"a": ones(36)}})).await;

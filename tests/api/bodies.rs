@@ -27,7 +27,7 @@ fn all_devices() -> Value {
     json!({"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"})
 }
 
-/// Sends each body to an address on both versions and expects a refusal that has each text.
+/// Sends each body to a path on both versions. Expects refusals that contain each text.
 async fn refused(app: &App, method: Method, path: &str, cases: Vec<(Value, &[&str])>) {
     for (body, expected) in cases {
         for version in VERSIONS {
@@ -111,7 +111,7 @@ async fn an_unknown_member_is_kept_on_beta_unless_it_is_nearly_a_known_one() {
         (&json!(1), &json!(2), &json!(3), &json!(4), &json!(5))
     );
     assert_eq!(read["_x"], json!({"OmaUri": 1, "Description": 2, "@odata.type": "#microsoft.graph.thing"}));
-    // A type that the catalogue lacks has the members of the base type.
+    // A type that only /beta has, which has the members of the base type, too.
     let kiosk =
         |name: &str| json!({"@odata.type": "#microsoft.graph.windowsKioskConfiguration", "displayName": "a", name: 1});
     assert_eq!(app.post(&beta(CONFIGURATIONS), &kiosk("kioskBrowser")).await.status, StatusCode::CREATED);

@@ -1,4 +1,4 @@
-//! The commands that are not the service.
+//! The commands of the binary, except the one that runs the service.
 
 use std::{path::PathBuf, process::Command};
 
@@ -68,7 +68,7 @@ fn a_seed_in_the_settings_fills_an_empty_database_once() {
     service.until_ready();
     assert!(service.holds("seeded"), "ready means seeded");
     assert!(service.stop(Signal::SIGTERM).success());
-    // It is not read again: a file that is wrong by now does not matter.
+    // The seed is not read again, so a file that is not valid any more has no effect.
     std::fs::write(&file, "{").expect("a file");
     let service = Service::start(&mut seeded());
     service.until_ready();
@@ -83,13 +83,13 @@ fn a_seed_in_the_settings_fills_an_empty_database_once() {
     assert!(said.contains("many.json: it holds 101 JSON values, and at most 100 are read"), "{said}");
 }
 
-/// Repeats a health check, which waits two seconds for the answer, until it succeeds.
+/// Repeats a health check until it succeeds. Each one waits at most two seconds for the answer.
 fn until_success(health: &mut Command) {
     until_blocking("the health check succeeds", || health.output().expect("the binary runs").status.success());
 }
 
 #[test]
-fn the_binary_asks_for_its_own_health() {
+fn the_command_health_ignores_the_proxy_of_the_environment() {
     let folder = Folder::used();
     let service = Service::start(&mut folder.command());
     let port = service.address.rsplit(':').next().expect("a port").to_owned();
@@ -98,7 +98,7 @@ fn the_binary_asks_for_its_own_health() {
         command.arg("health").env("DEVICEGRAPH__SERVER__PORT", &port).env("DEVICEGRAPH__SERVER__HOST", "0.0.0.0");
         command
     };
-    // What Docker puts into every container where one is configured.
+    // Docker sets this variable in every container when a proxy is configured.
     until_success(health().env("HTTP_PROXY", "http://127.0.0.1:9"));
     assert!(service.stop(Signal::SIGTERM).success());
     let said = refusal(&mut health());
@@ -121,7 +121,7 @@ fn help_and_completions_need_nothing_else() {
     assert!(output(&["--version"]).starts_with("devicegraph "));
 }
 
-/// The lock that a service holds while it fills an empty database.
+/// Statements that take the lock that a service holds while it fills an empty database.
 const SEEDING: &str = "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('devicegraph seed', 0))";
 
 #[actix_web::test]
@@ -135,7 +135,8 @@ async fn of_two_services_that_start_at_once_one_seeds() {
     let all = (0..20).map(one).collect::<Vec<_>>().join(",");
     std::fs::write(folder.0.join("seed.json"), format!("[{all}]")).expect("a file");
     let start = || Service::start(folder.command_on(&options).env("DEVICEGRAPH__DATABASE__SEED", "seed.json"));
-    // Everyone waits in a queue: the first service, a session of this test, and the second service.
+    // Three sessions wait for the lock, in this order: the first service, a session of this test,
+    // and the second service.
     let mut connection = options.connect().await.expect("a database");
     let mut between = options.connect().await.expect("a database");
     connection.execute(SEEDING).await.expect("the lock");
@@ -149,7 +150,7 @@ async fn of_two_services_that_start_at_once_one_seeds() {
     connection.execute("COMMIT").await.expect("the lock goes");
     first.until_ready();
     assert!(!second.is_ready(), "it still waits");
-    // What is changed once one is ready is not put back by the other.
+    // A change after the first service is ready is not undone by the second one.
     connection.execute("DELETE FROM device_configurations WHERE display_name = 'n19'").await.expect("a delete");
     let mut between = between.await.expect("a task").expect("the lock");
     between.execute("COMMIT").await.expect("the lock goes");
@@ -196,7 +197,7 @@ async fn a_command_that_may_not_read_the_migrations_does_not_say_that_they_are_m
 }
 
 #[test]
-fn a_token_of_ones_own_goes_the_whole_way() {
+fn the_service_accepts_a_token_that_the_command_token_made() {
     let folder = Folder::used();
     let print = |arguments: &[&str]| {
         let output = folder.command().arg("token").args(arguments).output().expect("the binary runs");
@@ -206,12 +207,12 @@ fn a_token_of_ones_own_goes_the_whole_way() {
     };
     let (token, said) = print(&[]);
     assert_eq!(token.split('.').count(), 3, "the token is all that is printed: {token}");
-    // The settings that it names are those that it needs.
+    // The settings that the command prints are those that the service needs.
     let setting = |name: &str| {
         let (_, rest) = said.split_once(&format!("{name} = \"")).unwrap_or_else(|| panic!("{name} in {said}"));
         rest.split('"').next().expect("a value").to_owned()
     };
-    // A service that trusts several keys finds the right one by its id.
+    // The token names its key, so that a service that trusts several keys finds the right one.
     let id = jsonwebtoken::decode_header(&token).expect("a header").kid.expect("the id of the key");
     let keys = std::fs::read_to_string(setting("auth.jwks_file")).expect("the keys");
     assert!(keys.contains(&format!("\"{id}\"")), "{id} in {keys}");
@@ -224,7 +225,7 @@ fn a_token_of_ones_own_goes_the_whole_way() {
     for name in ["mode", "issuer", "audience", "jwks_file"] {
         command.env(format!("DEVICEGRAPH__AUTH__{}", name.to_uppercase()), setting(&format!("auth.{name}")));
     }
-    // What is logged then is all that can be.
+    // The filter `trace` logs everything that the service can log.
     command.env("DEVICEGRAPH__AUTH__LEEWAY_SECONDS", "300");
     let service = Service::start(command.env("DEVICEGRAPH__LOG__FILTER", "trace"));
     let path = "/v1.0/deviceManagement/deviceConfigurations";
@@ -238,7 +239,7 @@ fn a_token_of_ones_own_goes_the_whole_way() {
     assert_eq!(service.request_as(&elsewhere, "GET", path, "").0, 401);
     let (short, _) = print(&["--lifetime", "1"]);
     assert_eq!(service.request_as(&short, "GET", path, "").0, 200, "within the leeway");
-    assert_eq!(std::fs::read(&key).expect("the key"), before, "one key for all of them");
+    assert_eq!(std::fs::read(&key).expect("the key"), before, "every token has the same key");
     let log = service.log_until_stopped(Signal::SIGTERM);
     for token in [&token, &reader, &elsewhere, &short] {
         for part in [token.rsplit('.').next().expect("a signature"), token.split('.').nth(1).expect("claims")] {
@@ -250,7 +251,7 @@ fn a_token_of_ones_own_goes_the_whole_way() {
 }
 
 #[test]
-fn what_is_wrong_with_the_settings_of_an_issuer_is_named() {
+fn a_wrong_setting_of_an_issuer_is_named() {
     let folder = Folder::new();
     let no_keys = folder.0.join("no keys.json");
     std::fs::write(&no_keys, r#"{"keys": []}"#).expect("a file");

@@ -126,7 +126,7 @@ fn a_file_without_an_id_is_known_by_its_type_and_name() {
         assert!(read[0].id != read[1].id && read.iter().all(|one| !one.id.is_nil()));
         let without = folder(&[("a.json", configuration(json!({})))]);
         let without = import_export::read(without.path(), RULES).expect("a configuration");
-        assert!(read.iter().any(|one| one.id == without[0].id), "the same as without the member");
+        assert!(read.iter().any(|one| one.id == without[0].id), "the same id as without the member");
         let refused = refusal(&[("a.json", named("a")), ("b.json", named("a"))]);
         assert!(refused.contains("…/a.json") && refused.contains("…/b.json"), "{refused}");
         assert!(refused.contains("both have this type and name"), "{refused}");

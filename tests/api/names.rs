@@ -1,4 +1,4 @@
-//! Names in queries: any letter case, near misses, and identifiers as they are stored.
+//! Names in queries: letter case, misspelt names, and identifiers with upper-case letters.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -9,7 +9,8 @@ use crate::{
     harness::{App, CONFIGURATIONS, accept_unknown_types, beta, database, is_remote},
 };
 
-/// A configuration with an own property, a collection and two assignments; its path.
+/// Creates a configuration with a property of its type, a collection and two assignments. Returns
+/// its path.
 async fn configuration(app: &App) -> String {
     let body = json!({
         "@odata.type": "#microsoft.graph.windows10CustomConfiguration", "displayName": format!("n {}", Uuid::new_v4()),
@@ -25,7 +26,7 @@ async fn configuration(app: &App) -> String {
     path
 }
 
-/// Whether two queries of a collection have the same answer.
+/// Asserts that two queries of a collection have the same answer.
 async fn assert_same(app: &App, path: &str, one: &str, other: &str) {
     let (first, second) = (app.get(&format!("{path}?{one}")).await, app.get(&format!("{path}?{other}")).await);
     assert_eq!(first.status, StatusCode::OK, "{one}: {}", first.text);
@@ -116,7 +117,7 @@ async fn letter_case_does_not_count_in_the_names_of_a_query() {
         "$select=id,assignments&$expand=assignments($select=target)",
     )
     .await;
-    // A type in the path is answered as the catalogue spells it.
+    // The answer has a type of the path in the spelling of the catalogue.
     let (written, spelled) =
         ("Microsoft.Graph.windows10customconfiguration", "microsoft.graph.windows10CustomConfiguration");
     assert_same(
@@ -388,7 +389,7 @@ async fn an_identifier_is_found_in_any_letter_case_of_a_guid() {
             assert_eq!(answer.json()["value"].as_array().map(Vec::len), Some(1), "{condition}: {}", answer.text);
         }
     }
-    // A text that is no identifier is compared as it is written.
+    // A property that is no identifier is compared with its letter case.
     let name = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": upper(&group)});
     app.post(CONFIGURATIONS, &name).await;
     for (text, count) in [(upper(&group), 1), (group.to_string(), 0)] {

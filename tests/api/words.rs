@@ -1,9 +1,6 @@
 //! Words that hide who does something, counted in comments and pages.
 
-use std::{
-    fs,
-    path::PathBuf,
-};
+use std::{fs, path::PathBuf};
 
 /// Stand-ins for the name of an actor or of a thing. Name the client, the service, the row.
 const WORDS: [&str; 6] = ["whoever", "nobody", "somebody", "anybody", "what is there", "is to be"];
@@ -15,7 +12,7 @@ fn markdown(folder: &str) -> Vec<PathBuf> {
     paths.filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
 }
 
-/// Returns the comments of the code, and the pages.
+/// Returns the sources and the pages, each with its path.
 fn texts() -> Vec<(PathBuf, String)> {
     let mut texts = Vec::new();
     let mut folders = vec![PathBuf::from("src")];
@@ -46,7 +43,7 @@ fn texts() -> Vec<(PathBuf, String)> {
 fn comments_and_pages_name_who_does_something() {
     let mut found = Vec::new();
     for (path, text) in texts() {
-        // A phrase may go on in the next line.
+        // A phrase may continue on the next line.
         let words: Vec<_> =
             text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
         let words = format!(" {} ", words.join(" "));

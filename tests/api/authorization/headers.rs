@@ -1,4 +1,4 @@
-//! Headers that are not to let anybody in, or not everywhere.
+//! `Authorization` headers that must be refused, everywhere or on some routes.
 
 use devicegraph::auth::Access;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp, jwk::Jwk};
@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::is_open;
 use crate::tokens::{Issuer, NAME, READ, WRITE, new_key};
 
-/// The public key in the form that a confused verifier takes for a secret.
+/// Returns the public key in PEM. A verifier that confuses the algorithms takes this text for a
+/// secret.
 fn public_pem(issuer: &Issuer) -> String {
     let x = Jwk::from_encoding_key(&issuer.pair.key, Algorithm::EdDSA).expect("a key");
     let x = serde_json::to_value(x).expect("JSON")["x"].as_str().expect("the key").to_owned();
@@ -17,7 +18,7 @@ fn public_pem(issuer: &Issuer) -> String {
     )
 }
 
-/// A header `Authorization` that proves nothing, and what is said of it.
+/// A description, an `Authorization` header that is not valid, and the message that refuses it.
 pub(super) type Worthless = (&'static str, Option<String>, &'static str);
 
 pub(super) fn worthless(issuer: &Issuer) -> Vec<Worthless> {
@@ -104,7 +105,8 @@ pub(super) fn worthless(issuer: &Issuer) -> Vec<Worthless> {
     ]
 }
 
-/// A token that is right and permits too little, and for which access too little.
+/// A description, a header with a valid token, and a function that returns whether the permissions
+/// of the token are too few for an access.
 pub(super) type Powerless = (&'static str, String, fn(Access) -> bool);
 
 pub(super) fn powerless(issuer: &Issuer) -> [Powerless; 8] {
