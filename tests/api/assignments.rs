@@ -60,7 +60,7 @@ async fn a_host_that_is_none_is_not_written_into_a_link() {
         // A stack that asks for no tokens refuses it earlier.
         let is_refused_earlier = is_remote() && refusal.starts_with("421 MisdirectedRequest: ");
         assert!(
-            refusal.starts_with("400 BadRequest: The header Host is no host name") || is_refused_earlier,
+            refusal.starts_with("400 BadRequest: The header Host is not a host name") || is_refused_earlier,
             "{host}: {refusal}"
         );
     }
@@ -219,7 +219,7 @@ async fn a_configuration_has_a_target_once() {
         assert_eq!(
             refused.refusal(),
             format!(
-                "409 Conflict: The configuration is already assigned to {named}, included or excluded, by the assignment '[guid]'. Change or delete that one."
+                "409 Conflict: The assignment '[guid]' of this configuration already includes or excludes {named}. Change or delete that assignment."
             )
         );
         assert!(refused.text.contains(&created.id()));
@@ -254,7 +254,7 @@ async fn a_patch_changes_what_it_names() {
     // The place that it left is free, the one that it took is not.
     let other = app.post(&path, &group("a")).await.id();
     let refused = app.patch(&format!("{path}/{other}"), &group("b")).await;
-    assert!(refused.refusal().starts_with("409 Conflict: The configuration is already assigned to the group 'b'"));
+    assert!(refused.refusal().contains(" of this configuration already includes or excludes the group 'b'."));
     assert!(refused.text.contains(&id));
 
     let everybody = json!({"target": {"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"}});
@@ -287,7 +287,7 @@ async fn a_deleted_assignment_is_gone_and_its_target_is_free() {
     for answer in [app.get(&one).await, app.delete(&one).await, app.patch(&one, &json!({})).await] {
         assert_eq!(
             answer.refusal(),
-            "404 ResourceNotFound: DeviceConfigurationAssignments not found: Assignment [guid]. GET …/assignments lists those that the configuration has."
+            "404 ResourceNotFound: DeviceConfigurationAssignments not found: Assignment [guid]. GET …/assignments lists the existing ones."
         );
     }
     assert_eq!(app.post(&path, &group("a")).await.status, StatusCode::CREATED);

@@ -159,7 +159,7 @@ async fn what_is_on_its_way_when_the_network_falls_silent_is_answered() {
     let ((created, patched), ()) = join(writes, cut).await;
     for (answer, resource) in [(created, "[guid]/assignments/[guid]"), (patched, "[guid]")] {
         let expected = format!(
-            "500 OutcomeUnknown: The connection to the database was lost while this change was being written. Read deviceManagement/deviceConfigurations/{resource} to learn whether it was."
+            "500 OutcomeUnknown: The connection to the database was lost while this change was being written. Read deviceManagement/deviceConfigurations/{resource} to find out whether the change was written."
         );
         assert_eq!(answer.refusal(), expected);
     }

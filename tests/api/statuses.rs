@@ -1,4 +1,4 @@
-//! What devices, users and settings report of a configuration.
+//! The statuses of devices, users and settings for a configuration.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -86,7 +86,9 @@ async fn rows_are_created_read_changed_and_deleted_as_documented() {
 
         assert_eq!(app.delete(&one).await.status, StatusCode::NO_CONTENT);
         for gone in [app.delete(&one).await, app.get(&one).await, app.patch(&one, &json!({})).await] {
-            assert!(gone.refusal().starts_with("404 ResourceNotFound: The configuration has no '[guid]' here."));
+            assert!(
+                gone.refusal().starts_with("404 ResourceNotFound: The collection has no element with the id '[guid]'.")
+            );
         }
     }
 }
