@@ -1,9 +1,9 @@
-# The service alone: its binary, the libraries that the binary loads and the
-# certificates that it trusts, and a shell to look around with. No package
-# manager, no build tools, no HTTP client.
+# The image contains only the binary, the libraries that it loads, the certificates that
+# it trusts, and a shell for debugging. It has no package manager, build tools or HTTP
+# client.
 
-# The dependencies, from the manifests alone: a change of the source does not
-# build them again.
+# Build the dependencies from the manifests only, so that a change of the source does not
+# rebuild them.
 FROM rust:1.95-slim-trixie AS dependencies
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
@@ -19,7 +19,7 @@ COPY sqlx.toml ./
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY src src
-# Cargo goes by the time of a file, and what was built above is newer than the source.
+# Cargo compares the times of files. The build above is newer than the source, so touch it.
 RUN find src -name '*.rs' -exec touch {} + && cargo build --release --locked
 
 FROM debian:trixie-slim AS root

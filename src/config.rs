@@ -250,7 +250,7 @@ impl Settings {
             .add_source(environment)
             .build()
             .and_then(Config::try_deserialize)
-            .map_err(|error| anyhow!("the settings are wrong: {}", without_values(&error)))?;
+            .map_err(|error| anyhow!("the settings are not valid: {}", without_values(&error)))?;
         if settings.database.url.is_none() {
             let url = env::var(DATABASE_URL).ok().filter(|url| !url.is_empty());
             settings.database.url = url.map(SecretString::from);
@@ -352,7 +352,7 @@ impl Auth {
                 let is_set = !audience.0.is_empty() || jwks_file.is_some() || jwks_url.is_some();
                 ensure!(
                     !is_set,
-                    "auth.issuer is not set, and other settings of the issuer are; set it to the 'iss' of its tokens"
+                    "auth.issuer is not set, although other settings of an issuer are; set it to the 'iss' of the tokens"
                 );
                 None
             }
@@ -379,7 +379,10 @@ impl Server {
     pub fn is_loopback(&self) -> anyhow::Result<bool> {
         let addresses = (self.host.as_str(), self.port).to_socket_addrs();
         let mut addresses = addresses.with_context(|| {
-            format!("server.host: '{}' is no address and no host name that can be resolved", self.host)
+            format!(
+                "server.host: '{}' is neither an address nor a host name that can be resolved; correct it",
+                self.host
+            )
         })?;
         Ok(addresses.all(|address| address.ip().is_loopback()))
     }

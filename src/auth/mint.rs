@@ -150,10 +150,13 @@ fn private_key(folder: &Path) -> anyhow::Result<EncodingKey> {
     let cannot = || format!("cannot use {}; set database.data_dir to a folder that can be written", path.display());
     if let Some(pem) = read(&path).with_context(cannot)? {
         return EncodingKey::from_ed_pem(&pem).map_err(|_| {
-            anyhow!("{} holds no Ed25519 key; remove it, and the next token has a new one", path.display())
+            anyhow!(
+                "{} holds no Ed25519 key; remove the file, and the next `devicegraph token` creates a new key",
+                path.display()
+            )
         });
     }
-    let pair = Ed25519KeyPair::generate().map_err(|_| anyhow!("this machine has no random numbers"))?;
+    let pair = Ed25519KeyPair::generate().map_err(|_| anyhow!("the system cannot generate random numbers"))?;
     let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| anyhow!("an Ed25519 key cannot be written"))?;
     DirBuilder::new().recursive(true).mode(0o755).create(folder).with_context(cannot)?;
     // Another process may make a key at the same time. The first file wins.

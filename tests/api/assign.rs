@@ -157,14 +157,14 @@ async fn a_refused_set_changes_nothing() {
         (
             "v1.0",
             json!({"assignments": [group("c"), group("c")]}),
-            "The element at 'assignments[1].target' names the group 'c', which stands in the set already.",
+            "The element at 'assignments[1].target' targets the group 'c', as an earlier element does.",
         ),
         (
             "v1.0",
             json!({"assignments": [group("c"), excluded]}),
-            "The element at 'assignments[1].target' names the group 'c', which stands in the set already.",
+            "The element at 'assignments[1].target' targets the group 'c', as an earlier element does.",
         ),
-        ("v1.0", json!({"assignments": [base]}), "The base target at 'assignments[0].target' names nothing."),
+        ("v1.0", json!({"assignments": [base]}), "The base target at 'assignments[0].target' names no target."),
         (
             "v1.0",
             json!({"assignments": [{"target": {"@odata.type": "#microsoft.graph.groupAssignmentTarget"}}]}),
@@ -174,7 +174,7 @@ async fn a_refused_set_changes_nothing() {
         (
             "beta",
             json!({"assignments": [group("c")], "deviceConfigurationGroupAssignments": [{"targetGroupId": "c"}]}),
-            "The element at 'deviceConfigurationGroupAssignments[0].targetGroupId' names the group 'c', which stands in the set already.",
+            "The element at 'deviceConfigurationGroupAssignments[0].targetGroupId' targets the group 'c', as an earlier element does.",
         ),
         (
             "beta",

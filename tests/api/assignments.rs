@@ -60,7 +60,7 @@ async fn an_invalid_host_is_refused_and_never_part_of_a_link() {
         // A running service without authorization refuses the host earlier, with 421.
         let is_refused_earlier = is_remote() && refusal.starts_with("421 MisdirectedRequest: ");
         assert!(
-            refusal.starts_with("400 BadRequest: The header Host is no host name") || is_refused_earlier,
+            refusal.starts_with("400 BadRequest: The header Host is not a host name") || is_refused_earlier,
             "{host}: {refusal}"
         );
     }
@@ -220,7 +220,7 @@ async fn a_configuration_cannot_have_the_same_target_twice() {
         assert_eq!(
             refused.refusal(),
             format!(
-                "409 Conflict: The configuration is already assigned to {named}, included or excluded, by the assignment '[guid]'. Change or delete that one."
+                "409 Conflict: The assignment '[guid]' of this configuration already includes or excludes {named}. Change or delete that assignment."
             )
         );
         assert!(refused.text.contains(&created.id()));
@@ -255,7 +255,7 @@ async fn a_patch_changes_what_it_names() {
     // The change has freed the old target and taken the new one.
     let other = app.post(&path, &group("a")).await.id();
     let refused = app.patch(&format!("{path}/{other}"), &group("b")).await;
-    assert!(refused.refusal().starts_with("409 Conflict: The configuration is already assigned to the group 'b'"));
+    assert!(refused.refusal().contains(" of this configuration already includes or excludes the group 'b'."));
     assert!(refused.text.contains(&id));
 
     let everybody = json!({"target": {"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"}});
@@ -288,7 +288,7 @@ async fn a_deleted_assignment_is_gone_and_its_target_is_free() {
     for answer in [app.get(&one).await, app.delete(&one).await, app.patch(&one, &json!({})).await] {
         assert_eq!(
             answer.refusal(),
-            "404 ResourceNotFound: DeviceConfigurationAssignments not found: Assignment [guid]. GET …/assignments lists those that the configuration has."
+            "404 ResourceNotFound: DeviceConfigurationAssignments not found: Assignment [guid]. GET …/assignments lists the existing ones."
         );
     }
     assert_eq!(app.post(&path, &group("a")).await.status, StatusCode::CREATED);

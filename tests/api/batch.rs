@@ -103,10 +103,13 @@ async fn a_batch_that_cannot_be_read_is_refused_whole() {
             json!({"requests": [&delete, {"id": "2"}]}).to_string(),
             "The member 'requests[1].method' of the batch is missing",
         ),
-        (json!({"requests": vec![&delete; 21]}).to_string(), "A batch has at most 20 requests, and this one has 21."),
+        (
+            json!({"requests": vec![&delete; 21]}).to_string(),
+            "A batch may have at most 20 requests, and this one has 21.",
+        ),
         (
             json!({"requests": [&delete, &delete]}).to_string(),
-            "The member 'requests[1].id' of the batch is '1', as another",
+            "The member 'requests[1].id' of the batch is '1', which an earlier request already has.",
         ),
         ("[]".to_owned(), "The request body must be a JSON object with the member 'requests'."),
         (
@@ -123,7 +126,7 @@ async fn a_batch_that_cannot_be_read_is_refused_whole() {
     assert_eq!(app.get(&configuration).await.status, StatusCode::OK);
     assert_eq!(app.post(BATCH, &json!({"requests": []})).await.text, r#"{"responses":[]}"#);
     let nested = batch(&app, &json!([{"id": "1", "method": "POST", "url": "/$batch", "headers": {"Content-Type": "application/json"}, "body": {"requests": []}}])).await;
-    assert_eq!(message(&nested[0]), "A batch cannot stand in a batch. Put its requests beside the others.");
+    assert_eq!(message(&nested[0]), "A batch cannot contain another batch. Put its requests into the outer batch.");
 }
 
 #[actix_web::test]
@@ -143,7 +146,10 @@ async fn a_step_that_depends_on_a_failed_step_is_not_executed() {
     .await;
     assert_eq!(statuses(&answers), [201, 409, 424, 424, 201]);
     assert_eq!(answers[2]["body"]["error"]["code"], "FailedDependency");
-    assert_eq!(message(&answers[2]), "The request 'again' failed, and this one depends on it. It was not carried out.");
+    assert_eq!(
+        message(&answers[2]),
+        "This request was not executed, because it depends on the request 'again', which failed."
+    );
     assert_eq!(answers[2]["body"]["error"]["innerError"]["request-id"], answers[2]["headers"]["request-id"]);
     assert_eq!(answers[2]["headers"]["Content-Type"], "application/json");
     assert_eq!(app.assignments(&configuration).await.len(), 2);
@@ -210,7 +216,7 @@ async fn an_atomicity_group_is_written_completely_or_not_at_all() {
         assert_eq!(
             message(&answers[1]),
             format!(
-                "Nothing of the atomicity group was written, since its request '{id}' failed. Its answer says why."
+                "Nothing of the atomicity group was written, because its request '{id}' failed. The answer to that request says why."
             )
         );
         assert_eq!((app.get(&configuration).await.text, app.assignments(&configuration).await), before);
@@ -361,7 +367,10 @@ async fn an_atomicity_group_whose_commit_is_lost_has_an_unknown_outcome_in_every
     assert_eq!(statuses(&answers), [200, 500, 500], "{answers:?}");
     for answer in &answers[1..] {
         assert_eq!(answer["body"]["error"]["code"], "OutcomeUnknown");
-        assert!(message(answer).ends_with(&format!("Read {configuration}/assignments to learn whether it was.")));
+        assert!(
+            message(answer)
+                .ends_with(&format!("Read {configuration}/assignments to find out whether the change was written."))
+        );
     }
     dba.rollback().await.expect("no lock");
 }

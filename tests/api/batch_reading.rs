@@ -27,10 +27,7 @@ async fn a_url_may_begin_with_what_another_step_answered() {
     .await;
     assert_eq!(statuses(&answers), [201, 201, 200, 400, 404]);
     assert_eq!(answers[2]["body"]["assignments"][0]["id"], answers[1]["body"]["id"]);
-    assert_eq!(
-        message(&answers[3]),
-        "The url begins with what the request 'new' answers. Name that one in 'dependsOn'."
-    );
+    assert_eq!(message(&answers[3]), "The url refers to the answer to the request 'new'. Add that id to 'dependsOn'.");
 }
 
 #[actix_web::test]

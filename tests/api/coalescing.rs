@@ -245,7 +245,7 @@ async fn create_unacknowledged(
 /// Asserts that the outcome is unknown and that the message says what to read.
 #[track_caller]
 fn assert_unknown(answer: &Answer) {
-    let expected = "500 OutcomeUnknown: The connection to the database was lost while this change was being written. Read deviceManagement/deviceConfigurations/[guid]/assignments/[guid] to learn whether it was.";
+    let expected = "500 OutcomeUnknown: The connection to the database was lost while this change was being written. Read deviceManagement/deviceConfigurations/[guid]/assignments/[guid] to find out whether the change was written.";
     assert_eq!(answer.refusal(), expected);
     assert!(answer.headers.get("retry-after").is_none());
 }

@@ -50,7 +50,10 @@ fn commands_work_beside_the_service_and_without_it() {
     let mut limited = command(&["seed", &file.to_string_lossy()]);
     limited.env("DEVICEGRAPH__LOG__FILTER", "warn").env("DEVICEGRAPH__SERVER__MAX_BODY_VALUES", "94");
     let said = refusal(&mut limited);
-    assert!(said.contains("many.json: it holds 101 JSON values, and at most 100 are read"), "{said}");
+    assert!(
+        said.contains("many.json: it holds 101 JSON values, and the limit for a file of this size is 100;"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -80,7 +83,10 @@ fn a_seed_in_the_settings_fills_an_empty_database_once() {
     let mut limited = seeded();
     limited.env("DEVICEGRAPH__LOG__FILTER", "error").env("DEVICEGRAPH__SERVER__MAX_BODY_VALUES", "94");
     let said = refusal(limited.env("DEVICEGRAPH__DATABASE__SEED", many_values(&folder)));
-    assert!(said.contains("many.json: it holds 101 JSON values, and at most 100 are read"), "{said}");
+    assert!(
+        said.contains("many.json: it holds 101 JSON values, and the limit for a file of this size is 100;"),
+        "{said}"
+    );
 }
 
 /// Repeats a health check until it succeeds. Each one waits at most two seconds for the answer.
@@ -259,7 +265,7 @@ fn a_wrong_setting_of_an_issuer_is_named() {
     let (issuer, audience) = (("ISSUER", "https://a.example"), ("AUDIENCE", "b"));
     for (settings, message) in [
         (vec![], "auth.mode is jwt and auth.issuer is not set; set it to the 'iss' of your tokens"),
-        (vec![audience], "auth.issuer is not set, and other settings of the issuer are; "),
+        (vec![audience], "auth.issuer is not set, although other settings of an issuer are; "),
         (vec![issuer], "auth.audience is not set for the issuer 'https://a.example'; "),
         (
             vec![issuer, audience, ("MODE", "disabled")],
@@ -280,7 +286,7 @@ fn a_wrong_setting_of_an_issuer_is_named() {
         (vec![issuer, audience, ("UNKNOWN_KEY_SECONDS", "0")], "auth.unknown_key_seconds is 0"),
         (
             vec![issuer, audience, ("OPEN", "docs,health")],
-            "auth.open: 'health' is none of metadata, openapi, docs, metrics; write some of these, or none",
+            "auth.open: 'health' is not one of metadata, openapi, docs, metrics; write one or more of these, or only 'none'",
         ),
         (vec![issuer, audience, ("LEEWAY_SECONDS", "301")], "auth.leeway_seconds is 301"),
         (
@@ -300,11 +306,11 @@ fn a_wrong_setting_of_an_issuer_is_named() {
     for (name, value, message) in [
         ("TLS_CERTIFICATE", "x", "server.tls_certificate is set and server.tls_key is not; set both"),
         ("TLS_KEY", "x", "server.tls_key is set and server.tls_certificate is not; set both"),
-        ("CORS_ORIGINS", "https://a.example,*", "server.cors_origins: '*' is no origin;"),
-        ("CORS_ORIGINS", "https://a.example/", "server.cors_origins: 'https://a.example/' is no origin;"),
-        ("CORS_ORIGINS", "https://A.example", "is no origin;"),
-        ("CORS_ORIGINS", "https://a.example:443", "is no origin;"),
-        ("MAX_CONNECTIONS", "1000000000", "server.max_connections is 1000000000, and this process may only hold"),
+        ("CORS_ORIGINS", "https://a.example,*", "server.cors_origins: '*' is not an origin;"),
+        ("CORS_ORIGINS", "https://a.example/", "server.cors_origins: 'https://a.example/' is not an origin;"),
+        ("CORS_ORIGINS", "https://A.example", "is not an origin;"),
+        ("CORS_ORIGINS", "https://a.example:443", "is not an origin;"),
+        ("MAX_CONNECTIONS", "1000000000", "server.max_connections is 1000000000, and this process may open only"),
     ] {
         let said = refusal(devicegraph(&folder.0).env(format!("DEVICEGRAPH__SERVER__{name}"), value));
         assert!(said.contains(message), "{name}={value}: {said}");

@@ -218,6 +218,6 @@ async fn a_row_that_cannot_be_read_is_logged_once() {
     }
     let log = service.log_until_stopped(nix::sys::signal::Signal::SIGTERM);
     let id = path.rsplit('/').next().expect("an id");
-    let lines: Vec<_> = log.lines().filter(|line| line.contains("JSON cannot hold")).collect();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("JSON cannot represent")).collect();
     assert!(lines.len() == 1 && lines[0].contains(id) && lines[0].contains("device_configurations"), "{log}");
 }

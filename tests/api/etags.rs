@@ -27,7 +27,7 @@ fn assert_refused(answer: &Answer, now: &str) {
     assert_eq!(answer.status, StatusCode::PRECONDITION_FAILED, "{}", answer.text);
     assert_eq!(answer.header("etag"), now);
     let expected = format!(
-        "412 PreconditionFailed: A precondition of the request does not match: the resource is {now} now. Read it again, and send the change with this ETag if it is still wanted."
+        "412 PreconditionFailed: A precondition of the request does not match: the current ETag is {now}. Read the resource again. If the change is still right, send it with this ETag."
     );
     answer.refusal();
     let error = &answer.json()["error"];
@@ -236,7 +236,7 @@ async fn a_condition_that_is_malformed_or_has_no_etag_to_match_is_refused() {
     ] {
         let refused = conditional(&app, method, &path, (header, r#"W/"1""#), body).await;
         let expected = format!(
-            "412 PreconditionFailed: The header {header} cannot be met, since the resource has no ETag; a configuration and its assignments have one. Leave the header out."
+            "412 PreconditionFailed: The header {header} cannot be applied, because this resource has no ETag. Only configurations and their assignments have one. Leave the header out."
         );
         assert_eq!(refused.refusal(), expected, "{path}");
     }

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Executor, postgres::PgConnectOptions};
 
 use crate::harness::{App, CONFIGURATIONS, DOCUMENTED_BODY, database, group, is_remote, until, waiting_for_locks};
 
-const FAILED: &str = "The service could not carry out this request. Its log has the cause under the request-id.";
+const FAILED: &str = "The service could not execute this request. The log of the service has the cause under the request-id of this answer.";
 
 #[test]
 fn every_error_code_has_its_status() {

@@ -46,7 +46,7 @@ fn a_file_with_too_many_values_is_refused_with_the_setting() {
         assert!(read(limit + 1).is_err(), "{bytes} {max_values}");
     }
     let text = configuration(1200, 3200);
-    let expected = "…/a.json: it holds 1200 JSON values, and at most 1100 are read from a file of this size; an object with members counts as two; if the file is right, set server.max_body_values to 1100 or more";
+    let expected = "…/a.json: it holds 1200 JSON values, and the limit for a file of this size is 1100; an object with members counts as two; if the file is right, set server.max_body_values to 1100 or more";
     assert_eq!(refusal(&folder(&text), 1000), expected);
     assert_eq!(
         import_export::read(folder(&text).path(), FileRules { max_values: 1100, ..RULES })

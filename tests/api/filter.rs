@@ -249,15 +249,15 @@ async fn a_filter_that_cannot_be_evaluated_is_refused_with_the_reason() {
             "displayName eq version",
             "'displayName' of type Edm.String cannot be compared with 'version' of type Edm.Int32.",
         ),
-        ("displayName", "The value 'displayName' is of type Edm.String and cannot decide alone."),
-        ("'a'", "The value ''a'' is of type Edm.String and cannot decide alone."),
+        ("displayName", "The value 'displayName' is of type Edm.String and not a condition."),
+        ("'a'", "The value ''a'' is of type Edm.String and not a condition."),
         (
             "contains(version,'1')",
-            "The function 'contains' takes texts (Edm.String), and 'version' is of type Edm.Int32.",
+            "The arguments of the function 'contains' must be texts (Edm.String), and 'version' is of type Edm.Int32.",
         ),
         (
             "automaticUpdateMode eq 'x'",
-            "The value 'x' is not one of 'automaticUpdateMode' of type microsoft.graph.automaticUpdateMode: userDefined, ",
+            "The value 'x' is not a member of the type of 'automaticUpdateMode', microsoft.graph.automaticUpdateMode. Write one of these: userDefined, ",
         ),
         (
             "automaticUpdateMode eq microsoft.graph.edgeCookiePolicy'allow'",
@@ -266,7 +266,7 @@ async fn a_filter_that_cannot_be_evaluated_is_refused_with_the_reason() {
         ("automaticUpdateMode gt 'userDefined'", "Values of type microsoft.graph.automaticUpdateMode have no order"),
         (
             "automaticUpdateMode has 'userDefined'",
-            "The operator 'has' asks for members of flags, and 'automaticUpdateMode' is of type microsoft.graph.automaticUpdateMode.",
+            "The operator 'has' needs a property with a flags type and a literal such as microsoft.graph.type'…', and 'automaticUpdateMode' is of type microsoft.graph.automaticUpdateMode.",
         ),
         (
             "microsoft.graph.iosCustomConfiguration/omaSettings/any()",
@@ -282,14 +282,14 @@ async fn a_filter_that_cannot_be_evaluated_is_refused_with_the_reason() {
         ),
         (
             "passwordRequiredType eq 'any'",
-            "The property 'passwordRequiredType' has several types. Name the type of the configuration before it: ",
+            "The property 'passwordRequiredType' has different types in different types of configurations. Write the type of the configuration before the property: ",
         ),
         (
             "omaSettings eq null",
-            "The property 'omaSettings' is a collection. Ask for its elements with any or all, as in 'omaSettings/any(o:o/… eq …)'.",
+            "The property 'omaSettings' is a collection. Test its elements with any or all, as in 'omaSettings/any(o:o/… eq …)'.",
         ),
         ("displayName/any()", "'displayName/any()' uses any or all on a value that is not a collection."),
-        ("displayName/x eq 1", "'x' in 'displayName/x' stands after a value that has no properties."),
+        ("displayName/x eq 1", "'x' in 'displayName/x' follows a value that has no properties."),
         (
             "installationSchedule eq null",
             "The property 'installationSchedule' is an object of type 'microsoft.graph.windowsUpdateInstallScheduleType'. Name a property of it.",
@@ -300,10 +300,10 @@ async fn a_filter_that_cannot_be_evaluated_is_refused_with_the_reason() {
         ),
         ("assignments/any(a:a/intent eq 'apply')", "Could not find a property named 'intent' on type"),
         ("assignments/any(a:b/id eq 'x')", "Could not find a property named 'b' on type"),
-        ("displayName eq", "Cannot read at position 15: found the end, expected"),
-        ("displayName add 1 eq 2", "Cannot read at position 13: the operator 'add' is not supported."),
-        ("now() gt createdDateTime", "Cannot read at position 1: the function 'now' is not supported;"),
-        ("displayName eq 'a\0'", "Cannot read at position 18: the character NUL"),
+        ("displayName eq", "Syntax error at position 15: found the end, expected"),
+        ("displayName add 1 eq 2", "Syntax error at position 13: the operator 'add' is not supported."),
+        ("now() gt createdDateTime", "Syntax error at position 1: the function 'now' is not supported;"),
+        ("displayName eq 'a\0'", "Syntax error at position 18: the character NUL"),
         (
             "omaSettings/any(a:$it/omaSettings/any(b:$it/omaSettings/any()))",
             "'$it/omaSettings/any()' nests any and all more than",
@@ -312,7 +312,7 @@ async fn a_filter_that_cannot_be_evaluated_is_refused_with_the_reason() {
             "createdDateTime gt 2026-01-01T00:00:00.12345678Z",
             "The literal 2026-01-01T00:00:00.12345678Z cannot be compared",
         ),
-        ("", "Cannot read at position 1: found the end"),
+        ("", "Syntax error at position 1: found the end"),
     ] {
         let refusal = app.get(&format!("{CONFIGURATIONS}?$filter={}", encoded(filter))).await.refusal();
         let expected = format!("400 BadRequest: Invalid '$filter': {expected}");

@@ -138,9 +138,9 @@ async fn pages_call_only_from_the_origins_of_the_settings() {
     for origin in ["https://a.example.evil", "http://a.example", "null"] {
         let answer = preflight(&app, origin).await;
         assert_eq!(answer.headers.get(allowed), None, "{origin}");
-        assert!(
-            answer.refusal().starts_with("400 BadRequest: The page's origin, or what it asks to send, is not allowed")
-        );
+        assert!(answer.refusal().starts_with(
+            "400 BadRequest: The origin of the page, or a method or header that the page wants to send, is not allowed"
+        ));
     }
 }
 
@@ -160,7 +160,7 @@ async fn a_body_that_does_not_come_is_408() {
     let answer = until_closed(stream).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(
-        answer.contains(r#""code":"RequestTimeout","message":"The request body did not come within 1 seconds."#),
+        answer.contains(r#""code":"RequestTimeout","message":"The request body did not arrive within 1 seconds."#),
         "{answer}"
     );
 }

@@ -81,7 +81,7 @@ async fn the_format_option_or_accept_chooses_xml_or_json() {
         assert!(!is_json || text.contains("@Org.OData.Validation.V1.MaxItems"));
     }
     let refusal = app.get("/v1.0/$metadata?$format=atom").await.refusal();
-    assert_eq!(refusal, "400 BadRequest: The value of '$format' is neither xml nor json.");
+    assert_eq!(refusal, "400 BadRequest: The value of '$format' is neither xml nor json. Write one of these.");
     assert_eq!(app.post("/v1.0/$metadata", &json!({})).await.status, StatusCode::METHOD_NOT_ALLOWED);
 }
 

@@ -163,7 +163,7 @@ async fn a_write_whose_network_drops_data_during_its_commit_has_an_unknown_outco
     let ((created, patched), ()) = join(writes, cut).await;
     for (answer, resource) in [(created, "[guid]/assignments/[guid]"), (patched, "[guid]")] {
         let expected = format!(
-            "500 OutcomeUnknown: The connection to the database was lost while this change was being written. Read deviceManagement/deviceConfigurations/{resource} to learn whether it was."
+            "500 OutcomeUnknown: The connection to the database was lost while this change was being written. Read deviceManagement/deviceConfigurations/{resource} to find out whether the change was written."
         );
         assert_eq!(answer.refusal(), expected);
     }

@@ -96,11 +96,11 @@ async fn rows_are_sorted_by_every_key_nulls_first_and_pages_go_on() {
     }
     let refused = [
         ("nothing", "Could not find a property named 'nothing' on type 'microsoft.graph.deviceConfiguration'."),
-        ("displayName up", "after 'displayName' write asc or desc, and then a comma, not 'up'."),
-        ("displayName,", "Cannot read at position 1: found the end"),
+        ("displayName up", "'displayName' is followed by 'up'. Write asc or desc there,"),
+        ("displayName,", "Syntax error at position 1: found the end"),
         ("assignments/any()", "'assignments/any()' is a function or a condition"),
-        ("tolower(displayName)", "'tolower(displayName)' is a function or a condition, and none is supported as a key"),
-        ("id,id,id,id,id,id,id,id,id,id,id,id,id,id,id,id,id", "there are more than 16 keys to sort by."),
+        ("tolower(displayName)", "'tolower(displayName)' is a function or a condition, which cannot be a sort key"),
+        ("id,id,id,id,id,id,id,id,id,id,id,id,id,id,id,id,id", "there are more than 16 sort keys."),
         ("assignments", "The property 'assignments' is a collection, and rows cannot be sorted by it."),
     ];
     for (order, expected) in refused {
@@ -163,9 +163,12 @@ async fn the_page_has_the_size_that_was_asked_and_says_what_it_applied() {
         ("$top=x", "The value of '$top' is not a whole number"),
         ("$top=", "The value of '$top' is not a whole number"),
         ("$skip=1.5", "The value of '$skip' is not a whole number"),
-        ("$count=yes", "The value of '$count' is neither true nor false."),
+        ("$count=yes", "The value of '$count' is not a Boolean."),
         ("$skiptoken=abc", "The value of '$skiptoken' was not returned by this query."),
-        ("$skip=1&$skiptoken=abc", "The query options '$skip' and '$skiptoken' exclude each other."),
+        (
+            "$skip=1&$skiptoken=abc",
+            "The query options '$skip' and '$skiptoken' cannot be combined. Leave one of them out.",
+        ),
     ] {
         let refusal = app.get(&format!("{CONFIGURATIONS}?{option}")).await.refusal();
         assert!(refusal.starts_with(&format!("400 BadRequest: {expected}")), "{option}: {refusal}");
@@ -291,19 +294,19 @@ async fn select_chooses_properties_and_expand_adds_the_assignments() {
     assert_eq!(star, all);
     for (option, expected) in [
         ("$select=nothing", "Invalid '$select': Could not find a property named 'nothing' on type"),
-        ("$select=", "Invalid '$select': Cannot read at position 1"),
-        ("$select=omaSettings/omaUri", "Invalid '$select': 'omaSettings/omaUri' is more than a property."),
+        ("$select=", "Invalid '$select': Syntax error at position 1"),
+        ("$select=omaSettings/omaUri", "Invalid '$select': 'omaSettings/omaUri' is a path and not a property."),
         ("$select=roleScopeTagIds", "Invalid '$select': Could not find a property named 'roleScopeTagIds'"),
-        ("$expand=deviceStatuses", "Invalid '$expand': 'deviceStatuses' cannot be expanded; 'assignments' can."),
+        ("$expand=deviceStatuses", "Invalid '$expand': 'deviceStatuses' cannot be expanded. Only 'assignments' can."),
         ("$expand=*", "Invalid '$expand': '*' cannot be expanded"),
         ("$expand=assignments,userStatuses", "Invalid '$expand': 'assignments,userStatuses' cannot be expanded"),
-        ("$expand=assignments($expand=x)", "Invalid '$expand': the option '$expand' is not supported in it;"),
-        ("$expand=assignments($skip=1)", "Invalid '$expand': the option '$skip' is not supported in it;"),
+        ("$expand=assignments($expand=x)", "Invalid '$expand': the option '$expand' is not supported in '$expand'."),
+        ("$expand=assignments($skip=1)", "Invalid '$expand': the option '$skip' is not supported in '$expand'."),
         (
             "$expand=assignments($filter=x eq 1)",
             "Invalid '$expand': Invalid '$filter': Could not find a property named 'x'",
         ),
-        ("$expand=assignments($top=1", "Invalid '$expand': one property can be expanded"),
+        ("$expand=assignments($top=1", "Invalid '$expand': the options of '$expand' have no closing parenthesis"),
     ] {
         let option = option.replace(' ', "%20");
         let refusal = app.get(&format!("{one}?{option}")).await.refusal();

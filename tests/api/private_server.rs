@@ -146,7 +146,7 @@ fn data_that_is_gone_is_not_replaced_by_an_empty_cluster() {
     // Stop the service, because it would retry for ever.
     assert!(service.stop(Signal::SIGTERM).success());
     let said = refusal(folder.command().env("DEVICEGRAPH__LOG__FILTER", "error"));
-    assert!(said.contains("/postgres/data is gone; bring it back, or remove "), "{said}");
+    assert!(said.contains("/postgres/data is missing; restore it, or remove "), "{said}");
     std::fs::rename(&saved, &data).expect("a move");
     assert!(Service::start(&mut folder.command()).holds("kept"));
 }
@@ -184,7 +184,7 @@ fn root_is_told_when_the_account_of_the_server_cannot_reach_the_folder() {
         let command = command.env("DEVICEGRAPH__LOG__FILTER", "warn");
         let said = refusal(command.env("DEVICEGRAPH__DATABASE__DATA_DIR", &data_dir));
         let expected = format!(
-            "PostgreSQL does not run as root, and the account {account} cannot reach {}; set database.data_dir to a folder whose parents others may enter (chmod o+x), or name a database in DATABASE_URL",
+            "PostgreSQL refuses to run as root, and the account {account} cannot reach {}; set database.data_dir to a folder whose parents others may enter (chmod o+x), or name a database in DATABASE_URL",
             data_dir.canonicalize().expect("a folder").display()
         );
         assert_eq!(said, expected);
@@ -230,7 +230,7 @@ fn the_search_for_postgresql_gives_no_program_a_secret() {
     let mut command = folder.command();
     command.env("PATH", &bin).env("DEVICEGRAPH__SECRETS__KEY", KEY).env("PGPASSWORD", "hunter2");
     let said = refusal(&mut command);
-    assert!(said.contains("PostgreSQL 9, which is not installed here"), "{said}");
+    assert!(said.contains("PostgreSQL 9, which is not installed on this machine"), "{said}");
     for program in ["pg_config", "postgres"] {
         let path = folder.0.join(format!("{program}.env"));
         let environment = std::fs::read_to_string(path).expect("what the program got");

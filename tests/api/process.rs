@@ -50,7 +50,7 @@ fn a_setting_that_does_not_exist_is_named() {
         (
             "DEVICEGRAPH__SERVER__HOST",
             "no such host",
-            "server.host: 'no such host' is no address and no host name that can be resolved",
+            "server.host: 'no such host' is neither an address nor a host name that can be resolved; correct it",
         ),
     ] {
         let said = refusal(start().env(name, value));
@@ -99,7 +99,7 @@ fn the_service_listens_on_public_addresses_only_with_an_explicit_auth_mode() {
     let folder = Folder::new();
     let said = refusal(devicegraph(&folder.0).env("DEVICEGRAPH__SERVER__HOST", "0.0.0.0"));
     assert!(
-        said.starts_with("server.host: 0.0.0.0:0 can be reached from other machines and auth.mode is not set;"),
+        said.starts_with("server.host: 0.0.0.0:0 can be reached from other machines, and auth.mode is not set;"),
         "{said}"
     );
 }
@@ -123,7 +123,7 @@ fn a_port_that_is_taken_is_named() {
 fn a_host_name_that_no_request_could_match_is_named_before_anything_is_made() {
     let folder = Folder::new();
     let said = refusal(folder.command().env("DEVICEGRAPH__SERVER__ALLOWED_HOSTS", "a.example.com,*.example.com"));
-    assert!(said.starts_with("server.allowed_hosts: '*.example.com' is no host name, "), "{said}");
+    assert!(said.starts_with("server.allowed_hosts: '*.example.com' is not a host name, "), "{said}");
     assert!(!folder.data_dir().exists(), "no folder is created before the settings are valid");
 }
 
@@ -137,7 +137,7 @@ async fn a_database_that_cannot_be_used_is_named_with_the_remedy() {
     let right = url(&options, "asked:right");
     for (url, message) in [
         ("postgres://u:secret@127.0.0.1:1/d".to_owned(), "cannot use PostgreSQL at 127.0.0.1:1: "),
-        ("mysql://u:secret@127.0.0.1/d".to_owned(), "database.url (or DATABASE_URL) is no PostgreSQL URL"),
+        ("mysql://u:secret@127.0.0.1/d".to_owned(), "database.url (or DATABASE_URL) is not a PostgreSQL URL"),
         (
             right.replace("right", "secret"),
             "password authentication failed for user \"asked\"; correct the user and the password",
@@ -177,9 +177,7 @@ async fn a_database_of_a_later_release_is_accepted_if_its_migrations_only_add() 
             .env("DEVICEGRAPH__DATABASE__MIGRATE", migrate);
         let said = refusal(output);
         assert!(
-            said.starts_with(
-                "the database holds migration 9999 (contract something), which this release does not know"
-            ),
+            said.starts_with("the database has migration 9999 (contract something), which this release does not know"),
             "{said}"
         );
     }

@@ -143,7 +143,7 @@ async fn two_settings_with_one_uri_keep_both_secrets_and_a_new_uri_has_none() {
     let refusal = app.patch(&one, &changed).await.refusal();
     assert!(
         refusal.starts_with(
-            "400 ModelValidationFailure: The value of 'omaSettings[1].value' is '****', and there is no secret"
+            "400 ModelValidationFailure: The value of 'omaSettings[1].value' is '****', and the configuration has no secret"
         ),
         "{refusal}"
     );
@@ -231,7 +231,7 @@ async fn without_a_key_or_for_a_number_a_secret_is_refused() {
     let app = App::start_on(options.clone(), |_| ()).await;
     let refusal = app.post(&beta(CONFIGURATIONS), &body(PLAIN)).await.refusal();
     assert!(
-        refusal.starts_with("400 ModelValidationFailure: The value of 'omaSettings[1].value' cannot be encrypted: this service has no key. An operator sets secrets.key;"),
+        refusal.starts_with("400 ModelValidationFailure: The value of 'omaSettings[1].value' cannot be encrypted, because this service has no key. Ask an operator to set secrets.key,"),
         "{refusal}"
     );
     assert!(!refusal.contains("hunter2"));
@@ -351,7 +351,7 @@ async fn a_secret_and_a_plain_text_under_one_uri_are_not_confused() {
     // The type of a secret cannot change, and `isEncrypted: false` does not make it plain text.
     changed["omaSettings"][1]["@odata.type"] = "#microsoft.graph.omaSettingStringXml".into();
     let refusal = app.patch(&one, &changed).await.refusal();
-    assert!(refusal.contains("there is no secret of its type and 'omaUri'"), "{refusal}");
+    assert!(refusal.contains("the configuration has no secret with the same type and 'omaUri'"), "{refusal}");
     let mut unmarked = app.get(&beta(&one)).await.json();
     unmarked["omaSettings"][1]["isEncrypted"] = false.into();
     let answer = app.patched(&beta(&one), &unmarked).await.json();

@@ -87,7 +87,9 @@ async fn rows_are_created_read_changed_and_deleted_as_documented() {
 
         assert_eq!(app.delete(&one).await.status, StatusCode::NO_CONTENT);
         for gone in [app.delete(&one).await, app.get(&one).await, app.patch(&one, &json!({})).await] {
-            assert!(gone.refusal().starts_with("404 ResourceNotFound: The configuration has no '[guid]' here."));
+            assert!(
+                gone.refusal().starts_with("404 ResourceNotFound: The collection has no element with the id '[guid]'.")
+            );
         }
     }
 }

@@ -412,7 +412,7 @@ async fn check_lists_the_rows_that_the_api_would_refuse() {
         (unknown, "the type 'windows10CompliancePolicy' is unknown"),
         (wrong, "activeHoursStart"),
         (navigation, "'privacyAccessControls' is a navigation property"),
-        (huge, "JSON cannot hold"),
+        (huge, "JSON cannot represent"),
         (reserved, "has a member 'id'"),
     ] {
         assert!(

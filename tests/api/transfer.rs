@@ -311,7 +311,11 @@ async fn after_a_seed_the_store_has_the_assignments_of_the_file() {
     // When the file has no id, the stored id stays.
     assert_eq!(seed(&app, &[("x.json", &file(&[json!({ "target": b })]))]).await, Ok((0, 0, 1)));
     let twice = seed(&app, &[("x.json", &file(&[with_id(&ids[0], &a), with_id(&ids[0], &b)]))]).await;
-    assert_eq!(twice, Err("…/x.json: assignments[1].id is that of assignments[0]".to_owned()));
+    assert_eq!(
+        twice,
+        Err("…/x.json: assignments[1].id repeats the id of assignments[0]; give each assignment its own id, or none"
+            .to_owned())
+    );
 }
 
 #[actix_web::test]
@@ -329,9 +333,9 @@ async fn a_refused_seed_names_the_file_and_the_member_and_writes_nothing() {
         (vec![("a.json", TWO), ("b.json", "{")], "…/b.json: EOF while parsing an object at line 1 column 1"),
         (
             vec![("a.json", TWO), ("b.json", "5")],
-            "…/b.json: it holds a number, and must hold a configuration or an array of them",
+            "…/b.json: it holds a number; it must hold a configuration or an array of configurations",
         ),
-        (vec![("a.json", TWO), ("b.json", "[5]")], "…/b.json: [0]: it is a number, and must be a configuration"),
+        (vec![("a.json", TWO), ("b.json", "[5]")], "…/b.json: [0]: it is a number; it must be a configuration"),
         (
             vec![("a.json", &*TWO.replace("}", ", \"displayName\": \"x\"}"))],
             "…/a.json: the member 'displayName' appears twice in one object",
@@ -387,7 +391,7 @@ async fn a_refused_seed_names_the_file_and_the_member_and_writes_nothing() {
                 ("a.json", TWO),
                 ("b.json", &*typed(&format!(r#""displayName": "x", "assignments": [{}, {}]"#, group("b"), group("b")))),
             ],
-            "…/b.json: assignments[1].target names what assignments[0].target names already",
+            "…/b.json: assignments[1].target repeats the target of assignments[0]; keep one of the two",
         ),
         (vec![("a.txt", TWO)], "…: there is no file *.json in this folder"),
     ] {

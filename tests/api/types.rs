@@ -26,10 +26,7 @@ const REFUSED: [(&str, &str); 8] = [
         "windows10CompliancePolicy",
         "'microsoft.graph.windows10CompliancePolicy' was found, but it is not assignable to the expected type 'microsoft.graph.deviceConfiguration'.",
     ),
-    (
-        "deviceManagementConfigurationPolicy",
-        "It is a policy of the settings catalog, which this service does not store.",
-    ),
+    ("deviceManagementConfigurationPolicy", "It is a settings catalog policy, which this service does not store."),
     ("deviceHealthScript", "It is a script, which this service does not store."),
     ("win32LobApp", "It is an app, which this service does not store."),
     ("group", "It is a group, which this service does not store."),
@@ -63,7 +60,7 @@ async fn a_type_that_is_no_configuration_is_refused_with_either_setting() {
                 assert!(!refusal.contains("unknown_types"), "{refusal}");
             }
             let refusal = seed_refusal(&of_type(name), rules).expect(name);
-            assert!(refusal.contains("is taken for ") || refusal.contains(expected), "{refusal}");
+            assert!(refusal.contains("it looks like ") || refusal.contains(expected), "{refusal}");
             // Names of types in a query are case-insensitive.
             if name != "Windows10CustomConfiguration" {
                 let filter = format!("{}?$filter=isof('microsoft.graph.{name}')", beta(CONFIGURATIONS));
@@ -117,7 +114,7 @@ async fn a_nested_value_has_a_known_type() {
         [("omaSettingFuture", SETTING), ("omaSettingstring", "Write '#microsoft.graph.omaSettingString'.")]
     {
         let refusal = app.post(&beta(CONFIGURATIONS), &body(&format!("#microsoft.graph.{name}"))).await.refusal();
-        assert!(refusal.contains(expected) && refusal.ends_with("It stands in 'omaSettings[0]'."), "{refusal}");
+        assert!(refusal.contains(expected) && refusal.ends_with("The error is at 'omaSettings[0]'."), "{refusal}");
     }
 }
 
@@ -145,7 +142,10 @@ async fn v1_shows_an_enumeration_member_of_beta_but_does_not_filter_by_it() {
     let found = app.get(&format!("{}{filter}", beta(CONFIGURATIONS))).await.json();
     assert_eq!(found["value"].as_array().map(Vec::len), Some(1));
     let refusal = app.get(&format!("{CONFIGURATIONS}{filter}")).await.refusal();
-    assert!(refusal.starts_with("400 BadRequest: ") && refusal.contains("'windowsDefault' is not one of"), "{refusal}");
+    assert!(
+        refusal.starts_with("400 BadRequest: ") && refusal.contains("'windowsDefault' is not a member of"),
+        "{refusal}"
+    );
 }
 
 /// Returns a condition that is true for a property with this value, or `None` for an object.
@@ -202,8 +202,9 @@ async fn a_name_of_several_types_needs_a_cast_on_beta_alone() {
         let answer = app.get(&format!("{CONFIGURATIONS}{filter}")).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
         let refusal = app.get(&format!("{}{filter}", beta(CONFIGURATIONS))).await.refusal();
-        let expected =
-            format!("The property '{name}' has several types. Name the type of the configuration before it: ");
+        let expected = format!(
+            "The property '{name}' has different types in different types of configurations. Write the type of the configuration before the property: "
+        );
         let casts = ["androidForWorkGeneralDeviceConfiguration", "androidWorkProfileGeneralDeviceConfiguration"];
         assert!(refusal.contains(&expected), "{refusal}");
         for of in casts {

@@ -206,7 +206,7 @@ test('what is odd in a name stays text, and the command for it runs', () => onPa
 
 test('assignments: added, refused, removed', () => onPage(browser, service, { expected: [409] }, async (page) => {
   const path = await openNew(page, 'iosUpdateConfiguration', 'Assigned');
-  await page.getByText('Nobody gets this configuration.').waitFor();
+  await page.getByText('This configuration is not assigned.').waitFor();
   await page.getByLabel('Group id').fill(GROUP);
   await page.getByRole('button', { name: 'Add' }).click();
   await status(page, `Assigned to: Group ${GROUP}`);
@@ -217,7 +217,7 @@ test('assignments: added, refused, removed', () => onPage(browser, service, { ex
   await page.getByRole('button', { name: 'Add' }).click();
   const alert = page.getByRole('alert');
   await alert.filter({ hasText: 'Conflict' }).waitFor();
-  assert.match(await alert.innerText(), /already assigned to the group[\s\S]*Change or delete that one[\s\S]*409[\s\S]*request-id [0-9a-f-]{36}/);
+  assert.match(await alert.innerText(), /already includes or excludes the group[\s\S]*Change or delete that assignment[\s\S]*409[\s\S]*request-id [0-9a-f-]{36}/);
   await picture(page, 'conflict');
 
   for (const [kind, id] of [['All devices'], ['All users'], ['Configuration Manager collection', 'SMS00001']]) {
@@ -232,7 +232,7 @@ test('assignments: added, refused, removed', () => onPage(browser, service, { ex
   assert.equal(JSON.parse(bash(await page.locator('#request-list code', { hasText: 'SMS00001' }).first().textContent())).error.code, 'Conflict');
 
   await page.getByRole('button', { name: 'Remove All devices' }).click();
-  await page.getByRole('button', { name: 'Keep it' }).click();
+  await page.getByRole('button', { name: 'Cancel' }).click();
   assert.equal((await service.call('GET', path)).value.length, 4);
   await page.getByRole('button', { name: 'Remove All devices' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
@@ -282,7 +282,7 @@ test('with the keyboard alone', () => onPage(browser, service, {}, async (page) 
   while (await focused() !== `Remove Group ${GROUP}`) await press('Shift+Tab');
   await press('Enter');
   await page.getByRole('dialog').waitFor();
-  assert.equal(await focused(), 'Keep it');
+  assert.equal(await focused(), 'Cancel');
   await press('Escape');
   await page.getByRole('dialog').waitFor({ state: 'detached' });
   assert.equal(await focused(), `Remove Group ${GROUP}`);
@@ -295,7 +295,7 @@ test('with the keyboard alone', () => onPage(browser, service, {}, async (page) 
 
 test('a token is asked for, kept in memory and forgotten', () => onPage(browser, guarded, { expected: [401] }, async (page) => {
   await open(page, guarded);
-  await heading(page, 'Who are you?');
+  await heading(page, 'Enter an access token');
   assert.equal(await page.getByRole('alert').count(), 0);
   assert.equal(await page.evaluate(() => document.activeElement.id), 'token');
   await isUsable(page, 'the question for a token');
@@ -324,7 +324,7 @@ test('a token is asked for, kept in memory and forgotten', () => onPage(browser,
   await page.getByRole('button', { name: 'Continue' }).click();
   await heading(page, 'Behind a token');
   await page.getByRole('button', { name: 'Forget the token' }).click();
-  await heading(page, 'Who are you?');
+  await heading(page, 'Enter an access token');
 }));
 
 test('a token that only reads', () => onPage(browser, guarded, { expected: [401, 403] }, async (page) => {
@@ -360,7 +360,7 @@ test('what is not there says so', () => onPage(browser, service, { expected: [40
   await open(page, service, '#/configurations/nothing');
   await page.getByRole('alert').filter({ hasText: 'ResourceNotFound' }).waitFor();
   await open(page, service, '#/elsewhere');
-  await heading(page, 'There is no such page');
+  await heading(page, 'This page does not exist');
 }));
 
 for (const [size, viewport] of [['wide', WIDE], ['narrow', NARROW]]) {

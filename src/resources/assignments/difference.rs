@@ -42,7 +42,8 @@ impl<'a> Difference<'a> {
         Self::new(stored, rows, place_of, true)
     }
 
-    /// Compares each stored row with the row at its place in `rows`. It has none when it goes.
+    /// Compares each stored row with its row in `rows`. `place_of` returns the index of that row, or
+    /// `None` when the stored row is deleted.
     fn new(
         stored: &[Assignment],
         rows: &'a [Assignment],

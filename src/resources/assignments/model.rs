@@ -42,7 +42,7 @@ impl AssignmentId {
     /// Returns the 404 of an assignment that the configuration does not have.
     pub fn not_found(key: impl fmt::Display) -> ApiError {
         ApiError::not_found(format!(
-            "DeviceConfigurationAssignments not found: Assignment {key}. GET …/assignments lists those that the configuration has."
+            "DeviceConfigurationAssignments not found: Assignment {key}. GET …/assignments lists the existing ones."
         ))
     }
 }
@@ -250,7 +250,7 @@ impl AssignmentSet {
             Version::V1 => None,
         };
         if assignments.is_none() && group_assignments.is_none() {
-            let reason = ". Send the whole set in it, and nothing else; an empty array removes every assignment.";
+            let reason = ". Send the whole set of assignments in it; an empty array removes every assignment.";
             return Err(members.missing("assignments", reason));
         }
         members.reject_unread()?;
@@ -269,7 +269,7 @@ impl AssignmentSet {
         assignments.map(|elements| Self::of(elements.map(|element| Self::element(element?)))).transpose()
     }
 
-    /// Collects elements, each with the path of its target. Refuses a target that is there twice.
+    /// Collects elements, each with the path of its target. Refuses a target that appears twice.
     fn of(elements: impl Iterator<Item = Result<(String, NewAssignment), ApiError>>) -> Result<Self, ApiError> {
         let mut keys = BTreeSet::new();
         let mut set = Vec::new();
@@ -277,12 +277,12 @@ impl AssignmentSet {
             let (path, new) = element?;
             let Some(key) = new.target.key() else {
                 return Err(ApiError::model(format!(
-                    "The base target at '{path}' names nothing. Send one of the types derived from it."
+                    "The base target at '{path}' names no target. Send a type that is derived from it, for example '#microsoft.graph.groupAssignmentTarget'."
                 )));
             };
             if !keys.insert(key) {
                 return Err(ApiError::model(format!(
-                    "The element at '{path}' names {}, which stands in the set already. Send each target once, included or excluded.",
+                    "The element at '{path}' targets {}, as an earlier element does. Send each target once, either included or excluded.",
                     new.target.description(),
                 )));
             }
@@ -310,7 +310,7 @@ impl AssignmentSet {
         check_type(&mut members, GROUP_ASSIGNMENT_TYPE)?;
         key::ignore_id(&mut members)?;
         let Some(group) = members.string("targetGroupId")? else {
-            return Err(members.missing("targetGroupId", ". A group assignment needs it."));
+            return Err(members.missing("targetGroupId", ". Send the id of the group."));
         };
         let group = ExternalId::parse(group, &path)?;
         let target = match members.boolean("excludeGroup")? {

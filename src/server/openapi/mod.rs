@@ -11,7 +11,7 @@
 //! | [`bodies`] | bodies of requests |
 //! | [`answers`] | answers and their headers |
 //! | [`schemas`] | the catalogue in JSON Schema |
-//! | [`members`] | names of members in JSON Schema, and values of which nothing is known |
+//! | [`members`] | names of members in JSON Schema, and values without a known type |
 //!
 //! <https://spec.openapis.org/oas/v3.1.1.html>
 

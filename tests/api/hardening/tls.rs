@@ -90,7 +90,7 @@ fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
     certificate(&other);
     std::fs::copy(other.join("tls.key"), &files.1).expect("a file");
     let error = format!("{:#}", Certificate::load(&settings).expect_err("they do not fit"));
-    assert!(error.contains("is not that of the certificate in"), "{error}");
+    assert!(error.contains("does not belong to the certificate in"), "{error}");
     std::fs::write(&files.0, "").expect("a file");
     let error = format!("{:#}", Certificate::load(&settings).expect_err("an empty file"));
     assert!(error.ends_with("holds no certificate in PEM"), "{error}");
