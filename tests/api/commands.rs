@@ -121,6 +121,31 @@ fn help_and_completions_need_nothing_else() {
     assert!(output(&["--version"]).starts_with("devicegraph "));
 }
 
+/// What a command prints that reads no settings.
+fn print(arguments: &[&str]) -> String {
+    let output = devicegraph(&Folder::new().0).args(arguments).output().expect("the binary runs");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn the_help_of_each_command_fits_on_one_screen() {
+    let help = print(&["--help"]);
+    assert_eq!(print(&["-h"]), help);
+    let (_, commands) = help.split_once("\nCommands:\n").expect("the commands");
+    let commands: Vec<_> = commands.lines().map_while(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 9, "{commands:?}");
+    for command in commands {
+        let help = if command == "help" { help.clone() } else { print(&[command, "--help"]) };
+        assert!(help.lines().count() <= 40, "{command} has {} lines:\n{help}", help.lines().count());
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{command} has a line that is too long:\n{help}");
+    }
+    let (_, examples) = help.split_once("\nExamples:\n").expect("examples at the end");
+    let examples: Vec<_> = examples.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    assert_eq!(examples.len(), 2, "{help}");
+    assert!(examples.iter().all(|example| example.contains("devicegraph")), "{examples:?}");
+}
+
 /// The lock that a service holds while it fills an empty database.
 const SEEDING: &str = "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('devicegraph seed', 0))";
 
