@@ -88,7 +88,8 @@ pub const SERVICE_ROUTES: &[Route] = &[
 
 /// The path of `$batch`.
 pub const BATCH: &str = "/$batch";
-const CONFIGURATIONS: &str = "/deviceManagement/deviceConfigurations";
+/// The path of the collection of configurations.
+pub const CONFIGURATIONS: &str = "/deviceManagement/deviceConfigurations";
 const CONFIGURATIONS_COUNT: &str = "/deviceManagement/deviceConfigurations/$count";
 /// The path of a configuration.
 pub const CONFIGURATION: &str = "/deviceManagement/deviceConfigurations/{configuration}";
