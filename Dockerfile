@@ -18,6 +18,7 @@ COPY .cargo .cargo
 COPY sqlx.toml ./
 COPY .sqlx .sqlx
 COPY migrations migrations
+COPY docs/sample.json docs/
 COPY src src
 # Cargo goes by the time of a file, and what was built above is newer than the source.
 RUN find src -name '*.rs' -exec touch {} + && cargo build --release --locked

@@ -51,7 +51,7 @@ compose build >"$scratch/build" 2>&1 || { tail -40 "$scratch/build"; fail 'the i
 
 say 'a change of the source does not build the dependencies again'
 mkdir "$scratch/context"
-tar -c Cargo.toml Cargo.lock sqlx.toml .cargo .sqlx migrations src Dockerfile .dockerignore | tar -xC "$scratch/context"
+tar -c Cargo.toml Cargo.lock sqlx.toml .cargo .sqlx migrations docs/sample.json src Dockerfile .dockerignore | tar -xC "$scratch/context"
 before=$(docker build -q --target dependencies . 2>/dev/null)
 echo '// changed' >>"$scratch/context/src/lib.rs"
 [ "$(docker build -q --target dependencies "$scratch/context" 2>/dev/null)" = "$before" ] || fail 'it does'

@@ -61,6 +61,8 @@ pub const SERVICE_ROUTES: &[Route] = &[
     console_file("/console/requests.js", "getConsole.requests.js"),
     console_file("/console/token.js", "getConsole.token.js"),
     console_file("/console/list.js", "getConsole.list.js"),
+    console_file("/console/empty.js", "getConsole.empty.js"),
+    console_file("/console/sample.json", "getConsole.sample.json"),
     console_file("/console/configuration.js", "getConsole.configuration.js"),
     console_file("/console/assignments.js", "getConsole.assignments.js"),
     console_file("/console/dom.js", "getConsole.dom.js"),

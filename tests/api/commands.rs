@@ -146,6 +146,26 @@ fn the_help_of_each_command_fits_on_one_screen() {
     assert!(examples.iter().all(|example| example.contains("devicegraph")), "{examples:?}");
 }
 
+#[test]
+fn the_sample_of_the_console_is_a_file_for_seed() {
+    let folder = Folder::used();
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sample.json");
+    let run = |arguments: &[&str]| success(folder.command().args(arguments));
+    assert!(run(&["seed", sample]).contains("\"created\":8,"));
+    run(&["reset", "--yes"]);
+    // The console sends the same configurations to /beta.
+    let service = Service::start(&mut folder.command());
+    let text = std::fs::read_to_string(sample).expect("the sample");
+    let collection: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    for configuration in collection["value"].as_array().expect("a collection") {
+        let path = "/beta/deviceManagement/deviceConfigurations";
+        let (status, text) = service.request("POST", path, &configuration.to_string());
+        assert_eq!(status, 201, "{text}");
+    }
+    assert!(run(&["seed", sample]).contains("\"unchanged\":8"));
+    assert!(service.stop(Signal::SIGTERM).success());
+}
+
 /// The lock that a service holds while it fills an empty database.
 const SEEDING: &str = "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('devicegraph seed', 0))";
 
