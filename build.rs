@@ -40,7 +40,11 @@ fn log_of_checkout() -> Option<PathBuf> {
 
 /// Returns the commit of an unpacked package. `cargo package` writes this file.
 fn commit_of_package() -> Option<String> {
-    let text = fs::read_to_string(".cargo_vcs_info.json").ok()?;
+    let file = ".cargo_vcs_info.json";
+    let text = fs::read_to_string(file).ok()?;
+    // `cargo package` builds the package in the target folder of the checkout. Where this file
+    // does not exist, cargo runs this script again.
+    println!("cargo::rerun-if-changed={file}");
     let (_, rest) = text.split_once("\"sha1\"")?;
     rest.split('"').nth(1).map(str::to_owned)
 }
