@@ -33,8 +33,8 @@ const LOCAL: &str = "https://devicegraph.localhost";
 /// The contents of the token.
 #[derive(Args, Debug)]
 pub struct Request {
-    /// Kind of caller: a user (scp) or an application (roles)
-    #[arg(long, value_enum, default_value_t = Kind::Application)]
+    /// Kind of caller: delegated (a user, claim scp) or application (claim roles)
+    #[arg(long, value_enum, default_value_t = Kind::Application, hide_possible_values = true)]
     kind: Kind,
     /// A permission; repeat the option for more [default: DeviceManagementConfiguration.ReadWrite.All]
     #[arg(long = "scope", value_name = "PERMISSION")]

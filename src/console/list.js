@@ -4,6 +4,7 @@
 import { COLLECTION, address, call, configurationTypes, isOf, quoted, shortType } from './api.js';
 import { choice, element, field, table, time } from './dom.js';
 import { summary } from './assignments.js';
+import { emptyStore } from './empty.js';
 
 const PAGE = 50;
 const MATCHES = [['', 'contains'], ['startswith', 'begins with (case-sensitive)']];
@@ -27,6 +28,9 @@ const hash = (wanted, page) => {
   const parameters = new URLSearchParams(page ? [...given, ['page', page]] : given);
   return parameters.size ? `#/configurations?${parameters}` : '#/configurations';
 };
+
+/** Shows the address of this page anew. */
+const reload = () => dispatchEvent(new HashChangeEvent('hashchange'));
 
 /** The form, one for all pages: the address fills it in and no answer does, so that what is typed until one comes stays. */
 let form = null;
@@ -52,7 +56,7 @@ function searchForm(types) {
     if (!asked.name) asked.match = '';
     // Search again when the form has not changed. Send the event now, because pushState sends none.
     if (hash(asked) !== location.hash) history.pushState(null, '', hash(asked));
-    dispatchEvent(new HashChangeEvent('hashchange'));
+    reload();
   };
   const shown = element('form', { class: 'search', role: 'search', 'aria-label': 'Configurations', onsubmit: submit },
     field('Name', inputs.name), field('Match', inputs.match), field('Type', inputs.type), field('Assigned to group (id)', inputs.group),
@@ -71,10 +75,11 @@ function row({ id, displayName, '@odata.type': type, assignments, lastModifiedDa
 
 const counted = (count) => `${count.toLocaleString()} ${count === 1 ? 'configuration' : 'configurations'}`;
 
-function results(rows, isFiltered) {
+function results(rows, isFiltered, page) {
   if (rows.length > 0) return table('Configurations', ['Name', 'Type', 'Assigned to', 'Changed'], rows.map(row));
   if (isFiltered) return element('p', {}, 'None is so. ', element('a', { href: '#/configurations' }, 'Show all'));
-  return element('p', {}, 'There are none yet. ', element('a', { href: '/docs' }, 'The API'), ' creates them.');
+  // Configurations of a page can be deleted while another page is shown.
+  return page ? element('p', {}, 'This page has no configurations.') : emptyStore(reload);
 }
 
 function pages(wanted, page, link) {
@@ -113,7 +118,7 @@ export async function list(parameters, signal) {
       element('h1', { tabindex: '-1' }, 'Configurations'),
       form.shown,
       element('h2', { id: 'results', class: 'count' }, title),
-      results(found.value, first.$filter !== null),
+      results(found.value, first.$filter !== null, page),
       pages(wanted, page, found['@odata.nextLink']),
     ],
   };

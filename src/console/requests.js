@@ -29,15 +29,18 @@ async function copy(text, shown) {
   }
 }
 
-function shown(request) {
-  const text = command(request);
+/** A command, and a button with this label that copies it. */
+export function copyable(text, label) {
   const code = element('code', {}, text);
+  return [element('pre', {}, code), element('button', { type: 'button', 'aria-label': label, onclick: () => copy(text, code) }, 'Copy')];
+}
+
+function shown(request) {
   const title = `${request.method} ${decodeURIComponent(request.url.pathname)}`;
   const outcome = [request.status ?? '…', request.requestId && `request-id ${request.requestId}`].filter(Boolean);
   return element('li', {},
     element('p', {}, element('strong', {}, title), ' ', element('span', { class: 'facts' }, outcome.join(', '))),
-    element('pre', {}, code),
-    element('button', { type: 'button', 'aria-label': `Copy the command for ${title}`, onclick: () => copy(text, code) }, 'Copy'));
+    copyable(command(request), `Copy the command for ${title}`));
 }
 
 /** Shows the requests, and updates the list after each request. */

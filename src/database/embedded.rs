@@ -125,12 +125,7 @@ impl Server {
             }
         };
         cluster.write_url(postmaster.socket_dir.path())?;
-        tracing::info!(
-            pid = postmaster.pid.as_raw(),
-            "private PostgreSQL {} is up: psql \"$(cat {}/url)\"",
-            cluster.installation.major,
-            cluster.folder.display()
-        );
+        tracing::info!(pid = postmaster.pid.as_raw(), "private PostgreSQL {} is up", cluster.installation.major);
         let (stop, stopped) = oneshot::channel();
         let supervisor = tokio::spawn(cluster.supervise(postmaster, stopped));
         Ok(Self { options, stop, supervisor, _lock: lock })

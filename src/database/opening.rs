@@ -53,6 +53,7 @@ impl Database {
             return Ok(Self::new(checked(url.expose_secret()).await?, None, None));
         }
         let folder = data_dir(settings);
+        let folder = absolute(&folder).unwrap_or(folder);
         let server = embedded::Server::start(&folder).await?;
         Ok(Self::new(server.options(), Some(server), Some(folder)))
     }
@@ -89,6 +90,12 @@ impl Database {
             Some(folder) => format!("the private database in {}", folder.display()),
             None => format!("the database {name} at {}", Address(&self.options)),
         }
+    }
+
+    /// Returns the command that opens the private database, or `None` for a database of the
+    /// settings.
+    pub fn psql_command(&self) -> Option<String> {
+        self.folder.as_ref().map(|folder| format!("psql \"$(cat {}/url)\"", folder.display()))
     }
 
     fn new(options: PgConnectOptions, private: Option<embedded::Server>, folder: Option<PathBuf>) -> Self {

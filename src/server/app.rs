@@ -23,7 +23,7 @@ use sqlx::PgPool;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
-    authentication,
+    addresses, authentication,
     batch::dispatch::Dispatcher,
     body_guard,
     cors::BrowserPolicy,
@@ -103,7 +103,7 @@ async fn serve(
     if let Authenticator::Disabled = **service.authenticator {
         tracing::warn!("authorization is disabled: everyone who can reach {address} may read and change everything");
     }
-    tracing::info!("listening on {}://{address}", service.settings.server.scheme());
+    addresses::log(service.settings.server.scheme(), address, database);
     let handle = server.handle();
     let shutdown = async {
         stop.wait().await;

@@ -61,6 +61,8 @@ pub const SERVICE_ROUTES: &[Route] = &[
     console_file("/console/requests.js", "getConsole.requests.js"),
     console_file("/console/token.js", "getConsole.token.js"),
     console_file("/console/list.js", "getConsole.list.js"),
+    console_file("/console/empty.js", "getConsole.empty.js"),
+    console_file("/console/sample.json", "getConsole.sample.json"),
     console_file("/console/configuration.js", "getConsole.configuration.js"),
     console_file("/console/assignments.js", "getConsole.assignments.js"),
     console_file("/console/dom.js", "getConsole.dom.js"),
@@ -88,7 +90,8 @@ pub const SERVICE_ROUTES: &[Route] = &[
 
 /// The path of `$batch`.
 pub const BATCH: &str = "/$batch";
-const CONFIGURATIONS: &str = "/deviceManagement/deviceConfigurations";
+/// The path of the collection of configurations.
+pub const CONFIGURATIONS: &str = "/deviceManagement/deviceConfigurations";
 const CONFIGURATIONS_COUNT: &str = "/deviceManagement/deviceConfigurations/$count";
 /// The path of a configuration.
 pub const CONFIGURATION: &str = "/deviceManagement/deviceConfigurations/{configuration}";

@@ -20,7 +20,7 @@ mod headers;
 
 /// The method, path and required access of each route of the service. A route that is missing here
 /// fails the test, and the test sends requests to each route of the list.
-const OWN: [&str; 21] = [
+const OWN: [&str; 23] = [
     "Open GET /",
     "Open GET /console/console.css",
     "Open GET /console/icon.svg",
@@ -29,6 +29,8 @@ const OWN: [&str; 21] = [
     "Open GET /console/requests.js",
     "Open GET /console/token.js",
     "Open GET /console/list.js",
+    "Open GET /console/empty.js",
+    "Open GET /console/sample.json",
     "Open GET /console/configuration.js",
     "Open GET /console/assignments.js",
     "Open GET /console/dom.js",

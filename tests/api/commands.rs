@@ -1,6 +1,9 @@
 //! The commands of the binary, except the one that runs the service.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use nix::sys::signal::Signal;
 use sqlx::{ConnectOptions, Executor};
@@ -124,7 +127,75 @@ fn help_and_completions_need_nothing_else() {
         assert!(output(&["--help"]).contains(command), "{command}");
         assert!(output(&["completions", "bash"]).contains(command), "{command}");
     }
-    assert!(output(&["--version"]).starts_with("devicegraph "));
+}
+
+/// What a command prints that reads no settings.
+fn print(arguments: &[&str]) -> String {
+    let output = devicegraph(&Folder::new().0).args(arguments).output().expect("the binary runs");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn the_help_of_each_command_fits_on_one_screen() {
+    let help = print(&["--help"]);
+    assert_eq!(print(&["-h"]), help);
+    let (_, commands) = help.split_once("\nCommands:\n").expect("the commands");
+    let commands: Vec<_> = commands.lines().map_while(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 9, "{commands:?}");
+    for command in commands {
+        let help = if command == "help" { help.clone() } else { print(&[command, "--help"]) };
+        assert!(help.lines().count() <= 40, "{command} has {} lines:\n{help}", help.lines().count());
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{command} has a line that is too long:\n{help}");
+    }
+    let (_, examples) = help.split_once("\nExamples:\n").expect("examples at the end");
+    let examples: Vec<_> = examples.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    assert_eq!(examples.len(), 2, "{help}");
+    assert!(examples.iter().all(|example| example.contains("devicegraph")), "{examples:?}");
+}
+
+#[test]
+fn the_version_names_the_release_and_the_commit() {
+    let said = print(&["--version"]);
+    let release = concat!("devicegraph ", env!("CARGO_PKG_VERSION"));
+    let rest = said.trim_end().strip_prefix(release).unwrap_or_else(|| panic!("{said}"));
+    // A build of other files than a checkout may know no commit.
+    if rest.is_empty() && !Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.git")).exists() {
+        return;
+    }
+    let commit = rest.strip_prefix(" (").and_then(|rest| rest.strip_suffix(')'));
+    let commit = commit.unwrap_or_else(|| panic!("no commit in {said}"));
+    assert!(commit.len() == 12 && commit.bytes().all(|digit| digit.is_ascii_hexdigit()), "{said}");
+    // Another commit may have followed since the build. Without git, this cannot be checked.
+    let git = Command::new("git")
+        .args(["-c", "safe.directory=*", "log", "--format=%H", "--reflog"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::null())
+        .output();
+    let known = git.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    if !known.is_empty() {
+        assert!(known.lines().any(|known| known.starts_with(commit)), "{commit} is no commit of this checkout");
+    }
+}
+
+#[test]
+fn the_sample_of_the_console_is_a_file_for_seed() {
+    let folder = Folder::used();
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sample.json");
+    let run = |arguments: &[&str]| success(folder.command().args(arguments));
+    assert!(run(&["seed", sample]).contains("\"created\":8,"));
+    run(&["reset", "--yes"]);
+    // The console sends the same configurations to /beta.
+    let service = Service::start(&mut folder.command());
+    let text = std::fs::read_to_string(sample).expect("the sample");
+    let collection: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    for configuration in collection["value"].as_array().expect("a collection") {
+        let path = "/beta/deviceManagement/deviceConfigurations";
+        let (status, text) = service.request("POST", path, &configuration.to_string());
+        assert_eq!(status, 201, "{text}");
+    }
+    assert!(run(&["seed", sample]).contains("\"unchanged\":8"));
+    assert!(service.stop(Signal::SIGTERM).success());
 }
 
 /// Statements that take the lock that a service holds while it fills an empty database.

@@ -233,6 +233,54 @@ fn the_log_has_one_line_per_request_without_query_and_body() {
     assert!(service.stop(Signal::SIGINT).success());
 }
 
+#[test]
+fn the_log_says_where_the_api_the_console_and_the_database_are() {
+    let folder = Folder::used();
+    for format in ["pretty", "json"] {
+        let mut command = folder.command();
+        // Every interface, which a browser cannot open.
+        command.env("DEVICEGRAPH__SERVER__HOST", "0.0.0.0").env("DEVICEGRAPH__AUTH__MODE", "disabled");
+        let service = Service::start(command.env("DEVICEGRAPH__LOG__FORMAT", format));
+        let port = service.address.strip_prefix("0.0.0.0:").expect("the address of the settings");
+        let data_dir = folder.data_dir();
+        let data_dir = data_dir.display();
+        let expected = [
+            format!("listening on http://0.0.0.0:{port} with the API at /v1.0/deviceManagement/deviceConfigurations"),
+            format!("console: open http://127.0.0.1:{port}/ in a browser"),
+            format!("database: the private database in {data_dir}, open it with psql \"$(cat {data_dir}/url)\""),
+        ];
+        let lines = [service.listening.clone(), service.wait_for("console: "), service.wait_for("database: ")];
+        for (line, expected) in lines.iter().zip(&expected) {
+            match format {
+                "json" => {
+                    let entry: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                    assert_eq!(entry["message"], **expected, "{line}");
+                }
+                _ => assert!(line.ends_with(expected), "{line}"),
+            }
+        }
+        assert!(folder.url().starts_with("postgresql://"), "the command reads this file");
+        assert_eq!(service.request("GET", "/v1.0/deviceManagement/deviceConfigurations", "").0, 200);
+        assert!(service.stop(Signal::SIGTERM).success());
+    }
+}
+
+#[actix_web::test]
+async fn the_log_names_a_database_of_the_settings_without_its_password() {
+    if is_remote() {
+        return;
+    }
+    let folder = Folder::new();
+    let options = database(true).await;
+    let mut command = folder.command_on(&options);
+    let service = Service::start(command.env("DATABASE_URL", url(&options, "devicegraph:hunter2")));
+    let line = service.wait_for("database: ");
+    let (name, socket) = (options.get_database().expect("a name"), options.get_socket().expect("a socket"));
+    assert!(line.ends_with(&format!("database: the database {name} at {}", socket.display())), "{line}");
+    let log = service.log_until_stopped(Signal::SIGTERM);
+    assert!(!log.contains("hunter2") && !line.contains("hunter2"), "{log}");
+}
+
 #[actix_web::test]
 async fn a_signal_ends_a_start_that_waits() {
     if is_remote() {

@@ -63,6 +63,8 @@ pub(crate) fn refusal(command: &mut Command) -> String {
 pub(crate) struct Service {
     pub(crate) child: Child,
     pub(crate) address: String,
+    /// The log line that names the address.
+    pub(crate) listening: String,
     log: mpsc::Receiver<String>,
 }
 
@@ -74,10 +76,12 @@ impl Service {
         thread::spawn(move || {
             BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        let mut service = Self { child, address: String::new(), log };
-        let line = service.wait_for("listening on http");
-        let address = line.rsplit("://").next().expect("an address");
-        service.address = address.trim_end_matches(|end: char| !end.is_ascii_digit()).to_owned();
+        let mut service = Self { child, address: String::new(), listening: String::new(), log };
+        service.listening = service.wait_for("listening on http");
+        // As scripts read it: up to the next space.
+        let (_, url) = service.listening.split_once("listening on ").expect("an address");
+        let address = url.split(' ').next().and_then(|url| url.split("://").nth(1));
+        service.address = address.expect("an address").to_owned();
         service
     }
 
