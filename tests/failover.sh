@@ -47,6 +47,7 @@ export PG_BASEBACKUP="$as $bin/pg_basebackup -D $scratch/{}/data -h $scratch/{pr
 
 make_cluster a
 sql a postgres 'CREATE DATABASE devicegraph'
+sql a postgres 'CREATE ROLE haproxy_check LOGIN'
 own_folder "$scratch/b"
 clusters+=(b)
 
