@@ -295,7 +295,7 @@ fn check_environment() -> anyhow::Result<()> {
         let name = name.to_string_lossy();
         if name.starts_with("DEVICEGRAPH_") && !name.starts_with("DEVICEGRAPH__") && !NO_SETTINGS.contains(&&*name) {
             bail!(
-                "the variable {name} is no setting: write DEVICEGRAPH__SECTION__KEY with two underscores, or unset it"
+                "the variable {name} is not a setting: write DEVICEGRAPH__SECTION__KEY with two underscores, or unset it"
             );
         }
         // The prefix is case-insensitive in the config crate.
