@@ -1,9 +1,9 @@
-# The service alone: its binary, the libraries that the binary loads and the
-# certificates that it trusts, and a shell to look around with. No package
-# manager, no build tools, no HTTP client.
+# The image contains only the binary, the libraries that it loads, the certificates that
+# it trusts, and a shell for debugging. It has no package manager, build tools or HTTP
+# client.
 
-# The dependencies, from the manifests alone: a change of the source does not
-# build them again.
+# Build the dependencies from the manifests only, so that a change of the source does not
+# rebuild them.
 FROM rust:1.95-slim-trixie AS dependencies
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
@@ -15,12 +15,15 @@ RUN mkdir -p src tests/api benches \
 
 FROM dependencies AS build
 COPY .cargo .cargo
-COPY sqlx.toml ./
+COPY sqlx.toml build.rs ./
 COPY .sqlx .sqlx
 COPY migrations migrations
+COPY docs/sample.json docs/
 COPY src src
-# Cargo goes by the time of a file, and what was built above is newer than the source.
-RUN find src -name '*.rs' -exec touch {} + && cargo build --release --locked
+# The commit that `devicegraph --version` names. There is no git folder here.
+ARG COMMIT
+# Cargo compares the times of files. The build above is newer than the source, so touch it.
+RUN find src -name '*.rs' -exec touch {} + && DEVICEGRAPH_COMMIT=$COMMIT cargo build --release --locked
 
 FROM debian:trixie-slim AS root
 COPY --from=build /build/target/release/devicegraph /root/usr/bin/devicegraph
@@ -41,3 +44,9 @@ ENV DEVICEGRAPH__SERVER__HOST=0.0.0.0
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["devicegraph", "health"]
 ENTRYPOINT ["devicegraph"]
+ARG COMMIT
+LABEL org.opencontainers.image.title="devicegraph" \
+      org.opencontainers.image.description="Device configurations and their assignments in PostgreSQL, spoken to in the Microsoft Graph dialect" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="0.2.0" \
+      org.opencontainers.image.revision="$COMMIT"

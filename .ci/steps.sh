@@ -5,7 +5,7 @@
 cache=${CI_CACHE:-$HOME/.cache/devicegraph-ci}
 mkdir -p "$cache"
 export CI_CACHE=$cache
-# Nothing is edited between two builds of a run: incremental builds would only cost time.
+# No file changes between two builds of a run, so incremental builds would only cost time.
 export CARGO_INCREMENTAL=0
 # The build checks the statements against .sqlx, not against the database of the service.
 unset DATABASE_URL
@@ -16,7 +16,7 @@ unset DATABASE_URL
 install_packages() {
     (($#)) || { echo 'nothing is missing'; return; }
     echo "installs $*"
-    # Otherwise Debian's package creates a PostgreSQL cluster and starts it.
+    # Without this setting, Debian's package creates a PostgreSQL cluster and starts it.
     mkdir -p /etc/postgresql-common
     [ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
     apt-get -o DPkg::Lock::Timeout=600 update -qq
@@ -48,8 +48,8 @@ step_packages() {
     install_packages ${missing[@]+"${missing[@]}"}
 }
 
-# Runs a command that fills a folder of the cache, unless the folder is there. The
-# command is given the path of a folder that becomes the cached one when it succeeds.
+# Runs a command that fills a folder of the cache, unless the folder exists. The command gets the
+# path of a new folder, which becomes the cached folder when the command succeeds.
 cached() { # name, command
     local folder=$cache/$1
     shift
@@ -62,7 +62,8 @@ cached() { # name, command
 
 declare -A releases=([14]=14.23.0-beta.17 [16]=16.14.0-beta.17 [17]=17.10.0-beta.17 [18]=18.4.0-beta.17)
 
-# Debian has one release of PostgreSQL. These are built for embedding, with their libraries beside them.
+# Debian has one release of PostgreSQL. These packages are made for embedding and contain their
+# libraries.
 download_postgres() { # release, folder
     mkdir -p "$2"
     (
@@ -99,7 +100,7 @@ step_lints() {
     on_exit=stop_clusters
     make_cluster postgres 'fsync = off'
     sql postgres postgres 'CREATE DATABASE devicegraph'
-    # Makes the table in which sqlx records the migrations. A statement reads it.
+    # Creates the table in which sqlx records the migrations. A statement reads this table.
     DEVICEGRAPH_SERVICE_PASSWORD=none postgres psql -Xq -v ON_ERROR_STOP=1 -h "$scratch/postgres" -U devicegraph -d devicegraph <.compose/service-role.sql
     local migration
     for migration in migrations/*.sql; do
@@ -149,7 +150,7 @@ keep_target() { # folder
 deny_version=0.20.2
 
 install_deny() { # folder
-    # It runs for seconds only: a build without optimisation takes less time in all.
+    # cargo-deny runs for a few seconds, so a build without optimisation takes less time in all.
     CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug --root "$1" --version "$deny_version" cargo-deny
 }
 
@@ -185,14 +186,15 @@ step_deploy() { timeout --foreground -k 60 600 tests/deploy.sh; }
 step_previous() { timeout --foreground -k 60 900 tests/previous.sh; }
 step_recovery() { timeout --foreground -k 60 600 tests/recovery.sh; }
 
-# Smaller numbers and longer limits than the scripts have for a quiet machine.
+# Uses smaller numbers and longer limits than the defaults of the scripts, which are for an idle
+# machine.
 step_attacks() {
     timeout --foreground -k 60 300 tests/attacks/groups.sh target/debug/devicegraph 5 20000 10
     timeout --foreground -k 60 600 tests/attacks/connections.py --connections 220 --max-connections 200 --timeout 5 --seconds 3 target/debug/devicegraph
     timeout --foreground -k 60 600 tests/attacks/sets.py target/debug/devicegraph 300 3000 3
 }
 
-# A check that finds losses must find one where the database is set to lose writes.
+# Checks that a script finds a loss when the database is set to lose writes.
 must_find_a_loss() { # variable, script, times
     local status=0
     env "$1=1" timeout --foreground -k 60 600 "${@:2}" >"$scratch/losing" 2>&1 || status=$?
@@ -212,19 +214,20 @@ step_failover() {
 
 # --- Other programs
 
+step_documentation() { timeout --foreground -k 60 600 tests/documentation/run.py; }
 step_console() { timeout --foreground -k 60 900 tests/console/run; }
 step_clients() { tests/clients/run.sh; }
 
 step_catalogue() { tests/catalogue/run.sh; }
 
-# The image is built while other steps wait: `tests/compose.sh` then finds its layers.
+# Builds the image while other steps wait, so that `tests/compose.sh` finds its layers.
 step_image() {
     local image
     start_docker
     for image in $(sed -n 's/^FROM \([a-z]*:[^ ]*\).*/\1/p' Dockerfile) $(sed -n 's/^ *image: \([a-z]*:.*\)/\1/p' docker-compose.yml); do
         docker image inspect "$image" >/dev/null 2>&1 || timeout --foreground 120 docker pull -q "$image" || bash ../shared/compose/standins.sh "$image"
     done
-    docker build -t devicegraph . >"$scratch/build" 2>&1 || { tail -40 "$scratch/build"; return 1; }
+    docker build -t devicegraph --build-arg "COMMIT=$(git -c safe.directory='*' rev-parse HEAD)" . >"$scratch/build" 2>&1 || { tail -40 "$scratch/build"; return 1; }
     echo 'built'
 }
 
@@ -233,7 +236,7 @@ step_compose() {
     tests/compose.sh
 }
 
-# Starts dockerd unless it runs. It outlives the step, and ends with the run.
+# Starts dockerd unless it runs. dockerd outlives the step and ends with the run.
 start_docker() {
     ! docker info >/dev/null 2>&1 || return 0
     # A killed dockerd leaves its pid file. Another process may have that pid by now.

@@ -1,12 +1,12 @@
--- The role that the service connects as: it reads and writes the tables that
--- the owner's migrations make, and owns none of them. Run once, by the owner,
--- in the database of the service and before the first migration.
+-- Creates the role that the service connects as. The role can read and write the tables
+-- that the migrations create, and it owns none of them. The owner of the database runs
+-- this file once, in the database of the service, before the first migration.
 \getenv password DEVICEGRAPH_SERVICE_PASSWORD
 CREATE ROLE devicegraph_service LOGIN PASSWORD :'password';
 REVOKE TEMPORARY ON DATABASE devicegraph FROM PUBLIC;
 
--- Which migrations are applied is for the service to read and for the owner to
--- write. The table is the one that sqlx makes when it is not there.
+-- The service may only read which migrations are applied. Only the owner writes this
+-- table. sqlx would create the same table if it did not exist.
 CREATE TABLE _sqlx_migrations (
     version        bigint      PRIMARY KEY,
     description    text        NOT NULL,

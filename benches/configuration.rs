@@ -1,6 +1,6 @@
-//! What it costs to read and to write a configuration of the largest type with
-//! every property set, beside `serde_json` on the same bytes:
-//! `cargo bench --bench configuration`.
+//! Measures how long it takes to parse and to serialize a configuration of the largest type with
+//! every property set, and compares this with `serde_json` on the same bytes: `cargo bench --bench
+//! configuration`.
 
 use std::hint::black_box;
 
@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// The type with the most properties.
+/// Returns the type with the most properties.
 fn largest() -> &'static Type {
     let of_family =
         Type::all().iter().filter(|found| found.is_in(Version::V1) && found.is_a(TYPE) && !found.is_abstract);

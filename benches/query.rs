@@ -1,10 +1,8 @@
-//! Pages of a large store: beside `pgbench` with the same statement, and the
-//! last page beside the first. `cargo bench --bench query`; `ROWS=10000` makes
-//! it small.
+//! Measures pages of a large store. Compares the service with `pgbench` on the same statement, and
+//! the last page with the first: `cargo bench --bench query`. With `ROWS=10000` the store is small.
 //!
-//! A million configurations with five million assignments take some minutes
-//! and about 3 GiB to load. Ratios are of runs side by side, since the machine
-//! may be shared.
+//! It takes some minutes and about 3 GiB to load a million configurations with five million
+//! assignments. The two sides of a ratio are measured in turns, because the machine may be shared.
 
 use std::{
     fs,
@@ -39,7 +37,7 @@ const SECONDS: u64 = 4;
 const COLLECTION: &str = "/v1.0/deviceManagement/deviceConfigurations";
 
 fn main() {
-    // As `cargo test --benches` calls it: nothing to check.
+    // `cargo test --benches` calls this without `--bench`. There is nothing to test.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -70,7 +68,7 @@ fn main() {
     assert!(service.child.wait().expect("it ends").success());
 }
 
-/// By an index, and not.
+/// Filters that use an index, and filters that do not.
 const FILTERS: [&str; 5] = [
     "displayName eq 'configuration 0500000'",
     "startswith(displayName,'configuration 05')",
@@ -147,7 +145,7 @@ fn pgbench(url: &str, script: &Path) -> f64 {
     line.split(' ').next().and_then(|rate| rate.parse().ok()).expect("a rate")
 }
 
-/// Answers a second to as many clients as pgbench has.
+/// Returns the answers per second to as many clients as pgbench has.
 fn rate(address: &str, path: &str) -> f64 {
     let begun = Instant::now();
     let counts: Vec<u32> = thread::scope(|scope| {
@@ -222,7 +220,7 @@ fn times(service: &Service, path: &str) -> Vec<f64> {
     (0..7).map(time).collect()
 }
 
-/// A connection that is kept.
+/// A client that keeps its connection open.
 struct Client(BufReader<TcpStream>);
 
 impl Client {
@@ -232,7 +230,7 @@ impl Client {
         Self(BufReader::new(stream))
     }
 
-    /// The body of a 200.
+    /// Returns the body of an answer, whose status must be 200.
     fn get(&mut self, path: &str) -> String {
         write!(self.0.get_mut(), "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
         let mut length = 0;

@@ -1,5 +1,5 @@
-//! How long the service takes to be ready on its private server with data that
-//! is there already, and how much memory it then holds: `cargo bench --bench startup`.
+//! Measures how long the service takes to be ready on a private server with existing data, and its
+//! memory when it is idle: `cargo bench --bench startup`.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use nix::{
 const ROUNDS: usize = 11;
 
 fn main() {
-    // As `cargo test --benches` calls it: nothing to check.
+    // `cargo test --benches` calls this without `--bench`. There is nothing to test.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -40,7 +40,7 @@ fn main() {
     let (mut ready, mut memory, mut stop) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let (took, mut service) = start(folder.path());
-        // Idle: what a start needed once has been given back, or never will be.
+        // The service is idle now and has returned the memory that only its start needed.
         thread::sleep(Duration::from_secs(1));
         memory.push(resident_kib(service.child.id()) / 1024.0);
         ready.push(took.as_secs_f64() * 1000.0);
@@ -79,7 +79,7 @@ fn start(folder: &Path) -> (Duration, Service) {
     while TcpStream::connect(&service.address).is_err() {
         thread::sleep(Duration::from_millis(1));
     }
-    // Answered as soon as the service serves, which it does once it is migrated.
+    // The service answers as soon as the database is migrated.
     assert_eq!(request(&service.address, "GET", "/health/ready", ""), 200);
     (begun.elapsed(), service)
 }

@@ -1,5 +1,5 @@
-//! What the verdict on a token costs, the first time and after that:
-//! `cargo bench --bench token`.
+//! Measures how long it takes to validate a token, the first time and from the cache: `cargo bench
+//! --bench token`.
 
 use std::{
     hint::black_box,
@@ -19,14 +19,14 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp
 use serde_json::{Value, json};
 
 const NAME: &str = "https://devicegraph.localhost";
-/// Tokens of each algorithm, all of which are remembered.
+/// The number of tokens of each algorithm. The cache holds all of them.
 const TOKENS: usize = 1000;
-/// How often each is presented again.
+/// How often each token is sent again.
 const AGAIN: usize = 200;
 
 #[actix_web::main]
 async fn main() {
-    // As `cargo test --benches` calls it: nothing to check.
+    // `cargo test --benches` calls this without `--bench`. There is nothing to test.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -57,7 +57,7 @@ fn settings(pair: &KeyPair) -> Auth {
     }
 }
 
-/// With the claims of a token of Entra ID, and about as long as one.
+/// Returns claims like those of a token of Entra ID. The token is about as long as one of Entra ID.
 fn claims(number: usize) -> Value {
     let now = get_current_timestamp();
     json!({
@@ -86,7 +86,7 @@ async fn measure(algorithm: Algorithm, key: &EncodingKey, tokens: &Tokens) {
     );
 }
 
-/// Of one token, on average.
+/// Returns the average time for one token.
 async fn time(all: &[String], tokens: &Tokens) -> Duration {
     let begun = Instant::now();
     for token in all {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::PgPool;
@@ -23,15 +23,25 @@ use crate::{
     tls,
 };
 
-/// Keeps device configurations and their assignments in PostgreSQL and speaks
-/// the Microsoft Graph dialect for them.
-///
-/// Without a command it runs the service. Without a database in its settings
-/// it starts a private PostgreSQL from the binaries installed here.
+/// What `devicegraph --help` prints after the options.
+const AFTER_HELP: &str = "\
+Without a command, devicegraph runs the service. If the settings name no database, the service
+starts a private PostgreSQL server from the programs that are installed on this machine.
+
+Settings are in the settings file or in variables: DEVICEGRAPH__SERVER__PORT=9090 sets server.port.
+
+Examples:
+  Run the service on port 9090, with a database of your own:
+    DATABASE_URL=postgres://user:password@host/name DEVICEGRAPH__SERVER__PORT=9090 devicegraph
+  Store the configurations of a file, with or without a running service:
+    devicegraph seed configurations.json";
+
+/// Stores device configurations and their assignments in PostgreSQL and speaks the Microsoft Graph
+/// dialect for them
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = AFTER_HELP)]
 pub struct Cli {
-    /// Settings file; without it devicegraph.toml in the working folder, if there is one
+    /// Settings file [default: devicegraph.toml in this folder, if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -42,19 +52,21 @@ pub struct Cli {
 enum Command {
     /// Run the service (the default command)
     Serve,
-    /// Apply the pending migrations and end
+    /// Create the tables of the database, or update them to this release
     Migrate,
-    /// Load an export completely or, if anything is wrong, not at all
+    /// Store the configurations of files: all of them or, after an error, none
     ///
-    /// Existing configurations get the content of the files. A second run changes nothing.
+    /// The files are those of `devicegraph export`, or JSON as Graph and its tools write it.
+    /// Configurations that exist get the content of the files. A second run changes nothing.
     Seed {
         /// A JSON file, or a folder of them
         path: PathBuf,
     },
     /// Write each configuration, with its assignments, to a separate file
     ///
-    /// The same data gives the same bytes, so that git shows only real changes. Removes files
-    /// that an earlier export wrote for configurations that are gone. Every other file stays.
+    /// The same data gives the same bytes, so that git shows only real changes. The command
+    /// removes the files that an earlier export wrote for configurations that no longer exist.
+    /// Every other file stays.
     Export {
         /// The folder to write to
         folder: PathBuf,
@@ -62,12 +74,12 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Report the rows that the API would refuse
+    /// List the stored rows that the API would refuse
     ///
-    /// SQL or an earlier release may have stored such rows. Prints a line for each, and ends
-    /// with exit code 1 when there are any. Changes nothing.
+    /// SQL or an earlier release may have stored such rows. The command prints a line for each
+    /// and changes nothing. The exit code is 1 if there are such rows, otherwise 0.
     Check,
-    /// Delete every configuration and every assignment
+    /// Delete all configurations and all assignments
     Reset {
         /// Confirm the deletion
         #[arg(long)]
@@ -79,16 +91,27 @@ enum Command {
     /// creates the key pair on first use. The public key is in jwks.json. Standard error shows
     /// the settings with which a service accepts the token.
     Token(mint::Request),
-    /// Ask the service of these settings whether it is ready
+    /// Ask a running service whether it is ready: exit code 0 if it is, otherwise 1
     Health,
-    /// Print the completions of a shell
+    /// Print the script that completes commands in a shell
     Completions {
-        /// The shell
+        /// The shell that runs the script
         shell: Shell,
     },
 }
 
 impl Cli {
+    /// Parses the arguments of this process. `commit` is the commit that `--version` names.
+    ///
+    /// Ends the process when the arguments are wrong or ask for the help or the version.
+    pub fn parse_arguments(commit: Option<&str>) -> Self {
+        let release = env!("CARGO_PKG_VERSION");
+        let version = commit.map_or_else(|| release.to_owned(), |commit| format!("{release} ({commit})"));
+        // clap keeps the text as long as the process runs.
+        let matches = Self::command().version(&*version.leak()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Executes the command.
     ///
     /// # Errors

@@ -228,8 +228,9 @@ pub enum LogFormat {
 
 /// The common variable for the URL of the database, used when `database.url` is not set.
 const DATABASE_URL: &str = "DATABASE_URL";
-/// The variable with the URL of a running service, for the tests.
-const TEST_URL: &str = "DEVICEGRAPH_TEST_URL";
+/// Variables that are no settings: the commit for a build, see `main.rs`, and the URL of a running
+/// service for the tests.
+const NO_SETTINGS: [&str; 2] = ["DEVICEGRAPH_COMMIT", "DEVICEGRAPH_TEST_URL"];
 
 impl Settings {
     /// Reads the settings of this process. `file` is the argument of `--config`.
@@ -250,7 +251,7 @@ impl Settings {
             .add_source(environment)
             .build()
             .and_then(Config::try_deserialize)
-            .map_err(|error| anyhow!("the settings are wrong: {}", without_values(&error)))?;
+            .map_err(|error| anyhow!("the settings are not valid: {}", without_values(&error)))?;
         if settings.database.url.is_none() {
             let url = env::var(DATABASE_URL).ok().filter(|url| !url.is_empty());
             settings.database.url = url.map(SecretString::from);
@@ -292,9 +293,9 @@ impl Settings {
 fn check_environment() -> anyhow::Result<()> {
     for (name, value) in env::vars_os() {
         let name = name.to_string_lossy();
-        if name.starts_with("DEVICEGRAPH_") && !name.starts_with("DEVICEGRAPH__") && name != TEST_URL {
+        if name.starts_with("DEVICEGRAPH_") && !name.starts_with("DEVICEGRAPH__") && !NO_SETTINGS.contains(&&*name) {
             bail!(
-                "the variable {name} is no setting: write DEVICEGRAPH__SECTION__KEY with two underscores, or unset it"
+                "the variable {name} is not a setting: write DEVICEGRAPH__SECTION__KEY with two underscores, or unset it"
             );
         }
         // The prefix is case-insensitive in the config crate.
@@ -352,7 +353,7 @@ impl Auth {
                 let is_set = !audience.0.is_empty() || jwks_file.is_some() || jwks_url.is_some();
                 ensure!(
                     !is_set,
-                    "auth.issuer is not set, and other settings of the issuer are; set it to the 'iss' of its tokens"
+                    "auth.issuer is not set, although other settings of an issuer are; set it to the 'iss' of the tokens"
                 );
                 None
             }
@@ -379,7 +380,10 @@ impl Server {
     pub fn is_loopback(&self) -> anyhow::Result<bool> {
         let addresses = (self.host.as_str(), self.port).to_socket_addrs();
         let mut addresses = addresses.with_context(|| {
-            format!("server.host: '{}' is no address and no host name that can be resolved", self.host)
+            format!(
+                "server.host: '{}' is neither an address nor a host name that can be resolved; correct it",
+                self.host
+            )
         })?;
         Ok(addresses.all(|address| address.ip().is_loopback()))
     }

@@ -105,7 +105,7 @@ impl Code {
 }
 
 /// The message of every failure that the client did not cause.
-pub const FAILED: &str = "The service could not carry out this request. Its log has the cause under the request-id.";
+pub const FAILED: &str = "The service could not execute this request. The log of the service has the cause under the request-id of this answer.";
 
 /// Shortens a text of the client for a message, and escapes control characters.
 pub fn shorten(text: &str) -> String {
@@ -210,7 +210,7 @@ impl ApiError {
     /// Returns a 412: the resource has no ETag, which this header needs.
     pub fn untagged(header: &HeaderName) -> Self {
         let message = format!(
-            "The header {header} cannot be met, since the resource has no ETag; a configuration and its assignments have one. Leave the header out."
+            "The header {header} cannot be applied, because this resource has no ETag. Only configurations and their assignments have one. Leave the header out."
         );
         Self::new(Code::PreconditionFailed, message)
     }
@@ -230,7 +230,7 @@ impl ApiError {
         Self::new(
             Code::RequestEntityTooLarge,
             format!(
-                "The request body is larger than {limit} bytes, the most that this service reads. Send less in one request."
+                "The request body is larger than {limit} bytes, which is the limit. Send a smaller body, or split it into several requests."
             ),
         )
     }
@@ -240,7 +240,7 @@ impl ApiError {
         Self::new(
             Code::RequestEntityTooLarge,
             format!(
-                "The request body has more than {limit} values, the most that this service reads; an object with members counts as two. Send less in one request."
+                "The request body has more than {limit} JSON values, which is the limit. An object with members counts as two. Send a smaller body, or split it into several requests."
             ),
         )
     }
@@ -250,7 +250,7 @@ impl ApiError {
         let seconds = limit.as_secs();
         Self::new(
             Code::RequestTimeout,
-            format!("The request body did not come within {seconds} seconds. Send the request again."),
+            format!("The request body did not arrive within {seconds} seconds. Send the request again."),
         )
     }
 
@@ -264,7 +264,7 @@ impl ApiError {
     pub fn method_not_allowed(allowed: &[Method]) -> Self {
         let allowed = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
         let header = HeaderValue::from_str(&allowed).ok().map(|value| (ALLOW, value));
-        let message = format!("Specified HTTP method is not allowed for the request target. It takes {allowed}.");
+        let message = format!("Specified HTTP method is not allowed for the request target. Use one of: {allowed}.");
         Self { header, ..Self::new(Code::MethodNotAllowed, message) }
     }
 
@@ -311,7 +311,7 @@ impl ApiError {
     /// Returns a 500: only a read of `resource` can tell whether the change was written.
     pub fn outcome_unknown(resource: impl fmt::Display) -> Self {
         let message = format!(
-            "The connection to the database was lost while this change was being written. Read {resource} to learn whether it was."
+            "The connection to the database was lost while this change was being written. Read {resource} to find out whether the change was written."
         );
         Self::new(Code::OutcomeUnknown, message)
     }

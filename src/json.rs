@@ -51,8 +51,8 @@ pub const MAX_DEPTH: usize = 100;
 impl StrictValue<'_> {
     fn refuse<T, E: Error>(&self, what: &str) -> Result<T, E> {
         Err(match self.member {
-            Some(member) => E::custom(format_args!("the member '{}' holds {what}", shorten(member))),
-            None => E::custom(format_args!("there is {what}")),
+            Some(member) => E::custom(format_args!("the member '{}' contains {what}", shorten(member))),
+            None => E::custom(format_args!("the JSON contains {what}")),
         })
     }
 

@@ -84,7 +84,7 @@ impl Certificate {
         loop {
             sleep(CHECK_INTERVAL).await;
             match self.renew() {
-                Ok(true) => tracing::info!("there is a new certificate in {}", self.chain.display()),
+                Ok(true) => tracing::info!("loaded the new certificate in {}", self.chain.display()),
                 Ok(false) => {}
                 Err(error) => tracing::warn!("the current certificate stays in use: {error:#}"),
             }
@@ -114,7 +114,11 @@ fn read(chain: &Path, key: &Path) -> anyhow::Result<CertifiedKey> {
         .map_err(|_| anyhow::anyhow!("server.tls_key: {} holds no private key in PEM", key.display()))?;
     let certified = CertifiedKey::from_der(certificates, private, &provider());
     certified.with_context(|| {
-        format!("server.tls_key: the key in {} is not that of the certificate in {}", key.display(), chain.display())
+        format!(
+            "server.tls_key: the key in {} does not belong to the certificate in {}",
+            key.display(),
+            chain.display()
+        )
     })
 }
 

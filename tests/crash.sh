@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# The crash record: clients write with ids of their own while the service, PostgreSQL,
-# its sessions and the connection in between are killed, and after each recovery what is
-# stored is held to what was acknowledged. Needs PostgreSQL and python3; leaves nothing.
+# The crash test. Clients write with ids of their own, while this test kills the service,
+# PostgreSQL, its sessions, and the connection between them. After each recovery it compares the
+# stored rows with the acknowledged writes. Needs PostgreSQL and python3; removes its files.
 #
 #     tests/crash.sh [TIMES [BINARY]]
 #
-# TIMES is how often each of the faults is injected: 20 unless told.
-# Ends with 3 when a write is lost, or is there and was never sent. EARLY=1 has the database
-# answer before a commit is on the disk, which must be noticed. Only the postmaster is killed
-# then, at most TIMES times.
+# TIMES is how often each fault is injected (default 20). Ends with exit code 3 when a write is
+# lost, or when a row is stored that no client sent. With EARLY=1 the database answers before a
+# commit is on disk, and the test must find a loss. It then kills only the postmaster, at most TIMES
+# times.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 times=${1:-20}
@@ -34,10 +34,11 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Under a name of its own, so that it is found when its supervisor is gone.
+# Copy the binary to a path of its own, so that it can be found when its supervisor has ended.
 cp "$binary" "$scratch/devicegraph"
 settings=()
-# What is answered early then waits for up to ten seconds to be written, however slow the machine.
+# A commit that is answered early then waits up to ten seconds before it is written, on a machine of
+# any speed.
 [ -z "${EARLY:-}" ] || settings+=('synchronous_commit = off' 'wal_writer_delay = 10s' 'wal_writer_flush_after = 1GB')
 make_cluster postgres ${settings[@]+"${settings[@]}"}
 sql postgres postgres 'CREATE DATABASE devicegraph'

@@ -109,12 +109,12 @@ for n in 1 2 3; do
     [ "$applied" = "$migrations|$migrations|t" ] || fail "of $migrations migrations: $applied"
 done
 
-# As README has it, with names for the processes that a client can ask for. `retries 0`
-# is stricter than there: not even a connection that was refused is tried elsewhere. Its times are longer,
+# The configuration in docs/operating.md, with names for the processes that a client can ask for.
+# `retries 0` is stricter than there: not even a connection that was refused is tried elsewhere. Its times are longer,
 # for a slow machine.
 {
     printf 'global\n    stats socket %s/haproxy.sock\n\n' "$scratch"
-    sed -n '/^```haproxy$/,/^```$/{/^```/!p}' "$here/../README.md" | sed \
+    sed -n '/^```haproxy$/,/^```$/{/^```/!p}' "$here/../docs/operating.md" | sed \
         -e "s/bind :8080$/bind 127.0.0.1:${port[haproxy]}/" \
         -e "s/127.0.0.1:8081$/127.0.0.1:${port[a]}/" -e "s/127.0.0.1:8082$/127.0.0.1:${port[b]}/" \
         -e 's/^    mode http$/&\n    retries 0/' -e 's/^\(    timeout [a-z]*\) .*/\1 120s/' \

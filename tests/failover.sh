@@ -47,11 +47,12 @@ export PG_BASEBACKUP="$as $bin/pg_basebackup -D $scratch/{}/data -h $scratch/{pr
 
 make_cluster a
 sql a postgres 'CREATE DATABASE devicegraph'
+sql a postgres 'CREATE ROLE haproxy_check LOGIN'
 own_folder "$scratch/b"
 clusters+=(b)
 
-# As README has it.
-sed -n '/^```haproxy-postgres$/,/^```$/{/^```/!p}' "$here/../README.md" | sed \
+# The configuration in docs/recovery.md.
+sed -n '/^```haproxy-postgres$/,/^```$/{/^```/!p}' "$here/../docs/recovery.md" | sed \
     -e "s/bind :5000$/bind 127.0.0.1:${port[1]}/" \
     -e "s#a.example:5432#unix@$scratch/a/.s.PGSQL.5432#" -e "s#b.example:5432#unix@$scratch/b/.s.PGSQL.5432#" >"$scratch/haproxy.cfg"
 haproxy -f "$scratch/haproxy.cfg" -db >"$scratch/haproxy.log" 2>&1 &

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Prints how long each migration locks tables that hold many rows: all that come after
-# the tables were made (migrations 1 to 5). Each runs in a transaction of its own, so its
-# locks last as long as it takes. Then prints how long each constraint takes to validate,
-# under a lock that lets reads and writes go on. Needs PostgreSQL; leaves nothing. Not in
-# CI: 10 million rows take about 12 GB and half an hour.
+# Prints how long each migration locks tables with many rows. It measures all migrations
+# after those that create the tables (1 to 5). Each migration runs in its own transaction,
+# so its locks last as long as the migration. Then prints how long each constraint takes to
+# validate, under a lock that allows reads and writes. Needs PostgreSQL; removes its files.
+# CI does not run it: 10 million rows take about 12 GB and half an hour.
 #
-#     tests/migration-locks.sh [ROWS]      rows of each of the five tables: 10000000 unless given
+#     tests/migration-locks.sh [ROWS]      rows of each of the five tables (default 10000000)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rows=${1:-10000000}

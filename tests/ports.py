@@ -1,8 +1,8 @@
 """Prints free ports, or returns them to a script that imports this file.
 
-They lie outside the range from which the system chooses ports of outgoing connections: inside it,
-a connection of another test can take the port before a service listens on it, or while the service
-restarts. They are chosen at random, so that tests that run at the same time choose different ones.
+The ports are outside the range from which the system chooses ports of outgoing connections. In
+that range, a connection of another test could take the port before a service listens on it, or
+while the service restarts. The ports are random, so that concurrent tests choose different ones.
 
     ports.py COUNT
 """

@@ -1,4 +1,4 @@
-# Free ports, for scripts to source: ports.py says which.
+# Defines free_ports for scripts that source this file. ports.py says how ports are chosen.
 # shellcheck shell=bash
 _ports=$(dirname "$(realpath "${BASH_SOURCE[0]}")")/ports.py
 free_ports() { # how many

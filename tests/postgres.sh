@@ -1,10 +1,10 @@
-# A PostgreSQL of a test's own, for scripts to source that have made "$scratch".
-# It only listens on a socket below that folder, trusts whoever reaches it, and
-# otherwise is as initdb makes it.
+# Functions that run a PostgreSQL for a test. Scripts source this file after they have
+# created "$scratch". PostgreSQL listens only on a socket below that folder, trusts every
+# client, and otherwise has the settings of initdb.
 # shellcheck shell=bash disable=SC2154
 
-# As the service looks for it, what PATH has, else the latest of Debian's; but with
-# the programs of a DBA beside it.
+# Prints the folder of PostgreSQL's programs. Like the service, it prefers PATH to the
+# latest release of Debian. The folder must also have the programs for administrators.
 postgres_bin() {
     local initdb folder
     for initdb in "$(command -v initdb || true)" $(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null | sort -rV); do
@@ -18,12 +18,12 @@ bin=$(postgres_bin)
 account=
 if ((EUID == 0)); then account=$(id -nu postgres 2>/dev/null || echo nobody); fi
 
-# A program of PostgreSQL, as an account that it agrees to run as, which cannot
-# enter every folder that root works in.
+# Runs a program of PostgreSQL. As root it runs as another account, because PostgreSQL
+# refuses root. That account cannot enter every folder of root.
 postgres() { # program, arguments
     local program=$bin/$1
     shift
-    # No variable of the caller's chooses another database.
+    # Variables of the caller must not choose another database.
     local clean=(env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGPASSWORD -u PGOPTIONS -u PGSERVICE)
     if [ -n "$account" ]; then
         (cd / && exec runuser -u "$account" -- "${clean[@]}" "$program" "$@")
@@ -51,7 +51,7 @@ make_cluster() { # name, lines of postgresql.conf
 
 start_cluster() { # name
     clusters+=("$1")
-    # The log is opened by this shell: the account may write nowhere else.
+    # This shell opens the log, because the account may not write in other folders.
     postgres pg_ctl -w -s -D "$scratch/$1/data" start >>"$scratch/$1.log" 2>&1 || { tail -20 "$scratch/$1.log" >&2; return 1; }
 }
 
@@ -72,7 +72,7 @@ url_of() { # cluster, database
     echo "postgres://devicegraph@localhost/$2?host=$scratch/$1"
 }
 
-# Repeats a command until it succeeds. The limit only ends a test that hangs; no machine should need as long.
+# Repeats a command until it succeeds. The limit only ends a test that hangs.
 until_true() { # seconds, command
     local end=$((SECONDS + $1))
     shift

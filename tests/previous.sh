@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# This release and the one before it side by side on one database, as they are for the
-# length of a deploy. The one before is the commit before the last change of migrations/;
-# it is built in CI_CACHE, else below target/ci, from the dependencies that were built for
-# BINARY where it can. Needs PostgreSQL, git, cargo and python3; leaves nothing else.
+# Runs this release and the previous one side by side on one database, as during a deploy.
+# The previous release is the commit before the last change of migrations/. It is built in
+# CI_CACHE, else below target/ci. The build uses the dependencies that were built for
+# BINARY, if possible. Needs PostgreSQL, git, cargo and python3; removes all other files.
 #
 #     tests/previous.sh [BINARY]
 set -euo pipefail
@@ -13,7 +13,7 @@ here=$PWD/tests
 say() { printf 'previous: %s\n' "$*"; }
 fail() { printf 'previous: FAILED: %s\n' "$*" >&2; exit 1; }
 
-# The folder may belong to another account than the one that tests.
+# The folder may belong to an account other than the one that runs the test.
 git() { command git -c safe.directory='*' "$@"; }
 added=$(git log -1 --diff-filter=A --format=%H -- migrations 2>/dev/null || true)
 before=$(git rev-parse --verify --quiet "${added:-none}^" 2>/dev/null || true)
@@ -49,13 +49,13 @@ if [ "$(cat "$previous/built" 2>/dev/null)" != "$before" ]; then
     git archive "$before" | tar -xC "$previous/source"
     built=$(dirname "$binary")
     if [ -d "$built/.fingerprint" ]; then
-        # Without this crate's own, most of it tests.
+        # Copy everything except the files of this crate, which are mostly its tests.
         names=$(find benches tests -maxdepth 1 -mindepth 1 -printf '--exclude=*/%f-* ' | sed 's/\.rs-/-/g')
         # shellcheck disable=SC2086
         tar -cC "$built" --exclude='*/devicegraph-*' --exclude='*/libdevicegraph-*' $names deps build .fingerprint |
             tar -xC "$previous/target/debug"
     fi
-    # The settings of cargo are those of that commit, and none of the variables of this build.
+    # cargo uses the settings of that commit, and no variable of this build.
     (cd "$previous/source" && CARGO_TARGET_DIR=$previous/target cargo build --locked --quiet --bin devicegraph)
     mv "$previous/target/debug/devicegraph" "$previous"
     rm -rf "$previous/target"
@@ -105,7 +105,7 @@ say 'the previous release starts again on the newer database'
 stop previous
 start previous
 [ "$(migrations)" = "$new" ] || fail 'it took migrations away'
-said=$(grep -c 'holds a migration of a later release, which only adds' previous.start || true)
+said=$(grep -c 'a migration of a later release, which' previous.start || true)
 [ "$said" = $((new - old)) ] || { cat previous.start; fail "it names $said of $((new - old)) migrations"; }
 second=$(both)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Backups as README has them, Operating it, and a restore from each: a base backup and
+# Backups with the commands of docs/recovery.md, and a restore from each: a base backup and
 # the WAL, to the moment before a disaster, and a dump into an empty database. Needs
 # PostgreSQL, curl and python3; leaves nothing.
 #

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Writes and reads at full rate for a while, as much deleted as created: memory, file
-# handles and tables are not to grow. Needs PostgreSQL, wrk, curl and python3; leaves
-# nothing.
+# Writes and reads at full rate, and deletes as many assignments as it creates. Fails when the
+# memory, the file handles or the tables of the service grow. Needs PostgreSQL, wrk, curl and
+# python3; removes its files.
 #
 #     tests/soak.sh [SECONDS [BINARY]]
 set -euo pipefail

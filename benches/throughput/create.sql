@@ -1,4 +1,5 @@
--- One row as the service inserts it, with values that cost no client anything.
+-- Inserts one row as the service does. The server makes the values, so that the client needs no
+-- time for them.
 \set c random(1, 1000)
 INSERT INTO device_configuration_assignments
     (id, device_configuration_id, target_type, group_id, filter_type, intent, source)

@@ -1,4 +1,4 @@
--- With what the service needs for the ETag.
+-- Reads a set, and the digest that the service needs for the ETag.
 \set c random(1001, 2000)
 SELECT id, device_configuration_id, target_type, group_id, collection_id, filter_id, filter_type, intent, source, source_id,
        (SELECT s.digest FROM device_configuration_assignment_sets AS s

@@ -1,5 +1,5 @@
--- Requests as an SDK sends them, of the kind that KIND names. What can be put
--- together before the first one is: the load is to take as little as it can.
+-- Sends requests as an SDK does, of the kind that KIND names. Most of each request is made before
+-- the first one is sent, so that the load needs little processor time.
 
 local random, format = math.random, string.format
 local base = "/v1.0/deviceManagement/deviceConfigurations/01900000-0000-7000-8000-"
@@ -7,7 +7,7 @@ local headers = { ["Authorization"] = "Bearer " .. os.getenv("TOKEN"), ["Accept"
 
 local kinds = {}
 
--- Distinct targets on a spread of configurations.
+-- Creates with distinct targets on many configurations.
 function kinds.create()
   local front = format("%08x-%04x-4000-8%03x-", random(0, 0x7fffffff), random(0, 0xffff), random(0, 0xfff))
   local last = random(0, 0xffffff) * 0x1000000
@@ -52,7 +52,7 @@ function kinds.mixed()
 end
 
 function init()
-  -- No two runs write the same targets.
+  -- A random seed, so that no two runs write the same targets.
   local seed = io.open("/dev/urandom", "rb")
   local a, b, c, d = seed:read(4):byte(1, 4)
   seed:close()

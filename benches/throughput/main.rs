@@ -1,11 +1,11 @@
-//! Creates and reads a second, beside `pgbench` with the same statements on the
-//! same tables: `cargo bench --bench throughput`. Needs `wrk` (`apt-get install wrk`).
+//! Measures creates and reads per second, and compares them with `pgbench` on the same statements
+//! and tables: `cargo bench --bench throughput`. Needs `wrk` (`apt-get install wrk`).
 //!
-//! Everything runs on this machine, the load too, in turn and in rounds, so that
-//! what counts are the ratios. PostgreSQL is as it comes: every commit is on disk
-//! before it is answered. `ALONE` names a service built with `--features alone`,
-//! where each request has a statement of its own, and measures beside it. `ROWS`
-//! measures creates with no assignment there, and again with so many.
+//! The load runs on this machine, too. Both sides are measured in turns and in rounds, so only the
+//! ratios matter. PostgreSQL has its default settings: every commit is on disk before it is
+//! answered. `ALONE` names a service that was built with `--features alone`, in which each request
+//! runs its own statement, and adds a comparison with it. `ROWS` adds a measurement of creates in
+//! an empty table and in a table with this number of assignments.
 
 use std::{
     fs,
@@ -28,7 +28,7 @@ const SECONDS: u64 = 5;
 const CONNECTIONS: [u32; 4] = [1, 16, 64, 256];
 
 fn main() {
-    // As `cargo test --benches` calls it: nothing to check.
+    // `cargo test --benches` calls this without `--bench`. There is nothing to test.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -37,7 +37,7 @@ fn main() {
     let folder = folder.expect("a folder");
     let bench = Bench::new(folder.path(), PathBuf::from(env!("CARGO_BIN_EXE_devicegraph")));
     bench.prepare();
-    // `-- growth` measures that alone, as with every benchmark.
+    // As in every benchmark, an argument selects a part, for example `-- growth`.
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let is_wanted = |part: &str| wanted.as_deref().is_none_or(|wanted| part.contains(wanted));
     if is_wanted("creates") {
@@ -57,7 +57,7 @@ fn main() {
 /// Scripts of pgbench, with their weights.
 type Scripts<'a> = &'a [(&'a str, u32)];
 
-/// What is read at 64 connections, the load, and what pgbench does beside it.
+/// The reads at 64 connections: a description, the load of wrk, and the scripts of pgbench.
 const READS: [(&str, &str, Scripts); 4] = [
     ("configurations by id at 64", "configuration", &[("configuration", 1)]),
     ("assignments by id at 64", "assignment", &[("assignment", 1)]),
@@ -69,7 +69,7 @@ const READS: [(&str, &str, Scripts); 4] = [
     ),
 ];
 
-/// A store, and a service on it for each measurement.
+/// A store. Each measurement starts a service on it.
 #[derive(Clone)]
 struct Bench {
     folder: PathBuf,
@@ -77,7 +77,7 @@ struct Bench {
     token: String,
 }
 
-/// What was measured.
+/// The results of a measurement.
 #[derive(Clone, Copy, Default)]
 struct Measured {
     requests: u64,
@@ -97,7 +97,8 @@ impl Bench {
         Self { folder: folder.to_owned(), binary, token }
     }
 
-    /// Configurations to create below, as many to read, and ten assignments of each of those.
+    /// Inserts 1,000 configurations for creates of assignments, and 1,000 configurations with ten
+    /// assignments each for reads.
     fn prepare(&self) {
         let service = self.start();
         self.psql(
@@ -122,7 +123,8 @@ impl Bench {
                 rounds.push((round, connections, theirs, self.creates(connections)));
             }
         }
-        // One row in one transaction, at the number of clients that suits it best.
+        // The best rate of pgbench in each round, over all numbers of clients. Each of its
+        // transactions inserts one row.
         let of_round = |round| rounds.iter().filter(move |(of, ..)| *of == round).map(|(_, _, theirs, _)| theirs.rate);
         let best: Vec<_> = (0..ROUNDS).map(|round| of_round(round).fold(0.0, f64::max)).collect();
         for connections in CONNECTIONS {
@@ -152,7 +154,8 @@ impl Bench {
         report("creates at 64 / one statement a request", &ratios);
     }
 
-    /// Creates with so many rows there, in a store of their own, beside creates with few.
+    /// Measures creates in a store of its own with this number of rows, and compares them with
+    /// creates in an empty table.
     fn growth(&self, rows: u64) {
         let folder = self.folder.join("grown");
         fs::create_dir(&folder).expect("a folder");
@@ -175,7 +178,8 @@ impl Bench {
         report(&format!("creates at 64 with {rows} rows / with an empty table"), &ratios);
     }
 
-    /// Creates, each of which must be a row afterwards; at the end some are on their way.
+    /// Measures creates, and checks that each acknowledged create has a row. Creates that were in
+    /// flight at the end may have a row, too.
     fn creates(&self, connections: u32) -> Measured {
         let before = self.count();
         let measured = self.wrk("create", connections);
@@ -240,7 +244,8 @@ impl Bench {
         Measured { rate: field("tps ="), p50: field("latency average ="), ..Measured::default() }
     }
 
-    /// With ids in the order in which they were given out, as those of the service are.
+    /// Inserts assignments whose ids ascend in the order of their creation, like the ids of the
+    /// service.
     fn load(&self, rows: u64) {
         self.psql_of_service(&format!(
             "SET session_replication_role = replica;
@@ -256,7 +261,7 @@ impl Bench {
         self.psql_of_service("SELECT count(*) FROM device_configuration_assignments;").parse().expect("a number")
     }
 
-    /// With the private server up for as long as it takes.
+    /// Runs a script while a service runs its private server.
     fn psql_of_service(&self, script: &str) -> String {
         let service = self.start();
         let output = self.psql(script);
@@ -284,7 +289,8 @@ impl Bench {
         String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
     }
 
-    /// Seconds of the server and all its processes, ended ones too.
+    /// Returns the processor seconds of the server and all its processes, including those that have
+    /// ended.
     fn database_cpu(&self) -> f64 {
         let postmaster = fs::read_to_string(self.folder.join("postgres/data/postmaster.pid")).expect("it runs");
         let postmaster: u32 = postmaster.lines().next().and_then(|pid| pid.parse().ok()).expect("a number");
@@ -356,7 +362,7 @@ impl Service {
     }
 }
 
-/// What `wrk` writes: `1.23ms`, `456.00us` or `1.02s`.
+/// Returns the milliseconds of a time in the form of wrk: `1.23ms`, `456.00us` or `1.02s`.
 fn milliseconds(text: &str) -> f64 {
     let (number, unit) = text.split_at(text.find(|letter: char| letter.is_alphabetic()).unwrap_or(text.len()));
     let factor = match unit {

@@ -45,8 +45,9 @@ impl PublicDocument {
         let known = |name: &String| Self::ALL.into_iter().find(|(known, _)| known == name);
         let all = || Self::ALL.map(|(known, _)| known).join(", ");
         let named = names.iter().map(|name| {
-            let (_, document) = known(name)
-                .with_context(|| format!("auth.open: '{name}' is none of {}; write some of these, or none", all()))?;
+            let (_, document) = known(name).with_context(|| {
+                format!("auth.open: '{name}' is not one of {}; write one or more of these, or only 'none'", all())
+            })?;
             Ok(document)
         });
         named.collect()

@@ -40,7 +40,7 @@ impl Authenticator {
         let mode = match auth.mode {
             Some(mode) => mode,
             None if !server.is_loopback()? => bail!(
-                "server.host: {server} can be reached from other machines and auth.mode is not set; set it to jwt, with auth.issuer and auth.audience, or listen on 127.0.0.1, or set it to disabled if everyone who can reach the service may change everything"
+                "server.host: {server} can be reached from other machines, and auth.mode is not set; set auth.mode to jwt, with auth.issuer and auth.audience, or set server.host to 127.0.0.1, or set auth.mode to disabled if everyone who can reach the service may change everything"
             ),
             None => AuthMode::Disabled,
         };

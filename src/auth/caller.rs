@@ -129,7 +129,7 @@ impl Claims {
         };
         let Some(id) = id.filter(|id| is_storable(id)) else {
             return Err(ApiError::bad_token(format!(
-                "The token names no caller: its 'oid', else its 'sub', must have 1 to {MAX_ID_CHARS} characters that can be printed."
+                "The token does not identify its caller. Get a token whose 'oid', or else its 'sub', has 1 to {MAX_ID_CHARS} characters without control characters."
             )));
         };
         let granted = match &self.scp {

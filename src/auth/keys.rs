@@ -114,7 +114,7 @@ impl Keys {
             );
             if scheme == Some("http") {
                 tracing::warn!(
-                    "the keys of the issuer '{issuer}' come over plain HTTP: an attacker who can change the answers of {} can call this service",
+                    "the keys of the issuer '{issuer}' are fetched over plain HTTP: an attacker who can change the answers of {} can call this service",
                     shown(url)
                 );
             }
@@ -174,7 +174,7 @@ impl Keys {
             }
             Err(error) => {
                 let consequence = match self.current().is_empty() {
-                    true => "its tokens are refused until they can",
+                    true => "its tokens are refused until the keys can be read",
                     false => "the service keeps the keys that it has",
                 };
                 tracing::warn!("the keys of the issuer '{}' cannot be read, {consequence}: {error:#}", self.issuer);
@@ -210,7 +210,7 @@ impl Source {
                 }
                 let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
                 let metadata: Metadata = serde_json::from_value(fetch(&url)?)
-                    .with_context(|| format!("{url} is no OIDC discovery document"))?;
+                    .with_context(|| format!("{url} is not an OIDC discovery document"))?;
                 ensure!(
                     metadata.issuer == *issuer,
                     "{url} belongs to the issuer '{}'; set auth.issuer to exactly that, or set auth.jwks_url",
@@ -251,7 +251,10 @@ impl KeySet {
     /// Creates the set of a JWKS. Skips keys that the service cannot use, as RFC 7517, 5
     /// requires.
     fn new(document: Value) -> anyhow::Result<Self> {
-        let keys = document.get("keys").and_then(Value::as_array).context("there is no JWKS: no member 'keys'")?;
+        let keys = document
+            .get("keys")
+            .and_then(Value::as_array)
+            .context("the document is not a JWKS: it has no member 'keys'")?;
         let keys = keys.iter().filter_map(|key| Key::new(&serde_json::from_value(key.clone()).ok()?)).collect();
         Ok(Self { keys, document: Some(document) })
     }

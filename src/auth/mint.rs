@@ -33,8 +33,8 @@ const LOCAL: &str = "https://devicegraph.localhost";
 /// The contents of the token.
 #[derive(Args, Debug)]
 pub struct Request {
-    /// Kind of caller: a user (scp) or an application (roles)
-    #[arg(long, value_enum, default_value_t = Kind::Application)]
+    /// Kind of caller: delegated (a user, claim scp) or application (claim roles)
+    #[arg(long, value_enum, default_value_t = Kind::Application, hide_possible_values = true)]
     kind: Kind,
     /// A permission; repeat the option for more [default: DeviceManagementConfiguration.ReadWrite.All]
     #[arg(long = "scope", value_name = "PERMISSION")]
@@ -150,10 +150,13 @@ fn private_key(folder: &Path) -> anyhow::Result<EncodingKey> {
     let cannot = || format!("cannot use {}; set database.data_dir to a folder that can be written", path.display());
     if let Some(pem) = read(&path).with_context(cannot)? {
         return EncodingKey::from_ed_pem(&pem).map_err(|_| {
-            anyhow!("{} holds no Ed25519 key; remove it, and the next token has a new one", path.display())
+            anyhow!(
+                "{} holds no Ed25519 key; remove the file, and the next `devicegraph token` creates a new key",
+                path.display()
+            )
         });
     }
-    let pair = Ed25519KeyPair::generate().map_err(|_| anyhow!("this machine has no random numbers"))?;
+    let pair = Ed25519KeyPair::generate().map_err(|_| anyhow!("the system cannot generate random numbers"))?;
     let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| anyhow!("an Ed25519 key cannot be written"))?;
     DirBuilder::new().recursive(true).mode(0o755).create(folder).with_context(cannot)?;
     // Another process may make a key at the same time. The first file wins.

@@ -71,7 +71,7 @@ impl Tokens {
     pub fn new(auth: &config::Auth, issuers: &[config::Issuer]) -> anyhow::Result<Self> {
         ensure!(
             !issuers.is_empty(),
-            "auth.mode is jwt and auth.issuer is not set; set it to the 'iss' of your tokens, or see `devicegraph token --help` for tokens of your own"
+            "auth.mode is jwt and auth.issuer is not set; set it to the 'iss' of your tokens, or create tokens yourself: see `devicegraph token --help`"
         );
         let issuers = issuers.iter().map(|issuer| {
             let name = issuer.issuer.clone();
@@ -126,7 +126,7 @@ impl Tokens {
         let position = self.issuers.iter().position(|issuer| issuer.name == name);
         let position = position.ok_or_else(|| {
             ApiError::bad_token(format!(
-                "Access token validation failure. Invalid issuer: '{}' is not one that this service trusts.",
+                "Access token validation failure. Invalid issuer: this service does not trust '{}'. Get a token from an issuer that it trusts.",
                 shorten(&name)
             ))
         })?;
@@ -146,7 +146,9 @@ fn unverified(token: &str) -> Result<(Header, String), ApiError> {
     }
     let header = decode_header(token).map_err(|_| malformed())?;
     if header.crit.is_some() {
-        return Err(ApiError::bad_token("The header of the token has 'crit', and nothing in it is understood here."));
+        return Err(ApiError::bad_token(
+            "The header of the token has 'crit', and this service supports no critical extensions. Get a token without 'crit'.",
+        ));
     }
     let Iss { iss } = insecure_decode_claims(token).map_err(|_| malformed())?;
     Ok((header, iss))
@@ -164,12 +166,12 @@ impl Issuer {
     fn verify(&self, token: &str, header: &Header, keys: &KeySet, leeway: u64) -> Result<Claims, ApiError> {
         let mut refusal = match (keys.is_known(), &header.kid) {
             (true, Some(id)) => ApiError::bad_token(format!(
-                "Access token validation failure. The issuer has no such key: '{}' for {:?}.",
+                "Access token validation failure. The issuer has no key '{}' for {:?}. Get a new token from the issuer.",
                 shorten(id),
                 header.alg
             )),
             (true, None) => ApiError::bad_token(format!(
-                "Access token validation failure. The issuer has no key for {:?}, and the token does not say whose it is: its header has no 'kid'.",
+                "Access token validation failure. The issuer has no key for {:?}, and the header of the token names no key in 'kid'. Get a new token from the issuer.",
                 header.alg
             )),
             (false, _) => {
@@ -205,10 +207,10 @@ impl Issuer {
                 self.audience.join("' or '")
             ),
             ErrorKind::InvalidSignature => {
-                "Access token validation failure. Invalid signature: it is not by the issuer's key.".to_owned()
+                "Access token validation failure. Invalid signature: the token was not signed with the issuer's key. Get a new token from the issuer.".to_owned()
             }
             ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => format!(
-                "The token has no '{claim}' that can be read. It needs 'iss' and 'aud', and times are seconds since 1970."
+                "The claim '{claim}' of the token is missing or has the wrong type. A token needs 'iss', 'aud' and 'exp', and its times are numbers of seconds since 1970."
             ),
             ErrorKind::Json(error) => format!("A claim of the token cannot be read: {error}."),
             _ => return malformed(),

@@ -1,21 +1,21 @@
 //! Names of Graph's types that are no device configurations but are often sent as one, with their
 //! families.
 
-/// What a type is that is no configuration, in words for a message.
+/// The family of a type that is no configuration, as a noun phrase for messages.
 pub type Family = &'static str;
 
 /// Assignments without their configuration.
-pub const ASSIGNMENTS: Family = "the assignments of something";
+pub const ASSIGNMENTS: Family = "a list of assignments";
 /// `deviceCompliancePolicies`
 pub const COMPLIANCE: Family = "a compliance policy";
 /// `configurationPolicies`
-pub const SETTINGS_CATALOG: Family = "a policy of the settings catalog";
+pub const SETTINGS_CATALOG: Family = "a settings catalog policy";
 /// `deviceManagementScripts`, `deviceShellScripts`, `deviceHealthScripts`
 pub const SCRIPT: Family = "a script";
 /// `mobileApps`
 pub const APP: Family = "an app";
 /// `mobileAppConfigurations`, `managedAppPolicies`
-pub const APP_POLICY: Family = "a policy for apps";
+pub const APP_POLICY: Family = "an app policy";
 /// `deviceEnrollmentConfigurations`
 pub const ENROLLMENT: Family = "an enrollment configuration";
 /// `windowsAutopilotDeploymentProfiles`
@@ -23,9 +23,9 @@ pub const AUTOPILOT: Family = "an Autopilot profile";
 /// `groupPolicyConfigurations`
 pub const TEMPLATE: Family = "an administrative template";
 /// `intents`
-pub const INTENT: Family = "a policy of endpoint security";
+pub const INTENT: Family = "an endpoint security policy";
 /// `windowsFeatureUpdateProfiles` and their like
-pub const UPDATES: Family = "a profile for updates";
+pub const UPDATES: Family = "an update profile";
 /// `assignmentFilters`
 pub const FILTER: Family = "an assignment filter";
 /// `conditionalAccess/policies`

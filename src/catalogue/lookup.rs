@@ -108,8 +108,8 @@ pub(super) fn assignable(found: &'static Type, expected: &str) -> Result<&'stati
     if found.is_a(expected) { Ok(found) } else { Err(not_assignable(&found.name, expected, "")) }
 }
 
-/// Returns whether a name that the catalogue does not have is one of another family than the
-/// configurations, where a configuration is due. Nested values have types of every kind.
+/// Returns whether a configuration is expected and the name, which the catalogue lacks, belongs to
+/// another family of Graph's types. Nested values are not checked: they have types of every kind.
 pub(super) fn is_elsewhere(name: &str, expected: &str) -> bool {
     expected == "deviceConfiguration" && families::of_type(name).is_some()
 }

@@ -1,7 +1,7 @@
-//! What a member of a body is, by its name: a property, control information or an operation.
+//! Classifies a member of a body by its name: a property, control information or an operation.
 //!
-//! Control information is a whitelist. What has no effect is accepted, because an answer that a
-//! client sends back carries it. Every other annotation asks for something, and is refused.
+//! Control information is a whitelist. Terms without effect are accepted, because a client may send
+//! back an answer that contains them. Every other annotation asks for an operation, and is refused.
 //!
 //! <https://docs.oasis-open.org/odata/odata-json-format/v4.01/odata-json-format-v4.01.html#sec_ControlInformation>
 
@@ -99,22 +99,22 @@ pub fn refusal(name: &str, path: impl fmt::Display) -> ApiError {
     let path = path.to_string();
     if let Some(right) = spelled(name) {
         let place = path.strip_suffix(name).unwrap_or_default();
-        return ApiError::model(format!("The member '{path}' is written '{place}{}'.", shorten(&right)));
+        return ApiError::model(format!("The member '{path}' is misspelt. Write '{place}{}'.", shorten(&right)));
     }
     let target = name.split_once('@').map_or(name, |(target, _)| target);
     ApiError::model(match name.split_once('@') {
         Some((_, "odata.bind")) => format!(
-            "The member '{path}' asks for a link to another resource, and the service does not store such links. Leave it out."
+            "The member '{path}' asks for a link to another resource, and this service does not store such links. Leave the member out."
         ),
         Some((_, "odata.delta")) => format!(
-            "The member '{path}' asks to change a part of '{}', which the service does not do in a body. Send the whole collection.",
+            "The member '{path}' asks to change a part of '{}', which this service does not support. Send the whole collection.",
             shorten(target)
         ),
         Some((_, "odata.removed")) => format!(
-            "The member '{path}' asks to remove something, which the service does not do in a body. Leave the object out, or send DELETE to its own address."
+            "The member '{path}' asks to remove an object, which this service does not support in a body. Leave the object out, or send DELETE to its URL."
         ),
         Some(_) => format!(
-            "The annotation '{path}' is unknown. Leave it out: of annotations, only control information that an answer carries may stay in a body."
+            "The annotation '{path}' is unknown. Leave it out. A body may contain only those annotations that answers of Graph contain."
         ),
         None if name.starts_with('#') => {
             format!("The member '{path}' is not an operation of 'microsoft.graph'. Leave it out.")
@@ -182,13 +182,13 @@ mod tests {
     #[test]
     fn a_refusal_says_what_to_send() {
         for (name, expected) in [
-            ("@type", "The member '@type' is written '@odata.type'."),
-            ("target@type", "The member 'target@type' is written 'target@odata.type'."),
-            ("@OData.Type", "The member '@OData.Type' is written '@odata.type'."),
-            ("odata.type", "The member 'odata.type' is written '@odata.type'."),
+            ("@type", "The member '@type' is misspelt. Write '@odata.type'."),
+            ("target@type", "The member 'target@type' is misspelt. Write 'target@odata.type'."),
+            ("@OData.Type", "The member '@OData.Type' is misspelt. Write '@odata.type'."),
+            ("odata.type", "The member 'odata.type' is misspelt. Write '@odata.type'."),
             ("x@odata.bind", "The member 'x@odata.bind' asks for a link"),
             ("x@odata.delta", "The member 'x@odata.delta' asks to change a part of 'x'"),
-            ("@odata.removed", "The member '@odata.removed' asks to remove something"),
+            ("@odata.removed", "The member '@odata.removed' asks to remove an object"),
             ("@odata.é", "The annotation '@odata.é' is unknown."),
             ("@oda\u{e9}.x", "The annotation '@oda\u{e9}.x' is unknown."),
             ("#x", "The member '#x' is not an operation"),

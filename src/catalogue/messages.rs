@@ -26,7 +26,7 @@ pub fn is_rounded(number: &Number) -> bool {
 
 /// Adds the path of a value to Graph's message, which names no path.
 pub fn located(refusal: ApiError, path: impl fmt::Display) -> ApiError {
-    ApiError::model(format!("{refusal} It stands in '{path}'."))
+    ApiError::model(format!("{refusal} The error is at '{path}'."))
 }
 
 /// Returns the 400 with Graph's message for a value of another type.
@@ -72,7 +72,7 @@ pub fn unknown<'a>(
     );
     let is_in_beta = Type::find(type_name).is_some_and(|of| of.property(name, Version::Beta).is_some());
     if let Some(right) = spelling::near_miss(name, known.clone()).filter(|_| !is_in_beta) {
-        return ApiError::model(format!("{words} '{}' is written '{}'.", path(name), path(right)));
+        return ApiError::model(format!("{words} '{}' is misspelt. Write '{}'.", path(name), path(right)));
     }
     let remedy = if is_in_beta { " Only /beta has it.".to_owned() } else { spelling::suggestion(name, known) };
     let refusal = ApiError::model(words + &remedy);

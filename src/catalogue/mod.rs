@@ -11,7 +11,7 @@
 //! | [`version`] | the versions of the API and their mounts |
 //! | [`messages`] | refusals of values, with Graph's messages |
 //! | [`date_literals`] | times as Windows PowerShell writes them |
-//! | [`member_names`] | what a member of a body is, by its name |
+//! | [`member_names`] | classifies a member of a body by its name |
 //! | [`sent_types`] | types that bodies name |
 //! | [`spelling`] | names that a client may have meant |
 //! | [`csdl`] | the document as a tree |

@@ -25,7 +25,7 @@ pub enum NamedType<'a> {
 /// The family of types that is closed on `/beta`, too.
 const TARGET: &str = "deviceAndAppManagementAssignmentTarget";
 
-/// Returns the type that a query or a path names where a type of the family `expected` is due.
+/// Returns the type that a query or a path names where a type of the family `expected` is needed.
 ///
 /// Letter case does not count. Where unknown types are accepted, the name may be one that the
 /// catalogue lacks, and is taken as it is written. It must not be a name of the catalogue with
@@ -41,7 +41,7 @@ pub fn named_type<'a>(name: &'a str, expected: &str, version: Version) -> Result
         ref several => {
             let names: Vec<_> = several.iter().map(|found| format!("'{NAMESPACE}.{}'", found.name)).collect();
             return Err(ApiError::model(format!(
-                "The type '{}' can be {}. Write one of them in its letter case.",
+                "The type '{}' is ambiguous: it can be {}. Write one of these, with its letter case.",
                 shorten(name),
                 names.join(" or ")
             )));

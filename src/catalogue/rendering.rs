@@ -90,7 +90,7 @@ impl Property {
             ValueType::Primitive(Primitive::Boolean | Primitive::Double | Primitive::String) if !self.is_collection => {
                 return None;
             }
-            // An object says itself of what type it is.
+            // An object contains its own type.
             ValueType::Complex(_) if !self.is_collection => return None,
             ValueType::Primitive(primitive) => format!("{primitive:?}"),
             other => other.to_string(),
@@ -175,7 +175,7 @@ impl Serialize for Stored<'_> {
                 match odata_type.map(Type::named) {
                     None => write(&mut map, declared.get(), values, |_| true, form)?,
                     Some(Some(of)) => {
-                        // Of a type that `/v1.0` does not have, it would show no member.
+                        // `/v1.0` would show no member of a type that it does not have.
                         let version = if of.is_in(form.version) { form.version } else { Version::Beta };
                         write(&mut map, of, values, |_| true, Form { version, ..form })?;
                     }

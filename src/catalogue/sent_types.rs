@@ -8,7 +8,7 @@ use super::{
 };
 use crate::error::{ApiError, shorten};
 
-/// What an `@odata.type` in a body names.
+/// The type that an `@odata.type` in a body names.
 pub enum SentType<'a> {
     /// A type of the catalogue.
     Known(&'static Type),
@@ -58,15 +58,16 @@ pub fn known(odata_type: &str, expected: &str) -> Result<&'static Type, ApiError
     }
 }
 
-/// Checks an `@odata.type` in a value of which nothing else is known.
+/// Checks an `@odata.type` in a value whose type the catalogue does not know.
 ///
 /// # Errors
 /// 400 for a near miss of a known type.
 pub fn check_undeclared(odata_type: &str) -> Result<(), ApiError> {
     match undeclared(odata_type).and_then(near_miss) {
-        Some(known) => {
-            Err(ApiError::model(format!("The type '{}' is written '#{NAMESPACE}.{known}'.", shorten(odata_type))))
-        }
+        Some(known) => Err(ApiError::model(format!(
+            "The type '{}' is misspelt. Write '#{NAMESPACE}.{known}'.",
+            shorten(odata_type)
+        ))),
         None => Ok(()),
     }
 }
@@ -100,7 +101,7 @@ fn remedy(odata_type: &str, expected: &str, version: Version) -> String {
     let fitting = Type::all().iter().filter(|of| of.is_in(version) && of.is_a(expected) && !of.is_abstract);
     let near = spelling::near(name, fitting.map(|of| of.name.as_str()));
     match near.is_empty() && undeclared(&qualified(name)).is_some() && !odata_type.contains('.') {
-        true => format!(" A type has its namespace: '{}'.", qualified(name)),
+        true => format!(" Write the type with its namespace: '{}'.", qualified(name)),
         false => {
             let near: Vec<_> = near.into_iter().map(qualified).collect();
             spelling::question(&near)
@@ -131,7 +132,7 @@ mod tests {
             ("#microsoft.graph.iosUpdatesConfiguration", "Write '#microsoft.graph.iosUpdateConfiguration'."),
             ("#microsoft.graph.IosUpdateConfiguration", "Write '#microsoft.graph.iosUpdateConfiguration'."),
             ("#microsoft.graph.iosUpdatConfigurations", "Did you mean '#microsoft.graph.iosUpdateConfiguration'"),
-            ("windowsKioskSetting", "A type has its namespace: '#microsoft.graph.windowsKioskSetting'."),
+            ("windowsKioskSetting", "Write the type with its namespace: '#microsoft.graph.windowsKioskSetting'."),
         ] {
             let refused = refusal(odata_type, Version::V1);
             assert!(refused.contains("could not be resolved by the model.") && refused.contains(remedy), "{refused}");

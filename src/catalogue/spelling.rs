@@ -4,7 +4,7 @@ use std::fmt;
 
 use strsim::osa_distance;
 
-/// Names that a message suggests at most.
+/// The maximum number of names that a message suggests.
 const MAX_SUGGESTIONS: usize = 3;
 
 /// The length from which one edit is a near miss. A shorter name is one edit from many others.

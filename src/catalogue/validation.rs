@@ -151,7 +151,7 @@ impl Property {
             Some(number) if !self.allows(number) => {
                 let bound = |limit: Option<i64>| limit.map_or_else(|| "…".to_owned(), |limit| limit.to_string());
                 Err(ApiError::model(format!(
-                    "The value {number} of '{path}' is not in its range, {} to {}.",
+                    "The value {number} of '{path}' is out of range. Send a number from {} to {}.",
                     bound(self.limits.minimum),
                     bound(self.limits.maximum)
                 )))
@@ -266,7 +266,7 @@ impl Enumeration {
             *text = once.join(",");
             return Ok(());
         }
-        let several = if self.is_flags { ", or several of them with commas between" } else { "" };
+        let several = if self.is_flags { ", or several of them separated by commas" } else { "" };
         let is_in_beta = flags.iter().all(|name| self.member(name, Version::Beta).is_some());
         let in_beta = if is_in_beta { " Only /beta has it." } else { "" };
         Err(ApiError::model(format!(

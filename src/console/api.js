@@ -1,22 +1,22 @@
-// Requests to the service that this page is from, the token, and refusals.
+// Requests to the service of this page, the token, and error messages.
 //
-// /beta is asked because it shows all that is stored: of an assignment its
-// filter too, without which a group would look larger than it is.
+// The page reads /beta, which shows everything that is stored. /v1.0 hides the filter
+// of an assignment, and the group would look larger than it is.
 
 export const COLLECTION = '/beta/deviceManagement/deviceConfigurations';
 const NAMESPACE = 'microsoft.graph.';
 
-/** The requests that were made, the last first. */
+/** The requests of this page, the latest first. */
 export const requests = [];
 const KEPT = 12;
 
-// In the memory of this page and nowhere else.
+// The token is only in the memory of this page.
 let token = null;
 
 export const hasToken = () => token !== null;
 export const setToken = (text) => { token = text; };
 
-/** A refusal in Graph's form, or none at all where nobody answered. */
+/** An error answer of the service, in Graph's form if its body has one. */
 export class Refusal extends Error {
   constructor(status, error, requestId) {
     super(error?.message ?? `The service answered ${status}.`);
@@ -26,20 +26,20 @@ export class Refusal extends Error {
   }
 }
 
-/** The collection with options, or a path with a query that the service gave. */
+/** Returns a path with query options. Leaves out options that are null. */
 export function address(path, options = {}) {
   const pairs = Object.entries(options).filter(([, value]) => value !== null);
   const query = pairs.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
   return query ? `${path}?${query}` : path;
 }
 
-/** A text as a literal of a filter. */
+/** Returns a text as a literal of a filter. */
 export const quoted = (text) => `'${text.replaceAll("'", "''")}'`;
 
-/** The name of a type without what all names have. */
+/** Returns the name of a type without its namespace. */
 export const shortType = (name) => String(name ?? '').replace(/^#/, '').replace(NAMESPACE, '');
 
-/** The answer of the service, parsed; null where it has no body. */
+/** Sends a request. Returns the parsed answer, or null when it has no body. */
 export async function call(method, path, { body, signal } = {}) {
   const headers = { Accept: 'application/json' };
   if (token !== null) headers.Authorization = `Bearer ${token}`;
@@ -58,7 +58,7 @@ export async function call(method, path, { body, signal } = {}) {
   } catch (error) {
     if (error instanceof Refusal || error.name === 'AbortError') throw error;
     request.status = 'no answer';
-    throw Object.assign(new Error('The service did not answer, or not in full. Is it running?'), { code: 'NoAnswer' });
+    throw Object.assign(new Error('The service did not answer, or its answer was incomplete. Check that it is running.'), { code: 'NoAnswer' });
   } finally {
     document.dispatchEvent(new Event('requested'));
   }
@@ -74,7 +74,7 @@ function errorOf(text) {
 
 let types = null;
 
-/** The types that a configuration can have, from the model of the service. */
+/** Returns the types that a configuration can have, from the model of the service. */
 export async function configurationTypes(signal) {
   types ??= concreteTypes((await call('GET', '/beta/$metadata?$format=json', { signal }))['microsoft.graph']);
   return types;
@@ -86,5 +86,5 @@ function concreteTypes(model) {
   return Object.keys(model).filter((name) => isConfiguration(name) && !model[name].$Abstract).sort();
 }
 
-/** `isof` of a type by its short name. */
+/** Returns the condition `isof` for the short name of a type. */
 export const isOf = (type) => `isof(${quoted(NAMESPACE + type)})`;

@@ -1,9 +1,9 @@
-// Who gets a configuration: shown, added, removed.
+// The assignments of a configuration: shows, adds and removes them.
 
 import { call, shortType } from './api.js';
 import { choice, element, field, refusal, say, table } from './dom.js';
 
-/** The targets, in the order in which the form offers them: type, what it is, its member, the label of that. */
+/** The kinds of targets, in the order of the form: type, name, member for the id, and label of that member. */
 const TARGETS = [
   { type: 'groupAssignmentTarget', text: 'Group', member: 'groupId', label: 'Group id' },
   { type: 'exclusionGroupAssignmentTarget', text: 'Group, excluded', member: 'groupId', label: 'Group id' },
@@ -19,12 +19,12 @@ const kindOf = (target) => TARGETS.find(({ type }) => type === shortType(target?
 const nameOf = (target) => kindOf(target)?.text ?? shortType(target?.['@odata.type']);
 const idOf = (target) => target?.groupId ?? target?.collectionId ?? '';
 
-/** The targets in a few words, for a list. */
+/** Returns a short summary of the targets, for a list. */
 export function summary(assignments) {
   const counts = new Map();
   for (const { target } of assignments) counts.set(nameOf(target), (counts.get(nameOf(target)) ?? 0) + 1);
   const words = [...counts].map(([name, count]) => (count > 1 ? `${name} × ${count}` : name));
-  return words.length > 0 ? words.join(', ') : element('span', { class: 'none' }, 'nobody');
+  return words.length > 0 ? words.join(', ') : element('span', { class: 'none' }, 'not assigned');
 }
 
 function filterOf(target) {
@@ -32,21 +32,21 @@ function filterOf(target) {
   return id ? [`${type} `, element('code', {}, id)] : element('span', { class: 'none' }, 'none');
 }
 
-/** Asks before something is gone. Resolves to the answer; the browser gives the focus back. */
+/** Asks for confirmation before a deletion. Resolves to the answer. The browser restores the focus. */
 function confirmed(question, consequence, verb) {
   return new Promise((resolve) => {
     const end = (answer) => { dialog.close(); dialog.remove(); resolve(answer); };
     const dialog = element('dialog', { 'aria-labelledby': 'question', oncancel: (event) => { event.preventDefault(); end(false); } },
       element('h2', { id: 'question' }, question), element('p', {}, consequence),
       element('p', { class: 'buttons' },
-        element('button', { type: 'button', autofocus: true, onclick: () => end(false) }, 'Keep it'),
+        element('button', { type: 'button', autofocus: true, onclick: () => end(false) }, 'Cancel'),
         element('button', { type: 'button', class: 'danger', onclick: () => end(true) }, verb)));
     document.body.append(dialog);
     dialog.showModal();
   });
 }
 
-/** The form; `add` gets the target. */
+/** Returns the form. It calls `add` with the target. */
 function addForm(add) {
   const value = element('input', { id: 'target-id', required: true, maxlength: '256', autocomplete: 'off', spellcheck: 'false' });
   const labelled = field('Group id', value);
@@ -64,7 +64,7 @@ function addForm(add) {
     const target = { '@odata.type': `#microsoft.graph.${type}` };
     const entered = value.value;
     if (member) target[member] = entered.trim();
-    // Unless the next one is being typed by now.
+    // Keep what the user has typed meanwhile.
     if (await add(target) && value.value === entered) value.value = '';
   };
   return element('form', { class: 'add', 'aria-label': 'Add an assignment', onsubmit: submit },
@@ -81,12 +81,12 @@ function row(assignment, remove) {
   ];
 }
 
-/** The section of a configuration; `reread` reads its assignments again. */
+/** Returns the section of the assignments of a configuration. `reread` reads them again. */
 export function assignmentsOf(path, name, assignments, reread) {
   const heading = element('h2', { id: 'assignments', tabindex: '-1' }, 'Assignments');
   const [shown, problem] = [element('div'), element('div')];
 
-  /** Carries a change out, one at a time, and shows what is so afterwards, also where it was refused. */
+  /** Executes one change at a time. Then shows the stored assignments, also when the change was refused. */
   const change = async (request, done) => {
     if (section.hasAttribute('aria-busy')) return false;
     section.setAttribute('aria-busy', 'true');
@@ -104,14 +104,14 @@ export function assignmentsOf(path, name, assignments, reread) {
     change(() => call('POST', `${path}/assignments`, { body: { target } }), `Assigned to: ${nameOf(target)} ${idOf(target)}`);
   const remove = async ({ id, target }) => {
     const what = `${nameOf(target)} ${idOf(target)}`.trim();
-    if (!await confirmed('Remove the assignment?', `${what} of “${name}”. It can be added again, under a new id.`, 'Remove')) return;
+    if (!await confirmed('Remove the assignment?', `${what} of “${name}”. If you add the same target again, the assignment gets a new id.`, 'Remove')) return;
     await change(() => call('DELETE', `${path}/assignments/${encodeURIComponent(id)}`), `Removed: ${what}`);
     heading.focus();
   };
   function show(rows) {
     shown.replaceChildren(rows.length > 0
       ? table('Assignments', ['Target', 'Id', 'Filter', 'Change'], rows.map((assignment) => row(assignment, remove)))
-      : element('p', {}, 'Nobody gets this configuration.'));
+      : element('p', {}, 'This configuration is not assigned.'));
   }
 
   show(assignments);

@@ -1,4 +1,4 @@
-// One configuration: what it is, who gets it, and everything that it says.
+// The page of one configuration: its type, its assignments and its properties.
 
 import { COLLECTION, address, call, shortType } from './api.js';
 import { assignmentsOf } from './assignments.js';
@@ -10,7 +10,7 @@ const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
 const isEmpty = (value) => value === null || value === '' || Array.isArray(value) && value.length === 0;
 const isControl = (name) => name.includes('@') && name !== '@odata.type';
 
-/** A value of JSON for reading. */
+/** Returns a JSON value as elements for a reader. */
 function shown(value) {
   if (isEmpty(value)) return element('span', { class: 'none' }, value === null ? 'null' : 'empty');
   if (Array.isArray(value)) return element('ul', {}, value.map((item) => element('li', {}, shown(item))));
@@ -29,21 +29,21 @@ function own(configuration) {
   const set = entries.filter(([, value]) => !isEmpty(value));
   const unset = entries.filter(([, value]) => isEmpty(value));
   return [
-    set.length > 0 ? properties(set) : element('p', {}, 'None has a value.'),
+    set.length > 0 ? properties(set) : element('p', {}, 'No property is set.'),
     unset.length > 0 && element('details', {},
-      element('summary', {}, `${unset.length} without a value`),
+      element('summary', {}, `${unset.length} ${unset.length === 1 ? 'property' : 'properties'} without a value`),
       element('ul', { class: 'names' }, unset.map(([name]) => element('li', {}, element('code', {}, name))))),
   ];
 }
 
-/** The configuration as the API answers it, but for what the request asked in addition. */
+/** Returns the JSON that the API answers, without the expanded assignments. */
 function json({ assignments, 'assignments@odata.context': context, ...configuration }) {
   const text = JSON.stringify(configuration, null, 2);
   return element('details', {}, element('summary', {}, 'JSON'),
     element('pre', { tabindex: '0', role: 'region', 'aria-label': 'JSON of the configuration' }, element('code', {}, text)));
 }
 
-/** The view of one id. */
+/** Returns the view of one configuration. */
 export async function configuration(id, signal) {
   const path = `${COLLECTION}/${encodeURIComponent(id)}`;
   const read = () => call('GET', address(path, { $expand: 'assignments' }), { signal });
@@ -58,7 +58,7 @@ export async function configuration(id, signal) {
     title: name,
     status: `${name} is shown.`,
     content: [
-      element('nav', { 'aria-label': 'Where you are' }, element('a', { href: '#/configurations' }, 'Configurations')),
+      element('nav', { 'aria-label': 'Breadcrumb' }, element('a', { href: '#/configurations' }, 'Configurations')),
       element('h1', { tabindex: '-1' }, name),
       found.description && element('p', {}, found.description),
       element('dl', { class: 'about' }, about.map(([term, value]) => element('div', {}, element('dt', {}, term), element('dd', {}, value)))),

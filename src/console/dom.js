@@ -1,6 +1,6 @@
-// Elements. What comes from the service becomes text and never markup.
+// Creates elements. Values from the service become text and never markup.
 
-/** An element with attributes (`on…` are listeners) and children; null and false are left out. */
+/** Creates an element with attributes (`on…` are listeners) and children. Leaves out null and false. */
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -12,7 +12,7 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-/** The children of `parent` from now on. One that is among them already is not moved: what somebody types there goes on. */
+/** Replaces the children of `parent`. A child that stays is not moved, so that a user can go on typing in it. */
 export function replace(parent, children) {
   for (const child of [...parent.children]) if (!children.includes(child)) child.remove();
   children.forEach((child, index) => {
@@ -20,20 +20,20 @@ export function replace(parent, children) {
   });
 }
 
-/** A labelled control. */
+/** Creates a control with a label. */
 export function field(label, control) {
   return element('p', { class: 'field' }, element('label', { for: control.id }, label), control);
 }
 
-/** A choice of `[value, text]`. */
+/** Creates a selection of `[value, text]`. */
 export function choice(attributes, options, chosen) {
   const made = options.map(([value, text]) => element('option', { value, selected: value === chosen }, text));
   return element('select', attributes, made);
 }
 
 /**
- * A table. The roles are said again because a narrow screen shows the rows as
- * blocks, by which browsers forget that they are rows.
+ * Creates a table. The explicit roles are needed on a narrow screen: there the rows
+ * are blocks, and browsers no longer treat them as rows.
  */
 export function table(label, columns, rows) {
   const head = columns.map((column) => element('th', { role: 'columnheader', scope: 'col' }, column));
@@ -47,7 +47,7 @@ export function table(label, columns, rows) {
     element('tbody', { role: 'rowgroup' }, body));
 }
 
-/** A time as this reader writes it; the exact one is in the element. */
+/** Returns a time in the format of the browser's language. The element has the exact time. */
 export function time(text) {
   const read = new Date(text);
   if (Number.isNaN(read.getTime())) return String(text);
@@ -55,7 +55,7 @@ export function time(text) {
   return element('time', { datetime: text, title: text }, shown);
 }
 
-/** A refusal as the service said it. */
+/** Shows an error of the service. */
 export function refusal(error) {
   const facts = [['Status', error.status], ['request-id', error.requestId]].filter(([, value]) => value);
   return element('div', { class: 'refusal', role: 'alert' },
@@ -64,7 +64,7 @@ export function refusal(error) {
       facts.map(([name, value]) => element('span', {}, `${name} `, element('code', {}, value)))));
 }
 
-/** What is new, for who does not see the page; `isNews` is for everyone. */
+/** Announces a text to screen readers. With `isNews`, the text is also visible. */
 export function say(text, isNews = false) {
   const status = document.getElementById('status');
   status.textContent = text;

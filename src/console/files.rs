@@ -21,7 +21,7 @@ pub struct File {
 }
 
 /// The files of the page.
-pub const FILES: [File; 10] = [
+pub const FILES: [File; 12] = [
     file_at("/console/console.css", include_str!("console.css")),
     file_at("/console/icon.svg", include_str!("icon.svg")),
     file_at("/console/main.js", include_str!("main.js")),
@@ -29,6 +29,8 @@ pub const FILES: [File; 10] = [
     file_at("/console/requests.js", include_str!("requests.js")),
     file_at("/console/token.js", include_str!("token.js")),
     file_at("/console/list.js", include_str!("list.js")),
+    file_at("/console/empty.js", include_str!("empty.js")),
+    file_at("/console/sample.json", include_str!("../../docs/sample.json")),
     file_at("/console/configuration.js", include_str!("configuration.js")),
     file_at("/console/assignments.js", include_str!("assignments.js")),
     file_at("/console/dom.js", include_str!("dom.js")),
@@ -43,6 +45,7 @@ pub const fn media_type(path: &str) -> &'static str {
     match path.as_bytes() {
         [.., b'.', b'c', b's', b's'] => "text/css",
         [.., b'.', b's', b'v', b'g'] => "image/svg+xml",
+        [.., b'.', b'j', b's', b'o', b'n'] => "application/json",
         _ => "text/javascript",
     }
 }

@@ -1,32 +1,36 @@
-// The configurations: search, type, group, pages. All of it is in the address
-// of the page, so that it can be kept and gone back to.
+// The list of configurations: search, type, group and pages. The URL holds all of
+// this state, so that a user can bookmark it and go back to it.
 
 import { COLLECTION, address, call, configurationTypes, isOf, quoted, shortType } from './api.js';
 import { choice, element, field, table, time } from './dom.js';
 import { summary } from './assignments.js';
+import { emptyStore } from './empty.js';
 
 const PAGE = 50;
-const MATCHES = [['', 'contains'], ['startswith', 'begins with, same case']];
+const MATCHES = [['', 'contains'], ['startswith', 'begins with (case-sensitive)']];
 
-/** The condition for what the form asks, or null. */
+/** Returns the filter for the values of the form, or null. */
 function filter({ name, match, type, group }) {
   const conditions = [
     name && match === 'startswith' && `startswith(displayName,${quoted(name)})`,
-    // In any letter case; the other is the one that an index answers.
+    // `contains` ignores letter case here. Only `startswith` can use an index.
     name && match !== 'startswith' && `contains(tolower(displayName),tolower(${quoted(name)}))`,
     type && isOf(type),
-    // An excluded group is one of these too.
+    // The type of an excluded group is derived from this one, so it is found, too.
     group && `assignments/any(a:a/target/microsoft.graph.groupAssignmentTarget/groupId eq ${quoted(group)})`,
   ];
   return conditions.filter(Boolean).join(' and ') || null;
 }
 
-/** Where a page is, for the address of this one: what the service gave, without the path that is known. */
+/** Returns the fragment of the URL for a search and a page. `page` is the query of a next link. */
 const hash = (wanted, page) => {
   const given = Object.entries(wanted).filter(([, value]) => value);
   const parameters = new URLSearchParams(page ? [...given, ['page', page]] : given);
   return parameters.size ? `#/configurations?${parameters}` : '#/configurations';
 };
+
+/** Shows the address of this page anew. */
+const reload = () => dispatchEvent(new HashChangeEvent('hashchange'));
 
 /** The form, one for all pages: the address fills it in and no answer does, so that what is typed until one comes stays. */
 let form = null;
@@ -40,7 +44,7 @@ function searchForm(types) {
   };
   const unknown = new Option();
   const fill = (wanted) => {
-    // An address may ask for a type that there is not.
+    // A URL may name a type that does not exist.
     unknown.remove();
     unknown.text = unknown.value = wanted.type;
     if (wanted.type && !types.includes(wanted.type)) inputs.type.add(unknown);
@@ -50,9 +54,9 @@ function searchForm(types) {
     event.preventDefault();
     const asked = Object.fromEntries(Object.entries(inputs).map(([key, { value }]) => [key, value.trim()]));
     if (!asked.name) asked.match = '';
-    // The same again is a wish to see it anew. At once: the event of the browser's own comes later.
+    // Search again when the form has not changed. Send the event now, because pushState sends none.
     if (hash(asked) !== location.hash) history.pushState(null, '', hash(asked));
-    dispatchEvent(new HashChangeEvent('hashchange'));
+    reload();
   };
   const shown = element('form', { class: 'search', role: 'search', 'aria-label': 'Configurations', onsubmit: submit },
     field('Name', inputs.name), field('Match', inputs.match), field('Type', inputs.type), field('Assigned to group (id)', inputs.group),
@@ -71,10 +75,11 @@ function row({ id, displayName, '@odata.type': type, assignments, lastModifiedDa
 
 const counted = (count) => `${count.toLocaleString()} ${count === 1 ? 'configuration' : 'configurations'}`;
 
-function results(rows, isFiltered) {
+function results(rows, isFiltered, page) {
   if (rows.length > 0) return table('Configurations', ['Name', 'Type', 'Assigned to', 'Changed'], rows.map(row));
   if (isFiltered) return element('p', {}, 'None is so. ', element('a', { href: '#/configurations' }, 'Show all'));
-  return element('p', {}, 'There are none yet. ', element('a', { href: '/docs' }, 'The API'), ' creates them.');
+  // Configurations of a page can be deleted while another page is shown.
+  return page ? element('p', {}, 'This page has no configurations.') : emptyStore(reload);
 }
 
 function pages(wanted, page, link) {
@@ -85,7 +90,7 @@ function pages(wanted, page, link) {
     next ? element('a', { href: hash(wanted, next), rel: 'next' }, 'Next page') : element('span', {}, 'This is the last page.'));
 }
 
-/** The view for the parameters of the address. */
+/** Returns the view for the parameters of the URL. */
 export async function list(parameters, signal) {
   const wanted = Object.fromEntries(['name', 'match', 'type', 'group'].map((key) => [key, parameters.get(key) ?? '']));
   if (wanted.match !== 'startswith') wanted.match = '';
@@ -113,7 +118,7 @@ export async function list(parameters, signal) {
       element('h1', { tabindex: '-1' }, 'Configurations'),
       form.shown,
       element('h2', { id: 'results', class: 'count' }, title),
-      results(found.value, first.$filter !== null),
+      results(found.value, first.$filter !== null, page),
       pages(wanted, page, found['@odata.nextLink']),
     ],
   };

@@ -1,4 +1,4 @@
-// Which view the address asks for, and where the focus goes when it is there.
+// Selects the view for the URL, and sets the focus after it is shown.
 
 import { hasToken, setToken } from './api.js';
 import { configuration } from './configuration.js';
@@ -11,7 +11,7 @@ const main = document.getElementById('view');
 const forget = document.getElementById('forget');
 let underway = new AbortController();
 
-/** The view of the address: `#/configurations?…` or `#/configurations/{id}`. */
+/** Returns the view for the URL: `#/configurations?…` or `#/configurations/{id}`. */
 function view(signal) {
   const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
   const [collection, id, ...more] = path.split('/').filter(Boolean);
@@ -20,28 +20,28 @@ function view(signal) {
 }
 
 const nowhere = () => ({
-  title: 'Not here',
-  status: 'There is no such page.',
+  title: 'Page not found',
+  status: 'This page does not exist.',
   content: [
-    element('h1', { tabindex: '-1' }, 'There is no such page'),
+    element('h1', { tabindex: '-1' }, 'This page does not exist'),
     element('p', {}, element('a', { href: '#/configurations' }, 'Configurations')),
   ],
 });
 
 function failed(error) {
   if (error.status === 401) {
-    // Where no token was sent there is nothing to complain of.
+    // Without a token in the request, the 401 is no error to show.
     const shown = hasToken() ? error : {};
     setToken(null);
-    return { title: 'Who are you?', status: 'The service asks for a token.', content: tokenForm(shown, navigate) };
+    return { title: 'Access token required', status: 'The service requires a token.', content: tokenForm(shown, navigate) };
   }
   const again = element('button', { type: 'button', onclick: navigate }, 'Try again');
   const home = element('a', { href: '#/configurations' }, 'Configurations');
-  const content = [element('h1', { tabindex: '-1' }, 'That did not work'), refusal(error), element('p', { class: 'buttons' }, again, home)];
-  return { title: 'That did not work', status: '', content };
+  const content = [element('h1', { tabindex: '-1' }, 'The request failed'), refusal(error), element('p', { class: 'buttons' }, again, home)];
+  return { title: 'The request failed', status: '', content };
 }
 
-/** Shows the view once it is whole; until then the one before stays. */
+/** Shows the view when it is complete. Until then, the previous view stays. */
 async function navigate() {
   underway.abort();
   underway = new AbortController();
@@ -60,7 +60,7 @@ async function navigate() {
   focus(held, isFirst);
 }
 
-/** A control that is still there keeps the focus; after a link it is where the new content begins. */
+/** Keeps the focus on a control that still exists. After a link, moves it to the start of the new content. */
 function focus(held, isFirst) {
   const again = held && main.querySelector(`#${CSS.escape(held)}`);
   const field = main.querySelector('#token');
@@ -76,7 +76,7 @@ forget.addEventListener('click', () => {
   setToken(null);
   navigate();
 });
-// The address of this page is its state: the link that skips to the content must not change it.
+// The URL holds the state of the page. The link that skips to the content must not change it.
 document.querySelector('.skip').addEventListener('click', (event) => {
   event.preventDefault();
   main.focus();

@@ -14,6 +14,7 @@
 //! | `requests.js` | the requests of the page as commands |
 //! | `token.js` | asks for a token |
 //! | `list.js` | the list of configurations |
+//! | `empty.js`, `docs/sample.json` | an empty store: a first request, and a sample to load |
 //! | `configuration.js` | a configuration |
 //! | `assignments.js` | the assignments of a configuration |
 //! | `dom.js` | creates elements; text is never markup |

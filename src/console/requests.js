@@ -1,12 +1,12 @@
-// The requests of this page, as commands for a POSIX shell.
+// Shows the requests of this page as commands for a POSIX shell.
 
 import { requests } from './api.js';
 import { element, say } from './dom.js';
 
-/** One word of a shell, whatever is in it. */
+/** Returns a text as one quoted word of a shell. */
 export const word = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** The same request with curl. The token is a variable of the shell: it is not to be in anybody's history. */
+/** Returns a request as a curl command. The token is a shell variable, so that it is not in the shell's history. */
 export function command({ method, url, body, withToken }) {
   const parts = [`curl -sS ${word(url.origin + url.pathname)}`];
   const options = [...url.searchParams];
@@ -23,24 +23,27 @@ async function copy(text, shown) {
     await navigator.clipboard.writeText(text);
     say('Copied.', true);
   } catch {
-    // Beyond HTTPS and this machine a page has no clipboard: the reader's own keys do it.
+    // Browsers allow the clipboard only on HTTPS and on localhost. Select the text instead.
     getSelection().selectAllChildren(shown);
-    say('The browser does not let this page copy. The command is selected: copy it with the keyboard.', true);
+    say('The browser does not allow this page to copy. The command is selected: copy it with the keyboard.', true);
   }
 }
 
-function shown(request) {
-  const text = command(request);
+/** A command, and a button with this label that copies it. */
+export function copyable(text, label) {
   const code = element('code', {}, text);
+  return [element('pre', {}, code), element('button', { type: 'button', 'aria-label': label, onclick: () => copy(text, code) }, 'Copy')];
+}
+
+function shown(request) {
   const title = `${request.method} ${decodeURIComponent(request.url.pathname)}`;
   const outcome = [request.status ?? '…', request.requestId && `request-id ${request.requestId}`].filter(Boolean);
   return element('li', {},
     element('p', {}, element('strong', {}, title), ' ', element('span', { class: 'facts' }, outcome.join(', '))),
-    element('pre', {}, code),
-    element('button', { type: 'button', 'aria-label': `Copy the command for ${title}`, onclick: () => copy(text, code) }, 'Copy'));
+    copyable(command(request), `Copy the command for ${title}`));
 }
 
-/** Shows every request from now on. */
+/** Shows the requests, and updates the list after each request. */
 export function showRequests() {
   const list = document.getElementById('request-list');
   document.addEventListener('requested', () => list.replaceChildren(...requests.map(shown)));

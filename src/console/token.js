@@ -1,10 +1,10 @@
-// Asks for a token. It goes from the field into a variable: nothing is stored,
-// and a reload asks again.
+// Asks for a token. The page keeps the token in a variable and stores it nowhere, so
+// it asks again after a reload.
 
 import { setToken } from './api.js';
 import { element, field, refusal, say } from './dom.js';
 
-/** The form; `done` is called with the token set. */
+/** Returns the form. It calls `done` after it has set the token. */
 export function tokenForm(error, done) {
   const input = element('input', {
     id: 'token', type: 'password', required: true, autocomplete: 'off', spellcheck: 'false', 'aria-describedby': 'token-hint',
@@ -12,9 +12,9 @@ export function tokenForm(error, done) {
   const submit = (event) => {
     event.preventDefault();
     const text = input.value.trim().replace(/^bearer\s+/i, '');
-    // A header has no other characters; a token that has is a slip of the clipboard.
+    // A header cannot have other characters. Such a text was probably pasted by mistake.
     if (!/^[\x21-\x7e]+$/.test(text)) {
-      say('A token is one word.', true);
+      say('This is not a token. A token has no spaces and only ASCII characters.', true);
       input.focus();
       return;
     }
@@ -23,9 +23,9 @@ export function tokenForm(error, done) {
     done();
   };
   return [
-    element('h1', { tabindex: '-1' }, 'Who are you?'),
+    element('h1', { tabindex: '-1' }, 'Enter an access token'),
     element('p', { id: 'token-hint' },
-      'The service asks for a token. This page keeps it in its memory until you reload or close it, and sends it to this service alone.'),
+      'The service requires a token. This page keeps the token in memory until you reload or close the page, and sends it only to this service.'),
     error.message && refusal(error),
     element('form', { onsubmit: submit },
       field('Access token', input),

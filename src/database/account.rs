@@ -30,7 +30,7 @@ impl Account {
             }
         }
         bail!(
-            "PostgreSQL does not run as root, and this machine has no account postgres or nobody; add one, start devicegraph as another user, or name a database in DATABASE_URL"
+            "PostgreSQL refuses to run as root, and this machine has neither an account postgres nor an account nobody; add one of them, start devicegraph as another user, or name a database in DATABASE_URL"
         )
     }
 

@@ -125,12 +125,7 @@ impl Server {
             }
         };
         cluster.write_url(postmaster.socket_dir.path())?;
-        tracing::info!(
-            pid = postmaster.pid.as_raw(),
-            "private PostgreSQL {} is up: psql \"$(cat {}/url)\"",
-            cluster.installation.major,
-            cluster.folder.display()
-        );
+        tracing::info!(pid = postmaster.pid.as_raw(), "private PostgreSQL {} is up", cluster.installation.major);
         let (stop, stopped) = oneshot::channel();
         let supervisor = tokio::spawn(cluster.supervise(postmaster, stopped));
         Ok(Self { options, stop, supervisor, _lock: lock })
@@ -225,7 +220,7 @@ impl Cluster {
         let folder = self.folder.display();
         ensure!(
             !self.folder.join("url").exists(),
-            "{folder} held the data of a private PostgreSQL, and {folder}/data is gone; bring it back, or remove {folder} to begin anew"
+            "{folder} held the data of a private PostgreSQL, and {folder}/data is missing; restore it, or remove {folder} to create an empty database"
         );
         // Remove what a killed start left. Its initdb may still be writing there.
         for entry in fs::read_dir(&self.folder)?.flatten() {
@@ -234,8 +229,8 @@ impl Cluster {
             }
         }
         let aside = self.folder.join(format!("data.new.{}", std::process::id()));
-        self.account.make_private(&aside).with_context(|| format!("cannot make {}", aside.display()))?;
-        tracing::info!("making a private PostgreSQL {} in {}", self.installation.major, self.folder.display());
+        self.account.make_private(&aside).with_context(|| format!("cannot create {}", aside.display()))?;
+        tracing::info!("creating a private PostgreSQL {} in {}", self.installation.major, self.folder.display());
         let mut initdb = self.command("initdb");
         initdb.current_dir(&aside).kill_on_drop(true).process_group(0).arg("-D").arg(&aside);
         initdb.args(["-U", NAME, "-A", "trust", "-E", "UTF8", "--locale=C", "--data-checksums", "--no-instructions"]);
@@ -251,7 +246,7 @@ impl Cluster {
 
     fn unreachable(&self) -> String {
         format!(
-            "PostgreSQL does not run as root, and the account {} cannot reach {}; set database.data_dir to a folder whose parents others may enter (chmod o+x), or name a database in DATABASE_URL",
+            "PostgreSQL refuses to run as root, and the account {} cannot reach {}; set database.data_dir to a folder whose parents others may enter (chmod o+x), or name a database in DATABASE_URL",
             self.account.name(),
             self.folder.display(),
         )
@@ -323,8 +318,8 @@ impl Cluster {
         let reason = said.lines().rev().find(is_fatal).or(said.lines().last());
         ensure!(
             !gone.is_child() || is_remains && started.elapsed() < START_TIMEOUT,
-            "the private PostgreSQL did not start: {}; {} has the rest",
-            reason.unwrap_or("it said nothing").trim(),
+            "the private PostgreSQL did not start: {}; its log {} has the details",
+            reason.unwrap_or("it logged no reason").trim(),
             self.log().display(),
         );
         Ok(())

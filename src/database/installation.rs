@@ -46,9 +46,13 @@ impl Installation {
         let package = made_by.map_or("postgresql".to_owned(), |major| format!("postgresql-{major}"));
         let missing = match made_by {
             Some(major) => {
-                format!("the data of the private server was made by PostgreSQL {major}, which is not installed here")
+                format!(
+                    "the data of the private server was created by PostgreSQL {major}, which is not installed on this machine"
+                )
             }
-            None => format!("PostgreSQL ({} to {}) is not installed here", SUPPORTED.start(), SUPPORTED.end()),
+            None => {
+                format!("PostgreSQL ({} to {}) is not installed on this machine", SUPPORTED.start(), SUPPORTED.end())
+            }
         };
         bail!(
             "{missing}; install it (on Debian: apt-get install {package}), or name a database in DATABASE_URL, or use docker compose up"

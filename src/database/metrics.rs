@@ -100,23 +100,23 @@ impl DatabaseMetrics {
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("database");
         registry.register("up", "1 while the database answers", self.up.clone());
-        registry.register("outages", "How often the database stopped to answer", self.outages.clone());
+        registry.register("outages", "Outages: how often the database stopped answering", self.outages.clone());
         registry.register("errors", "Failures that the database caused, by SQLSTATE", self.errors.clone());
         registry.register(
             "retries",
-            "Connections that had died and were replaced before a request noticed",
+            "Dead connections that were replaced before a request used them",
             self.retries.clone(),
         );
         registry.register(
             "groups",
-            "Statements for all requests of a kind that had come together",
+            "Combined statements, each for several requests of one kind",
             self.combined_statements.clone(),
         );
-        registry.register("grouped", "Requests that they answered", self.combined_requests.clone());
-        let wait = "How long a request waited for a connection, by what it does with it";
+        registry.register("grouped", "Requests that combined statements answered", self.combined_requests.clone());
+        let wait = "How long a request waited for a database connection, by class of work";
         registry.register_with_unit("acquire", wait, Unit::Seconds, self.waits.clone());
         registry.register("connections", "Open connections", self.connections.clone());
-        registry.register("connections_most", "Connections that may be open", self.max_connections.clone());
+        registry.register("connections_most", "Maximum number of open connections", self.max_connections.clone());
     }
 
     /// Adds the connection pool of a worker.

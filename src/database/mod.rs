@@ -10,7 +10,7 @@
 //! | [`request`] | the id and the arrival of a request, for the database's log |
 //! | [`embedded`], `postmaster.rs`, `installation.rs`, … | the private PostgreSQL |
 //! | [`json`], [`timestamp`] | values that PostgreSQL holds and JSON cannot |
-//! | [`metrics`] | what `/metrics` says of it |
+//! | [`metrics`] | the metrics of the database |
 
 mod account;
 pub mod coalescing;

@@ -53,6 +53,7 @@ impl Database {
             return Ok(Self::new(checked(url.expose_secret()).await?, None, None));
         }
         let folder = data_dir(settings);
+        let folder = absolute(&folder).unwrap_or(folder);
         let server = embedded::Server::start(&folder).await?;
         Ok(Self::new(server.options(), Some(server), Some(folder)))
     }
@@ -72,7 +73,7 @@ impl Database {
             embedded::has_cluster(&folder).with_context(|| {
                 format!("cannot look for a database in {}; run this as the user of the service, or name a database in DATABASE_URL", folder.display())
             })?,
-            "there is no database in {}; start the service once, which makes it, or name the right folder in database.data_dir or a database in DATABASE_URL",
+            "there is no database in {}; start the service once to create it, or name the right folder in database.data_dir or a database in DATABASE_URL",
             folder.display()
         );
         if let Some(options) = embedded::of_running_service(&folder).await? {
@@ -89,6 +90,12 @@ impl Database {
             Some(folder) => format!("the private database in {}", folder.display()),
             None => format!("the database {name} at {}", Address(&self.options)),
         }
+    }
+
+    /// Returns the command that opens the private database, or `None` for a database of the
+    /// settings.
+    pub fn psql_command(&self) -> Option<String> {
+        self.folder.as_ref().map(|folder| format!("psql \"$(cat {}/url)\"", folder.display()))
     }
 
     fn new(options: PgConnectOptions, private: Option<embedded::Server>, folder: Option<PathBuf>) -> Self {
@@ -125,10 +132,14 @@ impl Database {
             }
             if !description.starts_with("expand") {
                 bail!(
-                    "the database holds migration {version} ({description}), which this release does not know and which may have taken away what it needs; start the release that made it, or a later one"
+                    "the database has migration {version} ({description}), which this release does not know and which may have removed something that this release needs; start the release that added this migration, or a later one"
                 );
             }
-            tracing::info!(version, description, "the database holds a migration of a later release, which only adds");
+            tracing::info!(
+                version,
+                description,
+                "the database has a migration of a later release, which only adds: this release can ignore it"
+            );
         }
         Ok(())
     }
@@ -163,10 +174,10 @@ pub fn report_unreadable(table: &'static str, id: Uuid) {
         tracing::warn!(
             table,
             %id,
-            "the row holds a value that JSON cannot hold: it is read as null, or as the nearest time"
+            "the row holds a value that JSON cannot represent: the API shows null, or the nearest time"
         );
         if reported.len() == MAX_REPORTED {
-            tracing::warn!("no more such rows are logged; `devicegraph check` lists all");
+            tracing::warn!("no more such rows are logged; `devicegraph check` lists all of them");
         }
     }
 }
@@ -178,7 +189,7 @@ pub fn report_unreadable(table: &'static str, id: Uuid) {
 pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
     MIGRATOR.run(pool).await.map_err(|error| match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => cannot_migrate(&error),
-        other => anyhow!("the database cannot be migrated: {other}; restore it to what a release made of it"),
+        other => anyhow!("the database cannot be migrated: {other}; restore the database to the state that a release of devicegraph migrated it to"),
     })
 }
 
@@ -242,7 +253,9 @@ fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
     let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
     match url.parse() {
         Ok(options) if is_postgres => Ok(options),
-        _ => bail!("database.url (or DATABASE_URL) is no PostgreSQL URL; write postgres://user:password@host/database"),
+        _ => bail!(
+            "database.url (or DATABASE_URL) is not a PostgreSQL URL; write postgres://user:password@host/database"
+        ),
     }
 }
 

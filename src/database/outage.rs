@@ -204,7 +204,7 @@ mod tests {
         }
     }
 
-    /// README promises this.
+    /// With the default settings, an outage is answered with 503 within a second.
     #[test]
     fn a_client_is_answered_within_a_second_by_default() {
         use ::config::{Config, File, FileFormat};

@@ -36,7 +36,7 @@ impl Permits {
     ///
     /// Searches and writes together use less than all connections, so that a read by key finds
     /// a free connection. Groups that write use half of the permits for writes, because they
-    /// may keep them for long. With fewer than four connections, each class still has one
+    /// may keep them for long. With fewer than three connections, each class still has one
     /// permit.
     pub(super) fn new(size: usize, scarcity: Scarcity) -> Self {
         let (search, write, write_group) = (Class::new(size * 3 / 8), Class::new(size / 2), Class::new(size / 4));

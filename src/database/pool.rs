@@ -36,7 +36,7 @@ pub struct Pools {
     metrics: DatabaseMetrics,
 }
 
-/// How long the work of a request may take. `None` means without end.
+/// How long the work of a request may take. `None` means no limit.
 #[derive(Clone, Copy)]
 pub struct Limits {
     /// One statement.

@@ -53,7 +53,7 @@ impl SocketDir {
             }
             return Ok(socket_dir);
         }
-        tracing::warn!("{usual} belongs to another user: the socket of the private PostgreSQL gets another folder");
+        tracing::warn!("{usual} belongs to another user: the private PostgreSQL uses another folder for its socket");
         if let Some(last) = last
             && last.take()?
         {
@@ -70,7 +70,7 @@ impl SocketDir {
         match self.account.make_private(&self.path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(self.account.is_private(&self.path)),
-            Err(error) => Err(error).with_context(|| format!("cannot make {}", self.path.display())),
+            Err(error) => Err(error).with_context(|| format!("cannot create {}", self.path.display())),
         }
     }
 
@@ -117,6 +117,6 @@ mod tests {
         let path = parent.path().join("missing/socket");
         let socket_dir = SocketDir::of_running(path.clone(), &Account::find().expect("an account"));
         let error = socket_dir.take_again().expect_err("the parent folder is missing");
-        assert_eq!(error.to_string(), format!("cannot make {}", path.display()));
+        assert_eq!(error.to_string(), format!("cannot create {}", path.display()));
     }
 }

@@ -1,6 +1,6 @@
-//! What a request does with its connection.
+//! The class of work that a request does on its connection.
 
-/// What a request does with its connection.
+/// The class of work that a request does on its connection.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub enum WorkClass {
     /// Reads rows by their keys.

@@ -93,13 +93,13 @@ async fn refusals(
 /// Returns the reason why a create with the values of the row would be refused, or `None`.
 fn refusal_of(stored: &Configuration, beta: Version) -> Option<String> {
     if stored.is_unreadable() {
-        return Some("it holds a time, a number or a nested value that JSON cannot hold".to_owned());
+        return Some("it holds a time, a number or a nested value that JSON cannot represent".to_owned());
     }
     if stored.version == i32::MAX {
         return Some(format!("its version is {}, the highest number", stored.version));
     }
     if let Some(name) = configuration::RESERVED.iter().find(|name| stored.properties.contains_key(**name)) {
-        return Some(format!("the column properties has a member '{name}', which is not one of a type"));
+        return Some(format!("the column properties has a member '{name}', which cannot be a property of a type"));
     }
     if beta != Version::OpenBeta && Type::find(&stored.odata_type).is_none() {
         return Some(format!("the type '{}' is unknown, so its members are not checked", stored.odata_type));

@@ -80,9 +80,9 @@ impl FileRules {
 /// Reads a file, or every `*.json` of a folder and the folders in it.
 ///
 /// # Errors
-/// Names every file that is refused, each with its reason: the first member that is wrong, what
-/// the file is taken for, or too many JSON values for its size. Names two files that have the same
-/// configuration.
+/// Names every file that is refused, each with its reason: the first member that is wrong, the
+/// kind of a file that is no configuration, or too many JSON values for its size. Names two files
+/// that have the same configuration.
 pub fn read(path: &Path, rules: FileRules) -> anyhow::Result<Vec<ParsedConfiguration>> {
     let mut files = Found::default();
     find(path, true, &mut files)?;
@@ -147,7 +147,7 @@ fn find(path: &Path, is_root: bool, files: &mut Found) -> anyhow::Result<()> {
         } else if found.is_file() && (is_root || is_json) {
             files.json.push(path.to_owned());
         } else if let Some(kind) = foreign::kind_of_other(path) {
-            files.others.push(format!("{}: not read, taken for {kind}", path.display()));
+            files.others.push(format!("{}: not read, because it looks like {kind}", path.display()));
         }
     }
     Ok(())
@@ -163,7 +163,7 @@ fn decode(bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
         [0xfe, 0xff, ..] => String::from_utf16(&units(u16::from_be_bytes).collect::<Vec<_>>()),
         _ => return Ok(bytes),
     };
-    Ok(text.context("it has the byte order mark of UTF-16 and is not UTF-16")?.into_bytes())
+    Ok(text.context("it begins with the byte order mark of UTF-16 but is not valid UTF-16")?.into_bytes())
 }
 
 /// Reads the JSON of a file, unless it would need far more memory than the file has bytes.
@@ -178,7 +178,7 @@ fn read_json(file: &Path, rules: FileRules) -> anyhow::Result<Value> {
     let (values, limit) = (json::count_values(&text), rules.limit(text.len()));
     ensure!(
         values <= limit,
-        "{file}: it holds {values} JSON values, and at most {limit} are read from a file of this size; an object with members counts as two; if the file is right, set server.max_body_values to {} or more",
+        "{file}: it holds {values} JSON values, and the limit for a file of this size is {limit}; an object with members counts as two; if the file is right, set server.max_body_values to {} or more",
         values - text.len() / 32
     );
     json::read(&text).map_err(|error| anyhow!("{file}: {error}"))
@@ -188,7 +188,7 @@ fn read_file(file: &Path, rules: FileRules, all: &mut Vec<ParsedConfiguration>) 
     let value = read_json(file, rules)?;
     let refused = |refusal: String| format!("{}: {refusal}", file.display());
     if let Some(kind) = foreign::kind(file, &value) {
-        bail!(refused(format!("this is no configuration and is taken for {kind}; {}", foreign::remedy(kind))));
+        bail!(refused(format!("this is not a configuration, because it looks like {kind}; {}", foreign::remedy(kind))));
     }
     let (prefix, elements, version) = match value {
         Value::Array(elements) => ("", elements, rules.beta),
@@ -215,7 +215,7 @@ fn read_file(file: &Path, rules: FileRules, all: &mut Vec<ParsedConfiguration>) 
             }
         }
         other => bail!(refused(format!(
-            "it holds {}, and must hold a configuration or an array of them",
+            "it holds {}; it must hold a configuration or an array of configurations",
             messages::kind(&other)
         ))),
     };
@@ -223,7 +223,7 @@ fn read_file(file: &Path, rules: FileRules, all: &mut Vec<ParsedConfiguration>) 
         let at = SourceLocation { file: file.to_owned(), path: format!("{prefix}[{index}]") };
         match element {
             Value::Object(members) => all.push(configuration(at, members, version)?),
-            other => bail!("{at}: it is {}, and must be a configuration", messages::kind(&other)),
+            other => bail!("{at}: it is {}; it must be a configuration", messages::kind(&other)),
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Files of other backup tools that are no configuration, and what they are taken for.
+//! Recognises files of other backup tools that are no configuration.
 //!
 //! A file is recognised by its `@odata.type`, else by its members, else by its folder.
 
@@ -18,13 +18,13 @@ use crate::{
     resources::configurations::model as configuration,
 };
 
-/// What a file is taken for, where it is no configuration.
+/// The kind of a file that is no configuration.
 pub(super) type Kind = Family;
 
 const MIGRATION_TABLE: Kind = "the MigrationTable.json of IntuneManagement, which maps ids of groups";
-const OTHER: Kind = "something else, because it has neither '@odata.type' nor 'displayName'";
+const OTHER: Kind = "another kind of object, with neither '@odata.type' nor 'displayName'";
 
-/// Returns what a file is taken for, or `None` when it can be a configuration or a collection
+/// Returns the kind of a file, or `None` when it can be a configuration or a collection
 /// of them.
 pub(super) fn kind(file: &Path, value: &Value) -> Option<Kind> {
     match value {
@@ -47,12 +47,12 @@ pub(super) fn remedy(kind: Kind) -> &'static str {
     }
 }
 
-/// Returns what a file is taken for that is not JSON, by its extension. Only files that backup
+/// Returns the kind of a file that is not JSON, by its extension. Only files that backup
 /// tools write have a kind.
 pub(super) fn kind_of_other(file: &Path) -> Option<Kind> {
     let extension = file.extension()?.to_str()?.to_ascii_lowercase();
     Some(match extension.as_str() {
-        "yaml" | "yml" => "a backup in YAML; only JSON is read, so write the backup as JSON",
+        "yaml" | "yml" => "a backup in YAML; only JSON is read, so create the backup as JSON",
         "csv" => "a table in CSV",
         "ps1" | "sh" | "zsh" => SCRIPT,
         "mobileconfig" | "plist" | "xml" => "the payload of a configuration",
@@ -113,7 +113,7 @@ const FOLDERS: [(&[&str], Kind); 13] = [
     (&["Groups"], GROUP),
 ];
 
-/// Returns what an object without a type is taken for, by the folders above its file.
+/// Returns the kind of an object without a type, by the folders above its file.
 fn kind_of_folder(file: &Path, has_name: bool) -> Option<Kind> {
     let above = file.parent()?.components().rev().filter_map(|folder| folder.as_os_str().to_str());
     let kind = |folder: &str| FOLDERS.iter().find(|(names, _)| names.contains(&folder)).map(|(_, kind)| *kind);

@@ -109,7 +109,7 @@ async fn write(
     let id = ConfigurationId(parsed.id);
     if let Some(secret) = parsed.new.secrets.first() {
         bail!(
-            "omaSettings[{}].value is marked 'isEncrypted', and the file has it in plain text; send it to the service instead",
+            "omaSettings[{}].value is marked 'isEncrypted', and the file has the value in plain text; send the value to the service instead",
             secret.place
         );
     }
@@ -177,7 +177,7 @@ async fn warn_of_missing_secrets(
 ) -> sqlx::Result<()> {
     for place in store::places_without_secret(connection, written).await? {
         tracing::warn!(
-            "{}: omaSettings[{place}].value is hidden and this store has no secret for it; send the value itself",
+            "{}: omaSettings[{place}].value is masked, and this store has no secret for it; send the value itself",
             parsed.at
         );
     }
@@ -206,7 +206,7 @@ async fn assign(
     let mut places = HashMap::new();
     for (index, new) in new.iter().enumerate() {
         if let Some(other) = new.target.key().and_then(|key| places.insert(key, index)) {
-            bail!("assignments[{index}].target names what assignments[{other}].target names already");
+            bail!("assignments[{index}].target repeats the target of assignments[{other}]; keep one of the two");
         }
     }
     let before = assignments::sql::list(connection, id).await?;
@@ -219,7 +219,9 @@ async fn assign(
             row.id = *unchanged;
         }
         if let Some(other) = places.insert(row.id, index) {
-            bail!("assignments[{index}].id is that of assignments[{other}]");
+            bail!(
+                "assignments[{index}].id repeats the id of assignments[{other}]; give each assignment its own id, or none"
+            );
         }
         rows.push(row);
     }

@@ -97,7 +97,8 @@ pub fn read(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output 
 async fn receive(mut payload: Payload, limit: usize, reservation: &mut Reservation) -> Result<Bytes, ApiError> {
     let mut received = BytesMut::new();
     while let Some(part) = payload.next().await {
-        let part = part.map_err(|_| ApiError::bad_request("The request body could not be read to its end."))?;
+        let part =
+            part.map_err(|_| ApiError::bad_request("The request body is incomplete. Send the request again."))?;
         if received.len() + part.len() > limit {
             return Err(ApiError::too_large(limit));
         }
@@ -137,7 +138,7 @@ impl Encoding {
             (Some("gzip" | "x-gzip"), None) => Ok(Self::Gzip),
             (Some("deflate"), None) => Ok(Self::Deflate),
             _ => Err(ApiError::media_type(
-                "The Content-Encoding of this request is not read here: send gzip, deflate or none.",
+                "The Content-Encoding of this request is not supported. Send gzip, deflate or no Content-Encoding.",
             )),
         }
     }
@@ -153,7 +154,9 @@ impl Encoding {
         match decoded {
             Ok(decoded) if decoded.len() > limit => Err(ApiError::too_large(limit)),
             Ok(decoded) if encoded.is_empty() => Ok(decoded.into()),
-            _ => Err(ApiError::bad_request("The request body is not in the encoding that its Content-Encoding names.")),
+            _ => Err(ApiError::bad_request(
+                "The request body is not in the encoding that its Content-Encoding names. Correct the body or the header.",
+            )),
         }
     }
 }

@@ -154,6 +154,6 @@ mod tests {
         let mut reservation = memory.reserve();
         memory.check(b"[1,2,3,4,5,6,7,8,9]", &mut reservation).expect("ten values");
         let refusal = memory.check(b"[1,2,3,4,5,6,7,8,9,0]", &mut reservation).expect_err("eleven values").to_string();
-        assert!(refusal.contains("more than 10 values"), "{refusal}");
+        assert!(refusal.contains("more than 10 JSON values"), "{refusal}");
     }
 }

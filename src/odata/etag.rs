@@ -46,7 +46,7 @@ impl ETag {
     /// Returns the 412 for a request whose condition this ETag does not meet.
     fn precondition_failed(&self) -> ApiError {
         let message = format!(
-            "A precondition of the request does not match: the resource is {self} now. Read it again, and send the change with this ETag if it is still wanted."
+            "A precondition of the request does not match: the current ETag is {self}. Read the resource again. If the change is still right, send it with this ETag."
         );
         ApiError::precondition_failed(message, self.value())
     }
@@ -94,7 +94,7 @@ impl Tags {
             for tag in split_unquoted(line, ',').map(str::trim) {
                 let tag = tag.parse::<EntityTag>().map_err(|_| {
                     ApiError::bad_request(format!(
-                        "The header {name} has '{}', which is neither * nor an ETag in quotes. Send what an answer had as its ETag, for example W/\"1\".",
+                        "The header {name} has '{}', which is neither * nor an ETag in quotes. Send the ETag of an answer, for example W/\"1\".",
                         shorten(tag)
                     ))
                 })?;

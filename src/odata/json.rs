@@ -108,11 +108,11 @@ mod tests {
             (r#"{"a":1,"a":2}"#, "Unable to read JSON request payload: the member 'a' appears twice in one object"),
             (
                 r#"{"a":{"b":["x\u0000"]}}"#,
-                "Unable to read JSON request payload: the member 'b' holds the character NUL, which cannot be stored",
+                "Unable to read JSON request payload: the member 'b' contains the character NUL, which cannot be stored",
             ),
             (
                 r#"{"\u0000":1}"#,
-                "Unable to read JSON request payload: there is the character NUL, which cannot be stored",
+                "Unable to read JSON request payload: the JSON contains the character NUL, which cannot be stored",
             ),
             (r#"{"a":"\ud800"}"#, "Unable to read JSON request payload: unexpected end of hex escape"),
             (r#"{"a":1e999}"#, "Unable to read JSON request payload: number out of range"),

@@ -33,7 +33,7 @@ pub fn client_id(members: &mut ObjectReader) -> Result<Option<Uuid>, ApiError> {
     match text.split_once('_') {
         Some((left, right)) if guid(left).is_some() && guid(right).is_some() => Ok(None),
         _ => Err(ApiError::model(format!(
-            "The value '{}' of '{}' is not a GUID. Send a GUID, or no id: the service then makes one.",
+            "The value '{}' of '{}' is not a GUID. Send a GUID, or leave the id out: the service then creates one.",
             shorten(&text),
             members.path("id"),
         ))),

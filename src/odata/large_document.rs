@@ -2,9 +2,8 @@
 //! them, and kept compressed.
 //!
 //! A document is never in memory as a whole, neither when it is generated nor when it is sent,
-//! except in the answer to a batch. The
-//! worker that serves the request generates it. A thread for this would cost memory, because the
-//! allocator keeps the memory of a thread that has ended.
+//! except in the answer to a batch. The worker that serves the request generates it. A thread for
+//! this would cost memory, because the allocator keeps the memory of a thread that has ended.
 
 use std::{
     io::{self, Read, Write},

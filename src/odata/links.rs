@@ -139,5 +139,6 @@ fn authority(request: &HttpRequest) -> Result<Authority, ApiError> {
         Some(host) if !host.is_empty() => Authority::try_from(host.as_bytes()).ok(),
         _ => request.app_config().local_addr().to_string().parse().ok(),
     };
-    host.filter(is_host).ok_or_else(|| ApiError::bad_request("The header Host is no host name with an optional port."))
+    host.filter(is_host)
+        .ok_or_else(|| ApiError::bad_request("The header Host is not a host name with an optional port. Correct it."))
 }

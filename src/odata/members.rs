@@ -244,7 +244,7 @@ mod tests {
         let annotated = json!({"@odata.etag": "x", "target@odata.type": "y", "@microsoft.graph.tips": "z", "#microsoft.graph.assign": {}});
         assert!(members(annotated).reject_unread().is_ok());
         for (name, expected) in [
-            ("@type", "The member '@type' is written '@odata.type'."),
+            ("@type", "The member '@type' is misspelt. Write '@odata.type'."),
             ("x@y", "The annotation 'x@y' is unknown."),
             ("", "The member '' has a name that no property can have."),
             ("targets", "The property 'targets' does not exist"),
@@ -262,7 +262,7 @@ mod tests {
         let mut element = elements.next().expect("an element").expect("an object");
         assert!(element.object("target", "groupAssignmentTarget").expect("no error").is_none());
         let missing = element.missing("target", ".").to_string();
-        assert!(missing.ends_with(" 'assignments[0].Target' is written 'assignments[0].target'."), "{missing}");
+        assert!(missing.ends_with(" 'assignments[0].Target' is misspelt. Write 'assignments[0].target'."), "{missing}");
         let unread = element.reject_unread().expect_err("two members").to_string();
         assert_eq!(unread, missing);
     }

@@ -51,7 +51,9 @@ fn is_json(format: Option<&str>, headers: &HeaderMap) -> Result<bool, ApiError> 
     match format {
         Some("json" | "application/json") => return Ok(true),
         Some("xml" | "application/xml") => return Ok(false),
-        Some(_) => return Err(ApiError::bad_request("The value of '$format' is neither xml nor json.")),
+        Some(_) => {
+            return Err(ApiError::bad_request("The value of '$format' is neither xml nor json. Write one of these."));
+        }
         None => {}
     }
     let lines = headers.get_all(ACCEPT).filter_map(|line| line.to_str().ok());

@@ -59,7 +59,7 @@ fn versions(headers: &HeaderMap) -> Result<(), ApiError> {
         None | Some("4.0" | "4.01") => {}
         Some(other) => {
             return Err(ApiError::bad_request(format!(
-                "The header OData-Version says '{}', and this service reads 4.0 and 4.01.",
+                "The header OData-Version is '{}', and this service supports 4.0 and 4.01. Send one of these, or leave the header out.",
                 shorten(other)
             )));
         }
@@ -68,7 +68,7 @@ fn versions(headers: &HeaderMap) -> Result<(), ApiError> {
     let is_supported = |text: &str| major(text).is_some_and(|major| major >= 4);
     match text(&MAX_VERSION) {
         Some(text) if !is_supported(text) => Err(ApiError::bad_request(format!(
-            "The header OData-MaxVersion says '{}', and the answers of this service are of 4.0.",
+            "The header OData-MaxVersion is '{}', and this service answers in version 4.0. Send 4.0 or later, or leave the header out.",
             shorten(text)
         ))),
         _ => Ok(()),

@@ -68,8 +68,9 @@ impl Options {
     /// 400 for a query that cannot be parsed, for an unknown option that begins with `$`, for an
     /// option that appears twice, and for a name with a space in it.
     pub fn parse(query: &str) -> Result<Self, ApiError> {
-        let pairs = web::Query::<Vec<(String, String)>>::from_query(query)
-            .map_err(|_| ApiError::bad_request("The query of the URL cannot be read as name=value pairs."))?;
+        let pairs = web::Query::<Vec<(String, String)>>::from_query(query).map_err(|_| {
+            ApiError::bad_request("The query of the URL does not consist of name=value pairs. Correct it.")
+        })?;
         let pairs = pairs.into_inner().into_iter().filter(|(name, _)| !name.is_empty());
         let mut options = Self::default();
         for (name, value) in pairs {
@@ -122,16 +123,16 @@ impl Options {
         if let Some((name, _)) = self.system.iter().find(|(name, _)| !supported.contains(name)) {
             let names: Vec<_> = supported.iter().map(|name| format!("${name}")).collect();
             let remedy = match names.split_last() {
-                None => " This path takes no query options.".to_owned(),
-                Some((only, [])) => format!(" This path takes only {only}."),
-                Some((last, others)) => format!(" This path takes {} and {last}.", others.join(", ")),
+                None => " This path supports no query options.".to_owned(),
+                Some((only, [])) => format!(" This path supports only {only}."),
+                Some((last, others)) => format!(" This path supports {} and {last}.", others.join(", ")),
             };
             return Err(refused(&format!("${name}"), &remedy));
         }
         // A parameter alias is part of the path that names it.
         match self.custom.iter().find(|(name, _)| !name.starts_with('@')) {
             Some((name, _)) if strict => Err(ApiError::bad_request(format!(
-                "The query option '{}' is unknown, and 'Prefer: handling=strict' asks that it is not ignored. Leave out one of the two.",
+                "The query option '{}' is unknown, and 'Prefer: handling=strict' forbids unknown options. Leave out the option or the preference.",
                 shorten(name),
             ))),
             _ => Ok(()),
@@ -178,7 +179,7 @@ fn refused(name: &str, remedy: &str) -> ApiError {
 /// Returns 400 for the rest of a value that an unencoded `&` has ended.
 fn broken(name: &str) -> ApiError {
     ApiError::bad_request(format!(
-        "The query option '{}' has a space in its name. An '&' begins the next option: write 'and' for it in '$filter', and '%26' in a text.",
+        "The query option '{}' has a space in its name. An unencoded '&' begins a new option. Write 'and' instead of '&' in '$filter', and '%26' for '&' inside a text.",
         shorten(name.trim()),
     ))
 }

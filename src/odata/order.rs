@@ -24,7 +24,7 @@ const MAX_KEYS: usize = 16;
 pub fn parse(text: &str) -> Result<Vec<(Path, bool)>, ApiError> {
     match parts(text, ',').nth(MAX_KEYS) {
         None => parts(text, ',').map(key).collect(),
-        Some(_) => Err(ApiError::bad_request(format!("there are more than {MAX_KEYS} keys to sort by. Name fewer."))),
+        Some(_) => Err(ApiError::bad_request(format!("there are more than {MAX_KEYS} sort keys. Write fewer."))),
     }
 }
 
@@ -36,7 +36,7 @@ fn key(text: &str) -> Result<(Path, bool), ApiError> {
         "desc" => true,
         _ => {
             return Err(ApiError::bad_request(format!(
-                "after '{}' write asc or desc, and then a comma, not '{}'.",
+                "'{}' is followed by '{}'. Write asc or desc there, or a comma and the next property.",
                 shorten(path),
                 shorten(direction.trim())
             )));
@@ -44,7 +44,7 @@ fn key(text: &str) -> Result<(Path, bool), ApiError> {
     };
     if path.contains('(') {
         return Err(ApiError::bad_request(format!(
-            "'{}' is a function or a condition, and none is supported as a key to sort by. Name a property.",
+            "'{}' is a function or a condition, which cannot be a sort key. Write a property.",
             shorten(path)
         )));
     }

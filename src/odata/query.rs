@@ -76,7 +76,9 @@ impl Query {
             options,
         };
         if query.after.is_some() && query.options.get("skip").is_some() {
-            return Err(ApiError::bad_request("The query options '$skip' and '$skiptoken' exclude each other."));
+            return Err(ApiError::bad_request(
+                "The query options '$skip' and '$skiptoken' cannot be combined. Leave one of them out.",
+            ));
         }
         // Build the statement now, so that a wrong query is refused before the request uses the
         // database.
@@ -337,7 +339,7 @@ fn boolean(name: &str, text: &str) -> Result<bool, ApiError> {
     match text {
         _ if text.eq_ignore_ascii_case("true") => Ok(true),
         _ if text.eq_ignore_ascii_case("false") => Ok(false),
-        _ => Err(ApiError::bad_request(format!("The value of '${name}' is neither true nor false."))),
+        _ => Err(ApiError::bad_request(format!("The value of '${name}' is not a Boolean. Write true or false."))),
     }
 }
 
@@ -345,8 +347,11 @@ fn boolean(name: &str, text: &str) -> Result<bool, ApiError> {
 fn number(name: &str, text: &str) -> Result<u32, ApiError> {
     let is_number = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
     let number = if is_number { Some(text.parse().unwrap_or(u32::MAX)) } else { None };
-    number
-        .ok_or_else(|| ApiError::bad_request(format!("The value of '${name}' is not a whole number. Write 0 or more.")))
+    number.ok_or_else(|| {
+        ApiError::bad_request(format!(
+            "The value of '${name}' is not a whole number. Write 0 or a larger whole number."
+        ))
+    })
 }
 
 /// Parses `$expand`.
@@ -355,7 +360,11 @@ fn expand(text: &str, table: &'static EntityTable, version: Version) -> Result<Q
     let (name, nested) = match text.split_once('(') {
         Some((name, rest)) => match rest.trim_end().strip_suffix(')') {
             Some(nested) => (name, nested),
-            None => return Err(ApiError::bad_request("one property can be expanded, and its options end with ')'.")),
+            None => {
+                return Err(ApiError::bad_request(
+                    "the options of '$expand' have no closing parenthesis. Write one property, with its options in parentheses.",
+                ));
+            }
         },
         None => (text, ""),
     };
@@ -364,7 +373,7 @@ fn expand(text: &str, table: &'static EntityTable, version: Version) -> Result<Q
         _ => None,
     });
     let Some(to) = to else {
-        return Err(ApiError::bad_request(format!("'{}' cannot be expanded; '{EXPANDABLE}' can.", shorten(name))));
+        return Err(ApiError::bad_request(format!("'{}' cannot be expanded. Only '{EXPANDABLE}' can.", shorten(name))));
     };
     let mut options = Options::default();
     for option in parts(nested, ';').filter(|option| !option.trim().is_empty()) {
@@ -375,7 +384,7 @@ fn expand(text: &str, table: &'static EntityTable, version: Version) -> Result<Q
             Some(name) => options.add(name, value.trim().to_owned())?,
             None => {
                 return Err(ApiError::bad_request(format!(
-                    "the option '{}' is not supported in it; there are $select, $filter, $orderby, $top and $count.",
+                    "the option '{}' is not supported in '$expand'. Supported are $select, $filter, $orderby, $top and $count.",
                     shorten(name.trim())
                 )));
             }

@@ -44,7 +44,7 @@ impl Select {
                         root.spelled(first, version)?;
                     }
                     return Err(ApiError::bad_request(format!(
-                        "'{}' is more than a property. Name the property, and the answer holds all of its value.",
+                        "'{}' is a path and not a property. Select the property: the answer then has its whole value.",
                         shorten(item)
                     )));
                 }

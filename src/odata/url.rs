@@ -38,7 +38,7 @@ fn percent_encoding(uri: &Uri) -> Result<(), ApiError> {
         });
         if bad || percent_encoding::percent_decode_str(text).decode_utf8().is_err() {
             return Err(ApiError::bad_request(format!(
-                "The {part} of the URL is not UTF-8 in percent-encoding. Write '%' itself as '%25'."
+                "The {part} of the URL is not percent-encoded UTF-8. Write a '%' in a text as '%25'."
             )));
         }
     }

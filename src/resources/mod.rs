@@ -1,4 +1,4 @@
-//! The resources: what the service stores and Graph defines.
+//! The resources: the objects of Graph that the service stores.
 //!
 //! A resource is a folder with `model.rs` (Graph JSON to a valid value, and a row as JSON;
 //! assignments have `representation.rs` for the second), `sql.rs` or `sql/` (every statement)

@@ -34,7 +34,7 @@ impl ConfigurationId {
     /// Returns the 404 of a configuration that does not exist.
     pub fn not_found(key: impl fmt::Display) -> ApiError {
         ApiError::not_found(format!(
-            "DeviceConfigurations not found: Profile {key}. GET /deviceManagement/deviceConfigurations lists those that are there."
+            "DeviceConfigurations not found: Profile {key}. GET /deviceManagement/deviceConfigurations lists the existing ones."
         ))
     }
 }

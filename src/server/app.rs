@@ -23,7 +23,7 @@ use sqlx::PgPool;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
-    authentication,
+    addresses, authentication,
     batch::dispatch::Dispatcher,
     body_guard,
     cors::BrowserPolicy,
@@ -103,20 +103,20 @@ async fn serve(
     if let Authenticator::Disabled = **service.authenticator {
         tracing::warn!("authorization is disabled: everyone who can reach {address} may read and change everything");
     }
-    tracing::info!("listening on {}://{address}", service.settings.server.scheme());
+    addresses::log(service.settings.server.scheme(), address, database);
     let handle = server.handle();
     let shutdown = async {
         stop.wait().await;
         service.shutting_down.0.store(true, Ordering::Release);
         let drain = service.settings.server.drain_seconds;
         if drain > 0 {
-            tracing::info!("draining: not ready for {drain} s, and still serving requests");
+            tracing::info!("draining: /health/ready answers 503 for {drain} s, and the service still answers requests");
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_secs(drain)) => {}
                 () = stop.wait() => {}
             }
         }
-        tracing::info!("stopping: finishing the requests in flight");
+        tracing::info!("stopping: waiting for requests in flight");
         tokio::spawn(handle.stop(true));
         stop.wait().await;
         tracing::warn!("second signal: stopping without waiting for requests in flight");
@@ -162,13 +162,13 @@ const OTHER_FILES: u64 = 100;
 
 /// Raises the open-files limit (RLIMIT_NOFILE) to fit `server.max_connections`.
 fn raise_open_files_limit(settings: &config::Server) -> anyhow::Result<()> {
-    let cannot = "cannot learn how many files this process may hold";
+    let cannot = "cannot read the limit on open files of this process";
     let (current, max) = getrlimit(Resource::RLIMIT_NOFILE).context(cannot)?;
     // Each connection needs a second file, to detect that the client has disconnected.
     let needed = 2 * settings.max_connections as u64 + OTHER_FILES;
     ensure!(
         needed <= max,
-        "server.max_connections is {}, and this process may only hold {max} files; set it to {} or less, or raise the limit (ulimit -Hn)",
+        "server.max_connections is {}, and this process may open only {max} files; set it to {} or less, or raise the limit (ulimit -Hn)",
         settings.max_connections,
         max.saturating_sub(OTHER_FILES) / 2
     );
@@ -193,7 +193,7 @@ pub fn listen(settings: &config::Server) -> anyhow::Result<TcpListener> {
 fn limit_unread_answers(listener: &TcpListener, settings: &config::Server) -> anyhow::Result<()> {
     use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
     let time = settings.request_timeout_seconds.saturating_mul(1000).min(i32::MAX as u64) as u32;
-    setsockopt(listener, TcpUserTimeout, &time).context("cannot limit how long an answer is left unread")
+    setsockopt(listener, TcpUserTimeout, &time).context("cannot limit how long a client may leave an answer unread")
 }
 
 /// Other systems have no such limit.

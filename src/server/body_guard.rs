@@ -1,5 +1,5 @@
-//! What lives until an answer is sent: the body of its request, and the mark that a request is
-//! in progress.
+//! Keeps two things until an answer is sent: the body of its request, and the mark that the
+//! request is in progress.
 //!
 //! When a handler answers before the body has arrived and drops it, actix-http goes on
 //! reading a chunked body for as long as the client sends, without a time limit. A body

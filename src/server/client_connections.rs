@@ -175,9 +175,15 @@ impl Report {
             return;
         }
         let counts = [
-            (&self.idle, "ended idle connections to make room for others (server.max_connections)"),
-            (&self.slow, "ended connections that were slow with a head (server.request_timeout_seconds)"),
-            (&self.refused, "refused connections of addresses with too many (server.max_connections_per_address)"),
+            (&self.idle, "closed idle connections to make room for others (server.max_connections)"),
+            (
+                &self.slow,
+                "closed connections whose clients sent the head of a request too slowly (server.request_timeout_seconds)",
+            ),
+            (
+                &self.refused,
+                "refused connections of client addresses that have too many (server.max_connections_per_address)",
+            ),
         ];
         for (count, message) in counts {
             let count = count.take();
@@ -198,7 +204,7 @@ enum End {
     SlowHead,
 }
 
-/// What the worker knows of one connection.
+/// The state of one connection.
 struct State {
     worker: Weak<ClientConnections>,
     /// The requests whose answer the worker has not passed on to the last byte.
@@ -276,8 +282,8 @@ impl OpenConnection {
         Poll::Pending
     }
 
-    /// Notes that the client has sent something. Returns false when the connection must end all
-    /// the same.
+    /// Records that the client has sent data. Returns `false` when the connection must end
+    /// nevertheless.
     pub fn receive(&self) -> bool {
         let state = &self.state;
         if state.end.get() == Some(End::SlowHead) {

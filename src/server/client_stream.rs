@@ -19,11 +19,11 @@ pub struct ClientStream {
     connection: OpenConnection,
 }
 
-/// How the bytes come.
+/// The transport of a connection.
 pub enum Transport {
-    /// As they are.
+    /// TCP without encryption.
     Plain(TcpStream),
-    /// Encrypted.
+    /// TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
 

@@ -51,7 +51,7 @@ impl BrowserPolicy {
             });
             ensure!(
                 is_origin,
-                "server.cors_origins: '{origin}' is no origin; write it as a browser does, https://example.com or http://localhost:3000"
+                "server.cors_origins: '{origin}' is not an origin; write it as a browser sends it, https://example.com or http://localhost:3000"
             );
         }
         Ok(Self { origins: origins.clone(), is_https: settings.scheme() == "https" })

@@ -1,8 +1,8 @@
-// One version at a time: the whole document takes many seconds to show.
+// Show one version at a time, because the whole document takes many seconds.
 const version = new URLSearchParams(location.search).get("version") === "beta" ? "beta" : "v1.0";
 document.querySelector(`nav a[data-version="${version}"]`).setAttribute("aria-current", "page");
 
-// No validator, since it is on another host; no memory of tokens.
+// Use no validator, because it is on another host. Do not store tokens.
 SwaggerUIBundle({
   url: `/docs/${version}.json`,
   dom_id: "#docs",

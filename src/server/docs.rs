@@ -14,7 +14,7 @@ use crate::{auth::Authenticator, catalogue::version::Version, error::ApiError, o
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; \
 connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What a description of the API covers.
+/// The extent of a description of the API.
 #[derive(Clone, Copy)]
 pub enum Extent {
     /// Everything, exactly: `/openapi.json`.
@@ -42,7 +42,7 @@ impl Documents {
     }
 }
 
-/// What the handlers of the descriptions need.
+/// The arguments of the handlers of the descriptions.
 type Parts = (HttpRequest, Data<Documents>, Data<Authenticator>);
 
 async fn describe((request, documents, authenticator): Parts, extent: Extent) -> Result<HttpResponse, ApiError> {

@@ -40,7 +40,7 @@ pub fn envelope(error: &actix_web::Error, request_id: Uuid, client_request_id: &
         Some(error) => (error.code(), error.to_string()),
         None if error.as_error::<CorsError>().is_some() => (
             Code::BadRequest,
-            "The page's origin, or what it asks to send, is not allowed here. An operator allows origins with server.cors_origins.".to_owned(),
+            "The origin of the page, or a method or header that the page wants to send, is not allowed. An operator can allow origins in server.cors_origins.".to_owned(),
         ),
         // An error of actix-web itself, before a handler runs.
         None if error.as_response_error().status_code().is_client_error() => (Code::BadRequest, error.to_string()),

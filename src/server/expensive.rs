@@ -22,7 +22,7 @@ const QUERY_CANCELED: &str = "57014";
 pub fn refused(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     let Some((limit, cause)) = limit_reached(&response) else { return response };
     let refusal = ApiError::bad_request(format!(
-        "The query took longer than {} ms and was cancelled, because it reads too many rows. Filter or sort by what is indexed: id, displayName (eq, in, startswith or a range), createdDateTime, lastModifiedDateTime, the type (isof or a cast), and the group of an assignment, for example assignments/any(a:a/target/microsoft.graph.groupAssignmentTarget/groupId eq '…').",
+        "The query took longer than {} ms and was cancelled, because it reads too many rows. Filter or sort by indexed properties: id, displayName (eq, in, startswith or a range), createdDateTime, lastModifiedDateTime, the type (isof or a cast), and the group of an assignment, for example assignments/any(a:a/target/microsoft.graph.groupAssignmentTarget/groupId eq '…').",
         limit.as_millis()
     ));
     response.error_response(refusal.caused_by(cause))

@@ -57,7 +57,7 @@ pub async fn ready(
         return Err(ApiError::shutting_down());
     }
     if !authenticator.has_keys() {
-        return Err(ApiError::unavailable(anyhow::anyhow!("the keys of no issuer have been read yet")));
+        return Err(ApiError::unavailable(anyhow::anyhow!("the keys of the issuers have not been read yet")));
     }
     if !seeded.0.load(Ordering::Acquire) {
         return Err(ApiError::unavailable(anyhow::anyhow!("database.seed is being loaded")));

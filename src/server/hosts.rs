@@ -42,7 +42,7 @@ impl AllowedHosts {
         for name in &settings.allowed_hosts.0 {
             ensure!(
                 normalize(name).split('.').all(is_label),
-                "server.allowed_hosts: '{name}' is no host name, so no request could match it; write each name in full, without scheme, port, path, wildcard and leading dot, as in devices.example.com"
+                "server.allowed_hosts: '{name}' is not a host name, so no request could match it; write each name in full, without scheme, port, path, wildcard and leading dot, as in devices.example.com"
             );
         }
         let names = settings.allowed_hosts.0.iter().chain([&settings.host]);
@@ -100,7 +100,7 @@ pub async fn check(
             target.into_iter().chain(headers).chain(forwarded).find(|host| !host.is_empty() && !allowed.allows(host));
         if let Some(host) = refused {
             return Ok(request.error_response(ApiError::misdirected(format!(
-                "The request names the host '{}', which is not a name of this service. Call it by its address or as localhost, or add the name to server.allowed_hosts.",
+                "The request names the host '{}', which is not a name of this service. Call the service by its IP address or as localhost, or ask an operator to add the name to server.allowed_hosts.",
                 shorten(&host)
             ))));
         }
@@ -164,7 +164,7 @@ mod tests {
             for requires_token in [false, true] {
                 let refusal = new(entry, requires_token).expect_err(entry).to_string();
                 let expected =
-                    format!("server.allowed_hosts: '{entry}' is no host name, so no request could match it; write");
+                    format!("server.allowed_hosts: '{entry}' is not a host name, so no request could match it; write");
                 assert!(refusal.starts_with(&expected), "{refusal}");
             }
         }

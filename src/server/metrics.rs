@@ -74,9 +74,9 @@ impl Metrics {
         let (requests, in_flight, panics) = (Family::default(), Gauge::default(), Counter::default());
         let durations = durations();
         registry.register("http_requests", "Requests answered", Family::clone(&requests));
-        let of_requests = "How long they took, without the body on its way";
+        let of_requests = "How long requests took, without sending the body of the answer";
         registry.register_with_unit("http_request_duration", of_requests, Unit::Seconds, Family::clone(&durations));
-        registry.register("http_requests_in_flight", "Requests not answered yet", Gauge::clone(&in_flight));
+        registry.register("http_requests_in_flight", "Requests that are being answered", Gauge::clone(&in_flight));
         registry.register("http_panics", "Handlers that panicked: defects of the service", Counter::clone(&panics));
         database.register(registry);
         let process = Process::default();

@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | [`app`] | builds, starts and stops the service |
+//! | [`addresses`] | logs where the API, the console and the database are |
 //! | [`http_server`] | accepts connections, TLS |
 //! | [`client_connections`] | the open connections of clients, and which of them must end |
 //! | [`client_addresses`] | the number of connections of each client address |
@@ -28,6 +29,7 @@
 //!
 //! Only the command line imports this folder.
 
+pub mod addresses;
 pub mod app;
 pub mod authentication;
 pub mod batch;

@@ -130,11 +130,13 @@ impl Tag {
     pub fn about(self) -> (&'static str, &'static str) {
         match self {
             Self::Configurations => ("configurations", "Device configurations of every type."),
-            Self::Assignments => ("assignments", "Who gets a configuration, and who does not."),
-            Self::Statuses => ("statuses", "What devices, users and settings report of a configuration."),
-            Self::Model => ("model", "The types, as OData describes them."),
-            Self::Batch => ("batch", "Several requests in one."),
-            Self::Service => ("service", "What the service says of itself."),
+            Self::Assignments => {
+                ("assignments", "The targets that get a configuration, and the targets that are excluded from it.")
+            }
+            Self::Statuses => ("statuses", "The statuses of devices, users and settings for a configuration."),
+            Self::Model => ("model", "The types of the API, described in CSDL."),
+            Self::Batch => ("batch", "Several requests in one request."),
+            Self::Service => ("service", "Health, metrics, documentation and the console."),
         }
     }
 }

@@ -53,7 +53,7 @@ pub struct Route {
 #[rustfmt::skip]
 pub const SERVICE_ROUTES: &[Route] = &[
     route(Method::GET, "/", Open, || to(console::root), operation(
-        "getWelcome", "Learn what this is, and where to go; for people, the console.", Service, Answer::Welcome)),
+        "getWelcome", "Read the name, the version and the main paths of the service. A browser gets the console.", Service, Answer::Welcome)),
     console_file("/console/console.css", "getConsole.console.css"),
     console_file("/console/icon.svg", "getConsole.icon.svg"),
     console_file("/console/main.js", "getConsole.main.js"),
@@ -61,34 +61,37 @@ pub const SERVICE_ROUTES: &[Route] = &[
     console_file("/console/requests.js", "getConsole.requests.js"),
     console_file("/console/token.js", "getConsole.token.js"),
     console_file("/console/list.js", "getConsole.list.js"),
+    console_file("/console/empty.js", "getConsole.empty.js"),
+    console_file("/console/sample.json", "getConsole.sample.json"),
     console_file("/console/configuration.js", "getConsole.configuration.js"),
     console_file("/console/assignments.js", "getConsole.assignments.js"),
     console_file("/console/dom.js", "getConsole.dom.js"),
     route(Method::GET, "/health/live", Open, || to(health::live), operation(
-        "getLiveness", "Ask whether the process is up.", Service, Answer::Status("live"))),
+        "getLiveness", "Check whether the process is up.", Service, Answer::Status("live"))),
     route(Method::GET, "/health/ready", Open, || to(health::ready), operation(
-        "getReadiness", "Ask whether the service is ready for requests.", Service, Answer::Status("ready"))),
+        "getReadiness", "Check whether the service is ready for requests.", Service, Answer::Status("ready"))),
     route(Method::GET, "/metrics", Access::PublicDocument(PublicDocument::Metrics), || to(metrics::get), operation(
-        "getMetrics", "Read what Prometheus is to know.", Service, Answer::File("application/openmetrics-text"))),
+        "getMetrics", "Read the metrics for Prometheus.", Service, Answer::File("application/openmetrics-text"))),
     route(Method::GET, "/openapi.json", Access::PublicDocument(PublicDocument::OpenApi), || to(docs::openapi), operation(
         "getOpenApi", "Read this document.", Service, Answer::File("application/json"))),
     route(Method::GET, "/docs", Access::PublicDocument(PublicDocument::Docs), || to(docs::page), operation(
-        "getDocs", "Read this document as a page, and try it.", Service, Answer::File("text/html"))),
+        "getDocs", "Open this document as a page on which you can try the operations.", Service, Answer::File("text/html"))),
     route(Method::GET, "/docs/v1.0.json", Access::PublicDocument(PublicDocument::OpenApi), || to(docs::openapi_of_v1), operation(
-        "getDocsOfV1", "Read what the page shows of /v1.0.", Service, Answer::File("application/json"))),
+        "getDocsOfV1", "Read the description of /v1.0 that the page /docs shows.", Service, Answer::File("application/json"))),
     route(Method::GET, "/docs/beta.json", Access::PublicDocument(PublicDocument::OpenApi), || to(docs::openapi_of_beta), operation(
-        "getDocsOfBeta", "Read what the page shows of /beta.", Service, Answer::File("application/json"))),
+        "getDocsOfBeta", "Read the description of /beta that the page /docs shows.", Service, Answer::File("application/json"))),
     route(Method::GET, "/docs/page.js", Access::PublicDocument(PublicDocument::Docs), || to(docs::script), operation(
-        "getDocsScript", "What starts the page.", Service, Answer::File("text/javascript"))),
+        "getDocsScript", "Get the script that starts the page /docs.", Service, Answer::File("text/javascript"))),
     route(Method::GET, "/docs/swagger-ui.css", Access::PublicDocument(PublicDocument::Docs), || to(docs::style), operation(
-        "getDocsStyle", "What the page looks like.", Service, Answer::File("text/css"))),
+        "getDocsStyle", "Get the style sheet of the page /docs.", Service, Answer::File("text/css"))),
     route(Method::GET, "/docs/swagger-ui-bundle.js", Access::PublicDocument(PublicDocument::Docs), || to(docs::bundle), operation(
-        "getDocsBundle", "What shows the page.", Service, Answer::File("text/javascript"))),
+        "getDocsBundle", "Get the script of Swagger UI for the page /docs.", Service, Answer::File("text/javascript"))),
 ];
 
 /// The path of `$batch`.
 pub const BATCH: &str = "/$batch";
-const CONFIGURATIONS: &str = "/deviceManagement/deviceConfigurations";
+/// The path of the collection of configurations.
+pub const CONFIGURATIONS: &str = "/deviceManagement/deviceConfigurations";
 const CONFIGURATIONS_COUNT: &str = "/deviceManagement/deviceConfigurations/$count";
 /// The path of a configuration.
 pub const CONFIGURATION: &str = "/deviceManagement/deviceConfigurations/{configuration}";
@@ -124,9 +127,9 @@ const SUMMARY: &str = "/deviceManagement/deviceConfigurations/{configuration}/de
 #[rustfmt::skip]
 pub const GRAPH_ROUTES: &[Route] = &[
     route(Method::GET, "/$metadata", Access::PublicDocument(Metadata), || to(metadata::get), operation(
-        "getMetadata", "Read the model in CSDL, XML or JSON.", Model, Answer::Csdl)).takes(options::OF_METADATA),
+        "getMetadata", "Read the model as CSDL, in XML or JSON.", Model, Answer::Csdl)).takes(options::OF_METADATA),
     route(Method::POST, BATCH, Token, || to(batch::post), operation(
-        "postBatch", "Send up to 20 requests in one; the answer to each is in the answer.", Batch, Answer::Batch
+        "postBatch", "Send up to 20 requests in one request.", Batch, Answer::Batch
     ).reads(Body::Batch)),
     route(Method::GET, CONFIGURATIONS, Read, || to(configurations::list), operation(
         "listDeviceConfigurations", "List configurations.", Configurations, Answer::Collection(configuration::TYPE)
@@ -140,10 +143,10 @@ pub const GRAPH_ROUTES: &[Route] = &[
         "getDeviceConfiguration", "Read a configuration.", Configurations, Answer::Entity(configuration::TYPE)
     ).page("intune-deviceconfig-deviceconfiguration-get")).takes(options::OF_ENTITY).with_etag(),
     route(Method::PATCH, CONFIGURATION, ReadWrite, || to(configurations::update), operation(
-        "updateDeviceConfiguration", "Change a configuration; what is left out stays.", Configurations, Answer::Changed(configuration::TYPE)
+        "updateDeviceConfiguration", "Change a configuration. Members that the body leaves out stay unchanged.", Configurations, Answer::Changed(configuration::TYPE)
     ).reads(Body::Change(configuration::TYPE)).conflicts().page("intune-deviceconfig-windows10customconfiguration-update")).with_etag(),
     route(Method::DELETE, CONFIGURATION, ReadWrite, || to(configurations::delete), operation(
-        "deleteDeviceConfiguration", "Delete a configuration, and its assignments with it.", Configurations, Answer::Deleted
+        "deleteDeviceConfiguration", "Delete a configuration and its assignments.", Configurations, Answer::Deleted
     ).page("intune-deviceconfig-windows10customconfiguration-delete")).with_etag(),
     route(Method::POST, ASSIGN, ReadWrite, || to(assign::assign), operation(
         "assignDeviceConfiguration", "Change the assignments of a configuration, or show what a change would do.", Assignments, Answer::Assigned
@@ -176,7 +179,7 @@ pub const GRAPH_ROUTES: &[Route] = &[
         "getAssignment", "Read an assignment.", Assignments, Answer::Entity(assignment::TYPE)
     ).page("intune-deviceconfig-deviceconfigurationassignment-get")).takes(options::OF_LEAF).with_etag(),
     route(Method::PATCH, ASSIGNMENT, ReadWrite, || to(assignments::update), operation(
-        "updateAssignment", "Change an assignment; what is left out stays.", Assignments, Answer::Changed(assignment::TYPE)
+        "updateAssignment", "Change an assignment. Members that the body leaves out stay unchanged.", Assignments, Answer::Changed(assignment::TYPE)
     ).reads(Body::Change(assignment::TYPE)).conflicts().page("intune-deviceconfig-deviceconfigurationassignment-update")).with_etag(),
     route(Method::DELETE, ASSIGNMENT, ReadWrite, || to(assignments::delete), operation(
         "deleteAssignment", "Delete an assignment.", Assignments, Answer::Deleted
@@ -191,70 +194,70 @@ pub const GRAPH_ROUTES: &[Route] = &[
         "getGroupAssignment", "Read a group target of a configuration.", Assignments, Answer::Entity(assignment::GROUP_ASSIGNMENT_TYPE)
     )).only_on_beta(),
     route(Method::GET, DEVICE_STATUSES, Read, || to(statuses::list), operation(
-        "listDeviceStatus", "List what is reported of each device.", Statuses, Answer::Collection(StatusKind::Device.type_name())
+        "listDeviceStatus", "List the statuses of devices.", Statuses, Answer::Collection(StatusKind::Device.type_name())
     ).page("intune-deviceconfig-deviceconfigurationdevicestatus-list")),
     route(Method::POST, DEVICE_STATUSES, ReadWrite, || to(statuses::create), operation(
-        "createDeviceStatus", "Report of a device.", Statuses, Answer::CreatedAlways(StatusKind::Device.type_name())
+        "createDeviceStatus", "Create the status of a device.", Statuses, Answer::CreatedAlways(StatusKind::Device.type_name())
     ).reads(Body::New(StatusKind::Device.type_name())).conflicts().page("intune-deviceconfig-deviceconfigurationdevicestatus-create")),
     route(Method::GET, DEVICE_STATUSES_REF, Read, || to(statuses::references), operation(
-        "listDeviceStatusReferences", "List references to what is reported of each device.", Statuses, Answer::References { is_paged: false }
+        "listDeviceStatusReferences", "List references to the statuses of devices.", Statuses, Answer::References { is_paged: false }
     )),
     route(Method::GET, DEVICE_STATUS, Read, || to(statuses::get), operation(
-        "getDeviceStatus", "Read what is reported of a device.", Statuses, Answer::Entity(StatusKind::Device.type_name())
+        "getDeviceStatus", "Read the status of a device.", Statuses, Answer::Entity(StatusKind::Device.type_name())
     ).page("intune-deviceconfig-deviceconfigurationdevicestatus-get")),
     route(Method::PATCH, DEVICE_STATUS, ReadWrite, || to(statuses::update), operation(
-        "updateDeviceStatus", "Change what is reported of a device; what is left out stays.", Statuses, Answer::Changed(StatusKind::Device.type_name())
+        "updateDeviceStatus", "Change the status of a device. Members that the body leaves out stay unchanged.", Statuses, Answer::Changed(StatusKind::Device.type_name())
     ).reads(Body::Change(StatusKind::Device.type_name())).page("intune-deviceconfig-deviceconfigurationdevicestatus-update")),
     route(Method::DELETE, DEVICE_STATUS, ReadWrite, || to(statuses::delete), operation(
-        "deleteDeviceStatus", "Delete what is reported of a device.", Statuses, Answer::Deleted
+        "deleteDeviceStatus", "Delete the status of a device.", Statuses, Answer::Deleted
     ).page("intune-deviceconfig-deviceconfigurationdevicestatus-delete")),
     route(Method::GET, USER_STATUSES, Read, || to(statuses::list), operation(
-        "listUserStatus", "List what is reported of each user.", Statuses, Answer::Collection(StatusKind::User.type_name())
+        "listUserStatus", "List the statuses of users.", Statuses, Answer::Collection(StatusKind::User.type_name())
     ).page("intune-deviceconfig-deviceconfigurationuserstatus-list")),
     route(Method::POST, USER_STATUSES, ReadWrite, || to(statuses::create), operation(
-        "createUserStatus", "Report of a user.", Statuses, Answer::CreatedAlways(StatusKind::User.type_name())
+        "createUserStatus", "Create the status of a user.", Statuses, Answer::CreatedAlways(StatusKind::User.type_name())
     ).reads(Body::New(StatusKind::User.type_name())).conflicts().page("intune-deviceconfig-deviceconfigurationuserstatus-create")),
     route(Method::GET, USER_STATUSES_REF, Read, || to(statuses::references), operation(
-        "listUserStatusReferences", "List references to what is reported of each user.", Statuses, Answer::References { is_paged: false }
+        "listUserStatusReferences", "List references to the statuses of users.", Statuses, Answer::References { is_paged: false }
     )),
     route(Method::GET, USER_STATUS, Read, || to(statuses::get), operation(
-        "getUserStatus", "Read what is reported of a user.", Statuses, Answer::Entity(StatusKind::User.type_name())
+        "getUserStatus", "Read the status of a user.", Statuses, Answer::Entity(StatusKind::User.type_name())
     ).page("intune-deviceconfig-deviceconfigurationuserstatus-get")),
     route(Method::PATCH, USER_STATUS, ReadWrite, || to(statuses::update), operation(
-        "updateUserStatus", "Change what is reported of a user; what is left out stays.", Statuses, Answer::Changed(StatusKind::User.type_name())
+        "updateUserStatus", "Change the status of a user. Members that the body leaves out stay unchanged.", Statuses, Answer::Changed(StatusKind::User.type_name())
     ).reads(Body::Change(StatusKind::User.type_name())).page("intune-deviceconfig-deviceconfigurationuserstatus-update")),
     route(Method::DELETE, USER_STATUS, ReadWrite, || to(statuses::delete), operation(
-        "deleteUserStatus", "Delete what is reported of a user.", Statuses, Answer::Deleted
+        "deleteUserStatus", "Delete the status of a user.", Statuses, Answer::Deleted
     ).page("intune-deviceconfig-deviceconfigurationuserstatus-delete")),
     route(Method::GET, SUMMARIES, Read, || to(statuses::list), operation(
-        "listSettingStateSummary", "List what is reported of each setting.", Statuses, Answer::Collection(StatusKind::Setting.type_name())
+        "listSettingStateSummary", "List the summaries of settings.", Statuses, Answer::Collection(StatusKind::Setting.type_name())
     ).page("intune-deviceconfig-settingstatedevicesummary-list")),
     route(Method::POST, SUMMARIES, ReadWrite, || to(statuses::create), operation(
-        "createSettingStateSummary", "Report of a setting.", Statuses, Answer::CreatedAlways(StatusKind::Setting.type_name())
+        "createSettingStateSummary", "Create the summary of a setting.", Statuses, Answer::CreatedAlways(StatusKind::Setting.type_name())
     ).reads(Body::New(StatusKind::Setting.type_name())).conflicts().page("intune-deviceconfig-settingstatedevicesummary-create")),
     route(Method::GET, SUMMARIES_REF, Read, || to(statuses::references), operation(
-        "listSettingStateSummaryReferences", "List references to what is reported of each setting.", Statuses, Answer::References { is_paged: false }
+        "listSettingStateSummaryReferences", "List references to the summaries of settings.", Statuses, Answer::References { is_paged: false }
     )),
     route(Method::GET, SUMMARY, Read, || to(statuses::get), operation(
-        "getSettingStateSummary", "Read what is reported of a setting.", Statuses, Answer::Entity(StatusKind::Setting.type_name())
+        "getSettingStateSummary", "Read the summary of a setting.", Statuses, Answer::Entity(StatusKind::Setting.type_name())
     ).page("intune-deviceconfig-settingstatedevicesummary-get")),
     route(Method::PATCH, SUMMARY, ReadWrite, || to(statuses::update), operation(
-        "updateSettingStateSummary", "Change what is reported of a setting; what is left out stays.", Statuses, Answer::Changed(StatusKind::Setting.type_name())
+        "updateSettingStateSummary", "Change the summary of a setting. Members that the body leaves out stay unchanged.", Statuses, Answer::Changed(StatusKind::Setting.type_name())
     ).reads(Body::Change(StatusKind::Setting.type_name())).page("intune-deviceconfig-settingstatedevicesummary-update")),
     route(Method::DELETE, SUMMARY, ReadWrite, || to(statuses::delete), operation(
-        "deleteSettingStateSummary", "Delete what is reported of a setting.", Statuses, Answer::Deleted
+        "deleteSettingStateSummary", "Delete the summary of a setting.", Statuses, Answer::Deleted
     ).page("intune-deviceconfig-settingstatedevicesummary-delete")),
     route(Method::GET, DEVICE_OVERVIEW, Read, || to(statuses::overview), operation(
-        "getDeviceStatusOverview", "Read how many devices there are of each status, counted from what is reported.", Statuses, Answer::Entity("deviceConfigurationDeviceOverview")
+        "getDeviceStatusOverview", "Read the number of devices for each status, counted from the stored statuses.", Statuses, Answer::Entity("deviceConfigurationDeviceOverview")
     ).page("intune-deviceconfig-deviceconfigurationdeviceoverview-get")),
     route(Method::GET, DEVICE_OVERVIEW_REF, Read, || to(statuses::overview_reference), operation(
-        "getDeviceStatusOverviewReference", "Read a reference to the overview of devices.", Statuses, Answer::Reference
+        "getDeviceStatusOverviewReference", "Read a reference to the status overview of devices.", Statuses, Answer::Reference
     )),
     route(Method::GET, USER_OVERVIEW, Read, || to(statuses::overview), operation(
-        "getUserStatusOverview", "Read how many users there are of each status, counted from what is reported.", Statuses, Answer::Entity("deviceConfigurationUserOverview")
+        "getUserStatusOverview", "Read the number of users for each status, counted from the stored statuses.", Statuses, Answer::Entity("deviceConfigurationUserOverview")
     ).page("intune-deviceconfig-deviceconfigurationuseroverview-get")),
     route(Method::GET, USER_OVERVIEW_REF, Read, || to(statuses::overview_reference), operation(
-        "getUserStatusOverviewReference", "Read a reference to the overview of users.", Statuses, Answer::Reference
+        "getUserStatusOverviewReference", "Read a reference to the status overview of users.", Statuses, Answer::Reference
     )),
 ];
 
@@ -271,7 +274,7 @@ pub(super) const fn route(
 /// Returns the route of a file of the console.
 const fn console_file(path: &'static str, id: &'static str) -> Route {
     let answer = Answer::File(console::media_type(path));
-    route(Method::GET, path, Open, || to(console::file), operation(id, "What the console is made of.", Service, answer))
+    route(Method::GET, path, Open, || to(console::file), operation(id, "Get a file of the console.", Service, answer))
 }
 
 impl Route {

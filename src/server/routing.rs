@@ -46,7 +46,7 @@ impl Route {
     }
 }
 
-/// Returns what adds every route to an application. `beta` is the version of `/beta`.
+/// Returns a function that adds every route to an application. `beta` is the version of `/beta`.
 pub fn routes(beta: Version) -> impl Fn(&mut ServiceConfig) + Clone {
     move |service| configure(service, beta)
 }

@@ -1,4 +1,4 @@
-//! One resource under every spelling of its address, and what an answer looks like.
+//! Equivalent spellings of a path, content negotiation, preferences and links.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ async fn one_resource_has_many_spellings() {
     assert_eq!(wrong.status, StatusCode::NOT_FOUND);
     assert_eq!(app.get(&one).await.status, StatusCode::OK, "it is still there");
 
-    // A collection of one type.
+    // A type in the path of a collection selects the rows of this type.
     let ios = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": format!("of {id}"), "payloadName": id});
     app.post(CONFIGURATIONS, &ios).await;
     let cast = format!("{CONFIGURATIONS}/Microsoft.Graph.iosCustomConfiguration")
@@ -130,7 +130,7 @@ async fn control_information_comes_as_accepted() {
         other,
         "406 NotAcceptable: The header Accept asks for odata.metadata=all. Ask for minimal, full or none."
     );
-    // An error is an error in any case.
+    // An error is plain JSON, whatever control information the client asks for.
     let none = ask(&format!("{CONFIGURATIONS}/x"), "application/json;odata.metadata=none").await;
     assert_eq!((none.status, none.header("content-type")), (StatusCode::NOT_FOUND, "application/json"));
 
@@ -151,7 +151,7 @@ async fn control_information_comes_as_accepted() {
 }
 
 #[actix_web::test]
-async fn a_preference_is_met_and_said() {
+async fn an_applied_preference_is_named_in_the_answer() {
     let app = App::start().await;
     let one = app.configuration().await;
     let body = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "a"});
@@ -175,7 +175,7 @@ async fn a_preference_is_met_and_said() {
 }
 
 #[actix_web::test]
-async fn links_go_the_way_the_client_came() {
+async fn links_use_the_forwarded_origin_only_if_the_setting_trusts_it() {
     if is_remote() {
         return;
     }

@@ -39,13 +39,13 @@ fn layers(mut graph: Graph) -> (Vec<BTreeSet<String>>, Graph) {
     }
 }
 
-/// The imports between the files.
+/// Returns the imports between the files.
 fn between_files(imports: &BTreeMap<Module, BTreeSet<Module>>) -> Graph {
     let name = |module: &Module| if module.is_empty() { "lib".to_owned() } else { module.join("::") };
     imports.iter().map(|(module, imports)| (name(module), imports.iter().map(name).collect())).collect()
 }
 
-/// The imports between the entries of a folder: files, and folders with all that is in them.
+/// Returns the imports between the entries of a folder. A folder counts with all files in it.
 fn between_entries(imports: &BTreeMap<Module, BTreeSet<Module>>, folder: &Module) -> Graph {
     let entry = |module: &Module| module.starts_with(folder).then(|| module.get(folder.len()).cloned()).flatten();
     let mut graph = Graph::new();
@@ -94,12 +94,12 @@ fn cycles_of_every_form_are_found() {
     for (files, expected) in [
         (&[("a", "use crate::b::B;"), ("b", "fn f() { crate::a::g(); }")][..], "files: a imports b"),
         (&[("a", "use super::b;"), ("b", "use super::{a::A, c};"), ("c", "")], "src/: b imports a"),
-        // Between folders, though no two files import each other.
+        // Between folders, although no two files import each other.
         (
             &[("x::a", "use crate::y::b::B;"), ("x::c", ""), ("y::b", ""), ("y::d", "use crate::x::c;")],
             "src/: x imports y",
         ),
-        // By way of a third file.
+        // Through a third file.
         (&[("a", "use crate::b;"), ("b", "use crate::c;"), ("c", "type A = crate::a::A;")], "files: c imports a"),
         // In the arguments of a macro, and by the name of an import.
         (

@@ -1,4 +1,4 @@
-//! The action `assign`: one set put in the place of another.
+//! The action `assign`, which replaces all assignments of a configuration.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -37,7 +37,8 @@ async fn a_set_replaces_the_one_before_it() {
         json!([{"@odata.type": "#microsoft.graph.configurationManagerCollectionAssignmentTarget", "collectionId": "SMS00001"}]),
         json!([]),
     ] {
-        // What stood there before goes, the base target too, which no set can hold.
+        // `assign` removes every assignment that it does not name. This includes one with the base
+        // target, which `assign` itself does not accept.
         app.post(
             &format!("{configuration}/assignments"),
             &json!({"target": {"@odata.type": "#microsoft.graph.deviceAndAppManagementAssignmentTarget"}}),
@@ -74,7 +75,7 @@ async fn a_target_that_stays_keeps_its_id_and_on_v1_its_beta_members() {
         elements.into_iter().find(|element| element["target"]["groupId"] == group).expect(group)["id"].clone()
     };
 
-    // b becomes an exclusion: another target of the same group.
+    // Group b becomes an exclusion. To exclude a group is another target than to include it.
     let excluded =
         json!({"target": {"@odata.type": "#microsoft.graph.exclusionGroupAssignmentTarget", "groupId": "b"}});
     let mut a = group("a");
@@ -88,7 +89,10 @@ async fn a_target_that_stays_keeps_its_id_and_on_v1_its_beta_members() {
     assert_eq!(second["value"].as_array().map(Vec::len), Some(3));
     let stored = app.assignments(&on_beta).await;
     let a = stored.iter().find(|element| element["target"]["groupId"] == "a").expect("a");
-    assert_eq!(a["target"]["deviceAndAppManagementAssignmentFilterId"], "f", "what v1.0 cannot say it does not change");
+    assert_eq!(
+        a["target"]["deviceAndAppManagementAssignmentFilterId"], "f",
+        "/v1.0 does not change members that it does not have"
+    );
 
     let third = app.post(&format!("{on_beta}/assign"), &groups(&["a"])).await.json();
     assert_eq!(id(&third, "a"), id(&first, "a"));
@@ -153,14 +157,14 @@ async fn a_refused_set_changes_nothing() {
         (
             "v1.0",
             json!({"assignments": [group("c"), group("c")]}),
-            "The element at 'assignments[1].target' names the group 'c', which stands in the set already.",
+            "The element at 'assignments[1].target' targets the group 'c', as an earlier element does.",
         ),
         (
             "v1.0",
             json!({"assignments": [group("c"), excluded]}),
-            "The element at 'assignments[1].target' names the group 'c', which stands in the set already.",
+            "The element at 'assignments[1].target' targets the group 'c', as an earlier element does.",
         ),
-        ("v1.0", json!({"assignments": [base]}), "The base target at 'assignments[0].target' names nothing."),
+        ("v1.0", json!({"assignments": [base]}), "The base target at 'assignments[0].target' names no target."),
         (
             "v1.0",
             json!({"assignments": [{"target": {"@odata.type": "#microsoft.graph.groupAssignmentTarget"}}]}),
@@ -170,7 +174,7 @@ async fn a_refused_set_changes_nothing() {
         (
             "beta",
             json!({"assignments": [group("c")], "deviceConfigurationGroupAssignments": [{"targetGroupId": "c"}]}),
-            "The element at 'deviceConfigurationGroupAssignments[0].targetGroupId' names the group 'c', which stands in the set already.",
+            "The element at 'deviceConfigurationGroupAssignments[0].targetGroupId' targets the group 'c', as an earlier element does.",
         ),
         (
             "beta",

@@ -42,7 +42,7 @@ async fn the_documented_request_is_answered_as_documented() {
 }
 
 #[actix_web::test]
-async fn links_are_in_the_origin_that_the_client_came_through() {
+async fn links_have_the_origin_of_the_request() {
     let app = App::start().await;
     let path = format!("{}/assignments", app.configuration().await);
     let request =
@@ -52,15 +52,15 @@ async fn links_are_in_the_origin_that_the_client_came_through() {
 }
 
 #[actix_web::test]
-async fn a_host_that_is_none_is_not_written_into_a_link() {
+async fn an_invalid_host_is_refused_and_never_part_of_a_link() {
     let app = App::start().await;
     for host in ["a\"b<>", "a b", "u:p@h", "h/d?x#y"] {
         let answer = app.answer(app.request(Method::GET, CONFIGURATIONS).header("host", host)).await;
         let refusal = answer.refusal();
-        // A stack that asks for no tokens refuses it earlier.
+        // A running service without authorization refuses the host earlier, with 421.
         let is_refused_earlier = is_remote() && refusal.starts_with("421 MisdirectedRequest: ");
         assert!(
-            refusal.starts_with("400 BadRequest: The header Host is no host name") || is_refused_earlier,
+            refusal.starts_with("400 BadRequest: The header Host is not a host name") || is_refused_earlier,
             "{host}: {refusal}"
         );
     }
@@ -124,7 +124,8 @@ async fn a_create_with_an_id_can_be_sent_again() {
         (first.status, &first.text, first.header("location"))
     );
 
-    // What /beta read can be sent there as it is, and what /v1.0 cannot say does not make it another.
+    // An assignment that was read on /beta can be sent again there. A create on /v1.0 has no
+    // members of /beta, so they are not compared.
     let on_beta = app.get(&format!("{}/{id}", beta(&path))).await.json();
     assert_eq!(app.post(&beta(&path), &on_beta).await.status, StatusCode::CREATED);
     app.patch(&format!("{}/{id}", beta(&path)), &json!({"intent": "remove"})).await;
@@ -180,7 +181,7 @@ async fn an_id_of_graphs_own_form_is_replaced_and_any_other_is_refused() {
 }
 
 #[actix_web::test]
-async fn a_configuration_has_a_target_once() {
+async fn a_configuration_cannot_have_the_same_target_twice() {
     let app = App::start().await;
     let target = |name: &str, member: &str, value: &str| {
         let mut target = json!({"@odata.type": format!("#microsoft.graph.{name}")});
@@ -219,7 +220,7 @@ async fn a_configuration_has_a_target_once() {
         assert_eq!(
             refused.refusal(),
             format!(
-                "409 Conflict: The configuration is already assigned to {named}, included or excluded, by the assignment '[guid]'. Change or delete that one."
+                "409 Conflict: The assignment '[guid]' of this configuration already includes or excludes {named}. Change or delete that assignment."
             )
         );
         assert!(refused.text.contains(&created.id()));
@@ -251,10 +252,10 @@ async fn a_patch_changes_what_it_names() {
     );
     assert_eq!(changed.id(), id);
 
-    // The place that it left is free, the one that it took is not.
+    // The change has freed the old target and taken the new one.
     let other = app.post(&path, &group("a")).await.id();
     let refused = app.patch(&format!("{path}/{other}"), &group("b")).await;
-    assert!(refused.refusal().starts_with("409 Conflict: The configuration is already assigned to the group 'b'"));
+    assert!(refused.refusal().contains(" of this configuration already includes or excludes the group 'b'."));
     assert!(refused.text.contains(&id));
 
     let everybody = json!({"target": {"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"}});
@@ -287,7 +288,7 @@ async fn a_deleted_assignment_is_gone_and_its_target_is_free() {
     for answer in [app.get(&one).await, app.delete(&one).await, app.patch(&one, &json!({})).await] {
         assert_eq!(
             answer.refusal(),
-            "404 ResourceNotFound: DeviceConfigurationAssignments not found: Assignment [guid]. GET …/assignments lists those that the configuration has."
+            "404 ResourceNotFound: DeviceConfigurationAssignments not found: Assignment [guid]. GET …/assignments lists the existing ones."
         );
     }
     assert_eq!(app.post(&path, &group("a")).await.status, StatusCode::CREATED);

@@ -1,4 +1,5 @@
-//! Who is let in, and who is not.
+//! Authentication and authorization: the requests that are refused with 401 or 403, and those that
+//! are not.
 
 use devicegraph::{
     auth::{Access, PublicDocument},
@@ -17,9 +18,9 @@ use crate::{
 
 mod headers;
 
-/// The table, as far as it says who may do what. A route that is not listed
-/// here fails the test, and one that is here is walked.
-const OWN: [&str; 21] = [
+/// The method, path and required access of each route of the service. A route that is missing here
+/// fails the test, and the test sends requests to each route of the list.
+const OWN: [&str; 23] = [
     "Open GET /",
     "Open GET /console/console.css",
     "Open GET /console/icon.svg",
@@ -28,6 +29,8 @@ const OWN: [&str; 21] = [
     "Open GET /console/requests.js",
     "Open GET /console/token.js",
     "Open GET /console/list.js",
+    "Open GET /console/empty.js",
+    "Open GET /console/sample.json",
     "Open GET /console/configuration.js",
     "Open GET /console/assignments.js",
     "Open GET /console/dom.js",
@@ -94,7 +97,7 @@ fn listed(entries: &[routes::Route]) -> Vec<String> {
     entries.iter().map(|entry| format!("{:?} {} {}", entry.access, entry.method, entry.path)).collect()
 }
 
-/// As the settings come, metrics are not for everyone.
+/// Returns whether a route needs no token with the default settings. `/metrics` needs one.
 fn is_open(access: Access) -> bool {
     matches!(
         access,
@@ -104,7 +107,7 @@ fn is_open(access: Access) -> bool {
 }
 
 #[actix_web::test]
-async fn every_route_refuses_whom_it_must() {
+async fn every_route_refuses_invalid_and_insufficient_tokens() {
     assert_eq!(
         (listed(routes::SERVICE_ROUTES), listed(routes::GRAPH_ROUTES)),
         (OWN.map(str::to_owned).into(), GRAPH.map(str::to_owned).into())
@@ -122,7 +125,8 @@ async fn every_route_refuses_whom_it_must() {
         .into_iter()
         .chain([("", Version::V1, routes::SERVICE_ROUTES)])
     {
-        // Every token on the paths of one version, and some of them where the same paths are mounted again.
+        // Send every token to the first mount of a path. Send only some tokens to the other mounts
+        // of the same path.
         let is_first_mount = mount == version::MOUNTS[0].0 || entries.len() == routes::SERVICE_ROUTES.len();
         for of_path in entries.chunk_by(|one, next| one.path == next.path).filter(|of| of[0].is_on(version)) {
             let is_first = is_first_mount || of_path[0].is_only_on_beta;
@@ -163,14 +167,16 @@ impl Path<'_> {
         self.entries.iter().any(|entry| is_open(entry.access))
     }
 
-    /// What the route table asks of the caller; `None` when the path does not have the method.
+    /// Returns the access that the route table requires, or `None` when the path does not have the
+    /// method.
     fn access(&self) -> Option<Access> {
         let method = if self.method == Method::HEAD { Method::GET } else { self.method.clone() };
         self.entries.iter().find(|entry| entry.method.as_str() == method.as_str()).map(|entry| entry.access)
     }
 
-    /// Sends every header of `worthless` with a method that the path has, and with one that it does not have. Sends
-    /// some of them with the other methods, where `is_first` is `false`, and where no token is needed.
+    /// Sends every header of `worthless` with a method that the path has, and with one that it does
+    /// not have. Sends only some of them with the other methods, when `is_first` is `false`, and
+    /// when the path needs no token.
     async fn refuses_worthless(&self, worthless: &[Worthless], is_first: bool) {
         let Self { path, method, .. } = self;
         let sends_all = is_first && !self.is_open() && (self.access().is_some() || method == Method::TRACE);
@@ -201,7 +207,7 @@ impl Path<'_> {
             let answer = self.send(Some(authorization)).await;
             let is_forbidden = match access {
                 Some(access) => is_too_little(access),
-                // Not routed: whoever it is may learn that.
+                // The path does not have the method. Any token with a permission may learn this.
                 None => !self.is_open() && is_too_little(Access::Token),
             };
             let is_refused = answer.status == StatusCode::FORBIDDEN;
@@ -210,14 +216,14 @@ impl Path<'_> {
                 assert!(answer.refusal().starts_with("403 Forbidden: "), "{}", answer.text);
             }
             assert_ne!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path}: {what}");
-            // What reads is only forbidden to read; that it must not write is seen below.
+            // None of these tokens may write.
             assert!(is_forbidden || !matches!(access, Some(Access::ReadWrite)), "{method} {path}: {what}");
         }
     }
 }
 
 #[actix_web::test]
-async fn what_describes_the_service_is_open_unless_the_settings_close_it() {
+async fn documents_about_the_service_are_open_unless_the_settings_close_them() {
     if is_remote() {
         return;
     }
@@ -241,7 +247,7 @@ async fn what_describes_the_service_is_open_unless_the_settings_close_it() {
         .await;
         for path in &documents {
             assert_eq!(app.answer(app.anonymous(Method::GET, path)).await.status, expected, "{path}");
-            // Whoever comes with any token at all may see them.
+            // Any valid token gives access, even one without permissions.
             let nobody = app.anonymous(Method::GET, path).header("authorization", issuer.with("roles", Value::Null));
             assert_eq!(app.answer(nobody).await.status, StatusCode::OK, "{path}");
         }
@@ -281,7 +287,7 @@ async fn a_401_comes_before_any_other_verdict() {
         let request = app.anonymous(method.clone(), path).header("content-type", "text/plain").body(wrong);
         assert_eq!(app.answer(request).await.status, StatusCode::UNAUTHORIZED, "{method} {path}");
     }
-    // Not the token's place: neither is it looked for there, nor is one of two headers chosen.
+    // The service does not look for a token in the query, and refuses two Authorization headers.
     let token = issuer.bearer(&issuer.claims());
     let in_query = format!("{CONFIGURATIONS}?access_token={}", token.trim_start_matches("Bearer "));
     assert_eq!(app.answer(app.anonymous(Method::GET, &in_query)).await.status, StatusCode::UNAUTHORIZED);
@@ -315,7 +321,7 @@ async fn tokens_of_entra_id_are_accepted_in_both_versions() {
             }
         }
         let body = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": what});
-        // The scheme has no case.
+        // The name of the scheme is case-insensitive.
         let authorization = issuer.bearer(&claims).replacen("Bearer", "bEARER", 1);
         let create = app
             .anonymous(Method::POST, CONFIGURATIONS)
@@ -330,7 +336,7 @@ async fn tokens_of_entra_id_are_accepted_in_both_versions() {
 }
 
 #[actix_web::test]
-async fn rows_say_who_wrote_them() {
+async fn rows_store_the_callers_that_created_and_changed_them() {
     if is_remote() {
         return;
     }
@@ -372,7 +378,7 @@ async fn rows_say_who_wrote_them() {
     berta(Method::PATCH, &configuration, json!({"displayName": "another"})).await;
     assert_eq!(of_configuration().await, ("anna".to_owned(), "berta".to_owned()));
     carla(Method::PATCH, &configuration, json!({"displayName": "another"})).await;
-    assert_eq!(of_configuration().await, ("anna".to_owned(), "berta".to_owned()), "it changed nothing");
+    assert_eq!(of_configuration().await, ("anna".to_owned(), "berta".to_owned()), "the request changed nothing");
 
     let assignments = format!("{configuration}/assignments");
     let first = anna(Method::POST, &assignments, group("a")).await.id();
@@ -397,7 +403,7 @@ async fn rows_say_who_wrote_them() {
 }
 
 #[actix_web::test]
-async fn with_authorization_off_nobody_is_asked_and_nobody_is_noted() {
+async fn with_authorization_off_no_token_is_needed_and_no_caller_is_stored() {
     if is_remote() {
         return;
     }

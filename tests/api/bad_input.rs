@@ -1,4 +1,4 @@
-//! Bad input: Graph's envelope, never a 500, nothing written.
+//! Bad input is refused with Graph's error envelope, never with a 500, and nothing is written.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -54,7 +54,10 @@ async fn a_bad_assignment_is_refused_by_name() {
             r#"{"target":"all"}"#,
             "ModelValidationFailure: The value of 'target' must be an object of type 'microsoft.graph.deviceAndAppManagementAssignmentTarget', not a string.",
         ),
-        (r#"{"target":{}}"#, "ModelValidationFailure: The member 'target.@odata.type' is missing:"),
+        (
+            r#"{"target":{}}"#,
+            "ModelValidationFailure: The member 'target.@odata.type' is missing. Send the type of the target",
+        ),
         (
             r#"{"target":{"@odata.type":5}}"#,
             "ModelValidationFailure: Cannot convert the literal '5' to the expected type 'Edm.String' for the member 'target.@odata.type'.",
@@ -100,7 +103,7 @@ async fn a_bad_assignment_is_refused_by_name() {
         ),
         (
             &format!("{{\"target\":{{{all_devices}}},\"targets\":1}}"),
-            "ModelValidationFailure: The property 'targets' does not exist on type 'microsoft.graph.deviceConfigurationAssignment'. Make sure to only use property names that are defined by the type. 'targets' is written 'target'.",
+            "ModelValidationFailure: The property 'targets' does not exist on type 'microsoft.graph.deviceConfigurationAssignment'. Make sure to only use property names that are defined by the type. 'targets' is misspelt. Write 'target'.",
         ),
         (
             &format!("{{\"target\":{{{all_devices}}},\"id\":\"a\"}}"),
@@ -108,7 +111,7 @@ async fn a_bad_assignment_is_refused_by_name() {
         ),
         (
             &format!("{{\"target\":{{{group_target},\"groupId\":\"a\\u0000b\"}}}}"),
-            "BadRequest: Unable to read JSON request payload: the member 'groupId' holds the character NUL, which cannot be stored",
+            "BadRequest: Unable to read JSON request payload: the member 'groupId' contains the character NUL, which cannot be stored",
         ),
         (
             &format!("{{\"target\":{{{group_target},\"groupId\":\"\\ud800\"}}}}"),
@@ -120,7 +123,7 @@ async fn a_bad_assignment_is_refused_by_name() {
         ),
         (
             &format!("{{\"target\":{}1{}}}", "{\"a\":".repeat(5000), "}".repeat(5000)),
-            "BadRequest: Unable to read JSON request payload: the member 'a' holds arrays and objects nested more than 100 levels deep",
+            "BadRequest: Unable to read JSON request payload: the member 'a' contains arrays and objects nested more than 100 levels deep",
         ),
     ] {
         for path in [&path, &beta(&path)] {
@@ -158,7 +161,7 @@ async fn a_bad_configuration_is_refused_by_name() {
             custom("@odata.type", json!(1)),
             "Cannot convert the literal '1' to the expected type 'Edm.String' for the member '@odata.type'.",
         ),
-        (custom("@type", json!("x")), "The member '@type' is written '@odata.type'."),
+        (custom("@type", json!("x")), "The member '@type' is misspelt. Write '@odata.type'."),
         (
             custom("deviceStatuses", json!([{}])),
             "The member 'deviceStatuses' is a navigation property and cannot be set here: leave it out.",
@@ -174,7 +177,7 @@ async fn a_bad_configuration_is_refused_by_name() {
     let nul = app.post(CONFIGURATIONS, &custom("omaSettings", json!([{"value": "a\0"}]))).await.refusal();
     assert!(
         nul.starts_with(
-            "400 BadRequest: Unable to read JSON request payload: the member 'value' holds the character NUL"
+            "400 BadRequest: Unable to read JSON request payload: the member 'value' contains the character NUL"
         ),
         "{nul}"
     );
@@ -183,7 +186,7 @@ async fn a_bad_configuration_is_refused_by_name() {
 }
 
 #[actix_web::test]
-async fn what_is_not_json_in_utf8_is_415() {
+async fn a_body_that_is_not_json_in_utf8_is_415() {
     let app = App::start().await;
     let configuration = app.configuration().await;
     let path = format!("{configuration}/assignments");
@@ -233,7 +236,7 @@ async fn what_is_not_json_in_utf8_is_415() {
 }
 
 #[actix_web::test]
-async fn a_body_is_decoded_and_the_limit_holds_after_that() {
+async fn the_limit_of_a_body_counts_its_decoded_bytes() {
     if is_remote() {
         return;
     }
@@ -258,11 +261,11 @@ async fn a_body_is_decoded_and_the_limit_holds_after_that() {
     assert_eq!(send("deflate", deflated).await.status, StatusCode::CREATED);
     assert_eq!(send("identity", group("b").to_string().into_bytes()).await.status, StatusCode::CREATED);
 
-    let refusal = "413 RequestEntityTooLarge: The request body is larger than 10000 bytes, the most that this service reads. Send less in one request.";
+    let refusal = "413 RequestEntityTooLarge: The request body is larger than 10000 bytes, which is the limit. Send a smaller body, or split it into several requests.";
     let padded = |spaces: usize| format!("{}{}", group("c"), " ".repeat(spaces)).into_bytes();
     assert_eq!(send("gzip", gzip(&padded(10_000))).await.refusal(), refusal);
     assert_eq!(send("identity", padded(10_000)).await.refusal(), refusal);
-    // Without a length to look at.
+    // A chunked body has no length that the service can check first.
     let (origin, address) = (&app.origin, app.origin.trim_start_matches("http://"));
     let mut stream = TcpStream::connect(address).await.expect("the service listens");
     let token = tokens::issuer().map(|issuer| issuer.bearer(&issuer.claims())).unwrap_or_default();
@@ -317,7 +320,7 @@ async fn an_unknown_path_is_404_and_an_unrouted_method_405() {
         assert_eq!(
             answer.refusal(),
             format!(
-                "405 Request_BadRequest: Specified HTTP method is not allowed for the request target. It takes {allowed}."
+                "405 Request_BadRequest: Specified HTTP method is not allowed for the request target. Use one of: {allowed}."
             ),
             "{method} {path}"
         );
@@ -340,7 +343,7 @@ async fn bad_percent_encoding_is_400() {
         assert_eq!(
             app.get(&format!("{CONFIGURATIONS}/{path}")).await.refusal(),
             format!(
-                "400 BadRequest: The {part} of the URL is not UTF-8 in percent-encoding. Write '%' itself as '%25'."
+                "400 BadRequest: The {part} of the URL is not percent-encoded UTF-8. Write a '%' in a text as '%25'."
             ),
             "{path}"
         );

@@ -13,7 +13,7 @@ use crate::{
 
 const BATCH: &str = "/v1.0/$batch";
 
-/// The answers to the steps of a batch that was carried out.
+/// Sends a batch and returns the answers to its steps. The batch itself must succeed.
 pub(crate) async fn batch(app: &App, requests: &Value) -> Vec<Value> {
     let answer = app.post(BATCH, &json!({ "requests": requests })).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
@@ -49,19 +49,19 @@ pub(crate) fn message(answer: &Value) -> &str {
 }
 
 #[actix_web::test]
-async fn what_the_sdks_send_is_answered_as_they_read_it() {
+async fn requests_of_the_sdks_are_answered_in_the_form_that_they_read() {
     let app = App::start().await;
     let (configuration, mark) = (app.configuration().await, Uuid::new_v4());
     let name = format!("{mark} é");
     let answers = batch(
         &app,
         &json!([
-            // Python: absolute, the option's name encoded, `depends_on`.
+            // Python: an absolute URL, an encoded option name, and `depends_on`.
             {"id": "1", "method": "GET", "url": format!("{}{CONFIGURATIONS}?%24top=1&%24select=id", app.origin), "depends_on": [], "headers": {"accept": "application/json"}},
-            // TypeScript: from the root, with a version.
+            // TypeScript: a path with a version.
             {"id": 2, "method": "GET", "url": configuration},
             {"id": "3", "method": "PATCH", "url": configuration, "headers": {"content-type": "application/json"}, "body": {"displayName": name}, "dependsOn": [2]},
-            // As scripts write them.
+            // Scripts: relative URLs, a method in lower case, and options that are not encoded.
             {"id": "4", "method": "get", "url": format!("deviceManagement/deviceConfigurations?$filter=displayName eq '{name}'&$select=displayName")},
             {"id": "5", "method": "GET", "url": "/deviceManagement/deviceConfigurations/$count"},
             {"id": "6", "method": "DELETE", "url": format!("{configuration}/"), "extra": {"a": 1}},
@@ -103,10 +103,13 @@ async fn a_batch_that_cannot_be_read_is_refused_whole() {
             json!({"requests": [&delete, {"id": "2"}]}).to_string(),
             "The member 'requests[1].method' of the batch is missing",
         ),
-        (json!({"requests": vec![&delete; 21]}).to_string(), "A batch has at most 20 requests, and this one has 21."),
+        (
+            json!({"requests": vec![&delete; 21]}).to_string(),
+            "A batch may have at most 20 requests, and this one has 21.",
+        ),
         (
             json!({"requests": [&delete, &delete]}).to_string(),
-            "The member 'requests[1].id' of the batch is '1', as another",
+            "The member 'requests[1].id' of the batch is '1', which an earlier request already has.",
         ),
         ("[]".to_owned(), "The request body must be a JSON object with the member 'requests'."),
         (
@@ -123,11 +126,11 @@ async fn a_batch_that_cannot_be_read_is_refused_whole() {
     assert_eq!(app.get(&configuration).await.status, StatusCode::OK);
     assert_eq!(app.post(BATCH, &json!({"requests": []})).await.text, r#"{"responses":[]}"#);
     let nested = batch(&app, &json!([{"id": "1", "method": "POST", "url": "/$batch", "headers": {"Content-Type": "application/json"}, "body": {"requests": []}}])).await;
-    assert_eq!(message(&nested[0]), "A batch cannot stand in a batch. Put its requests beside the others.");
+    assert_eq!(message(&nested[0]), "A batch cannot contain another batch. Put its requests into the outer batch.");
 }
 
 #[actix_web::test]
-async fn what_depends_on_a_failure_is_not_carried_out() {
+async fn a_step_that_depends_on_a_failed_step_is_not_executed() {
     let app = App::start().await;
     let configuration = app.configuration().await;
     let answers = batch(
@@ -143,14 +146,17 @@ async fn what_depends_on_a_failure_is_not_carried_out() {
     .await;
     assert_eq!(statuses(&answers), [201, 409, 424, 424, 201]);
     assert_eq!(answers[2]["body"]["error"]["code"], "FailedDependency");
-    assert_eq!(message(&answers[2]), "The request 'again' failed, and this one depends on it. It was not carried out.");
+    assert_eq!(
+        message(&answers[2]),
+        "This request was not executed, because it depends on the request 'again', which failed."
+    );
     assert_eq!(answers[2]["body"]["error"]["innerError"]["request-id"], answers[2]["headers"]["request-id"]);
     assert_eq!(answers[2]["headers"]["Content-Type"], "application/json");
     assert_eq!(app.assignments(&configuration).await.len(), 2);
 }
 
 #[actix_web::test]
-async fn a_group_is_written_whole_or_not_at_all() {
+async fn an_atomicity_group_is_written_completely_or_not_at_all() {
     let app = App::start().await;
     let configuration = app.configuration().await;
     let in_group = |step: Value| with(step, "atomicityGroup", "g");
@@ -172,7 +178,7 @@ async fn a_group_is_written_whole_or_not_at_all() {
     )
     .await;
     assert_eq!(statuses(&written), [201, 200, 200, 200, 201, 201, 201]);
-    // It sees what its own group did.
+    // The read sees the changes of its own atomicity group.
     assert_eq!(written[3]["body"]["assignments"].as_array().map(Vec::len), Some(2));
     assert_eq!(app.assignments(&configuration).await.len(), 3);
     let new = format!("{CONFIGURATIONS}/{}", written[4]["body"]["id"].as_str().expect("an id"));
@@ -185,7 +191,7 @@ async fn a_group_is_written_whole_or_not_at_all() {
     let before = (app.get(&configuration).await.text, app.assignments(&configuration).await);
     for (fails, status) in [
         (assign("taken", &configuration, "b"), 409),
-        // A statement that fails in a transaction, and one behind it.
+        // A statement that fails in the transaction, and another step after it.
         (move_it, 409),
         (json!({"id": "none", "method": "DELETE", "url": format!("{CONFIGURATIONS}/{}", Uuid::new_v4())}), 404),
         (with(patch("wrong"), "body", json!({"displayName": 7})), 400),
@@ -210,17 +216,17 @@ async fn a_group_is_written_whole_or_not_at_all() {
         assert_eq!(
             message(&answers[1]),
             format!(
-                "Nothing of the atomicity group was written, since its request '{id}' failed. Its answer says why."
+                "Nothing of the atomicity group was written, because its request '{id}' failed. The answer to that request says why."
             )
         );
         assert_eq!((app.get(&configuration).await.text, app.assignments(&configuration).await), before);
         assert_eq!(app.get(&new).await.status, StatusCode::OK);
-        assert_eq!(answers[7]["body"], answers[0]["body"], "the read behind the group sees nothing of it");
+        assert_eq!(answers[7]["body"], answers[0]["body"], "a read after the failed group sees none of its changes");
     }
 }
 
 #[actix_web::test]
-async fn every_step_is_held_to_the_token_by_its_own_route() {
+async fn every_step_needs_the_permission_of_its_own_route() {
     let Some(issuer) = issuer() else { return };
     let app = App::start().await;
     let configuration = app.configuration().await;
@@ -247,7 +253,7 @@ async fn every_step_is_held_to_the_token_by_its_own_route() {
 }
 
 #[actix_web::test]
-async fn the_ids_of_a_step_are_its_own_and_its_headers_count() {
+async fn a_step_has_its_own_request_ids_and_headers() {
     let app = App::start().await;
     let configuration = app.configuration().await;
     let requests = json!({"requests": [
@@ -267,13 +273,13 @@ async fn the_ids_of_a_step_are_its_own_and_its_headers_count() {
     assert_eq!(answers[1]["headers"]["client-request-id"], "mine");
     assert_ne!(answers[0]["headers"]["request-id"], answers[1]["headers"]["request-id"]);
     let context = |place: usize| answers[place]["body"].get("@odata.context").is_some();
-    assert_eq!((context(0), context(1)), (true, false), "the steps say themselves how much they want");
+    assert_eq!((context(0), context(1)), (true, false), "the Accept header of each step applies to its own answer");
     assert_eq!(answers[2]["headers"]["Preference-Applied"], "return=minimal");
     assert_eq!((answers[2].get("body"), answers[4].get("body")), (None, None));
 }
 
 #[actix_web::test]
-async fn reads_wait_side_by_side_and_writes_do_not() {
+async fn reads_of_a_batch_run_concurrently_and_writes_do_not() {
     if is_remote() {
         return;
     }
@@ -286,14 +292,15 @@ async fn reads_wait_side_by_side_and_writes_do_not() {
         let look = async {
             let waiting = async || waiting_for_locks(app.pool(), "devicegraph %").await;
             until("a statement of each step waits", async || waiting().await == side_by_side as i64).await;
-            // The batch itself and its steps under way: no other step has begun.
+            // The batch and the steps in progress: no other step has started.
             assert_eq!(app.in_flight().await, 1 + side_by_side);
             dba.rollback().await.expect("no lock");
         };
         let (answers, ()) = join(batch(&app, &json!(steps)), look).await;
         assert!(answers.iter().all(|answer| answer["status"].as_u64() < Some(300)), "{answers:?}");
     };
-    // Without it they would be one statement.
+    // With `$expand` each read runs its own statement. Without it, the service would combine the
+    // reads.
     let alone = format!("{configuration}?$expand=assignments");
     let read = |id: usize| json!({"id": id, "method": "GET", "url": alone});
     let write = |id: usize| create(&id.to_string(), "a test");
@@ -302,7 +309,7 @@ async fn reads_wait_side_by_side_and_writes_do_not() {
 }
 
 #[actix_web::test]
-async fn a_group_whose_connection_ends_is_not_written() {
+async fn an_atomicity_group_whose_connection_ends_is_not_written() {
     if is_remote() {
         return;
     }
@@ -333,13 +340,13 @@ async fn a_group_whose_connection_ends_is_not_written() {
 }
 
 #[actix_web::test]
-async fn a_group_that_was_lost_in_its_commit_says_so_of_every_step() {
+async fn an_atomicity_group_whose_commit_is_lost_has_an_unknown_outcome_in_every_step() {
     if is_remote() {
         return;
     }
     let app = App::start().await;
     let configuration = app.configuration().await;
-    // A commit that waits, for somebody to end its connection.
+    // A commit that waits until the test ends its session.
     app.pool()
         .execute(
             "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END';
@@ -360,12 +367,15 @@ async fn a_group_that_was_lost_in_its_commit_says_so_of_every_step() {
     assert_eq!(statuses(&answers), [200, 500, 500], "{answers:?}");
     for answer in &answers[1..] {
         assert_eq!(answer["body"]["error"]["code"], "OutcomeUnknown");
-        assert!(message(answer).ends_with(&format!("Read {configuration}/assignments to learn whether it was.")));
+        assert!(
+            message(answer)
+                .ends_with(&format!("Read {configuration}/assignments to find out whether the change was written."))
+        );
     }
     dba.rollback().await.expect("no lock");
 }
 
-/// Ends the session that waits for a lock, as soon as there is one.
+/// Waits until a session waits for a lock, and ends this session.
 async fn end_waiting_session(app: &App) {
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                WHERE datname = current_database() AND wait_event_type = 'Lock'";

@@ -1,4 +1,5 @@
-//! Atomicity groups that take long: they leave connections to other requests, and they end.
+//! Slow atomicity groups: they leave connections to other requests, and they end at a timeout or a
+//! disconnect.
 
 use std::{
     io::Write,
@@ -16,12 +17,12 @@ use crate::{
     tokens,
 };
 
-/// Statements that wait for the locked table.
+/// A query that counts the statements of the service that wait for a lock.
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name LIKE 'devicegraph %'";
 
-/// Locks the table of assignments, so that reads of it take as long as the test wants, and
-/// changes of configurations do not.
+/// Locks the table of assignments. Reads of this table then wait until the test ends the lock, and
+/// changes of configurations do not wait.
 async fn lock_assignments(app: &App) -> Transaction<'static, Postgres> {
     let mut lock = app.pool().begin().await.expect("a connection");
     let statement = "LOCK TABLE device_configuration_assignments IN ACCESS EXCLUSIVE MODE";
@@ -36,7 +37,7 @@ async fn waiting(app: &App) -> i64 {
 /// A search that reads the locked table.
 const SEARCH: &str = "/deviceManagement/deviceConfigurations?$expand=assignments";
 
-/// A group of searches that wait, with this step at its end.
+/// Returns an atomicity group of searches of the locked table, with `last` as its last step.
 fn slow_group(last: Option<Value>) -> Value {
     let read = |id: usize| json!({"id": format!("{id}"), "method": "GET", "url": SEARCH, "atomicityGroup": "g"});
     let requests: Vec<_> = (0..19).map(read).chain(last).collect();
@@ -52,7 +53,7 @@ fn create() -> Value {
 }
 
 #[actix_web::test]
-async fn groups_leave_connections_to_other_writes() {
+async fn atomicity_groups_leave_connections_to_other_writes() {
     for last in [None, Some(create())] {
         let app = App::start_on(database(true).await, |settings| {
             settings.database.acquire_timeout_ms = 5_000;
@@ -68,13 +69,13 @@ async fn groups_leave_connections_to_other_writes() {
                 spawn(request.body(group.to_string()).send())
             })
             .collect();
-        until("groups wait for the table", async || waiting(&app).await > 1).await;
+        until("atomicity groups wait for the table", async || waiting(&app).await > 1).await;
         for number in 0..20 {
             let changed = app.patch(&configuration, &json!({"description": format!("{number}")})).await;
             assert_eq!(changed.status, StatusCode::OK, "{}", changed.text);
             app.configuration().await;
         }
-        assert!(waiting(&app).await > 1, "groups still hold connections");
+        assert!(waiting(&app).await > 1, "the atomicity groups still hold connections");
         lock.rollback().await.expect("the lock ends");
         for flood in join_all(floods).await {
             assert_eq!(flood.expect("a task").expect("an answer").status(), StatusCode::OK);
@@ -83,7 +84,7 @@ async fn groups_leave_connections_to_other_writes() {
 }
 
 #[actix_web::test]
-async fn a_group_ends_at_its_timeout_and_writes_nothing() {
+async fn an_atomicity_group_ends_at_its_timeout_and_writes_nothing() {
     let app = App::start_on(database(true).await, |settings| settings.database.group_timeout_ms = 5_000).await;
     app.configuration().await;
     let lock = lock_assignments(&app).await;
@@ -102,7 +103,7 @@ async fn a_group_ends_at_its_timeout_and_writes_nothing() {
 }
 
 #[actix_web::test]
-async fn a_group_ends_when_its_client_disconnects() {
+async fn an_atomicity_group_ends_when_its_client_disconnects() {
     let app = App::start_on(database(true).await, |settings| settings.database.group_timeout_ms = 0).await;
     app.configuration().await;
     let lock = lock_assignments(&app).await;
@@ -115,14 +116,14 @@ async fn a_group_ends_when_its_client_disconnects() {
         body.len()
     );
     client.write_all(format!("{head}{body}").as_bytes()).expect("the batch is sent");
-    until("the group waits for the table", async || waiting(&app).await == 1).await;
+    until("the atomicity group waits for the table", async || waiting(&app).await == 1).await;
     client.shutdown(Shutdown::Both).expect("the client disconnects");
     until("the statement of the group ends", async || waiting(&app).await == 0).await;
     lock.rollback().await.expect("the lock ends");
     assert_eq!(app.get(&format!("{CONFIGURATIONS}/$count")).await.text, "1");
 }
 
-/// A table whose rows take long to read, without a lock.
+/// Statements that make each row of configurations take 60 seconds to read, without a lock.
 const SLOW_TABLE: [&str; 2] = [
     "ALTER TABLE device_configurations RENAME TO stored_configurations",
     "CREATE VIEW device_configurations AS
@@ -145,7 +146,7 @@ async fn an_expensive_search_is_refused_unless_searches_compete() {
     assert!(refusal.starts_with("400 BadRequest: The query took longer than 3000 ms"), "{refusal}");
     let metrics = app.get("/metrics").await.text;
     assert!(metrics.contains(r#"sqlstate="57014"} 1"#), "{metrics}");
-    // There are six permits for searches, so that the other requests wait.
+    // The service has six permits for searches, so the other searches wait for a permit.
     let answers = join_all((0..24).map(|_| app.get(&search))).await;
     for answer in answers {
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);

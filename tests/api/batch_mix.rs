@@ -1,4 +1,4 @@
-//! `$batch` held to the same requests one by one.
+//! A `$batch` answers and writes the same as its steps sent as single requests.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,15 @@ use crate::{
     harness::{Answer, App, CONFIGURATIONS, beta, group, is_remote, redact},
 };
 
-/// What steps are answered, each of them at least once.
+/// The statuses of steps. The test must see each of them at least once.
 const EVERY: [u64; 9] = [200, 201, 204, 400, 404, 405, 409, 415, 424];
 
 fn known(n: u8) -> String {
     format!("7e159a72-9a72-7e15-729a-00000000000{n}")
 }
 
-/// A request that may be right or wrong, of a small world, so that many meet.
+/// Generates a step that may be valid or not. There are only a few ids and names, so that many
+/// steps concern the same row.
 fn step() -> impl Strategy<Value = Value> {
     let (configuration, assignment) = ((0_u8..3).prop_map(known), (3_u8..6).prop_map(known));
     let target = prop_oneof![
@@ -115,8 +116,8 @@ fn step() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What is compared: status, the headers that say something, the body, with
-/// what is different each time taken out.
+/// Returns the parts of an answer that are compared: the status, the headers that matter and the
+/// body, without the parts that differ each time.
 fn comparable(
     app: &App,
     status: u64,
@@ -139,7 +140,7 @@ fn comparable(
     (status, names.map(|name| header(name).map(plain)).into(), date)
 }
 
-/// The same requests one by one.
+/// Sends a step as a single request.
 async fn send_step_as_request(app: &App, step: &Value) -> Answer {
     let (method, url) = (step["method"].as_str().expect("a method"), step["url"].as_str().expect("a URL"));
     let path = url.strip_prefix("[origin]").or(url.strip_prefix("https://graph.microsoft.com")).unwrap_or(url);
@@ -158,7 +159,7 @@ async fn send_step_as_request(app: &App, step: &Value) -> Answer {
     .await
 }
 
-/// Ids of steps, some of them names that OData has itself behind a `$`.
+/// Returns the id of a step. Some ids are names that OData itself uses after a `$`.
 fn id(place: usize) -> String {
     match place % 4 {
         1 => ["metadata", "Batch", "all", "entity", "ROOT"][place / 4].to_owned(),
@@ -182,7 +183,7 @@ async fn any_mix_of_steps_is_answered_as_the_same_requests_one_by_one() {
     let batches = prop::collection::vec((step(), prop::collection::vec(any::<prop::sample::Index>(), 0..2)), 1..=20);
     let (batched, single) = (App::start().await, App::start().await);
     let mut seen = BTreeMap::new();
-    // At least so many; what is rare may take more.
+    // Run at least 60 rounds. A rare status may need more rounds.
     let mut rounds = 0;
     while rounds < 60 || EVERY.iter().any(|status| !seen.contains_key(status)) {
         rounds += 1;
@@ -216,7 +217,7 @@ async fn any_mix_of_steps_is_answered_as_the_same_requests_one_by_one() {
             let inside = comparable(&batched, answer["status"].as_u64().expect("a status"), header, body);
             let alone = send_step_as_request(&single, step).await;
             let header = |name: &str| alone.headers.get(name).map(|value| value.to_str().expect("text").to_owned());
-            // Members in one order.
+            // Give the members of both bodies the same order.
             let text = serde_json::from_str::<Value>(&alone.text).map_or(alone.text.clone(), |body| body.to_string());
             let outside = comparable(&single, alone.status.as_u16().into(), header, text);
             assert_eq!(inside, outside, "{step}");
@@ -249,7 +250,7 @@ async fn any_group_of_steps_is_written_as_one_by_one_or_not_at_all() {
     };
     let (batched, single) = (App::start().await, App::start().await);
     join(begin(&batched), begin(&single)).await;
-    // At least so many; those that are right are rare.
+    // Run at least 200 rounds. Groups that succeed are rare and may need more rounds.
     let mut rounds = 0;
     while rounds < 200 || written < 6 || taken_back < 6 {
         rounds += 1;
@@ -284,7 +285,8 @@ async fn any_group_of_steps_is_written_as_one_by_one_or_not_at_all() {
                     (0..steps.len()).map(|place| if place == fails { alone[fails] } else { 424 }).collect();
                 assert_eq!(answers, expected, "{steps:?}");
                 assert_eq!(state(&batched).await, before, "{steps:?}");
-                // One by one some of it was written.
+                // As single requests, some of the steps were written. Start again with equal
+                // stores.
                 join(begin(&batched), begin(&single)).await;
             }
         }

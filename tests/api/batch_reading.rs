@@ -1,4 +1,4 @@
-//! `$batch`: what its members mean, to the letter.
+//! How `$batch` reads the members of a step.
 
 use nix::sys::signal::Signal;
 use reqwest::Method;
@@ -27,14 +27,11 @@ async fn a_url_may_begin_with_what_another_step_answered() {
     .await;
     assert_eq!(statuses(&answers), [201, 201, 200, 400, 404]);
     assert_eq!(answers[2]["body"]["assignments"][0]["id"], answers[1]["body"]["id"]);
-    assert_eq!(
-        message(&answers[3]),
-        "The url begins with what the request 'new' answers. Name that one in 'dependsOn'."
-    );
+    assert_eq!(message(&answers[3]), "The url refers to the answer to the request 'new'. Add that id to 'dependsOn'.");
 }
 
 #[actix_web::test]
-async fn what_a_step_read_or_changed_can_be_gone_on_from() {
+async fn a_url_may_begin_with_what_a_step_has_read_or_changed() {
     let app = App::start().await;
     let patch = json!({"id": "patch", "method": "PATCH", "url": "$READ", "dependsOn": ["read"],
         "headers": {"Content-Type": "application/json"}, "body": {"displayName": "changed"}});
@@ -53,7 +50,7 @@ async fn what_a_step_read_or_changed_can_be_gone_on_from() {
     assert_eq!(statuses(&answers), [201, 200, 201, 200, 201, 200], "{answers:?}");
     assert_eq!(answers[5]["body"]["value"].as_array().map(Vec::len), Some(2));
 
-    // A URL with an origin and no version is one of v1.0, also in a batch of beta.
+    // A URL with an origin and without a version means /v1.0, also in a batch on /beta.
     let path = app.configuration().await;
     let url = format!("https://graph.microsoft.com{}", path.strip_prefix("/v1.0").expect("a version"));
     let requests = json!({"requests": [
@@ -66,7 +63,7 @@ async fn what_a_step_read_or_changed_can_be_gone_on_from() {
 }
 
 #[actix_web::test]
-async fn what_odata_has_behind_a_dollar_is_no_reference() {
+async fn a_url_that_begins_with_a_name_of_odata_is_no_reference_to_a_step() {
     let app = App::start().await;
     for id in ["metadata", "METADATA", "batch", "all", "entity", "root", "id", "crossjoin"] {
         let answers = batch(
@@ -88,7 +85,7 @@ async fn what_odata_has_behind_a_dollar_is_no_reference() {
 }
 
 #[actix_web::test]
-async fn what_a_proxy_said_is_not_a_steps_to_say() {
+async fn a_step_cannot_replace_the_forwarded_headers_of_its_batch() {
     if is_remote() {
         return;
     }
@@ -165,7 +162,7 @@ async fn head_is_refused_without_a_body() {
 }
 
 #[test]
-fn the_log_says_what_became_of_each_step() {
+fn the_log_has_the_final_status_of_each_step() {
     if is_remote() {
         return;
     }

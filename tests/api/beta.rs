@@ -1,4 +1,4 @@
-//! What `/beta` adds to an assignment.
+//! The members that `/beta` adds to an assignment.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ async fn beta_members_are_kept_and_v1_neither_shows_nor_takes_them() {
         assert_eq!(
             refused,
             format!(
-                "400 ModelValidationFailure: The property '{name}' does not exist on type 'microsoft.graph.groupAssignmentTarget'. Make sure to only use property names that are defined by the type. Only /beta has it. It stands in 'target'."
+                "400 ModelValidationFailure: The property '{name}' does not exist on type 'microsoft.graph.groupAssignmentTarget'. Make sure to only use property names that are defined by the type. Only /beta has it. The error is at 'target'."
             )
         );
     }
@@ -128,12 +128,12 @@ async fn changes_do_not_let_a_configuration_grow_beyond_the_values_of_a_body() {
     let refused = async |body: Value| {
         let before = app.get(&path).await.text;
         let refused = patch(body.clone()).await;
-        let said = "400 ModelValidationFailure: With this change, the configuration would have more than 100 values, the most that this service stores; an object with members counts as two. Send fewer, or send null for members that are not needed.";
+        let said = "400 ModelValidationFailure: With this change, the configuration would have more than 100 JSON values, which is the limit. An object with members counts as two. Send fewer values, or send null for members that are not needed.";
         assert_eq!(refused.refusal(), said, "{body}");
         assert_eq!(app.get(&path).await.text, before, "{body}");
     };
     let accepted = async |body: Value| assert_eq!(patch(body.clone()).await.status, StatusCode::NO_CONTENT, "{body}");
-    // 61 and 39 values.
+    // `one` has 61 values, so that `two` may have 39.
     refused(json!({"two": ones(39)})).await;
     refused(json!({"two": {"a": ones(36)}, "three": null})).await;
     accepted(json!({"two": {"a": ones(36)}})).await;

@@ -27,7 +27,7 @@ fn all_devices() -> Value {
     json!({"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"})
 }
 
-/// Sends each body to an address on both versions and expects a refusal that has each text.
+/// Sends each body to a path on both versions. Expects refusals that contain each text.
 async fn refused(app: &App, method: Method, path: &str, cases: Vec<(Value, &[&str])>) {
     for (body, expected) in cases {
         for version in VERSIONS {
@@ -49,22 +49,22 @@ async fn a_misspelt_member_of_a_configuration_is_refused_with_its_right_spelling
         Method::PATCH,
         &one,
         vec![
-            (json!({"Description": "new"}), &["'Description' is written 'description'."]),
-            (json!({"DISPLAYNAME": "new"}), &["'DISPLAYNAME' is written 'displayName'."]),
-            (json!({"descripton": "new"}), &["'descripton' is written 'description'."]),
-            (json!({"descriptoin": "new"}), &["'descriptoin' is written 'description'."]),
-            (json!({"Id": "x"}), &["'Id' is written 'id'."]),
-            (json!({"Version": 1}), &["'Version' is written 'version'."]),
-            (json!({"createdDatetime": "2026-01-01T00:00:00Z"}), &["is written 'createdDateTime'."]),
-            (json!({"omaSetting": []}), &["'omaSetting' is written 'omaSettings'."]),
-            (json!({"Assignments": []}), &["'Assignments' is written 'assignments'."]),
-            (json!({"deviceStatusOverviews": 1}), &["is written 'deviceStatusOverview'."]),
+            (json!({"Description": "new"}), &["'Description' is misspelt. Write 'description'."]),
+            (json!({"DISPLAYNAME": "new"}), &["'DISPLAYNAME' is misspelt. Write 'displayName'."]),
+            (json!({"descripton": "new"}), &["'descripton' is misspelt. Write 'description'."]),
+            (json!({"descriptoin": "new"}), &["'descriptoin' is misspelt. Write 'description'."]),
+            (json!({"Id": "x"}), &["'Id' is misspelt. Write 'id'."]),
+            (json!({"Version": 1}), &["'Version' is misspelt. Write 'version'."]),
+            (json!({"createdDatetime": "2026-01-01T00:00:00Z"}), &["is misspelt. Write 'createdDateTime'."]),
+            (json!({"omaSetting": []}), &["'omaSetting' is misspelt. Write 'omaSettings'."]),
+            (json!({"Assignments": []}), &["'Assignments' is misspelt. Write 'assignments'."]),
+            (json!({"deviceStatusOverviews": 1}), &["is misspelt. Write 'deviceStatusOverview'."]),
         ],
     )
     .await;
     for (name, right) in [("RoleScopeTagIds", "roleScopeTagIds"), ("roleScopeTagId", "roleScopeTagIds")] {
         let refusal = app.patch(&beta(&one), &json!({name: ["0"]})).await.refusal();
-        assert!(refusal.contains(&format!("'{name}' is written '{right}'.")), "{refusal}");
+        assert!(refusal.contains(&format!("'{name}' is misspelt. Write '{right}'.")), "{refusal}");
     }
     let read = app.get(&beta(&one)).await.json();
     assert!(read.get("Description").is_none() && read["description"].is_null(), "{read}");
@@ -75,19 +75,19 @@ async fn a_misspelt_member_of_a_configuration_is_refused_with_its_right_spelling
         vec![
             (
                 json!({"@odata.type": "#microsoft.graph.iosUpdateConfiguration", "displayname": "a"}),
-                &["'displayname' is written 'displayName'."],
+                &["'displayname' is misspelt. Write 'displayName'."],
             ),
             (
                 setting(json!({"omaUri": null, "OmaUri": "./x"})),
-                &["'omaSettings[0].OmaUri' is written 'omaSettings[0].omaUri'."],
+                &["'omaSettings[0].OmaUri' is misspelt. Write 'omaSettings[0].omaUri'."],
             ),
-            (setting(json!({"Value": "x"})), &["'omaSettings[0].Value' is written 'omaSettings[0].value'."]),
-            (setting(json!({"displayNam": "x"})), &["is written 'omaSettings[0].displayName'."]),
+            (setting(json!({"Value": "x"})), &["'omaSettings[0].Value' is misspelt. Write 'omaSettings[0].value'."]),
+            (setting(json!({"displayNam": "x"})), &["is misspelt. Write 'omaSettings[0].displayName'."]),
         ],
     )
     .await;
     let encrypted = app.post(&beta(CONFIGURATIONS), &setting(json!({"IsEncrypted": true}))).await.refusal();
-    assert!(encrypted.contains("is written 'omaSettings[0].isEncrypted'."), "{encrypted}");
+    assert!(encrypted.contains("is misspelt. Write 'omaSettings[0].isEncrypted'."), "{encrypted}");
 }
 
 #[actix_web::test]
@@ -111,11 +111,13 @@ async fn an_unknown_member_is_kept_on_beta_unless_it_is_nearly_a_known_one() {
         (&json!(1), &json!(2), &json!(3), &json!(4), &json!(5))
     );
     assert_eq!(read["_x"], json!({"OmaUri": 1, "Description": 2, "@odata.type": "#microsoft.graph.thing"}));
-    // A type that the catalogue lacks has the members of the base type.
+    // A type that only /beta has, which has the members of the base type, too.
     let kiosk =
         |name: &str| json!({"@odata.type": "#microsoft.graph.windowsKioskConfiguration", "displayName": "a", name: 1});
     assert_eq!(app.post(&beta(CONFIGURATIONS), &kiosk("kioskBrowser")).await.status, StatusCode::CREATED);
-    assert!(app.post(&beta(CONFIGURATIONS), &kiosk("Version")).await.refusal().contains("is written 'version'."));
+    assert!(
+        app.post(&beta(CONFIGURATIONS), &kiosk("Version")).await.refusal().contains("is misspelt. Write 'version'.")
+    );
 }
 
 #[actix_web::test]
@@ -160,7 +162,10 @@ async fn a_misspelt_type_is_refused_with_near_types() {
     assert!(app.post(CONFIGURATIONS, &unknown).await.refusal().contains("Did you mean '#microsoft.graph.windows10"));
     let inside = custom("unknown", json!({"@odata.type": "#microsoft.graph.OmaSettingString"}));
     let refusal = app.post(&beta(CONFIGURATIONS), &inside).await.refusal();
-    assert!(refusal.contains("is written '#microsoft.graph.omaSettingString'. It stands in 'unknown'."), "{refusal}");
+    assert!(
+        refusal.contains("is misspelt. Write '#microsoft.graph.omaSettingString'. The error is at 'unknown'."),
+        "{refusal}"
+    );
     let one = app.configuration().await;
     refused(
         &app,
@@ -173,7 +178,7 @@ async fn a_misspelt_type_is_refused_with_near_types() {
             ),
             (
                 json!({"target": {"@odata.type": "#microsoft.graph.GroupAssignmentTarget"}}),
-                &["Write '#microsoft.graph.groupAssignmentTarget'. It stands in 'target'."],
+                &["Write '#microsoft.graph.groupAssignmentTarget'. The error is at 'target'."],
             ),
         ],
     )
@@ -200,11 +205,11 @@ async fn a_misspelt_member_below_a_configuration_is_refused_with_its_path() {
         Method::POST,
         &format!("{one}/assignments"),
         vec![
-            (json!({"Target": all_devices()}), &["'Target' is written 'target'."]),
-            (json!({"target": group("GroupId")}), &["'target.GroupId' is written 'target.groupId'."]),
-            (json!({"target": group("groupIds")}), &["'target.groupIds' is written 'target.groupId'."]),
+            (json!({"Target": all_devices()}), &["'Target' is misspelt. Write 'target'."]),
+            (json!({"target": group("GroupId")}), &["'target.GroupId' is misspelt. Write 'target.groupId'."]),
+            (json!({"target": group("groupIds")}), &["'target.groupIds' is misspelt. Write 'target.groupId'."]),
             (json!({"target": group("collectionId")}), &["The member 'target.groupId' is missing."]),
-            (json!({"target": {"@Odata.type": "x"}}), &["is written 'target.@odata.type'."]),
+            (json!({"target": {"@Odata.type": "x"}}), &["is misspelt. Write 'target.@odata.type'."]),
         ],
     )
     .await;
@@ -213,17 +218,17 @@ async fn a_misspelt_member_below_a_configuration_is_refused_with_its_path() {
         Method::POST,
         &format!("{one}/assign"),
         vec![
-            (json!({"Assignments": []}), &["'Assignments' is written 'assignments'."]),
-            (json!({"assignment": []}), &["'assignment' is written 'assignments'."]),
+            (json!({"Assignments": []}), &["'Assignments' is misspelt. Write 'assignments'."]),
+            (json!({"assignment": []}), &["'assignment' is misspelt. Write 'assignments'."]),
             (json!({"value": []}), &["The member 'assignments' is missing."]),
             (json!([group("groupId")][0]), &["The member 'assignments' is missing."]),
             (
                 json!({"assignments": [{"target": group("groupID")}]}),
-                &["'assignments[0].target.groupID' is written 'assignments[0].target.groupId'."],
+                &["'assignments[0].target.groupID' is misspelt. Write 'assignments[0].target.groupId'."],
             ),
             (
                 json!({"assignments": [{"target": all_devices(), "iD": "x"}]}),
-                &["'assignments[0].iD' is written 'assignments[0].id'."],
+                &["'assignments[0].iD' is misspelt. Write 'assignments[0].id'."],
             ),
         ],
     )
@@ -235,14 +240,14 @@ async fn a_misspelt_member_below_a_configuration_is_refused_with_its_path() {
         Method::POST,
         &format!("{one}/deviceStatuses"),
         vec![
-            (json!({"DeviceDisplayName": "x"}), &["'DeviceDisplayName' is written 'deviceDisplayName'."]),
-            (json!({"userNames": "x"}), &["'userNames' is written 'userName'."]),
+            (json!({"DeviceDisplayName": "x"}), &["'DeviceDisplayName' is misspelt. Write 'deviceDisplayName'."]),
+            (json!({"userNames": "x"}), &["'userNames' is misspelt. Write 'userName'."]),
         ],
     )
     .await;
     let filtered = json!({"target": {"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget", "DeviceAndAppManagementAssignmentFilterType": "none"}});
     let refusal = app.post(&beta(&format!("{one}/assignments")), &filtered).await.refusal();
-    assert!(refusal.contains("is written 'target.deviceAndAppManagementAssignmentFilterType'."), "{refusal}");
+    assert!(refusal.contains("is misspelt. Write 'target.deviceAndAppManagementAssignmentFilterType'."), "{refusal}");
 }
 
 #[actix_web::test]
@@ -307,7 +312,7 @@ async fn control_information_that_asks_for_something_is_refused_by_name() {
     for (name, remedy) in [
         ("rootCertificate@odata.bind", "asks for a link to another resource"),
         ("omaSettings@odata.delta", "asks to change a part of 'omaSettings'"),
-        ("@odata.removed", "asks to remove something"),
+        ("@odata.removed", "asks to remove an object"),
         ("@odata.deltaLink", "is unknown. Leave it out"),
         ("@odata.isCollection", "is unknown. Leave it out"),
         ("@microsoft.graph.conflictBehavior", "is unknown. Leave it out"),
@@ -425,7 +430,7 @@ async fn the_zero_id_and_an_empty_one_are_no_filter() {
         let refusal = app.post(&format!("{one}/assign"), &body).await.refusal();
         assert!(
             refusal.contains(&format!(
-                "'assignments[0].target.{name}' is not a member of Graph. Backup tools write it to describe the group."
+                "'assignments[0].target.{name}' is not a member of Graph. Backup tools add it to describe the group."
             )) && refusal.contains("'assignments[0].target.groupId'"),
             "{refusal}"
         );

@@ -1,5 +1,5 @@
-//! Every type and every property of the catalogue, over HTTP: right values come
-//! back, wrong ones are refused with the place where they stand.
+//! Every type and property of the catalogue over HTTP: valid values are returned as they were sent,
+//! and invalid values are refused with their path.
 
 use devicegraph::{
     catalogue::{Primitive, Property, Type, ValueType, version::Version},
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::harness::{App, CONFIGURATIONS, beta, is_remote};
 
-/// What the service sets by itself, the name, and what makes a value a secret.
+/// The properties that the service sets, the display name, and those that mark a value as a secret.
 pub(crate) const COMPUTED: [&str; 8] = [
     "id",
     "createdDateTime",
@@ -31,14 +31,14 @@ pub(crate) fn named(found: &Type) -> String {
     format!("#microsoft.graph.{}", found.name)
 }
 
-/// All but the keys, and what makes a value a secret.
+/// Returns the properties of a type, without the keys and without those that mark a secret.
 pub(crate) fn checked(of: &'static Type, version: Version) -> impl Iterator<Item = &'static Property> {
     let is_left_out = |name: &str| ["id", "isEncrypted", "secretReferenceValueId"].contains(&name);
     of.properties(version).filter(move |property| !is_left_out(&property.name))
 }
 
-/// The properties that a configuration has by its type. Those of all configurations are among
-/// them for one type only, because a test of each type would try them again.
+/// Returns the properties that a type adds to the base type. For one type it returns those of the
+/// base type too, because each of them needs only one test.
 pub(crate) fn added(of: &'static Type, version: Version) -> impl Iterator<Item = &'static Property> {
     let base = Type::find("deviceConfiguration").expect("a type");
     let is_first = of.name == "iosCustomConfiguration";
@@ -52,7 +52,8 @@ fn own(of: &'static Type, version: Version) -> impl Iterator<Item = &'static Pro
     })
 }
 
-/// A right value, another one for another `seed`, as it is sent and as it is read.
+/// Returns a valid value of a property. A read returns the value as it was sent. Another `seed`
+/// gives another value.
 fn right(property: &Property, version: Version, seed: usize) -> Value {
     if property.is_collection {
         return (seed..seed + 2).map(|seed| right_one(property, version, seed)).collect();
@@ -102,9 +103,9 @@ pub(crate) fn full(of: &'static Type, version: Version, seed: usize) -> Map<Stri
         .collect()
 }
 
-/// Values that are not the property's, each with the part of the message that
-/// says where it is wrong. Of what stands deeper than `depth`, one is enough:
-/// types refer to each other in circles.
+/// Returns invalid values of a property, each with the part of the message that names its path.
+/// Below `depth` levels it returns only one invalid value, because types refer to each other in
+/// circles.
 pub(crate) fn wrong(property: &Property, path: &str, version: Version, depth: usize) -> Vec<(Value, String)> {
     let at = format!("'{path}'");
     let mut wrong: Vec<_> = match property.is_collection {
@@ -208,7 +209,7 @@ fn wrong_ones(property: &Property, path: &str, version: Version, depth: usize) -
     }
 }
 
-/// Whether all of `sent` is in `read`, at every depth.
+/// Asserts that `read` contains everything in `sent`, at every level.
 #[track_caller]
 pub(crate) fn assert_holds(read: &Value, sent: &Value, place: &str) {
     match (read, sent) {
@@ -253,12 +254,13 @@ async fn every_type_round_trips_full_and_minimal() {
                         rest.split_once(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name} in {rest}"));
                     rest = after;
                 }
-                // What GET answers can be posted back: it is what is there already.
+                // An answer to GET can be posted. The create finds the stored entity, which is
+                // equal.
                 let again = app.post(&path, &read.json()).await;
                 assert_eq!((again.status, &again.text), (StatusCode::CREATED, &read.text), "{}", of.name);
                 let unchanged = app.patched(&one, &read.json()).await;
                 assert_eq!((unchanged.status, &unchanged.text), (StatusCode::OK, &read.text), "{}", of.name);
-                // And to a store that does not have it.
+                // It can also be posted when the store does not have the entity.
                 app.delete(&one).await;
                 let restored = app.post(&path, &read.json()).await.json();
                 assert_eq!(restored["id"], read.json()["id"]);
@@ -291,8 +293,8 @@ fn every_wrong_value_is_refused_with_its_place() {
     assert!(refused > 40_000, "{refused}");
 }
 
-/// Wrong values of a property in a body, each with the part of the message that says where it
-/// is wrong. A computed property may be null, because it is not applied.
+/// Returns invalid values of a property in a body, each with the part of the message that names its
+/// path. A computed property may be null, because the service ignores its value.
 fn wrong_in_body(property: &Property, version: Version) -> Vec<(Value, String)> {
     let is_computed = property.name != "displayName" && COMPUTED.contains(&property.name.as_str());
     let mut wrong = wrong(property, &property.name, version, 2);

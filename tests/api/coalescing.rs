@@ -199,13 +199,13 @@ async fn creates_that_run_one_by_one_after_a_refused_statement_are_unknown_witho
         wire.lose();
     };
     let outcomes = tokio::select! {
-        outcomes = &mut both => panic!("{outcomes:?} came without a commit"),
+        outcomes = &mut both => panic!("{outcomes:?} arrived before the commit"),
         () = lose => both.await,
     };
     assert!(matches!(outcomes[..], [Ok(Outcome::Unknown), Ok(Outcome::Unknown)]), "{outcomes:?}");
 }
 
-/// Starts an application behind a port that can lose an answer, and makes a configuration.
+/// Starts an application behind a proxy that can lose an answer, and creates a configuration.
 async fn app_behind_a_wire() -> (App, Wire, String) {
     let database = database(true).await;
     let wire = Wire::before(&database);
@@ -237,15 +237,15 @@ async fn create_unacknowledged(
     let path = format!("{configuration}/assignments");
     let mut answer = Box::pin(app.post(&path, body));
     tokio::select! {
-        answer = &mut answer => panic!("{} came without the writer", answer.text),
+        answer = &mut answer => panic!("{} arrived before the writer's commit", answer.text),
         () = lose => answer.await,
     }
 }
 
-/// Checks that the answer is the one of an unknown outcome, which says what to read.
+/// Asserts that the outcome is unknown and that the message says what to read.
 #[track_caller]
 fn assert_unknown(answer: &Answer) {
-    let expected = "500 OutcomeUnknown: The connection to the database was lost while this change was being written. Read deviceManagement/deviceConfigurations/[guid]/assignments/[guid] to learn whether it was.";
+    let expected = "500 OutcomeUnknown: The connection to the database was lost while this change was being written. Read deviceManagement/deviceConfigurations/[guid]/assignments/[guid] to find out whether the change was written.";
     assert_eq!(answer.refusal(), expected);
     assert!(answer.headers.get("retry-after").is_none());
 }
@@ -381,7 +381,8 @@ impl CoalescedRequest for Fragile {
 
     async fn execute(_: &mut PgConnection, group: &[&Self]) -> sqlx::Result<Vec<Option<()>>> {
         if group.iter().any(|one| one.panics) {
-            // Without the panic hook: this panic is no failure of a test.
+            // `resume_unwind` does not call the panic hook, which would end the run in the
+            // fail-fast mode.
             std::panic::resume_unwind(Box::new("a defect"));
         }
         Ok(vec![Some(()); group.len()])

@@ -1,6 +1,9 @@
-//! The commands that are not the service.
+//! The commands of the binary, except the one that runs the service.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use nix::sys::signal::Signal;
 use sqlx::{ConnectOptions, Executor};
@@ -50,7 +53,10 @@ fn commands_work_beside_the_service_and_without_it() {
     let mut limited = command(&["seed", &file.to_string_lossy()]);
     limited.env("DEVICEGRAPH__LOG__FILTER", "warn").env("DEVICEGRAPH__SERVER__MAX_BODY_VALUES", "94");
     let said = refusal(&mut limited);
-    assert!(said.contains("many.json: it holds 101 JSON values, and at most 100 are read"), "{said}");
+    assert!(
+        said.contains("many.json: it holds 101 JSON values, and the limit for a file of this size is 100;"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -68,7 +74,7 @@ fn a_seed_in_the_settings_fills_an_empty_database_once() {
     service.until_ready();
     assert!(service.holds("seeded"), "ready means seeded");
     assert!(service.stop(Signal::SIGTERM).success());
-    // It is not read again: a file that is wrong by now does not matter.
+    // The seed is not read again, so a file that is not valid any more has no effect.
     std::fs::write(&file, "{").expect("a file");
     let service = Service::start(&mut seeded());
     service.until_ready();
@@ -80,16 +86,19 @@ fn a_seed_in_the_settings_fills_an_empty_database_once() {
     let mut limited = seeded();
     limited.env("DEVICEGRAPH__LOG__FILTER", "error").env("DEVICEGRAPH__SERVER__MAX_BODY_VALUES", "94");
     let said = refusal(limited.env("DEVICEGRAPH__DATABASE__SEED", many_values(&folder)));
-    assert!(said.contains("many.json: it holds 101 JSON values, and at most 100 are read"), "{said}");
+    assert!(
+        said.contains("many.json: it holds 101 JSON values, and the limit for a file of this size is 100;"),
+        "{said}"
+    );
 }
 
-/// Repeats a health check, which waits two seconds for the answer, until it succeeds.
+/// Repeats a health check until it succeeds. Each one waits at most two seconds for the answer.
 fn until_success(health: &mut Command) {
     until_blocking("the health check succeeds", || health.output().expect("the binary runs").status.success());
 }
 
 #[test]
-fn the_binary_asks_for_its_own_health() {
+fn the_command_health_ignores_the_proxy_of_the_environment() {
     let folder = Folder::used();
     let service = Service::start(&mut folder.command());
     let port = service.address.rsplit(':').next().expect("a port").to_owned();
@@ -98,7 +107,7 @@ fn the_binary_asks_for_its_own_health() {
         command.arg("health").env("DEVICEGRAPH__SERVER__PORT", &port).env("DEVICEGRAPH__SERVER__HOST", "0.0.0.0");
         command
     };
-    // What Docker puts into every container where one is configured.
+    // Docker sets this variable in every container when a proxy is configured.
     until_success(health().env("HTTP_PROXY", "http://127.0.0.1:9"));
     assert!(service.stop(Signal::SIGTERM).success());
     let said = refusal(&mut health());
@@ -118,10 +127,78 @@ fn help_and_completions_need_nothing_else() {
         assert!(output(&["--help"]).contains(command), "{command}");
         assert!(output(&["completions", "bash"]).contains(command), "{command}");
     }
-    assert!(output(&["--version"]).starts_with("devicegraph "));
 }
 
-/// The lock that a service holds while it fills an empty database.
+/// What a command prints that reads no settings.
+fn print(arguments: &[&str]) -> String {
+    let output = devicegraph(&Folder::new().0).args(arguments).output().expect("the binary runs");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn the_help_of_each_command_fits_on_one_screen() {
+    let help = print(&["--help"]);
+    assert_eq!(print(&["-h"]), help);
+    let (_, commands) = help.split_once("\nCommands:\n").expect("the commands");
+    let commands: Vec<_> = commands.lines().map_while(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 9, "{commands:?}");
+    for command in commands {
+        let help = if command == "help" { help.clone() } else { print(&[command, "--help"]) };
+        assert!(help.lines().count() <= 40, "{command} has {} lines:\n{help}", help.lines().count());
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{command} has a line that is too long:\n{help}");
+    }
+    let (_, examples) = help.split_once("\nExamples:\n").expect("examples at the end");
+    let examples: Vec<_> = examples.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    assert_eq!(examples.len(), 2, "{help}");
+    assert!(examples.iter().all(|example| example.contains("devicegraph")), "{examples:?}");
+}
+
+#[test]
+fn the_version_names_the_release_and_the_commit() {
+    let said = print(&["--version"]);
+    let release = concat!("devicegraph ", env!("CARGO_PKG_VERSION"));
+    let rest = said.trim_end().strip_prefix(release).unwrap_or_else(|| panic!("{said}"));
+    // A build of other files than a checkout may know no commit.
+    if rest.is_empty() && !Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.git")).exists() {
+        return;
+    }
+    let commit = rest.strip_prefix(" (").and_then(|rest| rest.strip_suffix(')'));
+    let commit = commit.unwrap_or_else(|| panic!("no commit in {said}"));
+    assert!(commit.len() == 12 && commit.bytes().all(|digit| digit.is_ascii_hexdigit()), "{said}");
+    // Another commit may have followed since the build. Without git, this cannot be checked.
+    let git = Command::new("git")
+        .args(["-c", "safe.directory=*", "log", "--format=%H", "--reflog"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::null())
+        .output();
+    let known = git.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    if !known.is_empty() {
+        assert!(known.lines().any(|known| known.starts_with(commit)), "{commit} is no commit of this checkout");
+    }
+}
+
+#[test]
+fn the_sample_of_the_console_is_a_file_for_seed() {
+    let folder = Folder::used();
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sample.json");
+    let run = |arguments: &[&str]| success(folder.command().args(arguments));
+    assert!(run(&["seed", sample]).contains("\"created\":8,"));
+    run(&["reset", "--yes"]);
+    // The console sends the same configurations to /beta.
+    let service = Service::start(&mut folder.command());
+    let text = std::fs::read_to_string(sample).expect("the sample");
+    let collection: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    for configuration in collection["value"].as_array().expect("a collection") {
+        let path = "/beta/deviceManagement/deviceConfigurations";
+        let (status, text) = service.request("POST", path, &configuration.to_string());
+        assert_eq!(status, 201, "{text}");
+    }
+    assert!(run(&["seed", sample]).contains("\"unchanged\":8"));
+    assert!(service.stop(Signal::SIGTERM).success());
+}
+
+/// Statements that take the lock that a service holds while it fills an empty database.
 const SEEDING: &str = "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('devicegraph seed', 0))";
 
 #[actix_web::test]
@@ -135,7 +212,8 @@ async fn of_two_services_that_start_at_once_one_seeds() {
     let all = (0..20).map(one).collect::<Vec<_>>().join(",");
     std::fs::write(folder.0.join("seed.json"), format!("[{all}]")).expect("a file");
     let start = || Service::start(folder.command_on(&options).env("DEVICEGRAPH__DATABASE__SEED", "seed.json"));
-    // Everyone waits in a queue: the first service, a session of this test, and the second service.
+    // Three sessions wait for the lock, in this order: the first service, a session of this test,
+    // and the second service.
     let mut connection = options.connect().await.expect("a database");
     let mut between = options.connect().await.expect("a database");
     connection.execute(SEEDING).await.expect("the lock");
@@ -149,7 +227,7 @@ async fn of_two_services_that_start_at_once_one_seeds() {
     connection.execute("COMMIT").await.expect("the lock goes");
     first.until_ready();
     assert!(!second.is_ready(), "it still waits");
-    // What is changed once one is ready is not put back by the other.
+    // A change after the first service is ready is not undone by the second one.
     connection.execute("DELETE FROM device_configurations WHERE display_name = 'n19'").await.expect("a delete");
     let mut between = between.await.expect("a task").expect("the lock");
     between.execute("COMMIT").await.expect("the lock goes");
@@ -196,7 +274,7 @@ async fn a_command_that_may_not_read_the_migrations_does_not_say_that_they_are_m
 }
 
 #[test]
-fn a_token_of_ones_own_goes_the_whole_way() {
+fn the_service_accepts_a_token_that_the_command_token_made() {
     let folder = Folder::used();
     let print = |arguments: &[&str]| {
         let output = folder.command().arg("token").args(arguments).output().expect("the binary runs");
@@ -206,12 +284,12 @@ fn a_token_of_ones_own_goes_the_whole_way() {
     };
     let (token, said) = print(&[]);
     assert_eq!(token.split('.').count(), 3, "the token is all that is printed: {token}");
-    // The settings that it names are those that it needs.
+    // The settings that the command prints are those that the service needs.
     let setting = |name: &str| {
         let (_, rest) = said.split_once(&format!("{name} = \"")).unwrap_or_else(|| panic!("{name} in {said}"));
         rest.split('"').next().expect("a value").to_owned()
     };
-    // A service that trusts several keys finds the right one by its id.
+    // The token names its key, so that a service that trusts several keys finds the right one.
     let id = jsonwebtoken::decode_header(&token).expect("a header").kid.expect("the id of the key");
     let keys = std::fs::read_to_string(setting("auth.jwks_file")).expect("the keys");
     assert!(keys.contains(&format!("\"{id}\"")), "{id} in {keys}");
@@ -224,7 +302,7 @@ fn a_token_of_ones_own_goes_the_whole_way() {
     for name in ["mode", "issuer", "audience", "jwks_file"] {
         command.env(format!("DEVICEGRAPH__AUTH__{}", name.to_uppercase()), setting(&format!("auth.{name}")));
     }
-    // What is logged then is all that can be.
+    // The filter `trace` logs everything that the service can log.
     command.env("DEVICEGRAPH__AUTH__LEEWAY_SECONDS", "300");
     let service = Service::start(command.env("DEVICEGRAPH__LOG__FILTER", "trace"));
     let path = "/v1.0/deviceManagement/deviceConfigurations";
@@ -238,7 +316,7 @@ fn a_token_of_ones_own_goes_the_whole_way() {
     assert_eq!(service.request_as(&elsewhere, "GET", path, "").0, 401);
     let (short, _) = print(&["--lifetime", "1"]);
     assert_eq!(service.request_as(&short, "GET", path, "").0, 200, "within the leeway");
-    assert_eq!(std::fs::read(&key).expect("the key"), before, "one key for all of them");
+    assert_eq!(std::fs::read(&key).expect("the key"), before, "every token has the same key");
     let log = service.log_until_stopped(Signal::SIGTERM);
     for token in [&token, &reader, &elsewhere, &short] {
         for part in [token.rsplit('.').next().expect("a signature"), token.split('.').nth(1).expect("claims")] {
@@ -250,7 +328,7 @@ fn a_token_of_ones_own_goes_the_whole_way() {
 }
 
 #[test]
-fn what_is_wrong_with_the_settings_of_an_issuer_is_named() {
+fn a_wrong_setting_of_an_issuer_is_named() {
     let folder = Folder::new();
     let no_keys = folder.0.join("no keys.json");
     std::fs::write(&no_keys, r#"{"keys": []}"#).expect("a file");
@@ -258,7 +336,7 @@ fn what_is_wrong_with_the_settings_of_an_issuer_is_named() {
     let (issuer, audience) = (("ISSUER", "https://a.example"), ("AUDIENCE", "b"));
     for (settings, message) in [
         (vec![], "auth.mode is jwt and auth.issuer is not set; set it to the 'iss' of your tokens"),
-        (vec![audience], "auth.issuer is not set, and other settings of the issuer are; "),
+        (vec![audience], "auth.issuer is not set, although other settings of an issuer are; "),
         (vec![issuer], "auth.audience is not set for the issuer 'https://a.example'; "),
         (
             vec![issuer, audience, ("MODE", "disabled")],
@@ -279,7 +357,7 @@ fn what_is_wrong_with_the_settings_of_an_issuer_is_named() {
         (vec![issuer, audience, ("UNKNOWN_KEY_SECONDS", "0")], "auth.unknown_key_seconds is 0"),
         (
             vec![issuer, audience, ("OPEN", "docs,health")],
-            "auth.open: 'health' is none of metadata, openapi, docs, metrics; write some of these, or none",
+            "auth.open: 'health' is not one of metadata, openapi, docs, metrics; write one or more of these, or only 'none'",
         ),
         (vec![issuer, audience, ("LEEWAY_SECONDS", "301")], "auth.leeway_seconds is 301"),
         (
@@ -299,11 +377,11 @@ fn what_is_wrong_with_the_settings_of_an_issuer_is_named() {
     for (name, value, message) in [
         ("TLS_CERTIFICATE", "x", "server.tls_certificate is set and server.tls_key is not; set both"),
         ("TLS_KEY", "x", "server.tls_key is set and server.tls_certificate is not; set both"),
-        ("CORS_ORIGINS", "https://a.example,*", "server.cors_origins: '*' is no origin;"),
-        ("CORS_ORIGINS", "https://a.example/", "server.cors_origins: 'https://a.example/' is no origin;"),
-        ("CORS_ORIGINS", "https://A.example", "is no origin;"),
-        ("CORS_ORIGINS", "https://a.example:443", "is no origin;"),
-        ("MAX_CONNECTIONS", "1000000000", "server.max_connections is 1000000000, and this process may only hold"),
+        ("CORS_ORIGINS", "https://a.example,*", "server.cors_origins: '*' is not an origin;"),
+        ("CORS_ORIGINS", "https://a.example/", "server.cors_origins: 'https://a.example/' is not an origin;"),
+        ("CORS_ORIGINS", "https://A.example", "is not an origin;"),
+        ("CORS_ORIGINS", "https://a.example:443", "is not an origin;"),
+        ("MAX_CONNECTIONS", "1000000000", "server.max_connections is 1000000000, and this process may open only"),
     ] {
         let said = refusal(devicegraph(&folder.0).env(format!("DEVICEGRAPH__SERVER__{name}"), value));
         assert!(said.contains(message), "{name}={value}: {said}");

@@ -1,4 +1,4 @@
-//! Configurations, as far as they are the parents of assignments.
+//! Configurations: create, read, change and delete.
 
 use std::{fs, path::Path};
 
@@ -74,7 +74,7 @@ async fn the_samples_of_assign_are_accepted() {
 }
 
 #[actix_web::test]
-async fn a_type_that_the_catalogue_lacks_is_held_to_its_base() {
+async fn a_type_of_beta_is_validated_like_its_base_type() {
     let app = App::start().await;
     let collection = beta(CONFIGURATIONS);
     let body = |changes: Value| {
@@ -98,7 +98,7 @@ async fn a_type_that_the_catalogue_lacks_is_held_to_its_base() {
 }
 
 #[actix_web::test]
-async fn what_v1_sees_no_change_in_is_none() {
+async fn a_patch_on_v1_that_sends_back_what_it_reads_is_no_change() {
     let app = App::start().await;
     let body = json!({"@odata.type": "#microsoft.graph.windows10CustomConfiguration", "displayName": "a", "omaSettings": [
         {"@odata.type": "#microsoft.graph.omaSettingInteger", "displayName": "s", "omaUri": "./a", "value": 1, "isReadOnly": true},
@@ -117,7 +117,7 @@ async fn what_v1_sees_no_change_in_is_none() {
 }
 
 #[actix_web::test]
-async fn what_v1_does_not_show_stays_when_its_answer_is_sent_back() {
+async fn an_answer_of_v1_that_is_sent_back_keeps_the_members_of_beta() {
     if is_remote() {
         return;
     }
@@ -156,7 +156,11 @@ async fn the_samples_of_one_assignment_and_of_a_change_are_accepted() {
     let changed = app.patch(&configuration, &sample("27")).await;
     assert_eq!(changed.status, StatusCode::OK, "{}", changed.text);
     assert_holds(&changed.json(), &sample("27"), "27");
-    assert_eq!(changed.json()["displayName"], sample("01")["displayName"], "what is left out stays");
+    assert_eq!(
+        changed.json()["displayName"],
+        sample("01")["displayName"],
+        "a PATCH keeps the members that it does not name"
+    );
 }
 
 #[actix_web::test]
@@ -243,7 +247,7 @@ async fn a_create_with_an_id_can_be_sent_again() {
 #[actix_web::test]
 async fn a_number_is_the_same_however_it_is_written() {
     let app = App::start().await;
-    // Where a property may be of no type that is known.
+    // Only /beta accepts properties that the catalogue lacks, with values of any type.
     let configurations = beta(CONFIGURATIONS);
     let id = uuid::Uuid::new_v4();
     let body = format!(
@@ -290,7 +294,7 @@ async fn every_change_raises_the_version_by_one_and_no_other_does() {
             json!(null),
             4,
         ),
-        // What nobody set reads as this already.
+        // The property was never set and has this value by default, so that nothing changes.
         (json!({"activeHoursStart": "00:00:00"}), "activeHoursStart", json!("00:00:00.0000000"), 4),
         (created.clone(), "scheduledInstallDays", json!(["monday", "friday"]), 5),
     ] {
@@ -338,7 +342,7 @@ async fn a_deleted_configuration_takes_its_assignments_along() {
     assert_eq!(app.delete(&configuration).await.status, StatusCode::NO_CONTENT);
     assert_eq!(app.delete(&configuration).await.status, StatusCode::NOT_FOUND);
     assert_eq!(app.get(&configuration).await.status, StatusCode::NOT_FOUND);
-    // Its id is free again, so the row is gone.
+    // The id of the assignment is free again, so its row was deleted.
     let other = app.configuration().await;
     assert_eq!(app.post(&format!("{other}/assignments"), &body).await.status, StatusCode::CREATED);
 }
@@ -382,7 +386,7 @@ async fn a_type_must_be_concrete_and_of_the_family() {
             assert!(refusal.contains("could not be resolved by the model"), "{refusal}");
         }
     }
-    // Graph has more types on /beta than the catalogue.
+    // A type that only /beta has.
     assert_eq!(
         send(&beta(CONFIGURATIONS), "#microsoft.graph.windowsKioskConfiguration".into()).await.status,
         StatusCode::CREATED

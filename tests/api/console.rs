@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use devicegraph::console::FILES;
 use reqwest::{Method, StatusCode, Url};
+use serde_json::{Value, json};
 
-use crate::harness::{Answer, App};
+use crate::harness::{Answer, App, CONFIGURATIONS, beta, is_remote};
 
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
@@ -61,9 +62,16 @@ async fn every_file_is_there_for_everyone_and_is_what_it_says() {
     }
 }
 
-/// What a text loads: `src` and `href` of the page, `import` of a module, `url()` of a style.
+/// What a text loads: `src` and `href` of the page, `import` and `call` of a module, `url()` of a style.
 fn loaded(text: &str) -> impl Iterator<Item = &str> {
-    let starts = [("src=\"", '"'), ("href=\"", '"'), (" from '", '\''), ("import('", '\''), ("url(", ')')];
+    let starts = [
+        ("src=\"", '"'),
+        ("href=\"", '"'),
+        (" from '", '\''),
+        ("import('", '\''),
+        ("url(", ')'),
+        ("call('GET', '", '\''),
+    ];
     starts
         .into_iter()
         .flat_map(move |(start, end)| text.split(start).skip(1).filter_map(move |rest| rest.split(end).next()))
@@ -119,9 +127,67 @@ async fn it_names_no_other_host_makes_no_markup_of_text_and_stores_nothing() {
             "javascript:",
             "@import",
         ];
-        for word in words {
+        // The addresses in the sample are values of properties.
+        for word in words.into_iter().filter(|word| *word != "://" || at != "/console/sample.json") {
             assert!(!text.contains(word), "{word} in {at}");
         }
         assert!(!text.split("<script").skip(1).any(|script| !script.starts_with(" type=\"module\" src=")), "{at}");
     }
+}
+
+/// The batch with which the console loads the sample.
+async fn sample(app: &App) -> Value {
+    let sample = app.get("/console/sample.json").await.json();
+    let request = |(index, body): (usize, &Value)| {
+        let headers = json!({"Content-Type": "application/json"});
+        json!({"id": format!("{index}"), "atomicityGroup": "sample", "method": "POST", "headers": headers,
+            "url": "/deviceManagement/deviceConfigurations", "body": body})
+    };
+    let configurations = sample["value"].as_array().expect("a collection");
+    assert_eq!(configurations.len(), 8);
+    json!({"requests": configurations.iter().enumerate().map(request).collect::<Vec<_>>()})
+}
+
+#[actix_web::test]
+async fn the_sample_is_valid_on_each_version_and_can_be_loaded_again() {
+    for version in ["/v1.0", "/beta"] {
+        let app = App::start().await;
+        let batch = sample(&app).await;
+        let mut stored = Vec::new();
+        for _ in 0..2 {
+            let answer = app.post(&format!("{version}/$batch"), &batch).await.json();
+            let answers = answer["responses"].as_array().expect("answers");
+            assert!(
+                answers.len() == 8 && answers.iter().all(|answer| answer["status"] == 201),
+                "{version}: {answer:#}"
+            );
+            let mut rows = Vec::new();
+            for request in batch["requests"].as_array().expect("requests") {
+                let id = request["body"]["id"].as_str().expect("an id");
+                let row = app.get(&format!("{}/{id}?$expand=assignments", beta(CONFIGURATIONS))).await.json();
+                let sent = request["body"]["assignments"].as_array().expect("assignments");
+                assert_eq!(row["assignments"].as_array().expect("assignments").len(), sent.len(), "{row}");
+                rows.push(row);
+            }
+            stored.push(rows);
+        }
+        assert_eq!(stored[0], stored[1], "the second time changes nothing");
+    }
+}
+
+#[actix_web::test]
+async fn the_sample_is_stored_completely_or_not_at_all() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let batch = sample(&app).await;
+    let last = batch["requests"][7]["body"]["id"].as_str().expect("an id");
+    let other = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "other", "id": last});
+    assert_eq!(app.post(CONFIGURATIONS, &other).await.status, StatusCode::CREATED);
+    let answer = app.post("/beta/$batch", &batch).await.json();
+    let statuses: Vec<_> =
+        answer["responses"].as_array().expect("answers").iter().map(|answer| &answer["status"]).collect();
+    assert_eq!(statuses, [424, 424, 424, 424, 424, 424, 424, 409]);
+    assert_eq!(app.get(&format!("{CONFIGURATIONS}/$count")).await.text, "1");
 }

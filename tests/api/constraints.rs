@@ -1,5 +1,5 @@
-//! The constraints of migrations 10 to 15: what they refuse, how rows that are older than
-//! they are treated, and which times a change writes.
+//! The constraints of migrations 10 to 15: the values that they refuse, older rows that violate
+//! them, and the times that a change writes.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -14,7 +14,8 @@ async fn execute(pool: &PgPool, statement: impl Into<String>) -> sqlx::Result<()
     pool.execute(AssertSqlSafe(statement.into())).await.map(drop)
 }
 
-/// A configuration with an assignment, a status of each kind and a secret; its path.
+/// Creates a configuration with an assignment, a status of each kind and a secret. Returns its
+/// path.
 async fn filled(app: &App) -> String {
     let path = app.configuration().await;
     for (collection, body) in [
@@ -107,7 +108,7 @@ async fn assert_refused(pool: &PgPool, table: &str, column: &str, value: &str, c
     assert_eq!(refused.constraint(), Some(constraint), "{table}.{column} = {value}: {refused}");
 }
 
-/// The clock of the server that wrote a row may be ahead of this one's.
+/// The server that created a row may have had a clock that is ahead of the clock of this server.
 #[actix_web::test]
 async fn no_change_is_earlier_than_the_creation() {
     if is_remote() {
@@ -141,7 +142,7 @@ async fn assert_in_order(app: &App) {
     }
 }
 
-/// A time within the last second of the year 9999 is in range: a change leaves it as it is.
+/// A time in the last second of the year 9999 is in range, so a change does not move it.
 #[actix_web::test]
 async fn a_change_moves_no_creation_that_is_in_range() {
     if is_remote() {
@@ -157,7 +158,7 @@ async fn a_change_moves_no_creation_that_is_in_range() {
     assert_eq!(app.get(&path).await.json()["createdDateTime"], last);
 }
 
-/// A start validates what it can, and goes on with the rest.
+/// At its start the service validates the constraints, and goes on when rows violate some of them.
 #[actix_web::test]
 async fn a_start_validates_constraints_and_reports_those_that_rows_violate() {
     if is_remote() {
@@ -199,7 +200,7 @@ async fn a_start_validates_constraints_and_reports_those_that_rows_violate() {
     assert_eq!(read["value"][0]["createdDateTime"], "9999-12-31T23:59:59.999999Z");
 }
 
-/// A row that no answer can show whole is logged once, however often it is read.
+/// A row with a value that no answer can show is logged once, however often it is read.
 #[actix_web::test]
 async fn a_row_that_cannot_be_read_is_logged_once() {
     if is_remote() {
@@ -217,6 +218,6 @@ async fn a_row_that_cannot_be_read_is_logged_once() {
     }
     let log = service.log_until_stopped(nix::sys::signal::Signal::SIGTERM);
     let id = path.rsplit('/').next().expect("an id");
-    let lines: Vec<_> = log.lines().filter(|line| line.contains("JSON cannot hold")).collect();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("JSON cannot represent")).collect();
     assert!(lines.len() == 1 && lines[0].contains(id) && lines[0].contains("device_configurations"), "{log}");
 }

@@ -33,13 +33,13 @@ async fn send(app: &App, method: Method, path: &str, headers: &[(&str, &str)], b
     app.answer(request).await
 }
 
-/// A body as a golden one is written: a member a line.
+/// Returns a body in the format of the golden files, with one member on each line.
 fn golden(body: &Value, app: &App) -> String {
     let text = serde_json::to_string_pretty(body).expect("JSON");
     redact(&text.replace(&app.origin, "[origin]")) + "\n"
 }
 
-/// The URL that a link of a body means: it is relative to the context.
+/// Returns the absolute URL of a link. A relative link starts at the path of the context.
 fn resolved(link: &str, context: &str) -> String {
     match link.contains("://") {
         true => link.to_owned(),
@@ -47,7 +47,7 @@ fn resolved(link: &str, context: &str) -> String {
     }
 }
 
-/// Follows every link of a body, whatever it is in, and returns how many there were.
+/// Follows every link of a body at every level. Returns the number of links.
 async fn follow(app: &App, body: &Value, context: &str) -> usize {
     const LINKS: [&str; 5] =
         ["@odata.id", "@odata.editLink", "@odata.readLink", "@odata.navigationLink", "@odata.associationLink"];
@@ -72,12 +72,12 @@ async fn follow(app: &App, body: &Value, context: &str) -> usize {
     followed
 }
 
-/// Follows the links of a whole answer.
+/// Follows every link of an answer. Returns the number of links.
 async fn follow_all(app: &App, body: &Value) -> usize {
     follow(app, body, body["@odata.context"].as_str().expect("a context")).await
 }
 
-/// Holds `full` to have all that `minimal` has.
+/// Asserts that `full` contains everything in `minimal`.
 fn assert_superset(full: &Value, minimal: &Value) {
     match (full, minimal) {
         (Value::Object(full), Value::Object(minimal)) => {
@@ -93,7 +93,8 @@ fn assert_superset(full: &Value, minimal: &Value) {
     }
 }
 
-/// What the specification says of a value beside it, from the model alone.
+/// Returns the type annotation that OData requires beside a property, or `None` when the JSON value
+/// shows the type. It uses only the model.
 fn expected_type(property: &Property) -> Option<String> {
     let qualified = property.value_type.to_string();
     let name = qualified.strip_prefix("Edm.").unwrap_or(&qualified);
@@ -105,7 +106,8 @@ fn expected_type(property: &Property) -> Option<String> {
     }
 }
 
-/// Holds an object of a full body, and those inside of it, to say their types.
+/// Asserts that an object of a full body, and every object in it, has its type and the type
+/// annotations of its properties. Returns the number of annotations.
 fn assert_typed(read: &Value, version: Version, place: &str) -> usize {
     let name = read["@odata.type"].as_str().unwrap_or_else(|| panic!("{place} has no type"));
     assert!(name.starts_with("#microsoft.graph."), "{place}: {name}");
@@ -125,7 +127,7 @@ fn assert_typed(read: &Value, version: Version, place: &str) -> usize {
     typed
 }
 
-/// One of each of three types, and a status.
+/// Returns bodies of three types, each with the version on which to create it.
 fn bodies() -> [(Version, Value); 3] {
     [
         (
@@ -177,12 +179,12 @@ async fn full_says_everything_of_a_configuration() {
         assert_typed(&read, version, "");
         let links = if version == Version::Beta { 16 } else { 14 };
         assert_eq!(follow_all(&app, &read).await, links);
-        // In the order in which a reader of a stream needs them.
+        // OData requires this order, so that a client can read the body as a stream.
         let text = get(&app, &path, FULL).await.text;
         let place = |name: &str| text.find(&format!("\"{name}\"")).unwrap_or_else(|| panic!("{name} in {text}"));
         assert!(place("@odata.context") < place("@odata.type") && place("@odata.type") < place("@odata.id"), "{text}");
         assert!(place("version@odata.type") < place("version") && place("@odata.etag") < place("id"), "{text}");
-        // Changed, it reads as it is read.
+        // The answer to a PATCH equals the answer to a GET.
         let changed = [("accept", FULL), ("prefer", "return=representation")];
         let changed = send(&app, Method::PATCH, &path, &changed, &json!({"description": "x"})).await;
         assert_eq!((changed.status, changed.header("content-type")), (StatusCode::OK, FULL), "{}", changed.text);
@@ -244,7 +246,7 @@ async fn full_says_everything_of_a_list_and_of_what_it_expands() {
     }
     let alone = get_full(&app, &format!("{one}?$expand=assignments")).await;
     assert_eq!(alone["assignments"], element["assignments"]);
-    // `$select` decides about links and operations as about properties.
+    // `$select` selects links and operations as it selects properties.
     let selected = get_full(&app, &format!("{one}?$select=displayName,createdDateTime")).await;
     let names: Vec<_> = selected.as_object().expect("an object").keys().map(String::as_str).collect();
     assert_eq!(
@@ -300,7 +302,8 @@ async fn full_says_everything_of_an_assignment() {
         assert_eq!((assigned.status, assigned.header("content-type")), (StatusCode::OK, FULL), "{}", assigned.text);
         assert_eq!(follow_all(&app, &assigned.json()).await, 2);
         assert_eq!(assigned.json()["value"], get_full(&app, &assignments).await["value"]);
-        // A client that does not ask gets what the documented page shows.
+        // Without an Accept header, the answer is the documented one and has no control
+        // information.
         let plain = app.post(&assignments, &group("c")).await.json();
         assert!(plain.get("@odata.id").is_none() && plain.get("@odata.context").is_none(), "{plain}");
     }
@@ -339,7 +342,7 @@ async fn full_says_everything_of_statuses() {
     for segment in ["deviceStatusOverview", "userStatusOverview"] {
         let read = get_full(&app, &format!("{one}/{segment}")).await;
         assert_eq!(assert_typed(&read, Version::V1, segment), 7, "{read}");
-        // It cannot be changed, so there is no link to change it.
+        // The overview is read-only, so it has no link to edit it.
         assert_eq!((follow_all(&app, &read).await, read.get("@odata.editLink")), (1, None));
         let reference = app.get(&format!("{one}/{segment}/$ref")).await.json();
         assert_eq!(reference["@odata.context"], format!("{}/v1.0/$metadata#$ref", app.origin));
@@ -394,7 +397,7 @@ async fn references_to_assignments_come_in_pages_and_by_filter() {
     assert_eq!(filtered["value"], json!([expected[1]]));
     let refused = app.get(&format!("{one}/assignments/$ref?$select=id")).await;
     assert!(refused.refusal().starts_with("400 BadRequest: The query option '$select'"));
-    // The id is all that a reference says, so it stays where control information is not wanted.
+    // A reference consists of its id, so odata.metadata=none does not remove the id.
     let none = get(&app, &format!("{one}/assignments/$ref"), "application/json;odata.metadata=none").await.json();
     assert_eq!(none, json!({ "value": expected }));
     let missing = format!("{CONFIGURATIONS}/7e159a72-9a72-7e15-729a-157e729a157e/assignments/$ref");
@@ -402,7 +405,7 @@ async fn references_to_assignments_come_in_pages_and_by_filter() {
 }
 
 #[actix_web::test]
-async fn operations_are_where_full_says() {
+async fn operations_are_at_the_targets_that_a_full_body_names() {
     let app = App::start().await;
     let one = app.configuration().await;
     let read = get_full(&app, &one).await;
@@ -479,7 +482,8 @@ async fn a_type_that_only_beta_accepts_has_a_cast_only_there() {
     let on_v1 = get_full(&app, &one).await;
     assert_eq!(on_v1["@odata.editLink"], on_v1["@odata.id"]);
     assert_eq!(follow_all(&app, &on_v1).await, 14);
-    // What SQL can store under the names of control information is not said twice.
+    // SQL can store properties with the names of control information. An answer does not repeat
+    // these names.
     let one = beta(&app.configuration().await);
     sqlx::query(
         r##"UPDATE device_configurations SET properties = '{
@@ -557,7 +561,7 @@ async fn a_step_of_a_batch_is_answered_by_its_own_headers() {
     assert_eq!(links, [false, false, false, true, false]);
     assert_eq!(answers[3]["headers"]["Content-Type"], FULL);
     assert_eq!(follow_all(&app, &answers[3]["body"]).await, 14);
-    // The headers of the batch do not count for its steps.
+    // The headers of the batch do not apply to its steps.
     let headers = [("accept", FULL), ("odata-maxversion", "4.0")];
     let body = json!({"requests": [{"id": "1", "method": "GET", "url": one}]});
     let outer = send(&app, Method::POST, "/v1.0/$batch", &headers, &body).await;

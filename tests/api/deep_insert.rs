@@ -1,4 +1,5 @@
-//! A create of a configuration with its assignments, and what a change refuses of them.
+//! Deep insert: a create of a configuration with its assignments. A change refuses navigation
+//! properties.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -30,7 +31,7 @@ async fn count(app: &App) -> String {
     app.get(&format!("{CONFIGURATIONS}/$count")).await.text
 }
 
-/// The answer says what a read with `$expand=assignments` says, and has no ETag.
+/// Asserts that the answer to a create equals a read with `$expand=assignments` and has no ETag.
 async fn is_expanded(app: &App, collection: &str, created: &Answer) {
     assert_eq!(created.status, StatusCode::CREATED, "{}", created.text);
     let one = format!("{collection}/{}", created.id());
@@ -72,7 +73,7 @@ async fn a_create_has_the_assignments_that_it_was_sent_with() {
             assert_eq!(created["assignments"].as_array().map(Vec::len), sent.as_array().map(Vec::len));
             assert_eq!(created["version"], 1);
         }
-        // Without the member, and with null, nothing is expanded.
+        // Without `assignments`, or with null, the answer does not expand them.
         let mut plain = body(json!(null));
         assert!(app.post(&collection, &plain).await.json().get("assignments").is_none());
         plain.as_object_mut().expect("an object").remove("assignments");
@@ -136,17 +137,17 @@ async fn a_wrong_element_is_named_and_nothing_is_created() {
         ),
         (
             json!([group("a"), group("b"), group("a")]),
-            "'assignments[2].target' names the group 'a', which stands in the set already",
+            "'assignments[2].target' targets the group 'a', as an earlier element does",
         ),
-        (json!([group("A"), excluded]), "'assignments[1].target' names the group 'A', which stands in the set already"),
-        (json!([target("allDevices"), target("allDevices")]), "'assignments[1].target' names all devices"),
-        (json!([base]), "The base target at 'assignments[0].target' names nothing"),
+        (json!([group("A"), excluded]), "'assignments[1].target' targets the group 'A', as an earlier element does"),
+        (json!([target("allDevices"), target("allDevices")]), "'assignments[1].target' targets all devices"),
+        (json!([base]), "The base target at 'assignments[0].target' names no target"),
         (json!([{}]), "'assignments[0].target' is missing"),
         (json!([{"target": null}]), "'assignments[0].target'"),
         (json!([{"target": {"groupId": "a"}}]), "'assignments[0].target.@odata.type' is missing"),
         (
             json!([{"targets": [], "target": {"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"}}]),
-            "'assignments[0].targets' is written 'assignments[0].target'",
+            "'assignments[0].targets' is misspelt. Write 'assignments[0].target'",
         ),
         (json!([5]), "'assignments[0]'"),
         (json!({}), "'assignments'"),
@@ -160,7 +161,7 @@ async fn a_wrong_element_is_named_and_nothing_is_created() {
             );
         }
     }
-    // Other tests create configurations on a shared stack.
+    // On a running service other tests create configurations at the same time.
     assert!(crate::harness::is_remote() || count(&app).await == before);
 }
 
@@ -172,7 +173,7 @@ async fn a_create_that_is_sent_again_compares_the_targets() {
     first["id"] = Uuid::new_v4().to_string().into();
     let created = app.post(&collection, &first).await;
     is_expanded(&app, &collection, &created).await;
-    // The order is no part of a set.
+    // The order of the assignments does not matter.
     let mut again = first.clone();
     again["assignments"] = json!([target("allDevices"), group("a")]);
     for body in [&first, &again, &created.json()] {
@@ -180,7 +181,7 @@ async fn a_create_that_is_sent_again_compares_the_targets() {
         assert_eq!((answer.status, &answer.text), (StatusCode::CREATED, &created.text));
         assert!(answer.headers.get("etag").is_none());
     }
-    // Without the member, the create says nothing about the assignments.
+    // A create without `assignments` does not compare the stored assignments.
     let mut plain = first.clone();
     plain.as_object_mut().expect("an object").remove("assignments");
     let answer = app.post(&collection, &plain).await;
@@ -318,7 +319,7 @@ async fn other_navigation_properties_are_refused_and_a_change_points_to_assign()
     assert_eq!(app.assignments(&one).await, [] as [Value; 0]);
 }
 
-/// `/v1.0` does not have them at all.
+/// `/v1.0` does not have these navigation properties.
 #[actix_web::test]
 async fn navigation_properties_of_a_derived_type_are_refused() {
     let app = App::start().await;
@@ -370,7 +371,7 @@ async fn a_change_of_a_configuration_is_204_on_beta_unless_the_entity_is_preferr
     for (path, prefer, status) in [
         (&v1, None, 200),
         (&beta(&v1), None, 204),
-        // A change that changes nothing.
+        // The same value again changes nothing.
         (&beta(&v1), None, 204),
         (&beta(&v1), Some("return=representation"), 200),
         (&v1, Some("return=representation"), 200),

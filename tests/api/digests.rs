@@ -1,4 +1,5 @@
-//! The kept digests of large sets: always equal to the computed ones, and without any wait.
+//! The digests of large sets that the database keeps: they equal the computed digests, and no
+//! writer waits for them.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -103,7 +104,7 @@ async fn pages_and_changes_show_the_kept_digest_and_do_not_compute_it() {
     }
     let app = App::start().await;
     let (configuration, id) = kept_set(&app).await;
-    // A wrong sum shows which digest an answer has.
+    // A wrong sum in the kept digest shows whether an answer has the kept or the computed one.
     let wrong = format!(
         "UPDATE device_configuration_digest_parts SET first_sum = first_sum + 1 WHERE device_configuration_id = '{id}'"
     );
@@ -226,7 +227,7 @@ async fn transactions_that_write_at_the_same_time_do_not_wait_for_the_digest() {
     };
     let mut first = app.pool().begin().await.expect("a transaction");
     let mut second = app.pool().begin().await.expect("a transaction");
-    // The statement would fail and not wait.
+    // A statement that had to wait for a lock would fail.
     for session in [&mut first, &mut second] {
         write(session, "SET LOCAL lock_timeout = '1ms'").await;
     }
@@ -245,7 +246,7 @@ async fn transactions_that_write_at_the_same_time_do_not_wait_for_the_digest() {
     write(&mut third, &insert("d")).await;
     third.rollback().await.expect("rolled back");
     check(&app, &id, "a rollback").await;
-    // A later writer uses the parts that are there.
+    // A later write uses the existing parts.
     let before = parts(&app).await;
     for group in ["e", "f", "g"] {
         app.pool().execute(AssertSqlSafe(insert(group))).await.expect("a row");
@@ -296,7 +297,8 @@ async fn a_digest_that_begins_to_be_kept_misses_no_write() {
         check(&app, &id, "both").await;
     }
 
-    // A write during an attempt that was rolled back leaves a part without meaning.
+    // The attempt to keep a digest is rolled back. The part that a write stores meanwhile must not
+    // count.
     let (_, id) = large_set(&app).await;
     let mut keeper = app.pool().begin().await.expect("a transaction");
     assert!(keep(&mut keeper, &id).await);
@@ -318,7 +320,7 @@ async fn a_transaction_that_sees_an_older_state_changes_the_digest_too() {
     let mut old = app.pool().begin().await.expect("a transaction");
     write(&mut old, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await;
     write(&mut old, "SELECT count(*) FROM device_configuration_assignments").await;
-    assert!(!keep(&mut old, &id).await, "its snapshot is too old");
+    assert!(!keep(&mut old, &id).await, "the snapshot of the transaction is too old");
     assert!(keep(&mut app.pool().acquire().await.expect("a session"), &id).await);
     for statement in [
         format!(
@@ -338,7 +340,7 @@ async fn a_transaction_that_sees_an_older_state_changes_the_digest_too() {
 }
 
 #[actix_web::test]
-async fn nothing_is_kept_where_nothing_can_be_written() {
+async fn no_digest_is_kept_in_a_read_only_transaction_or_without_a_configuration() {
     if is_remote() {
         return;
     }

@@ -1,4 +1,4 @@
-//! What README says of the product, held to the product.
+//! Compares the settings page and the table of queries with the product.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,8 @@ use devicegraph::{config::Settings, odata::options::SYSTEM};
 
 use crate::harness::{App, CONFIGURATIONS, beta};
 
-const README: &str = include_str!("../../README.md");
+const SETTINGS: &str = include_str!("../../docs/settings.md");
+const QUERIES: &str = include_str!("../../docs/queries.md");
 const DEFAULTS: &str = include_str!("../../src/default.toml");
 
 /// Every `section.key` of the defaults with its value; one that is commented
@@ -29,7 +30,7 @@ fn defaults() -> BTreeSet<(String, String)> {
 
 #[test]
 fn the_settings_table_is_the_defaults() {
-    let rows = README.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows = SETTINGS.lines().filter_map(|line| line.strip_prefix("| `"));
     let table: BTreeSet<_> = rows
         .filter_map(|row| {
             let mut cells = row.split(" | ");
@@ -43,7 +44,7 @@ fn the_settings_table_is_the_defaults() {
 
 /// The rows of the table of queries: what, whether it is supported, an example.
 fn queries() -> Vec<(String, bool, String)> {
-    let (_, table) = README.split_once("| what | | for example |").expect("the table of queries");
+    let (_, table) = QUERIES.split_once("| what | | for example |").expect("the table of queries");
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
     let row = |row: &str| {
         let mut cells = row.trim_matches(['|', ' ']).split(" | ");

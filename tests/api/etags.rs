@@ -1,11 +1,11 @@
-//! Changes that depend on what their sender has read.
+//! Conditional requests: If-Match and If-None-Match.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, App, CONFIGURATIONS, group};
 
-/// Sends a request with one more header.
+/// Sends a request with an additional header.
 async fn conditional(app: &App, method: Method, path: &str, header: (&str, &str), body: Option<&Value>) -> Answer {
     let request = app.request(method, path).header(header.0, header.1);
     app.answer(match body {
@@ -21,13 +21,13 @@ fn etag(answer: &Answer) -> String {
     etag
 }
 
-/// Holds an answer to a refusal that names what the resource is now.
+/// Asserts that an answer is 412 and has the current ETag in its header and in its message.
 #[track_caller]
 fn assert_refused(answer: &Answer, now: &str) {
     assert_eq!(answer.status, StatusCode::PRECONDITION_FAILED, "{}", answer.text);
     assert_eq!(answer.header("etag"), now);
     let expected = format!(
-        "412 PreconditionFailed: A precondition of the request does not match: the resource is {now} now. Read it again, and send the change with this ETag if it is still wanted."
+        "412 PreconditionFailed: A precondition of the request does not match: the current ETag is {now}. Read the resource again. If the change is still right, send it with this ETag."
     );
     answer.refusal();
     let error = &answer.json()["error"];
@@ -60,7 +60,7 @@ async fn every_form_of_a_configuration_has_the_etag_of_its_version() {
     assert_eq!(changed.json()["@odata.etag"], *second);
     assert_eq!(etag(&app.patch(&path, &json!({"displayName": "etags 2"})).await), second, "nothing changed");
     app.post(&format!("{path}/assignments"), &group("a")).await;
-    assert_eq!(etag(&app.get(&path).await), second, "assignments are a resource of their own");
+    assert_eq!(etag(&app.get(&path).await), second, "assignments do not change the ETag of the configuration");
     let minimal = conditional(&app, Method::PATCH, &path, ("prefer", "return=minimal"), Some(&json!({}))).await;
     assert_eq!((minimal.status, etag(&minimal)), (StatusCode::NO_CONTENT, second));
     let none = app.answer(app.request(Method::GET, &path).header("accept", "application/json;odata.metadata=none"));
@@ -80,7 +80,7 @@ async fn the_second_of_two_administrators_is_refused() {
     assert_refused(&second, &now);
     assert_refused(&conditional(&app, Method::DELETE, &path, ("if-match", &read), None).await, &now);
     assert_eq!(app.get(&path).await.json()["displayName"], "first");
-    // One of several is enough, and `*` is whatever there is.
+    // One matching ETag of several is enough, and `*` matches every stored resource.
     for tags in [format!("{read}, {now}"), "*".to_owned()] {
         let changed = conditional(&app, Method::PATCH, &path, ("if-match", &tags), Some(&json!({}))).await;
         assert_eq!(changed.status, StatusCode::OK);
@@ -93,9 +93,9 @@ async fn the_second_of_two_administrators_is_refused() {
     assert_eq!(deleted.status, StatusCode::NO_CONTENT);
     for method in [Method::PATCH, Method::DELETE, Method::GET] {
         let gone = conditional(&app, method, &path, ("if-match", &now), Some(&json!({}))).await;
-        assert_eq!(gone.status, StatusCode::NOT_FOUND, "what is not there is no other version of it");
+        assert_eq!(gone.status, StatusCode::NOT_FOUND, "a deleted resource is 404 and not 412");
     }
-    // One that is created under the same id is another.
+    // A configuration that is created again with the same id has another ETag.
     let id = path.rsplit('/').next().expect("an id");
     let body =
         json!({"@odata.type": "#microsoft.graph.windows10CustomConfiguration", "displayName": "a test", "id": id});
@@ -103,7 +103,7 @@ async fn the_second_of_two_administrators_is_refused() {
 }
 
 #[actix_web::test]
-async fn a_client_that_has_it_is_spared_it() {
+async fn a_get_of_an_unchanged_resource_is_304() {
     let app = App::start().await;
     let path = app.configuration().await;
     let assignments = format!("{path}/assignments");
@@ -119,7 +119,7 @@ async fn a_client_that_has_it_is_spared_it() {
         assert_eq!(other.status, StatusCode::OK);
         assert_refused(&conditional(&app, Method::GET, path, ("if-match", r#"W/"other""#), None).await, &now);
     }
-    // The ETag of a configuration says nothing of its assignments.
+    // The ETag of a configuration does not cover its assignments.
     let now = etag(&app.get(&path).await);
     let expanded = format!("{path}?$expand=assignments");
     let whole = conditional(&app, Method::GET, &expanded, ("if-none-match", &now), None).await;
@@ -131,11 +131,11 @@ async fn a_client_that_has_it_is_spared_it() {
         StatusCode::NOT_MODIFIED
     );
     let filtered = format!("{assignments}?$filter=id eq null");
-    assert_eq!(etag(&app.get(&filtered).await), set, "a page of the set, if an empty one");
+    assert_eq!(etag(&app.get(&filtered).await), set, "an empty page has the ETag of the set");
 }
 
 #[actix_web::test]
-async fn a_set_is_only_changed_as_it_was_read() {
+async fn a_set_that_was_changed_since_it_was_read_is_not_changed() {
     let app = App::start().await;
     let path = app.configuration().await;
     let (assignments, assign) = (format!("{path}/assignments"), format!("{path}/assign"));
@@ -154,7 +154,7 @@ async fn a_set_is_only_changed_as_it_was_read() {
         (Method::DELETE, &first, None),
     ] {
         assert_refused(&conditional(&app, method.clone(), path, ("if-match", &none), body).await, &one);
-        // A change of another kind: what a configuration is, is not what its set is.
+        // The ETag of the configuration does not match its set of assignments.
         let configuration =
             etag(&app.get(path.trim_end_matches("/assign").split("/assignments").next().expect("a path")).await);
         assert_refused(&conditional(&app, method, path, ("if-match", &configuration), body).await, &one);
@@ -168,7 +168,7 @@ async fn a_set_is_only_changed_as_it_was_read() {
     let id = assigned.json()["value"][0]["id"].as_str().expect("an id").to_owned();
     let deleted = conditional(&app, Method::DELETE, &format!("{assignments}/{id}"), ("if-match", &three), None).await;
     assert_eq!((deleted.status, etag(&deleted)), (StatusCode::NO_CONTENT, none.clone()));
-    // A filter that only `/beta` shows is a change, too.
+    // The ETag of the set also changes with a filter, which only `/beta` shows.
     let before = etag(&app.post(&assign, &set).await);
     let filtered = json!({"assignments": [{"target": {
         "@odata.type": "#microsoft.graph.groupAssignmentTarget", "groupId": "b",
@@ -178,7 +178,7 @@ async fn a_set_is_only_changed_as_it_was_read() {
 }
 
 #[actix_web::test]
-async fn of_many_that_assign_what_they_have_read_one_does() {
+async fn of_many_conditional_changes_of_one_set_one_succeeds() {
     let app = App::start().await;
     let path = app.configuration().await;
     let now = etag(&app.get(&format!("{path}/assignments")).await);
@@ -220,7 +220,7 @@ async fn a_conditional_create_can_be_sent_again() {
 }
 
 #[actix_web::test]
-async fn what_cannot_be_met_is_refused() {
+async fn a_condition_that_is_malformed_or_has_no_etag_to_match_is_refused() {
     let app = App::start().await;
     let path = app.configuration().await;
     for tags in ["1", "W/1", r#""a"#, "", r#""a",,"b""#] {
@@ -236,14 +236,14 @@ async fn what_cannot_be_met_is_refused() {
     ] {
         let refused = conditional(&app, method, &path, (header, r#"W/"1""#), body).await;
         let expected = format!(
-            "412 PreconditionFailed: The header {header} cannot be met, since the resource has no ETag; a configuration and its assignments have one. Leave the header out."
+            "412 PreconditionFailed: The header {header} cannot be applied, because this resource has no ETag. Only configurations and their assignments have one. Leave the header out."
         );
         assert_eq!(refused.refusal(), expected, "{path}");
     }
     let refused = conditional(&app, Method::POST, CONFIGURATIONS, ("if-none-match", "*"), Some(&new)).await;
     assert_eq!(refused.status, StatusCode::PRECONDITION_FAILED);
     let read = conditional(&app, Method::GET, CONFIGURATIONS, ("if-none-match", r#"W/"1""#), None).await;
-    assert_eq!(read.status, StatusCode::OK, "none of it matches");
+    assert_eq!(read.status, StatusCode::OK, "the condition does not match");
 }
 
 #[actix_web::test]

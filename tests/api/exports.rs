@@ -1,4 +1,4 @@
-//! What an export may remove and overwrite.
+//! The files that an export may remove and overwrite, and the commands that may change a database.
 
 use std::{fs, path::Path};
 
@@ -23,7 +23,7 @@ async fn export(app: &App, folder: &Path, force: bool) -> Result<usize, String> 
     import_export::export(app.pool(), folder, force, || ()).await.map_err(|error| format!("{error:#}"))
 }
 
-/// The names of the files in a folder, without the manifest.
+/// Returns the names of the files in a folder, without the manifest.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
     let mut names: Vec<_> =
@@ -40,7 +40,7 @@ async fn an_export_removes_what_an_earlier_one_wrote_and_nothing_else() {
     let (app, folder) = (App::start().await, folder());
     let (kept, gone) = (app.configuration().await, app.configuration().await);
     let id = |path: &str| path.rsplit('/').next().expect("an id").to_owned();
-    // What another tool wrote: named by an id, with the members of an export.
+    // A file of another tool. It has an id as its name and the members of an exported file.
     let other = Uuid::new_v4();
     let foreign =
         json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "id": other, "assignments": []}).to_string();
@@ -57,7 +57,7 @@ async fn an_export_removes_what_an_earlier_one_wrote_and_nothing_else() {
 }
 
 #[actix_web::test]
-async fn an_empty_store_empties_no_export() {
+async fn an_export_of_an_empty_store_removes_files_only_with_force() {
     if is_remote() {
         return;
     }
@@ -66,7 +66,7 @@ async fn an_empty_store_empties_no_export() {
     assert_eq!(export(&app, folder.path(), false).await, Ok(1));
     let before = names(folder.path());
     assert_eq!(app.delete(&path).await.status, 204);
-    let refused = export(&app, folder.path(), false).await.expect_err("it would only remove");
+    let refused = export(&app, folder.path(), false).await.expect_err("an export that would only remove files");
     assert!(
         refused.starts_with("the store has no configuration, and the export would only remove files from "),
         "{refused}"
@@ -83,7 +83,7 @@ async fn the_export_of_another_store_is_not_replaced() {
         return;
     }
     let (one, other, folder) = (App::start().await, App::start().await, folder());
-    // The databases of the tests are copies of one database, and have its id.
+    // The databases of the tests are copies of one template, so both stores have the same id.
     sqlx::query("UPDATE devicegraph_store SET id = gen_random_uuid()").execute(other.pool()).await.expect("another id");
     one.configuration().await;
     other.configuration().await;
@@ -94,7 +94,7 @@ async fn the_export_of_another_store_is_not_replaced() {
     assert_eq!(names(folder.path()), before);
     assert_eq!(export(&other, folder.path(), true).await, Ok(1));
     assert_ne!(names(folder.path()), before);
-    // From then on it is the folder of that store.
+    // The folder now belongs to the second store.
     assert_eq!(export(&other, folder.path(), false).await, Ok(1));
 }
 
@@ -111,7 +111,7 @@ async fn a_file_that_no_export_wrote_is_not_overwritten() {
     assert!(refused.contains(&id) && refused.contains("overwrite them with --force"), "{refused}");
     assert_eq!(fs::read_to_string(&path).expect("a file"), "another tool's");
     assert_eq!(export(&app, folder.path(), true).await, Ok(1));
-    // An export whose manifest was not kept is one all the same.
+    // An export without its manifest is still recognized.
     fs::remove_file(folder.path().join(MANIFEST)).expect("a manifest");
     assert_eq!(export(&app, folder.path(), false).await, Ok(1));
 }
@@ -138,7 +138,7 @@ async fn a_manifest_names_only_files_of_its_folder() {
     assert_eq!(export(&app, &folder, false).await, Ok(1));
     assert!(victim.exists() && folder.join("notes.json").exists());
     fs::write(folder.join(MANIFEST), "{").expect("a file");
-    let refused = export(&app, &folder, false).await.expect_err("no manifest");
+    let refused = export(&app, &folder, false).await.expect_err("a file that is no manifest");
     assert!(refused.starts_with("cannot read the manifest "), "{refused}");
     assert_eq!(export(&app, &folder, true).await, Ok(1));
 }
@@ -163,7 +163,7 @@ async fn an_export_writes_through_no_link() {
 }
 
 #[test]
-fn only_serve_makes_a_database() {
+fn only_the_service_creates_a_database() {
     let folder = Folder::new();
     let backup = folder.0.join("backup");
     fs::create_dir(&backup).expect("a folder");
@@ -175,21 +175,21 @@ fn only_serve_makes_a_database() {
         assert!(said.starts_with(&expected), "{arguments:?}: {said}");
         assert!(!folder.data_dir().exists(), "{arguments:?}");
     }
-    // A relative folder is named in full.
+    // The message has the absolute path of a relative folder.
     let said =
         refusal(devicegraph(&folder.0).args(["export", &backup]).env("DEVICEGRAPH__DATABASE__DATA_DIR", "nowhere"));
     assert!(said.contains(&format!("{}/nowhere", folder.0.canonicalize().expect("a folder").display())), "{said}");
 }
 
 #[test]
-fn what_changes_a_database_names_it_first() {
+fn a_command_that_changes_a_database_names_it_first() {
     let folder = Folder::new();
     let service = Service::start(&mut folder.command());
     service.create("a");
     let backup = folder.0.join("backup");
     success(folder.command().args(["export", &backup.to_string_lossy()]));
     for arguments in [&["seed", &backup.to_string_lossy()][..], &["reset", "--yes"]] {
-        // No setting of the log hides it.
+        // The message does not depend on the log filter.
         let said = success(folder.command().args(arguments).env("DEVICEGRAPH__LOG__FILTER", "off"));
         let name = arguments[0];
         let expected = format!("{name} is about to change the private database in {}", folder.data_dir().display());
@@ -199,9 +199,9 @@ fn what_changes_a_database_names_it_first() {
     assert!(answer.contains(r#""value":[]"#), "{answer}");
 }
 
-/// Only what changes a database applies its migrations.
+/// Only commands that change a database apply its migrations.
 #[actix_web::test]
-async fn what_only_reads_applies_no_migration() {
+async fn a_command_that_only_reads_applies_no_migration() {
     if is_remote() {
         return;
     }
@@ -217,7 +217,7 @@ async fn what_only_reads_applies_no_migration() {
     pool.close().await;
 }
 
-/// An export leaves out what JSON cannot hold. To load it again changes nothing.
+/// An export leaves out values that JSON cannot hold. A seed from this export does not remove them.
 #[actix_web::test]
 async fn an_export_that_is_loaded_again_keeps_what_json_cannot_hold() {
     if is_remote() {

@@ -1,4 +1,4 @@
-//! The database failing under the service.
+//! Failures of the database, and the status that a client gets.
 
 use devicegraph::error::Code;
 use reqwest::{Method, StatusCode};
@@ -7,10 +7,10 @@ use sqlx::{AssertSqlSafe, Executor, postgres::PgConnectOptions};
 
 use crate::harness::{App, CONFIGURATIONS, DOCUMENTED_BODY, database, group, is_remote, until, waiting_for_locks};
 
-const FAILED: &str = "The service could not carry out this request. Its log has the cause under the request-id.";
+const FAILED: &str = "The service could not execute this request. The log of the service has the cause under the request-id of this answer.";
 
 #[test]
-fn the_table_of_codes() {
+fn every_error_code_has_its_status() {
     let table: Vec<_> = Code::ALL.iter().map(|code| format!("{} {}", code.wire().0.as_u16(), code.wire().1)).collect();
     assert_eq!(
         table,
@@ -44,7 +44,7 @@ async fn health_is_live_and_ready() {
 }
 
 #[actix_web::test]
-async fn the_root_says_what_this_is_and_where_to_go() {
+async fn the_root_describes_the_service_and_links_to_its_paths() {
     let app = App::start().await;
     let welcome = app.get("/").await.json();
     assert_eq!(welcome["name"], "devicegraph");
@@ -55,12 +55,13 @@ async fn the_root_says_what_this_is_and_where_to_go() {
 }
 
 #[actix_web::test]
-async fn without_a_database_every_request_is_503_although_each_could_wait() {
+async fn in_an_outage_every_request_is_503_before_its_acquire_timeout() {
     if is_remote() {
         return;
     }
     let nobody = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(1).username("nobody");
-    // Longer than this test waits for an answer: the service refuses because it knows of the outage.
+    // No wait ends by this timeout during the test. The service refuses because it knows of the
+    // outage.
     let app = App::start_on(nobody, |settings| {
         settings.database.answer_timeout_ms = 500;
         settings.database.acquire_timeout_ms = 600_000;
@@ -100,11 +101,11 @@ async fn a_database_without_the_migrations_is_not_ready() {
 }
 
 #[actix_web::test]
-async fn a_lock_that_somebody_forgot_is_503_while_it_is_held_and_only_for_who_needs_it() {
+async fn a_lock_that_is_not_released_is_503_only_for_requests_that_need_it() {
     if is_remote() {
         return;
     }
-    // Nothing else ends the wait for a lock.
+    // Only the lock timeout can end the wait for a lock.
     let app = App::start_on(database(true).await, |settings| {
         settings.database.lock_timeout_ms = 300;
         settings.database.statement_timeout_ms = 600_000;
@@ -132,7 +133,7 @@ async fn a_client_that_leaves_ends_the_statement_of_its_transaction() {
     if is_remote() {
         return;
     }
-    // Nothing else ends the wait for the lock.
+    // No timeout ends the wait for the lock, only the disconnect.
     let app = App::start_on(database(true).await, |settings| {
         settings.database.lock_timeout_ms = 600_000;
         settings.database.statement_timeout_ms = 600_000;
@@ -169,7 +170,7 @@ async fn a_failure_is_no_fault_of_the_skiptoken() {
     assert_eq!(app.get(next).await.refusal(), format!("503 ServiceUnavailable: {FAILED}"));
     forgotten.rollback().await.expect("the end of it");
     assert_eq!(app.get(next).await.status, StatusCode::OK);
-    // A data error is the fault of the token only where there is a token.
+    // A data error is blamed on the token only if the request has a token.
     let wrong = "CREATE OR REPLACE FUNCTION graph_tolower(value text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT
                  AS $$ BEGIN RAISE division_by_zero; END $$";
     app.pool().execute(wrong).await.expect("a function that fails");
@@ -194,14 +195,14 @@ async fn a_defect_is_500_and_says_nothing_of_the_database() {
 }
 
 #[actix_web::test]
-async fn an_outcome_that_could_not_be_learnt_is_500_and_names_what_to_read() {
+async fn an_unknown_outcome_is_500_and_names_the_resource_to_read() {
     if is_remote() {
         return;
     }
     let app = App::start().await;
     let configuration = app.configuration().await;
     let id = app.post(&format!("{configuration}/assignments"), &group("a")).await.id();
-    // Ends the connection in the commit of whatever touches the table.
+    // Ends the session during the commit of every transaction that changes the table.
     for table in ["device_configurations", "device_configuration_assignments"] {
         let fatal = format!(
             "CREATE FUNCTION end_{table}() RETURNS trigger LANGUAGE plpgsql AS

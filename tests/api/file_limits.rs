@@ -13,20 +13,20 @@ use tempfile::TempDir;
 
 use crate::harness::{App, CONFIGURATIONS, RULES, beta, database, group, is_remote};
 
-/// A folder with one file.
+/// Creates a folder with one file.
 fn folder(text: impl AsRef<[u8]>) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("a.json"), text).expect("a file");
     folder
 }
 
-/// What a seed refuses, without the path of the folder.
+/// Reads a folder that must be refused. Returns the message without the path of the folder.
 fn refusal(folder: &TempDir, max_values: usize) -> String {
     let refusal = import_export::read(folder.path(), FileRules { max_values, ..RULES }).expect_err("a refusal");
     format!("{refusal:#}").replace(&folder.path().display().to_string(), "…")
 }
 
-/// A configuration with this number of values in `bytes` bytes.
+/// Returns a configuration with this number of values in `bytes` bytes.
 fn configuration(values: usize, bytes: usize) -> String {
     let ones = vec!["1"; values - 6].join(",");
     let start =
@@ -36,7 +36,8 @@ fn configuration(values: usize, bytes: usize) -> String {
 
 #[test]
 fn a_file_with_too_many_values_is_refused_with_the_setting() {
-    // The bytes of a small file add to the limit of a body, and those of a large file replace it.
+    // The limit of a file is the larger of two numbers: the limit of a body plus one value for
+    // every 32 bytes, and one value for every 16 bytes.
     for (bytes, max_values, limit) in [(3200, 1000, 1100), (3200, 0, 200), (3200, 100, 200), (3200, 101, 201)] {
         let read = |values| {
             import_export::read(folder(configuration(values, bytes)).path(), FileRules { max_values, ..RULES })
@@ -45,7 +46,7 @@ fn a_file_with_too_many_values_is_refused_with_the_setting() {
         assert!(read(limit + 1).is_err(), "{bytes} {max_values}");
     }
     let text = configuration(1200, 3200);
-    let expected = "…/a.json: it holds 1200 JSON values, and at most 1100 are read from a file of this size; an object with members counts as two; if the file is right, set server.max_body_values to 1100 or more";
+    let expected = "…/a.json: it holds 1200 JSON values, and the limit for a file of this size is 1100; an object with members counts as two; if the file is right, set server.max_body_values to 1100 or more";
     assert_eq!(refusal(&folder(&text), 1000), expected);
     assert_eq!(
         import_export::read(folder(&text).path(), FileRules { max_values: 1100, ..RULES })

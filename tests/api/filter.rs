@@ -1,4 +1,4 @@
-//! `$filter`: what is let through, and what is refused, over rows of many types.
+//! `$filter` over rows of many types: the rows that match, and the filters that are refused.
 
 use devicegraph::{
     catalogue::version::Version,
@@ -14,12 +14,13 @@ use serde_json::{Value, json};
 
 use crate::harness::{App, CONFIGURATIONS, beta, group};
 
-/// A text of a URL's query.
+/// Returns a text as a part of a URL's query.
 pub(crate) fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-/// Rows with one mark in their names, since other tests share the store; the mark.
+/// Creates rows whose names begin with a mark, and returns the mark. Other tests may use the same
+/// store.
 async fn rows(app: &App) -> String {
     let mark = uuid::Uuid::new_v4().to_string();
     let of = |name: &str| format!("#microsoft.graph.{name}");
@@ -67,7 +68,7 @@ async fn rows(app: &App) -> String {
     mark
 }
 
-/// The names that a filter lets through, sorted.
+/// Returns the names of the rows that match a filter, sorted.
 async fn names(app: &App, collection: &str, mark: &str, filter: &str) -> Vec<String> {
     let all = encoded(&format!("startswith(displayName,'{mark}') and ({filter})"));
     let answer = app.get(&format!("{collection}?$filter={all}")).await;
@@ -76,14 +77,14 @@ async fn names(app: &App, collection: &str, mark: &str, filter: &str) -> Vec<Str
     let name = |row: &Value| row["displayName"].as_str().expect("a name")[mark.len() + 1..].to_owned();
     let mut names: Vec<_> = rows.iter().map(name).collect();
     names.sort();
-    // What is counted is what is listed.
+    // `$count` equals the number of listed rows.
     let count = app.get(&format!("{collection}/$count?$filter={all}")).await;
     assert_eq!((count.status, count.text), (StatusCode::OK, names.len().to_string()), "{filter}");
     names
 }
 
 #[actix_web::test]
-async fn a_filter_lets_through_what_it_says() {
+async fn a_filter_returns_the_rows_that_match() {
     let app = App::start().await;
     let mark = rows(&app).await;
     const ALL: &[&str] = &["bare", "custom", "ios", "ios_device", "update", "update_bare"];
@@ -104,7 +105,7 @@ async fn a_filter_lets_through_what_it_says() {
         (format!("startswith(displayName,'{mark} ios_')"), &["ios_device"]),
         (format!("startswith(toupper(displayName),toupper('{mark} IOS'))"), &["ios", "ios_device"]),
         (format!("length(displayName) eq {}", mark.len() + 4), &["ios"]),
-        // Null is compared with everything; functions of it are null.
+        // A comparison with null is true or false, and a function of null is null.
         ("description eq null".to_owned(), &["bare", "ios", "ios_device", "update"]),
         ("description ne null".to_owned(), &["custom", "update_bare"]),
         ("description ne 'one'".to_owned(), &["bare", "ios", "ios_device", "update", "update_bare"]),
@@ -134,7 +135,7 @@ async fn a_filter_lets_through_what_it_says() {
         ("tolower(microsoft.graph.iosCustomConfiguration/payloadName) eq 'grüße, 100%'".to_owned(), &["ios"]),
         ("payloadName eq null".to_owned(), &["bare", "custom", "ios_device", "update", "update_bare"]),
         ("microsoft.graph.iosCustomConfiguration/payload eq binary'AAEC'".to_owned(), &["ios"]),
-        // What nobody set is what it reads as, where the type has it.
+        // A property that was never set has its default, if the type has the property.
         ("microsoft.graph.iosGeneralDeviceConfiguration/passcodeRequired".to_owned(), &["ios_device"]),
         ("microsoft.graph.iosGeneralDeviceConfiguration/gameCenterBlocked eq false".to_owned(), &["ios_device"]),
         ("passcodeMinimumLength gt 7".to_owned(), &["ios_device"]),
@@ -183,7 +184,7 @@ async fn a_filter_lets_through_what_it_says() {
         ("assignments/any(a:a/sourceId eq $it/id)", &["custom", "ios"]),
         ("assignments/any(a:a/target/deviceAndAppManagementAssignmentFilterType ne 'none')", &[]),
         ("supportsScopeTags", ALL),
-        // Of one text, and with other parameters.
+        // Casts, null, two literals, and a collection without a match.
         ("microsoft.graph.windowsKioskConfiguration/displayName gt null", &[]),
         ("version gt null", &[]),
         ("1 eq 1", ALL),
@@ -197,7 +198,7 @@ async fn a_filter_lets_through_what_it_says() {
 }
 
 #[actix_web::test]
-async fn a_filter_of_assignments_is_of_theirs() {
+async fn assignments_are_filtered_by_their_own_properties() {
     let app = App::start().await;
     let mark = rows(&app).await;
     let found =
@@ -221,7 +222,7 @@ async fn a_filter_of_assignments_is_of_theirs() {
 }
 
 #[actix_web::test]
-async fn a_filter_that_cannot_be_is_refused_and_names_both() {
+async fn a_filter_that_cannot_be_evaluated_is_refused_with_the_reason() {
     let app = App::start().await;
     for (filter, expected) in [
         ("nothing eq 1", "Could not find a property named 'nothing' on type 'microsoft.graph.deviceConfiguration'."),
@@ -248,15 +249,15 @@ async fn a_filter_that_cannot_be_is_refused_and_names_both() {
             "displayName eq version",
             "'displayName' of type Edm.String cannot be compared with 'version' of type Edm.Int32.",
         ),
-        ("displayName", "The value 'displayName' is of type Edm.String and cannot decide alone."),
-        ("'a'", "The value ''a'' is of type Edm.String and cannot decide alone."),
+        ("displayName", "The value 'displayName' is of type Edm.String and not a condition."),
+        ("'a'", "The value ''a'' is of type Edm.String and not a condition."),
         (
             "contains(version,'1')",
-            "The function 'contains' takes texts (Edm.String), and 'version' is of type Edm.Int32.",
+            "The arguments of the function 'contains' must be texts (Edm.String), and 'version' is of type Edm.Int32.",
         ),
         (
             "automaticUpdateMode eq 'x'",
-            "The value 'x' is not one of 'automaticUpdateMode' of type microsoft.graph.automaticUpdateMode: userDefined, ",
+            "The value 'x' is not a member of the type of 'automaticUpdateMode', microsoft.graph.automaticUpdateMode. Write one of these: userDefined, ",
         ),
         (
             "automaticUpdateMode eq microsoft.graph.edgeCookiePolicy'allow'",
@@ -265,7 +266,7 @@ async fn a_filter_that_cannot_be_is_refused_and_names_both() {
         ("automaticUpdateMode gt 'userDefined'", "Values of type microsoft.graph.automaticUpdateMode have no order"),
         (
             "automaticUpdateMode has 'userDefined'",
-            "The operator 'has' asks for members of flags, and 'automaticUpdateMode' is of type microsoft.graph.automaticUpdateMode.",
+            "The operator 'has' needs a property with a flags type and a literal such as microsoft.graph.type'…', and 'automaticUpdateMode' is of type microsoft.graph.automaticUpdateMode.",
         ),
         (
             "microsoft.graph.iosCustomConfiguration/omaSettings/any()",
@@ -281,14 +282,14 @@ async fn a_filter_that_cannot_be_is_refused_and_names_both() {
         ),
         (
             "passwordRequiredType eq 'any'",
-            "The property 'passwordRequiredType' has several types. Name the type of the configuration before it: ",
+            "The property 'passwordRequiredType' has different types in different types of configurations. Write the type of the configuration before the property: ",
         ),
         (
             "omaSettings eq null",
-            "The property 'omaSettings' is a collection. Ask for its elements with any or all, as in 'omaSettings/any(o:o/… eq …)'.",
+            "The property 'omaSettings' is a collection. Test its elements with any or all, as in 'omaSettings/any(o:o/… eq …)'.",
         ),
         ("displayName/any()", "'displayName/any()' uses any or all on a value that is not a collection."),
-        ("displayName/x eq 1", "'x' in 'displayName/x' stands after a value that has no properties."),
+        ("displayName/x eq 1", "'x' in 'displayName/x' follows a value that has no properties."),
         (
             "installationSchedule eq null",
             "The property 'installationSchedule' is an object of type 'microsoft.graph.windowsUpdateInstallScheduleType'. Name a property of it.",
@@ -299,10 +300,10 @@ async fn a_filter_that_cannot_be_is_refused_and_names_both() {
         ),
         ("assignments/any(a:a/intent eq 'apply')", "Could not find a property named 'intent' on type"),
         ("assignments/any(a:b/id eq 'x')", "Could not find a property named 'b' on type"),
-        ("displayName eq", "Cannot read at position 15: found the end, expected"),
-        ("displayName add 1 eq 2", "Cannot read at position 13: the operator 'add' is not supported."),
-        ("now() gt createdDateTime", "Cannot read at position 1: the function 'now' is not supported;"),
-        ("displayName eq 'a\0'", "Cannot read at position 18: the character NUL"),
+        ("displayName eq", "Syntax error at position 15: found the end, expected"),
+        ("displayName add 1 eq 2", "Syntax error at position 13: the operator 'add' is not supported."),
+        ("now() gt createdDateTime", "Syntax error at position 1: the function 'now' is not supported;"),
+        ("displayName eq 'a\0'", "Syntax error at position 18: the character NUL"),
         (
             "omaSettings/any(a:$it/omaSettings/any(b:$it/omaSettings/any()))",
             "'$it/omaSettings/any()' nests any and all more than",
@@ -311,7 +312,7 @@ async fn a_filter_that_cannot_be_is_refused_and_names_both() {
             "createdDateTime gt 2026-01-01T00:00:00.12345678Z",
             "The literal 2026-01-01T00:00:00.12345678Z cannot be compared",
         ),
-        ("", "Cannot read at position 1: found the end"),
+        ("", "Syntax error at position 1: found the end"),
     ] {
         let refusal = app.get(&format!("{CONFIGURATIONS}?$filter={}", encoded(filter))).await.refusal();
         let expected = format!("400 BadRequest: Invalid '$filter': {expected}");
@@ -321,7 +322,7 @@ async fn a_filter_that_cannot_be_is_refused_and_names_both() {
 
 proptest! {
     #[test]
-    fn no_literal_of_a_client_stands_in_a_statement(
+    fn no_literal_of_a_client_is_in_the_text_of_a_statement(
         mark in "[g-z]{12}",
         number in 100_000_000..999_999_999_i32,
         template in prop::sample::select(vec![
@@ -343,7 +344,7 @@ proptest! {
 }
 
 #[test]
-fn a_value_that_is_compared_with_many_stands_once() {
+fn the_statement_of_nested_lists_does_not_repeat_their_values() {
     let many = vec!["true"; 1000].join(",");
     let filter = (0..3).fold("version eq 1".to_owned(), |inner, _| format!("({inner}) in ({many})"));
     let options = Options::parse(&format!("$filter={}", encoded(&filter))).expect("options");
@@ -353,7 +354,7 @@ fn a_value_that_is_compared_with_many_stands_once() {
 }
 
 #[actix_web::test]
-async fn the_longest_chain_is_no_depth() {
+async fn a_long_chain_of_operators_is_not_nested() {
     let app = App::start().await;
     for (term, sign) in [("true", " or "), ("true", " and "), ("a", " or "), ("not true", " and ")] {
         let chain = vec![term; 16 * 1024 / (term.len() + sign.len())].join(sign);
@@ -366,7 +367,7 @@ async fn the_longest_chain_is_no_depth() {
 }
 
 #[test]
-fn arbitrary_filters_are_an_answer_and_never_a_failure() {
+fn no_filter_is_ever_a_server_error() {
     actix_web::rt::System::new().block_on(async {
         let app = App::start().await;
         let mut runner = TestRunner::deterministic();

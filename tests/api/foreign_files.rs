@@ -57,19 +57,19 @@ fn each_file_of_another_tool_is_named_with_what_it_is() {
     let lines: Vec<_> = refusal.lines().collect();
     assert!(lines[0].starts_with("11 files are refused"), "{refusal}");
     for (file, taken) in [
-        ("Device Configurations/Assignments/a.json", "taken for the assignments of something; write them into"),
-        ("Device Configurations/Assignments/b.json", "taken for the assignments of something; write them into"),
+        ("Device Configurations/Assignments/a.json", "it looks like a list of assignments; write them into"),
+        ("Device Configurations/Assignments/b.json", "it looks like a list of assignments; write them into"),
         ("Device Configurations/c.json", "the file is empty"),
-        ("Device Compliance Policies/a.json", "taken for a compliance policy; this service does not store it"),
-        ("Settings Catalog/a.json", "taken for a policy of the settings catalog"),
-        ("Device Management Scripts/a.json", "taken for a script"),
-        ("Device Management Scripts/Script Content/a.ps1", "not read, taken for a script"),
-        ("Client Apps/a.json", "taken for an app"),
-        ("Administrative Templates/a.json", "taken for an administrative template"),
-        ("MigrationTable.json", "taken for the MigrationTable.json of IntuneManagement"),
-        ("Groups/a.json", "taken for a group"),
-        ("Filters/a.json", "taken for an assignment filter"),
-        ("assignments.csv", "not read, taken for a table in CSV"),
+        ("Device Compliance Policies/a.json", "it looks like a compliance policy; this service does not store it"),
+        ("Settings Catalog/a.json", "it looks like a settings catalog policy"),
+        ("Device Management Scripts/a.json", "it looks like a script"),
+        ("Device Management Scripts/Script Content/a.ps1", "not read, because it looks like a script"),
+        ("Client Apps/a.json", "it looks like an app"),
+        ("Administrative Templates/a.json", "it looks like an administrative template"),
+        ("MigrationTable.json", "it looks like the MigrationTable.json of IntuneManagement"),
+        ("Groups/a.json", "it looks like a group"),
+        ("Filters/a.json", "it looks like an assignment filter"),
+        ("assignments.csv", "not read, because it looks like a table in CSV"),
     ] {
         let line = lines.iter().find(|line| line.starts_with(&format!("…/{file}: ")));
         assert!(line.is_some_and(|line| line.contains(taken)), "{file}: {refusal}");
@@ -109,7 +109,7 @@ fn the_name_of_a_group_is_not_its_id() {
     let refused =
         refusal(&[("a.json", configuration(json!({"assignments": [{"intent": "apply", "target": target}]})))]);
     assert!(
-        refused.starts_with("…/a.json: The member 'assignments[0].target.groupName' is not a member of Graph. Backup tools write it to describe the group.")
+        refused.starts_with("…/a.json: The member 'assignments[0].target.groupName' is not a member of Graph. Backup tools add it to describe the group.")
             && refused.contains("'assignments[0].target.groupId'"),
         "{refused}"
     );
@@ -126,7 +126,7 @@ fn a_file_without_an_id_is_known_by_its_type_and_name() {
         assert!(read[0].id != read[1].id && read.iter().all(|one| !one.id.is_nil()));
         let without = folder(&[("a.json", configuration(json!({})))]);
         let without = import_export::read(without.path(), RULES).expect("a configuration");
-        assert!(read.iter().any(|one| one.id == without[0].id), "the same as without the member");
+        assert!(read.iter().any(|one| one.id == without[0].id), "the same id as without the member");
         let refused = refusal(&[("a.json", named("a")), ("b.json", named("a"))]);
         assert!(refused.contains("…/a.json") && refused.contains("…/b.json"), "{refused}");
         assert!(refused.contains("both have this type and name"), "{refused}");
@@ -136,7 +136,8 @@ fn a_file_without_an_id_is_known_by_its_type_and_name() {
         ("b.json", configuration(json!({"x@odata.bind": "y"}))),
     ]);
     assert!(
-        odd.contains("'Description' is written 'description'.") && odd.contains("'x@odata.bind' asks for a link"),
+        odd.contains("'Description' is misspelt. Write 'description'.")
+            && odd.contains("'x@odata.bind' asks for a link"),
         "{odd}"
     );
     let full = configuration(

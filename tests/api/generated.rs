@@ -1,4 +1,4 @@
-//! Generated input.
+//! Generated bodies never cause a server error.
 
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use reqwest::Method;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{App, CONFIGURATIONS};
 
-/// Bodies that are close to valid ones: each member right, wrong or not there.
+/// Generates bodies that are close to valid ones: each member is valid, invalid or missing.
 fn body() -> impl Strategy<Value = Value> {
     let text = prop_oneof!["[a-z]{0,4}", any::<String>(), Just("7E159A72-9A72-4E15-929A-157E729A157E".to_owned())];
     let leaf = prop_oneof![

@@ -44,7 +44,7 @@ async fn group_targets_are_read_in_the_older_form() {
     let answer = app.post("/beta/$batch", &json!({"requests": [{"id": "1", "method": "GET", "url": path}]})).await;
     assert_eq!(answer.json()["responses"][0]["body"], all.json());
 
-    // What is read can be sent to `assign`, as Microsoft's samples do.
+    // The answer can be sent to `assign`, as in Microsoft's samples.
     let sent = json!({"deviceConfigurationGroupAssignments": all.json()["value"]});
     let assigned = app.post(&format!("{}/assign", beta(&configuration)), &sent).await;
     assert_eq!((assigned.status, app.get(&path).await.text), (StatusCode::OK, all.text));

@@ -1,4 +1,4 @@
-//! Clients that are slow, many, or browsers.
+//! Protection against slow clients, against many clients, and against pages of other sites.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -18,10 +18,11 @@ use crate::{
 mod connections;
 mod tls;
 
-/// Seconds that no test waits for.
+/// A timeout in seconds that no test reaches.
 const FOREVER: u64 = 3600;
 
-/// The application, which waits a second for what a client must send, and for ever for its next request.
+/// Starts the application with a request timeout of one second, and a keep-alive timeout that no
+/// test reaches.
 async fn impatient(change: impl FnOnce(&mut Settings)) -> App {
     impatient_on(database(true).await, change).await
 }
@@ -42,8 +43,8 @@ fn connect(app: &App) -> TcpStream {
     stream
 }
 
-/// A connection that has answered a request. That request is repeated, on a new connection, until its head has come
-/// in time.
+/// Returns a connection on which a request was answered. On a slow machine the head can come too
+/// late. Then the request is sent again on a new connection.
 async fn used_connection(app: &App) -> TcpStream {
     let live = r#"{"status":"live"}"#;
     let mut used = None;
@@ -70,7 +71,7 @@ fn authorization() -> String {
     issuer.bearer(&issuer.claims())
 }
 
-/// What comes until the service closes the connection.
+/// Returns everything that the service sends until it closes the connection.
 async fn until_closed(mut stream: TcpStream) -> String {
     let read = move || {
         let mut text = Vec::new();
@@ -137,9 +138,9 @@ async fn pages_call_only_from_the_origins_of_the_settings() {
     for origin in ["https://a.example.evil", "http://a.example", "null"] {
         let answer = preflight(&app, origin).await;
         assert_eq!(answer.headers.get(allowed), None, "{origin}");
-        assert!(
-            answer.refusal().starts_with("400 BadRequest: The page's origin, or what it asks to send, is not allowed")
-        );
+        assert!(answer.refusal().starts_with(
+            "400 BadRequest: The origin of the page, or a method or header that the page wants to send, is not allowed"
+        ));
     }
 }
 
@@ -159,14 +160,15 @@ async fn a_body_that_does_not_come_is_408() {
     let answer = until_closed(stream).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(
-        answer.contains(r#""code":"RequestTimeout","message":"The request body did not come within 1 seconds."#),
+        answer.contains(r#""code":"RequestTimeout","message":"The request body did not arrive within 1 seconds."#),
         "{answer}"
     );
 }
 
-/// A body without a length that never ends, on its own and after an answer.
+/// The service closes a connection whose chunked body never ends, before and after it has answered
+/// the request.
 #[actix_web::test]
-async fn a_body_without_end_ends_the_connection_whoever_sends_it() {
+async fn a_body_without_end_ends_the_connection_of_any_request() {
     if is_remote() {
         return;
     }
@@ -194,7 +196,7 @@ async fn a_body_without_end_ends_the_connection_whoever_sends_it() {
     let ends = futures_util::future::join_all(streams.into_iter().map(until_closed)).await;
     let statuses: Vec<_> = ends.iter().map(|answer| answer.get(9..12).unwrap_or("none")).collect();
     assert_eq!(statuses, ["401", "200", "200", "200", "404", "200", "408", "204", "413"]);
-    // One that goes on and on is not read for ever.
+    // A client that sends the body without a pause is cut off, too.
     let mut stream = used_connection(&app).await;
     write!(stream, "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").expect("sent");
     let sent = actix_web::rt::task::spawn_blocking(move || {
@@ -239,7 +241,7 @@ async fn a_head_that_does_not_come_ends_the_connection_and_so_does_idling() {
     futures_util::future::join_all(ends).await;
 }
 
-/// Whether the kernel has this connection, seen from the side of the service.
+/// Returns whether the kernel lists the service's side of this connection.
 #[cfg(target_os = "linux")]
 fn is_open(client: &TcpStream) -> bool {
     let hex = |address: std::io::Result<std::net::SocketAddr>| format!(":{:04X}", address.expect("an address").port());
@@ -269,7 +271,7 @@ async fn an_answer_that_is_left_unread_ends_the_connection() {
     let mut stream = used_connection(&app).await;
     let authorization = authorization();
     write!(stream, "GET {CONFIGURATIONS} HTTP/1.1\r\nhost: x\r\nauthorization: {authorization}\r\n\r\n").expect("sent");
-    until("the service gives the connection up", async || !is_open(&stream)).await;
+    until("the service closes the connection", async || !is_open(&stream)).await;
     let answer = until_closed(stream).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{:?}", answer.get(..100));
     assert!(answer.len() < 10_000_000, "all of it came: {} bytes", answer.len());
@@ -287,7 +289,7 @@ async fn headers_have_a_limit() {
         format!("x: {}\r\n", "x".repeat(200_000)),
     ] {
         let mut stream = connect(&app);
-        // It may close the connection in the middle of it.
+        // The service may close the connection during this write.
         let _ = write!(stream, "GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}\r\n");
         let answer = until_closed(stream).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");

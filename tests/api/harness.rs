@@ -65,7 +65,7 @@ impl Cluster {
             std::thread::spawn(move || {
                 actix_web::rt::System::new().block_on(async {
                     let (options, server) = Self::start().await;
-                    sender.send(Self { options }).expect("somebody waits for the cluster");
+                    sender.send(Self { options }).expect("the test waits for the cluster");
                     std::future::pending::<()>().await;
                     drop(server);
                 });
@@ -137,7 +137,7 @@ pub(crate) fn reachable_folder() -> PathBuf {
         let mut builder = tempfile::Builder::new();
         let builder = builder.prefix("devicegraph-test-").permissions(everyone());
         let all = builder.tempdir_in(parent_folder()).expect("a folder").keep();
-        // After the server that may run in the folder has ended.
+        // Delete the folder after the server in it has ended.
         after_this_process(r#"sleep 1; rm -rf "$0""#, &[&all]);
         all
     });
@@ -154,11 +154,11 @@ fn parent_folder() -> PathBuf {
     if room > ROOM { shared } else { std::env::temp_dir() }
 }
 
-/// With `DEVICEGRAPH_TEST_FAIL_FAST`, ends the process at the first failure, which libtest
-/// cannot do: one failure catches a mutant, and there are hundreds of mutants.
+/// Ends the process at the first failed test, if `DEVICEGRAPH_TEST_FAIL_FAST` is set. libtest
+/// cannot do this. One failure catches a mutant, and there are hundreds of mutants.
 ///
-/// Only a panic of a test is a failure. libtest calls its threads like the tests; the
-/// service has threads of its own, and a test lets one of its handlers panic.
+/// Only a panic in the thread of a test is a failure. libtest names its threads after the tests.
+/// The service has its own threads, and one test lets a handler panic.
 fn end_at_first_failure() {
     if std::env::var_os("DEVICEGRAPH_TEST_FAIL_FAST").is_none() {
         return;
@@ -168,7 +168,7 @@ fn end_at_first_failure() {
         report(panic);
         let thread = std::thread::current();
         if let Some(test) = thread.name().filter(|name| name.contains("::")) {
-            // Not with a macro, whose output libtest would keep.
+            // libtest would capture the output of `eprintln!`.
             _ = writeln!(std::io::stderr(), "the test {test} failed: {panic}");
             std::process::exit(101);
         }
@@ -275,7 +275,7 @@ impl App {
 
     /// Returns the database of the application. Panics with a running service.
     pub(crate) fn pool(&self) -> &PgPool {
-        self.pool.as_ref().expect("the test leaves a running stack out")
+        self.pool.as_ref().expect("the test is skipped with a running service")
     }
 
     /// Returns a request with a token, which a test completes.
@@ -515,7 +515,7 @@ impl App {
     /// `database.answer_timeout_ms`. On a busy machine an answer can take longer than that, and
     /// requests that set up data would be refused.
     pub(crate) fn watch_database(&self) {
-        let pools = self.pools.clone().expect("the test leaves a running stack out");
+        let pools = self.pools.clone().expect("the test is skipped with a running service");
         actix_web::rt::spawn(async move { pools.monitor().await });
     }
 

@@ -1,6 +1,7 @@
-//! Which files of `src/` import which others, read from their syntax trees.
+//! Finds the imports between the files of `src/` in their syntax trees.
 //!
-//! Not seen: a call of a method that a type has in another file, and paths in attributes.
+//! It does not find a call of a method that a type has in another file, and it does not find paths
+//! in attributes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +16,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// A module by its path from the crate on; empty for `lib.rs`.
+/// The path of a module in the crate. It is empty for `lib.rs`.
 pub(crate) type Module = Vec<String>;
 
 /// The files of a source tree.
@@ -29,7 +30,7 @@ impl Sources {
         Self(sources)
     }
 
-    /// The files with these modules and texts.
+    /// Returns sources with these modules and texts.
     pub(crate) fn of(files: &[(&str, &str)]) -> Self {
         let source = |(module, text): &(&str, &str)| {
             let module: Module = module.split("::").map(str::to_owned).collect();
@@ -63,17 +64,17 @@ impl Sources {
         }
     }
 
-    /// The glob imports of each file, except those of tests.
+    /// Returns the glob imports of each file, except those of tests.
     pub(crate) fn globs(&self) -> impl Iterator<Item = (&Module, &String)> {
         self.0.values().flat_map(|source| source.globs.iter().map(move |glob| (&source.module, glob)))
     }
 
-    /// Each file with its number of lines.
+    /// Returns each file with its number of lines.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&Module, usize)> {
         self.0.values().map(|source| (&source.module, source.lines))
     }
 
-    /// Each file that declares modules, except `lib.rs`, and whether it holds code.
+    /// Returns each file that declares modules, except `lib.rs`, and whether it holds code.
     pub(crate) fn mod_files(&self) -> impl Iterator<Item = (&Module, bool)> {
         let files = self.0.values().filter(|source| !source.children.is_empty() && !source.module.is_empty());
         files.map(|source| (&source.module, source.has_code))
@@ -93,7 +94,7 @@ fn read_folder(folder: &Path, module: &Module, sources: &mut BTreeMap<Module, So
     }
 }
 
-/// A file: the paths that its code names, and the names that it imports.
+/// A file with the paths in its code and the names that it imports.
 #[derive(Default)]
 struct Source {
     module: Module,
@@ -104,7 +105,7 @@ struct Source {
     imports: BTreeMap<String, Vec<String>>,
     /// Names that `pub use` passes on.
     exports: BTreeSet<String>,
-    /// Paths whose names are all imported: which ones, the syntax tree does not say.
+    /// Paths of glob imports. The syntax tree does not show which names they import.
     globs: Vec<String>,
     /// Whether the file holds more than documentation, `mod` and `pub use`.
     has_code: bool,
@@ -172,7 +173,8 @@ impl Source {
         self.paths.push(path);
     }
 
-    /// Returns a path from the crate on, or `None` for a path into another crate.
+    /// Returns a path that starts at the root of the crate, or `None` for a path into another
+    /// crate.
     fn absolute(&self, path: &[String]) -> Option<Vec<String>> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {

@@ -1,4 +1,4 @@
-//! Where the keys of an issuer come from, and when they are read again.
+//! The keys of issuers: where the service reads them, and when it reads them again.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ mod provider;
 
 /// How long a request waits for the service to read keys.
 const PATIENCE: Duration = Duration::from_millis(900);
-/// Seconds that no test waits for.
+/// A timeout in seconds that no test reaches.
 const FOREVER: u64 = 3600;
 
 fn claims(issuer_name: &str) -> Value {
@@ -40,8 +40,9 @@ async fn with(app: &App, authorization: &str) -> Answer {
     app.answer(app.anonymous(Method::GET, CONFIGURATIONS).header("authorization", authorization)).await
 }
 
-/// Sends a token whose key the service must read first. The request waits for that, and is repeated only when the
-/// service has answered it after [`PATIENCE`], because a slow machine had not read the keys by then.
+/// Sends a token whose key the service must read first, until the token is accepted. The service
+/// may refuse the first request only after it has waited for [`PATIENCE`], because a slow machine
+/// may not have read the keys by then.
 async fn with_key_to_read(app: &App, authorization: &str) {
     let begun = Instant::now();
     let first = with(app, authorization).await;
@@ -50,7 +51,7 @@ async fn with_key_to_read(app: &App, authorization: &str) {
     until("the keys are read", async || with(app, authorization).await.status == StatusCode::OK).await;
 }
 
-/// The application, with one issuer whose keys are at `provider`.
+/// Starts the application with one issuer, whose keys are at `provider`.
 async fn app_of(provider: &Provider, change: impl FnOnce(&mut Settings)) -> App {
     App::start_on(database(true).await, |settings| {
         settings.auth.issuer = Some(provider.origin.clone());
@@ -60,7 +61,7 @@ async fn app_of(provider: &Provider, change: impl FnOnce(&mut Settings)) -> App 
     .await
 }
 
-/// The application, with the keys of the tests' issuer in this file.
+/// Starts the application with the keys of the tests' issuer in a file. Returns the file, too.
 async fn app_with_file(keys: &[Value]) -> (App, std::path::PathBuf) {
     let file = reachable_folder().join("jwks.json");
     std::fs::write(&file, json!({"keys": keys}).to_string()).expect("a file");
@@ -73,7 +74,7 @@ fn pem(der: &Pkcs8V1Der<'_>) -> String {
 }
 
 #[actix_web::test]
-async fn the_algorithm_is_the_keys() {
+async fn a_token_must_have_an_algorithm_of_its_key() {
     if is_remote() {
         return;
     }
@@ -109,7 +110,7 @@ async fn the_algorithm_is_the_keys() {
         (Algorithm::ES256, Some("ec"), &ec, true),
         (Algorithm::EdDSA, Some("ed"), &ed, true),
         (Algorithm::PS256, Some("rsa for PS256"), &rsa, true),
-        // Without an id every key of the algorithm is tried.
+        // For a token without a key id, the service tries every key of the algorithm.
         (Algorithm::RS256, None, &rsa, true),
         (Algorithm::ES256, None, &ec, true),
         (Algorithm::EdDSA, None, &ed, true),
@@ -145,7 +146,7 @@ async fn discovery_says_where_the_keys_are() {
     with_key_to_read(&app, &token).await;
     assert_eq!(app.get("/health/ready").await.status, StatusCode::OK);
 
-    // Somebody else's document gives no keys.
+    // A discovery document of another issuer gives no keys.
     let other = Provider::start();
     other.add_key("one");
     other.change(|state| state.named = Some("https://elsewhere.example".to_owned()));
@@ -156,7 +157,7 @@ async fn discovery_says_where_the_keys_are() {
 }
 
 #[actix_web::test]
-async fn a_new_key_is_known_at_once_and_a_removed_one_no_more() {
+async fn a_new_key_is_accepted_at_once_and_a_removed_key_is_refused() {
     if is_remote() {
         return;
     }
@@ -179,7 +180,7 @@ async fn a_new_key_is_known_at_once_and_a_removed_one_no_more() {
     let refusal = with(&app, &by_old).await.refusal();
     assert!(refusal.starts_with("401 InvalidAuthenticationToken: Access token validation failure. "), "{refusal}");
 
-    // Strangers cannot have the provider asked all the time.
+    // Tokens with unknown keys do not make the service read the keys each time.
     let asked = provider.asked();
     let unknown: Vec<_> = (0..20).map(|number| by(&format!("unknown {number}"), &old)).collect();
     for answer in futures_util::future::join_all(unknown.iter().map(|token| with(&app, token))).await {
@@ -189,7 +190,7 @@ async fn a_new_key_is_known_at_once_and_a_removed_one_no_more() {
 }
 
 #[actix_web::test]
-async fn a_token_with_an_unknown_key_has_the_keys_read_after_the_pause() {
+async fn an_unknown_key_makes_the_service_read_the_keys_after_the_pause() {
     if is_remote() {
         return;
     }
@@ -201,13 +202,13 @@ async fn a_token_with_an_unknown_key_has_the_keys_read_after_the_pause() {
     let (key, jwk) = new_key();
     let two = sign(Algorithm::EdDSA, Some("two"), &claims(&provider.origin), &key);
     let before = provider.asked();
-    until("an unknown key has the keys read", async || {
+    until("an unknown key makes the service read the keys", async || {
         assert_eq!(with(&app, &two).await.status, StatusCode::UNAUTHORIZED);
         provider.asked() > before
     })
     .await;
     provider.change(|state| state.keys.push(with_id(&jwk, "two")));
-    until("they are read again", async || with(&app, &two).await.status == StatusCode::OK).await;
+    until("the keys are read again", async || with(&app, &two).await.status == StatusCode::OK).await;
     let answered = provider.state().answered.clone();
     let pauses: Vec<_> = answered[before..].windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(!pauses.is_empty() && pauses.iter().all(|pause| *pause >= Duration::from_secs(1)), "{pauses:?}");
@@ -223,7 +224,7 @@ async fn keys_are_read_again_in_time() {
     let app = app_of(&provider, |settings| settings.auth.refresh_seconds = 1).await;
     let token = sign(Algorithm::EdDSA, Some("one"), &claims(&provider.origin), &key);
     with_key_to_read(&app, &token).await;
-    // Withdrawn, with nobody asking for another.
+    // The key is withdrawn, and no token asks for another key.
     provider.change(|state| state.keys.clear());
     until("the key is gone", async || with(&app, &token).await.status == StatusCode::UNAUTHORIZED).await;
 }
@@ -243,15 +244,15 @@ async fn keys_stay_while_the_issuer_cannot_be_reached() {
     let by = |id: &str| sign(Algorithm::EdDSA, Some(id), &claims(&provider.origin), &key);
     with_key_to_read(&app, &by("one")).await;
     provider.change(|state| state.is_down = true);
-    // When it is asked for the second time the first failure has been taken in.
-    until("the issuer was asked in vain", async || provider.state().refused >= 2).await;
+    // At the second request, the service has noted the failure of the first one.
+    until("the issuer has refused two requests", async || provider.state().refused >= 2).await;
     assert_eq!(with(&app, &by("two")).await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(with(&app, &by("one")).await.status, StatusCode::OK);
     assert_eq!(app.get("/health/ready").await.status, StatusCode::OK);
 }
 
 #[actix_web::test]
-async fn an_issuer_that_was_never_reached_is_503_and_then_known() {
+async fn requests_are_503_until_the_issuer_is_reached_for_the_first_time() {
     if is_remote() {
         return;
     }
@@ -271,7 +272,7 @@ async fn an_issuer_that_was_never_reached_is_503_and_then_known() {
 }
 
 #[actix_web::test]
-async fn a_slow_issuer_is_read_once_however_many_ask_and_nobody_waits_for_long() {
+async fn a_slow_issuer_is_read_once_for_many_requests_and_none_of_them_waits_for_long() {
     if is_remote() {
         return;
     }
@@ -285,8 +286,9 @@ async fn a_slow_issuer_is_read_once_however_many_ask_and_nobody_waits_for_long()
     let by = |id: &str, key: &EncodingKey| sign(Algorithm::EdDSA, Some(id), &claims(&provider.origin), key);
     let (known, strange) = (by("one", &key), by("two", &key));
     with_key_to_read(&app, &known).await;
-    // The service reads for five seconds at most. When a slow machine needs longer the attempt shows nothing.
-    until("everyone is answered while the service still waits for the issuer", async || {
+    // The service waits at most five seconds for the keys. An attempt on a machine that needs
+    // longer proves nothing and is repeated.
+    until("every request is answered while the service waits for the issuer", async || {
         let (new, jwk) = new_key();
         let by_new = by("three", &new);
         let (received, abandoned) = provider.counts();
@@ -295,7 +297,7 @@ async fn a_slow_issuer_is_read_once_however_many_ask_and_nobody_waits_for_long()
             state.keys.push(with_id(&jwk, "three"));
             state.is_held = true;
         });
-        // Who hangs up does not have the reading thrown away.
+        // A client that disconnects does not cancel the read of the keys.
         let hangs_up = async { while with(&app, &by_new).await.status != StatusCode::OK {} };
         tokio::select! {
             () = hangs_up => panic!("the issuer has not answered"),
@@ -364,7 +366,8 @@ async fn a_remembered_token_ends_with_its_time_and_its_key() {
     .await;
     let by = |claims: &Value| sign(Algorithm::EdDSA, Some("one"), claims, &key);
     let long = by(&claims(NAME));
-    // A lifetime that is over before a slow machine has sent the first request is doubled.
+    // On a slow machine, the token may expire before the first request. Each attempt doubles the
+    // lifetime.
     let (mut short, mut lifetime) = (claims(NAME), 1);
     until("a token is used and expires", async || {
         let expires = get_current_timestamp() + lifetime;
@@ -389,7 +392,7 @@ async fn a_remembered_token_ends_with_its_time_and_its_key() {
     .await;
     assert_eq!(with(&app, &long).await.status, StatusCode::OK);
 
-    // Another key in the file, seen when a token names it.
+    // The file gets another key. The service reads the file when a token names this key.
     let (key, jwk) = new_key();
     std::fs::write(&file, json!({"keys": [with_id(&jwk, "two")]}).to_string()).expect("a file");
     with_key_to_read(&app, &sign(Algorithm::EdDSA, Some("two"), &claims(NAME), &key)).await;

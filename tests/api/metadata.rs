@@ -1,4 +1,4 @@
-//! `$metadata`: both forms, of both versions, say what the catalogue says.
+//! `$metadata` on both versions, as XML and as JSON, equals the catalogue.
 
 use std::io::Read;
 
@@ -66,7 +66,7 @@ async fn every_type_and_property_of_the_catalogue_is_in_it_and_no_other() {
 }
 
 #[actix_web::test]
-async fn the_form_is_that_of_format_or_of_accept() {
+async fn the_format_option_or_accept_chooses_xml_or_json() {
     let app = App::start().await;
     for (query, accept, is_json) in [
         ("", "text/html", false),
@@ -81,7 +81,7 @@ async fn the_form_is_that_of_format_or_of_accept() {
         assert!(!is_json || text.contains("@Org.OData.Validation.V1.MaxItems"));
     }
     let refusal = app.get("/v1.0/$metadata?$format=atom").await.refusal();
-    assert_eq!(refusal, "400 BadRequest: The value of '$format' is neither xml nor json.");
+    assert_eq!(refusal, "400 BadRequest: The value of '$format' is neither xml nor json. Write one of these.");
     assert_eq!(app.post("/v1.0/$metadata", &json!({})).await.status, StatusCode::METHOD_NOT_ALLOWED);
 }
 
@@ -106,7 +106,7 @@ async fn a_large_document_is_compressed_for_clients_that_accept_gzip() {
             assert!(text == whole.text, "{path} with {accepted}");
         }
     }
-    // The answer to a step stands in the JSON of the batch.
+    // The answer to a step is a part of the JSON of the batch and is not compressed by itself.
     let step = json!({"id": "1", "method": "GET", "url": "/$metadata", "headers": {"accept-encoding": "gzip", "accept": "application/json"}});
     let answer = app.post("/beta/$batch", &json!({ "requests": [step] })).await.json();
     assert_eq!(answer["responses"][0]["body"]["$Version"], "4.01");

@@ -26,7 +26,7 @@ use crate::{
     wire::{Counts, Wire},
 };
 
-/// How many requests come together.
+/// The number of requests that are sent at the same time.
 const TOGETHER: usize = 1000;
 
 /// Starts a PostgreSQL server that records commit times. No other test shares it, since
@@ -100,14 +100,14 @@ impl Sent {
     }
 }
 
-/// What the database had done at some moment.
+/// The work of the database until a moment.
 struct Spent {
     counts: Counts,
     /// The next transaction id.
     transaction: i64,
 }
 
-/// The service, the means to count, and the table.
+/// The service, the proxy that counts, and the table of results.
 pub(crate) struct Meter {
     wire: Wire,
     /// Options that reach the database through the proxy that counts.

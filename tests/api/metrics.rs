@@ -1,4 +1,4 @@
-//! What an operator sees of a service: numbers, the log, and what PostgreSQL shows.
+//! What an operator sees of a service: the metrics, the log, and the sessions in PostgreSQL.
 
 use nix::sys::signal::Signal;
 use reqwest::{Method, StatusCode};
@@ -57,11 +57,11 @@ async fn requests_are_counted_by_route_and_status() {
     let text = app.get("/metrics").await.text;
     assert!(text.ends_with("# EOF\n"));
     let id = configuration.rsplit('/').next().expect("an id");
-    assert!(!text.contains(id) && !text.contains("/nothing"), "nothing that a client wrote");
+    assert!(!text.contains(id) && !text.contains("/nothing"), "the metrics have no text of a client");
 }
 
 #[actix_web::test]
-async fn what_the_database_did_is_counted() {
+async fn the_work_of_the_database_is_counted() {
     if is_remote() {
         return;
     }
@@ -76,7 +76,7 @@ async fn what_the_database_did_is_counted() {
     let slow = "CREATE OR REPLACE FUNCTION graph_tolower(value text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
                 AS $$ BEGIN PERFORM pg_sleep(600); RETURN lower(value); END $$";
     app.pool().execute(slow).await.expect("a slow function");
-    // The first application has no such limit, so that nothing but this query can exceed it.
+    // Only this application has the short limit, so that no other statement can exceed it.
     let app = App::start_on(options, |settings| settings.database.statement_timeout_ms = 200).await;
     let slow = app.get(&format!("{CONFIGURATIONS}?$filter=tolower(displayName) eq 'a'")).await;
     assert_eq!(slow.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -122,7 +122,8 @@ async fn a_session_is_named_after_its_request() {
     }
     let app = App::start().await;
     let configuration = app.configuration().await;
-    // What is answered together with others has a session of the groups.
+    // Combined reads use a session that is not named after a request. A read with `$expand` is not
+    // combined.
     let alone = format!("{configuration}?$expand=assignments");
     for is_read in [true, false] {
         let answer = match is_read {

@@ -1,4 +1,4 @@
-//! Names in queries: any letter case, near misses, and identifiers as they are stored.
+//! Names in queries: letter case, misspelt names, and identifiers with upper-case letters.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -9,7 +9,8 @@ use crate::{
     harness::{App, CONFIGURATIONS, accept_unknown_types, beta, database, is_remote},
 };
 
-/// A configuration with an own property, a collection and two assignments; its path.
+/// Creates a configuration with a property of its type, a collection and two assignments. Returns
+/// its path.
 async fn configuration(app: &App) -> String {
     let body = json!({
         "@odata.type": "#microsoft.graph.windows10CustomConfiguration", "displayName": format!("n {}", Uuid::new_v4()),
@@ -25,7 +26,7 @@ async fn configuration(app: &App) -> String {
     path
 }
 
-/// Whether two queries of a collection have the same answer.
+/// Asserts that two queries of a collection have the same answer.
 async fn assert_same(app: &App, path: &str, one: &str, other: &str) {
     let (first, second) = (app.get(&format!("{path}?{one}")).await, app.get(&format!("{path}?{other}")).await);
     assert_eq!(first.status, StatusCode::OK, "{one}: {}", first.text);
@@ -116,7 +117,7 @@ async fn letter_case_does_not_count_in_the_names_of_a_query() {
         "$select=id,assignments&$expand=assignments($select=target)",
     )
     .await;
-    // A type in the path is answered as the catalogue spells it.
+    // The answer has a type of the path in the spelling of the catalogue.
     let (written, spelled) =
         ("Microsoft.Graph.windows10customconfiguration", "microsoft.graph.windows10CustomConfiguration");
     assert_same(
@@ -161,18 +162,24 @@ async fn an_exact_match_wins_and_a_name_that_can_be_several_is_refused() {
     for (query, expected) in [
         (
             "$filter=WIFIBLOCKED eq true",
-            "Invalid '$filter': The name 'WIFIBLOCKED' can be 'wiFiBlocked' or 'wifiBlocked'.",
+            "Invalid '$filter': The name 'WIFIBLOCKED' is ambiguous: it can be 'wiFiBlocked' or 'wifiBlocked'.",
         ),
-        ("$orderby=WiFiBlocked", "Invalid '$orderby': The name 'WiFiBlocked' can be 'wiFiBlocked' or 'wifiBlocked'."),
-        ("$select=id,Wifiblocked", "Invalid '$select': The name 'Wifiblocked' can be 'wiFiBlocked' or 'wifiBlocked'."),
+        (
+            "$orderby=WiFiBlocked",
+            "Invalid '$orderby': The name 'WiFiBlocked' is ambiguous: it can be 'wiFiBlocked' or 'wifiBlocked'.",
+        ),
+        (
+            "$select=id,Wifiblocked",
+            "Invalid '$select': The name 'Wifiblocked' is ambiguous: it can be 'wiFiBlocked' or 'wifiBlocked'.",
+        ),
         (
             "$filter=CellularBlockWifiTethering",
-            "Invalid '$filter': The name 'CellularBlockWifiTethering' can be 'cellularBlockWiFiTethering' or 'cellularBlockWifiTethering'.",
+            "Invalid '$filter': The name 'CellularBlockWifiTethering' is ambiguous: it can be 'cellularBlockWiFiTethering' or 'cellularBlockWifiTethering'.",
         ),
         ("$filter=assignments/any(ID:id eq 'x')", ""),
         (
             "$filter=assignments/any(VERSION:Version/id eq 'x')",
-            "Invalid '$filter': The name 'Version' can be 'VERSION' or 'version'.",
+            "Invalid '$filter': The name 'Version' is ambiguous: it can be 'VERSION' or 'version'.",
         ),
         (
             "$filter=assignments/any(a:$it/omaSettings/any(A:b/id eq a/id))",
@@ -216,7 +223,7 @@ async fn a_misspelt_name_is_refused_with_the_nearest_names() {
         ("$orderby=lastModfiedDateTime desc", "Did you mean 'lastModifiedDateTime'"),
         ("$filter=asignments/any()", "Did you mean 'assignments'"),
         ("$filter=assignments/any(a:a/target/groupID2 eq 'x')", "Did you mean 'groupId'"),
-        ("$expand=assignment", "'assignment' cannot be expanded; 'assignments' can."),
+        ("$expand=assignment", "'assignment' cannot be expanded. Only 'assignments' can."),
         ("$expand=assignments($select=targets)", "Did you mean 'target'"),
         (
             "$filter=isof('microsoft.graph.iosCustomConfigurations')",
@@ -263,17 +270,20 @@ async fn a_misspelt_name_is_refused_with_the_nearest_names() {
         ),
         (
             "$filter=iosCustomConfiguration/payloadName eq 'a'",
-            "The type of this name is written 'microsoft.graph.iosCustomConfiguration'.",
+            "To name the type, write 'microsoft.graph.iosCustomConfiguration'.",
         ),
         (
             "$select=iosCustomConfiguration/payloadName",
-            "The type of this name is written 'microsoft.graph.iosCustomConfiguration'.",
+            "To name the type, write 'microsoft.graph.iosCustomConfiguration'.",
         ),
         (
             "$filter=assignments/any(a:a/target/groupAssignmentTarget/groupId eq 'a')",
-            "The type of this name is written 'microsoft.graph.groupAssignmentTarget'.",
+            "To name the type, write 'microsoft.graph.groupAssignmentTarget'.",
         ),
-        ("$filter=assignments/any(a:a/Target.groupId eq 'a')", "A path into a property has '/': 'Target/groupId'."),
+        (
+            "$filter=assignments/any(a:a/Target.groupId eq 'a')",
+            "Separate the segments of a path with '/': 'Target/groupId'.",
+        ),
     ] {
         for collection in [CONFIGURATIONS.to_owned(), beta(CONFIGURATIONS)] {
             let refusal = app.get(&format!("{collection}?{query}")).await.refusal();
@@ -388,7 +398,7 @@ async fn an_identifier_is_found_in_any_letter_case_of_a_guid() {
             assert_eq!(answer.json()["value"].as_array().map(Vec::len), Some(1), "{condition}: {}", answer.text);
         }
     }
-    // A text that is no identifier is compared as it is written.
+    // A property that is no identifier is compared with its letter case.
     let name = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": upper(&group)});
     app.post(CONFIGURATIONS, &name).await;
     for (text, count) in [(upper(&group), 1), (group.to_string(), 0)] {
@@ -401,38 +411,38 @@ async fn an_identifier_is_found_in_any_letter_case_of_a_guid() {
 async fn a_refusal_of_a_query_says_what_to_write_instead() {
     let app = App::start().await;
     for (query, expected) in [
-        ("$filter=displayName eq \"a\"", "a text stands in single quotes, as in 'a'"),
-        ("$filter=displayName == 'a'", "'==' is written 'eq'. The text there: displayName ▶== 'a'"),
-        ("$filter=displayName = 'a'", "'=' is written 'eq'"),
+        ("$filter=displayName eq \"a\"", "write a text in single quotes, as in 'a'"),
+        ("$filter=displayName == 'a'", "write 'eq' instead of '=='. Near: displayName ▶== 'a'"),
+        ("$filter=displayName = 'a'", "write 'eq' instead of '='"),
         (
             "$expand=assignments($filter=id == 'a')",
-            "Invalid '$expand': Invalid '$filter': Cannot read at position 4: '==' is written 'eq'",
+            "Invalid '$expand': Invalid '$filter': Syntax error at position 4: write 'eq' instead of '=='",
         ),
         (
             "$filter=assignments/target/groupId eq 'a'",
-            "Ask for its elements with any or all, as in 'assignments/any(a:a/target/groupId eq …)'.",
+            "Test its elements with any or all, as in 'assignments/any(a:a/target/groupId eq …)'.",
         ),
         ("$filter=Assignments/id eq 'a'", "as in 'Assignments/any(a:a/id eq …)'."),
         ("$filter=omaSettings/omaUri eq 'a'", "as in 'omaSettings/any(o:o/omaUri eq …)'."),
         ("$filter=isof(assignments,'microsoft.graph.x')", "as in 'assignments/any(a:a/… eq …)'."),
-        ("$filter=displayName eq Test", "A text stands in single quotes, as in 'Test'."),
-        ("$filter=automaticUpdateMode eq userDefined", "A text stands in single quotes, as in 'userDefined'."),
+        ("$filter=displayName eq Test", "Write a text in single quotes, as in 'Test'."),
+        ("$filter=automaticUpdateMode eq userDefined", "Write a text in single quotes, as in 'userDefined'."),
         ("$filter=assignments/any(a:a/GroupID eq 'x')", "Write 'target/groupId'."),
-        ("$filter=displayName eq {a}", "Cannot read at position 16: '{' has no meaning here."),
+        ("$filter=displayName eq {a}", "Syntax error at position 16: '{' is not allowed here."),
         (
             "$orderby=assignments/target/groupId",
             "The property 'assignments' is a collection, and rows cannot be sorted by it.",
         ),
         (
             "$filter=displayName eq 'a' && version eq 1",
-            "The query option 'version eq 1' has a space in its name. An '&' begins the next option: write 'and'",
+            "The query option 'version eq 1' has a space in its name. An unencoded '&' begins a new option. Write 'and'",
         ),
-        ("$filter=displayName eq 'a & b'", "and '%26' in a text."),
+        ("$filter=displayName eq 'a & b'", "and '%26' for '&' inside a text."),
         ("$filer=displayName eq 'a'", "The query option '$filer' is not supported here. Did you mean '$filter'?"),
         ("$Selct=id", "The query option '$Selct' is not supported here. Did you mean '$select'?"),
         ("$order=id", "The query option '$order' is not supported here."),
         ("$nothing=id", "The query option '$nothing' is not supported here. Leave it out."),
-        ("$search=a", "The query option '$search' is not supported here. This path takes $count, $expand, $filter,"),
+        ("$search=a", "The query option '$search' is not supported here. This path supports $count, $expand, $filter,"),
     ] {
         let refusal = app.get(&format!("{CONFIGURATIONS}?{query}")).await.refusal();
         assert!(refusal.starts_with("400 BadRequest: ") && refusal.contains(expected), "{query}: {refusal}");
@@ -443,11 +453,11 @@ async fn a_refusal_of_a_query_says_what_to_write_instead() {
     let refusal = app.get(&format!("{one}?$top=1")).await.refusal();
     assert_eq!(
         refusal,
-        "400 BadRequest: The query option '$top' is not supported here. This path takes $expand and $select."
+        "400 BadRequest: The query option '$top' is not supported here. This path supports $expand and $select."
     );
     let refusal = app.delete(&format!("{one}?$select=id")).await.refusal();
     assert_eq!(
         refusal,
-        "400 BadRequest: The query option '$select' is not supported here. This path takes no query options."
+        "400 BadRequest: The query option '$select' is not supported here. This path supports no query options."
     );
 }

@@ -1,4 +1,4 @@
-//! A network between the service and its database, which can be broken.
+//! A network between the service and its database that a test can break.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -10,19 +10,18 @@ use tokio::{
     time::sleep,
 };
 
-/// What becomes of what is sent.
+/// How the network handles the data.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Line {
-    /// It arrives.
+    /// The data arrives.
     Up,
-    /// It arrives later.
+    /// The data arrives after this delay.
     Slow(Duration),
-    /// It does not arrive, and nobody is told: half-open.
+    /// The data is dropped without an error, as on a half-open connection.
     Silent,
-    /// Every connection is reset, new ones too.
+    /// Every connection is reset, also a new one.
     Reset,
-    /// Of the next answer of the database so many bytes arrive; then the
-    /// connection is closed.
+    /// This number of bytes of the database's next answer arrive. Then the connection is closed.
     Truncated(usize),
 }
 
@@ -33,7 +32,7 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// In front of the database of these options, on a thread of its own.
+    /// Starts a network in front of the database of these options, on its own thread.
     pub(crate) fn before(database: &PgConnectOptions) -> Self {
         let folder = database.get_socket().expect("a socket");
         let socket = folder.join(format!(".s.PGSQL.{}", database.get_port()));
@@ -42,7 +41,7 @@ impl Network {
         std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-                sender.send(listener.local_addr().expect("an address")).expect("somebody waits");
+                sender.send(listener.local_addr().expect("an address")).expect("the test waits");
                 while let Ok((client, _)) = listener.accept().await {
                     actix_web::rt::spawn(carry(client, socket.clone(), state.clone()));
                 }
@@ -55,7 +54,7 @@ impl Network {
         self.line.send_replace(line);
     }
 
-    /// How the database is reached through it.
+    /// Returns options that reach the database through this network.
     pub(crate) fn options(&self, database: &PgConnectOptions) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
             .host("127.0.0.1")
@@ -72,7 +71,7 @@ impl Network {
 }
 
 async fn carry(client: TcpStream, socket: PathBuf, line: watch::Receiver<Line>) {
-    // A socket that is closed so sends a reset.
+    // A socket with this option sends a reset when it is closed.
     client.set_zero_linger().expect("an option of every socket");
     if *line.borrow() == Line::Reset {
         return;

@@ -1,16 +1,17 @@
-//! `/openapi.json` held to the service: every route is in it, and what it says
-//! of requests and answers is so.
+//! `/openapi.json` describes the service correctly: it has every route, and requests and answers
+//! match their schemas.
 
 use std::{
-    cell::RefCell,
     collections::{BTreeSet, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use devicegraph::{
     catalogue::version::{self, Version},
     server::{openapi::parameters::template, routes},
 };
-use jsonschema::Validator;
+use jsonschema::{Draft, Registry, Validator};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -26,18 +27,65 @@ pub(crate) async fn document(app: &App) -> Value {
     answer.json()
 }
 
-/// The document, and the schemas in it that were needed so far.
+/// A document of the service, and the validators of its schemas.
 struct Described {
     document: Value,
-    validators: RefCell<HashMap<String, Validator>>,
+    validators: &'static Validators,
+}
+
+/// The validators of one document, shared by all tests: they need much memory and time.
+struct Validators {
+    registry: Registry<'static>,
+    by_pointer: Mutex<HashMap<String, Arc<OnceLock<Validator>>>>,
+}
+
+/// The name of the document in its registry.
+const DOCUMENT: &str = "urn:document";
+
+impl Validators {
+    /// Returns the validators of a document. Tests with the same settings have the same one.
+    fn of(document: &Value) -> &'static Self {
+        static ALL: Mutex<Vec<(u64, &'static Validators)>> = Mutex::new(Vec::new());
+        let mut hasher = DefaultHasher::new();
+        document.to_string().hash(&mut hasher);
+        let hash = hasher.finish();
+        let mut all = ALL.lock().expect("no test panics here");
+        if let Some((_, validators)) = all.iter().find(|(known, _)| *known == hash) {
+            return validators;
+        }
+        let registry = Registry::new().draft(Draft::Draft202012).add(DOCUMENT, document.clone());
+        let registry = registry.and_then(jsonschema::RegistryBuilder::prepare).expect("a registry");
+        // A few documents, which live as long as the tests.
+        let validators: &'static Self = Box::leak(Box::new(Self { registry, by_pointer: Mutex::default() }));
+        all.push((hash, validators));
+        validators
+    }
+
+    /// Returns the validator of the schema at a pointer.
+    fn at(&'static self, pointer: &str) -> Arc<OnceLock<Validator>> {
+        let validator =
+            self.by_pointer.lock().expect("no test panics here").entry(pointer.to_owned()).or_default().clone();
+        validator.get_or_init(|| {
+            let fragment = percent_encoding::utf8_percent_encode(pointer, percent_encoding::NON_ALPHANUMERIC);
+            let schema =
+                json!({"$ref": format!("{DOCUMENT}#{}", fragment.to_string().replace("%2F", "/").replace("%7E", "~"))});
+            let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true);
+            options.with_registry(&self.registry).build(&schema).unwrap_or_else(|error| panic!("{pointer}: {error}"))
+        });
+        validator
+    }
 }
 
 impl Described {
     async fn by(app: &App) -> Self {
-        Self { document: document(app).await, validators: RefCell::default() }
+        let mut document = document(app).await;
+        // The only part with the address of this service.
+        document.as_object_mut().expect("an object").remove("servers");
+        Self { validators: Validators::of(&document), document }
     }
 
-    /// What is at a pointer, or where its `$ref` leads.
+    /// Returns the value at a pointer and the pointer itself. When the value is a `$ref`, returns
+    /// its target.
     fn at(&self, pointer: &str) -> (String, &Value) {
         let found = self.document.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is not in the document"));
         match found.get("$ref").and_then(Value::as_str) {
@@ -46,34 +94,23 @@ impl Described {
         }
     }
 
-    /// What is wrong with a value of the schema at a pointer.
+    /// Returns the errors of a value with the schema at a pointer.
     fn errors(&self, pointer: &str, value: &Value) -> Vec<String> {
         self.with_validator(pointer, |validator| {
             validator.iter_errors(value).map(|error| format!("{}: {error:.300}", error.instance_path())).collect()
         })
     }
 
-    /// Whether a value is one of the schema at a pointer. It is faster than the errors.
+    /// Returns whether a value matches the schema at a pointer. This is faster than `errors`.
     fn allows(&self, pointer: &str, value: &Value) -> bool {
         self.with_validator(pointer, |validator| validator.is_valid(value))
     }
 
     fn with_validator<T>(&self, pointer: &str, ask: impl FnOnce(&Validator) -> T) -> T {
-        let mut validators = self.validators.borrow_mut();
-        let validator = validators.entry(pointer.to_owned()).or_insert_with(|| {
-            let schema = self.document.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is not in the document"));
-            let whole = json!({
-                "$schema": "https://json-schema.org/draft/2020-12/schema",
-                "components": self.document["components"],
-                "allOf": [schema],
-            });
-            let options = jsonschema::options().should_validate_formats(true);
-            options.build(&whole).unwrap_or_else(|error| panic!("{pointer}: {error}"))
-        });
-        ask(validator)
+        ask(self.validators.at(pointer).get().expect("a validator"))
     }
 
-    /// Holds an answer to what is said of it.
+    /// Asserts that an answer matches its description in the document.
     #[track_caller]
     fn holds(&self, method: &Method, path: &str, answer: &Answer) {
         let escaped = path.replace('~', "~0").replace('/', "~1");
@@ -109,7 +146,8 @@ impl Described {
     }
 }
 
-/// Every operation that there should be: mount, entry, method and path.
+/// Returns every operation that the document must have: the entry of the route table, the method
+/// and the path.
 fn expected() -> Vec<(&'static routes::Route, String, String)> {
     let graph = version::MOUNTS.into_iter().flat_map(|(mount, version)| {
         let entries = routes::GRAPH_ROUTES.iter().filter(move |entry| entry.is_on(version));
@@ -145,11 +183,11 @@ async fn every_route_is_an_operation_with_an_id_of_its_own() {
     assert_eq!(there, expected);
     let ids: BTreeSet<_> =
         operations(&document).into_iter().map(|(.., operation)| operation["operationId"].to_string()).collect();
-    assert_eq!(ids.len(), there.len(), "each operation has an id of its own");
+    assert_eq!(ids.len(), there.len(), "each operation has its own id");
 }
 
 #[actix_web::test]
-async fn who_is_asked_for_a_token_is_what_the_document_says() {
+async fn the_document_says_which_operations_need_a_token() {
     if is_remote() {
         return;
     }
@@ -208,7 +246,7 @@ async fn every_type_is_sent_and_answered_as_the_document_says() {
                 described.holds(&Method::POST, &collection, &created);
                 let path = format!("{collection}/{}", created.id());
                 described.holds(&Method::GET, &one, &app.get(&path).await);
-                // What is read may be sent back.
+                // An answer is also a valid body of a request.
                 assert_eq!(described.errors(&request, &created.json()), [""; 0], "{:.300}", created.text);
                 assert_eq!(described.errors(&change, &created.json()), [""; 0], "{:.300}", created.text);
                 described.holds(&Method::PATCH, &one, &app.patch(&path, &created.json()).await);
@@ -424,7 +462,7 @@ async fn what_is_below_a_configuration_is_as_the_document_says() {
 }
 
 #[actix_web::test]
-async fn what_else_is_answered_is_as_the_document_says() {
+async fn other_answers_are_as_the_document_says() {
     let app = App::start().await;
     let described = Described::by(&app).await;
     let collection = CONFIGURATIONS;
@@ -513,7 +551,7 @@ async fn a_batch_is_as_the_document_says() {
 }
 
 #[actix_web::test]
-async fn the_page_asks_nobody_else() {
+async fn the_page_requests_nothing_from_other_hosts() {
     let app = App::start().await;
     let page = app.get("/docs").await;
     let policy = page.header("content-security-policy");

@@ -13,7 +13,8 @@ use crate::{
 
 const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/openapi.txt");
 
-/// A type for requests, a type with derived types for answers, and what `/beta` adds.
+/// The schemas that are shown in full: a type for requests, a type with derived types for answers,
+/// and a type with members that only `/beta` has.
 const IN_FULL: [&str; 3] = ["v1.iosCustomConfiguration.request", "v1.omaSetting", "beta.deviceConfigurationAssignment"];
 
 /// Returns the last part of a reference, or the schema itself in one line.

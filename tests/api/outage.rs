@@ -1,4 +1,4 @@
-//! The database out of reach, slow, or busy with somebody else.
+//! The database cannot be reached, is slow, or is locked by another session.
 
 use std::{cell::Cell, fs, time::Duration};
 
@@ -14,7 +14,8 @@ use crate::{
     service::{Folder, Service, devicegraph},
 };
 
-/// Limits that are longer than any test: only what a test is about ends a request.
+/// Sets timeouts that are longer than any test, so that only the behaviour under test ends a
+/// request.
 fn without_limits(settings: &mut Settings) {
     const LONG_MS: u32 = 600_000;
     settings.database.answer_timeout_ms = 500;
@@ -23,7 +24,8 @@ fn without_limits(settings: &mut Settings) {
     settings.database.statement_timeout_ms = LONG_MS;
 }
 
-/// The application behind a network, and its database without this network.
+/// Starts the application behind a network. Returns both, and a pool that reaches the database
+/// directly.
 async fn app_behind_a_network() -> (App, Network, PgPool) {
     let options = database(true).await;
     let network = Network::before(&options);
@@ -31,7 +33,7 @@ async fn app_behind_a_network() -> (App, Network, PgPool) {
     (app, network, PgPool::connect_lazy_with(options))
 }
 
-/// A request of each kind on a configuration.
+/// Returns a request of each kind on a configuration.
 fn requests(configuration: &str) -> Vec<(Method, String, Option<Value>)> {
     let new = json!({"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "a"});
     vec![
@@ -52,7 +54,8 @@ async fn send(app: &App, (method, path, body): &(Method, String, Option<Value>))
     }
 }
 
-/// Holds an answer to what is promised of an outage.
+/// Asserts that an answer is 503 with Retry-After. If `may_be_unknown` is set, the outcome of a
+/// write may also be unknown.
 #[track_caller]
 fn assert_refused(answer: &Answer, method: &Method, may_be_unknown: bool) {
     if method != Method::GET && may_be_unknown && answer.status == StatusCode::INTERNAL_SERVER_ERROR {
@@ -63,7 +66,7 @@ fn assert_refused(answer: &Answer, method: &Method, may_be_unknown: bool) {
     }
 }
 
-/// Sends a request of each kind, all of which must be refused.
+/// Sends a request of each kind, all of which must be refused. Returns their number.
 async fn assert_all_refused(app: &App, configuration: &str, may_be_unknown: bool) -> usize {
     let all = requests(configuration);
     let answers = join_all(all.iter().map(|request| send(app, request))).await;
@@ -73,8 +76,8 @@ async fn assert_all_refused(app: &App, configuration: &str, may_be_unknown: bool
     answers.len()
 }
 
-/// Waits until all of these requests succeed in one round. A request may only fail
-/// while the service takes the database to be gone, which a busy machine can cause, too.
+/// Waits until all of these requests succeed in one round. A request may fail only while the
+/// service takes the database to be down, which a busy machine can cause, too.
 async fn assert_succeed(app: &App, requests: &[(Method, String, Option<Value>)]) {
     let outages = async || app.metric("devicegraph_database_outages_total").await;
     let succeed = async || {
@@ -93,7 +96,8 @@ async fn assert_recovers(app: &App, configuration: &str) {
     assert_succeed(app, &all).await;
 }
 
-/// Every request is answered although the network stays as it is.
+/// Asserts that the service answers every request while the network stays broken, and that requests
+/// succeed after it.
 async fn assert_is_a_pause(line: Line) {
     if is_remote() {
         return;
@@ -107,7 +111,7 @@ async fn assert_is_a_pause(line: Line) {
     // The first requests meet the outage before the service knows of it.
     assert_all_refused(&app, &configuration, true).await;
     until("the service knows of the outage", async || app.metric("devicegraph_database_up").await == 0.0).await;
-    // Then it refuses requests at once, for want of a connection, and not after their patience is over.
+    // From then on the service has no connection and refuses requests at once, without a timeout.
     let are_refused_at_once = async || {
         let no_connection = r#"devicegraph_database_errors_total{sqlstate="none: no connection"}"#;
         let before = app.metric(no_connection).await;
@@ -121,17 +125,17 @@ async fn assert_is_a_pause(line: Line) {
 }
 
 #[actix_web::test]
-async fn a_database_that_is_gone_is_a_pause() {
+async fn requests_are_refused_while_the_database_is_unreachable_and_succeed_after_it() {
     assert_is_a_pause(Line::Reset).await;
 }
 
 #[actix_web::test]
-async fn a_network_that_says_nothing_is_a_pause() {
+async fn requests_are_refused_while_the_network_drops_data_and_succeed_after_it() {
     assert_is_a_pause(Line::Silent).await;
 }
 
 #[actix_web::test]
-async fn what_is_on_its_way_when_the_network_falls_silent_is_answered() {
+async fn a_write_whose_network_drops_data_during_its_commit_has_an_unknown_outcome() {
     if is_remote() {
         return;
     }
@@ -155,11 +159,11 @@ async fn what_is_on_its_way_when_the_network_falls_silent_is_answered() {
         app.watch_database();
         network.becomes(Line::Silent);
     };
-    // Both are answered while neither the network nor the database says anything.
+    // The service answers both requests while no data passes the network and both commits wait.
     let ((created, patched), ()) = join(writes, cut).await;
     for (answer, resource) in [(created, "[guid]/assignments/[guid]"), (patched, "[guid]")] {
         let expected = format!(
-            "500 OutcomeUnknown: The connection to the database was lost while this change was being written. Read deviceManagement/deviceConfigurations/{resource} to learn whether it was."
+            "500 OutcomeUnknown: The connection to the database was lost while this change was being written. Read deviceManagement/deviceConfigurations/{resource} to find out whether the change was written."
         );
         assert_eq!(answer.refusal(), expected);
     }
@@ -169,7 +173,7 @@ async fn what_is_on_its_way_when_the_network_falls_silent_is_answered() {
 }
 
 #[actix_web::test]
-async fn a_truncated_answer_is_an_error_and_no_more() {
+async fn a_truncated_answer_of_the_database_is_an_error_of_one_request() {
     if is_remote() {
         return;
     }
@@ -197,7 +201,7 @@ async fn a_slow_network_is_no_outage() {
 }
 
 #[actix_web::test]
-async fn a_connection_that_somebody_ends_is_replaced_before_anybody_notices() {
+async fn a_connection_that_the_server_ends_is_replaced_without_a_failed_request() {
     if is_remote() {
         return;
     }
@@ -221,7 +225,7 @@ async fn a_connection_that_somebody_ends_is_replaced_before_anybody_notices() {
         until("the service watches its database", watches).await;
         let before = outages().await;
         end_sessions(app.pool(), "devicegraph watch").await;
-        until("it watches its database again", watches).await;
+        until("the service watches its database again", watches).await;
         outages().await == before
     };
     until("the end of this session is no outage", is_no_outage).await;
@@ -277,7 +281,7 @@ async fn memory_stays_flat_while_requests_are_refused() {
     assert!(after < before + 8 * 1024, "{before} kB became {after} kB over {} requests", refused.len());
 }
 
-/// Statements of the service that run or wait.
+/// Returns the number of statements of the service that run or wait.
 async fn active(pool: &PgPool) -> i64 {
     let active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND datname = current_database()
                   AND application_name LIKE 'devicegraph %' AND pid <> pg_backend_pid()";
@@ -336,7 +340,8 @@ async fn slow_queries_and_waiting_writes_leave_room_for_the_others() {
     let queries = join_all((0..30).map(|_| app.get(&query)));
     let writes = join_all((0..30).map(|_| app.post(&waiting, &body)));
     let reads = async {
-        // Of the 8 connections of each of two workers queries have 3, and writes 4.
+        // Each of the two workers has 8 connections. Queries may use 3 of them, and writes may use
+        // 4.
         let waiting = async || waiting_for_locks(app.pool(), "devicegraph %").await;
         let all_wait = async || waiting().await == 14 && app.in_flight().await == 60;
         until("queries and writes wait on all connections that they may have", all_wait).await;
@@ -348,14 +353,14 @@ async fn slow_queries_and_waiting_writes_leave_room_for_the_others() {
         holder.rollback().await.expect("the end of it");
     };
     let ((), queries, writes) = tokio::join!(reads, queries, writes);
-    assert!(queries.iter().all(|answer| answer.status == StatusCode::OK), "once nothing is in their way");
+    assert!(queries.iter().all(|answer| answer.status == StatusCode::OK), "the queries succeed");
     let created = writes.iter().filter(|answer| answer.status == StatusCode::CREATED).count();
     let taken = writes.iter().filter(|answer| answer.status == StatusCode::CONFLICT).count();
     assert_eq!((created, taken), (1, 29));
 }
 
 #[actix_web::test]
-async fn who_gives_up_waiting_leaves_no_transaction_open() {
+async fn a_request_that_gives_up_leaves_no_transaction_open() {
     if is_remote() {
         return;
     }
@@ -372,7 +377,8 @@ async fn who_gives_up_waiting_leaves_no_transaction_open() {
         sqlx::query_scalar::<_, i64>(AssertSqlSafe(count)).fetch_one(&direct).await.expect("a number")
     };
     end_sessions(&direct, "devicegraph %").await;
-    // A request has a connection after 480 ms, and gives up while it begins its transaction, which takes as long.
+    // A request gets a connection after 480 ms. The begin of its transaction takes as long, and
+    // meanwhile the request gives up.
     let give_up = async || {
         network.becomes(Line::Slow(Duration::from_millis(240)));
         let body = json!({"displayName": "b"});
@@ -383,7 +389,7 @@ async fn who_gives_up_waiting_leaves_no_transaction_open() {
     };
     until("the database has begun a transaction for a request", give_up).await;
     until("no transaction is open", async || sessions("state <> 'idle'").await == 0).await;
-    // What is acknowledged is committed, and seen by whoever comes past the service.
+    // An acknowledged create is committed, so a session that does not use the service sees it.
     for _ in 0..40 {
         let mut id = String::new();
         let is_created = async || {

@@ -21,13 +21,13 @@ async fn create(app: &App, name: &str, description: Option<&str>) -> String {
     created.id()
 }
 
-/// The path of a link to this app.
+/// Returns the path of a link, or `None` without a link. The link must have the origin of the app.
 fn path(app: &App, link: &Value) -> Option<String> {
     let link = link.as_str()?;
     Some(link.strip_prefix(&app.origin).unwrap_or_else(|| panic!("{link} is of this origin")).to_owned())
 }
 
-/// Every row, page by page; each page is checked by `check`.
+/// Returns the rows of all pages. Calls `check` with each page.
 async fn walk(app: &App, first: &str, mut check: impl FnMut(&Answer)) -> Vec<Value> {
     let (mut rows, mut next) = (Vec::new(), Some(first.to_owned()));
     while let Some(page) = next {
@@ -96,11 +96,11 @@ async fn rows_are_sorted_by_every_key_nulls_first_and_pages_go_on() {
     }
     let refused = [
         ("nothing", "Could not find a property named 'nothing' on type 'microsoft.graph.deviceConfiguration'."),
-        ("displayName up", "after 'displayName' write asc or desc, and then a comma, not 'up'."),
-        ("displayName,", "Cannot read at position 1: found the end"),
+        ("displayName up", "'displayName' is followed by 'up'. Write asc or desc there,"),
+        ("displayName,", "Syntax error at position 1: found the end"),
         ("assignments/any()", "'assignments/any()' is a function or a condition"),
-        ("tolower(displayName)", "'tolower(displayName)' is a function or a condition, and none is supported as a key"),
-        ("id,id,id,id,id,id,id,id,id,id,id,id,id,id,id,id,id", "there are more than 16 keys to sort by."),
+        ("tolower(displayName)", "'tolower(displayName)' is a function or a condition, which cannot be a sort key"),
+        ("id,id,id,id,id,id,id,id,id,id,id,id,id,id,id,id,id", "there are more than 16 sort keys."),
         ("assignments", "The property 'assignments' is a collection, and rows cannot be sorted by it."),
     ];
     for (order, expected) in refused {
@@ -125,7 +125,7 @@ async fn the_page_has_the_size_that_was_asked_and_says_what_it_applied() {
     );
     let exact = app.get(&format!("{url}&$top=5&%24count=true")).await;
     assert_eq!((&exact.json()["@odata.count"], exact.json().get("@odata.nextLink")), (&json!(5), None));
-    // The link is absolute, repeats the options, and $top does not end it.
+    // The link is absolute and repeats the options. The list goes on after `$top` rows.
     let cut = app.get(&format!("{url}&trace=a%26b&$count=true&top=2")).await;
     let link = cut.json()["@odata.nextLink"].as_str().expect("a link").to_owned();
     let next = format!(
@@ -163,14 +163,17 @@ async fn the_page_has_the_size_that_was_asked_and_says_what_it_applied() {
         ("$top=x", "The value of '$top' is not a whole number"),
         ("$top=", "The value of '$top' is not a whole number"),
         ("$skip=1.5", "The value of '$skip' is not a whole number"),
-        ("$count=yes", "The value of '$count' is neither true nor false."),
+        ("$count=yes", "The value of '$count' is not a Boolean."),
         ("$skiptoken=abc", "The value of '$skiptoken' was not returned by this query."),
-        ("$skip=1&$skiptoken=abc", "The query options '$skip' and '$skiptoken' exclude each other."),
+        (
+            "$skip=1&$skiptoken=abc",
+            "The query options '$skip' and '$skiptoken' cannot be combined. Leave one of them out.",
+        ),
     ] {
         let refusal = app.get(&format!("{CONFIGURATIONS}?{option}")).await.refusal();
         assert!(refusal.starts_with(&format!("400 BadRequest: {expected}")), "{option}: {refusal}");
     }
-    // A token belongs to its query, its collection and its version.
+    // A token is valid only with its own query, collection and version.
     let link = path(&app, &cut.json()["@odata.nextLink"]).expect("a link");
     let token = link.split("$skiptoken=").nth(1).expect("a token");
     for other in [
@@ -197,7 +200,7 @@ async fn the_page_has_the_size_that_was_asked_and_says_what_it_applied() {
 }
 
 #[actix_web::test]
-async fn select_shows_what_it_names_and_expand_brings_the_assignments() {
+async fn select_chooses_properties_and_expand_adds_the_assignments() {
     let app = App::start().await;
     let mark = Uuid::new_v4();
     let id = create(&app, &format!("{mark}"), None).await;
@@ -224,7 +227,7 @@ async fn select_shows_what_it_names_and_expand_brings_the_assignments() {
         })
     );
     assert_eq!(listed["value"][0]["assignments"], json!(app.assignments(&one).await));
-    // What a single read is asked, it answers alike.
+    // A read of a single entity has the same options and the same answer.
     let alone = app.get(&format!("{one}?$select=id,displayName&$expand=assignments")).await.json();
     assert_eq!(alone["@odata.context"], format!("{context}(id,displayName,assignments())/$entity"));
     assert_eq!(alone["assignments"], listed["value"][0]["assignments"]);
@@ -249,7 +252,7 @@ async fn select_shows_what_it_names_and_expand_brings_the_assignments() {
             stored.iter().find(|row| row["target"]["groupId"] == group).expect("an assignment")["id"].clone()
         };
         assert_eq!((&row["assignments"][0]["id"], column(&rest, "id")), (&of("b"), vec![of("a")]));
-        assert_eq!(row["displayName"], format!("{mark}"), "everything else is there");
+        assert_eq!(row["displayName"], format!("{mark}"), "the other members are shown");
     }
     let target = app.get(&format!("{one}/assignments?$select=target&$top=1")).await.json();
     assert_eq!(
@@ -264,7 +267,7 @@ async fn select_shows_what_it_names_and_expand_brings_the_assignments() {
         let whole = app.get(&format!("{one}?$expand=assignments($top={top})")).await.json();
         assert_eq!(whole["assignments"].as_array().map(Vec::len), Some(3));
     }
-    // What the portal asks of a type that the catalogue lacks.
+    // The portal of Intune selects a property of one type with a cast.
     let portal = format!(
         "{}?{filter}&$select=id,microsoft.graph.unsupportedDeviceConfiguration/originalEntityTypeName",
         beta(CONFIGURATIONS)
@@ -291,19 +294,19 @@ async fn select_shows_what_it_names_and_expand_brings_the_assignments() {
     assert_eq!(star, all);
     for (option, expected) in [
         ("$select=nothing", "Invalid '$select': Could not find a property named 'nothing' on type"),
-        ("$select=", "Invalid '$select': Cannot read at position 1"),
-        ("$select=omaSettings/omaUri", "Invalid '$select': 'omaSettings/omaUri' is more than a property."),
+        ("$select=", "Invalid '$select': Syntax error at position 1"),
+        ("$select=omaSettings/omaUri", "Invalid '$select': 'omaSettings/omaUri' is a path and not a property."),
         ("$select=roleScopeTagIds", "Invalid '$select': Could not find a property named 'roleScopeTagIds'"),
-        ("$expand=deviceStatuses", "Invalid '$expand': 'deviceStatuses' cannot be expanded; 'assignments' can."),
+        ("$expand=deviceStatuses", "Invalid '$expand': 'deviceStatuses' cannot be expanded. Only 'assignments' can."),
         ("$expand=*", "Invalid '$expand': '*' cannot be expanded"),
         ("$expand=assignments,userStatuses", "Invalid '$expand': 'assignments,userStatuses' cannot be expanded"),
-        ("$expand=assignments($expand=x)", "Invalid '$expand': the option '$expand' is not supported in it;"),
-        ("$expand=assignments($skip=1)", "Invalid '$expand': the option '$skip' is not supported in it;"),
+        ("$expand=assignments($expand=x)", "Invalid '$expand': the option '$expand' is not supported in '$expand'."),
+        ("$expand=assignments($skip=1)", "Invalid '$expand': the option '$skip' is not supported in '$expand'."),
         (
             "$expand=assignments($filter=x eq 1)",
             "Invalid '$expand': Invalid '$filter': Could not find a property named 'x'",
         ),
-        ("$expand=assignments($top=1", "Invalid '$expand': one property can be expanded"),
+        ("$expand=assignments($top=1", "Invalid '$expand': the options of '$expand' have no closing parenthesis"),
     ] {
         let option = option.replace(' ', "%20");
         let refusal = app.get(&format!("{one}?{option}")).await.refusal();
@@ -369,7 +372,7 @@ async fn rows_are_sorted_by_every_property() {
     assert!(sorted > 500, "{sorted}");
 }
 
-/// What another client does between two pages.
+/// A change of another client between two pages.
 #[derive(Clone, Debug)]
 enum Step {
     Insert(usize),
@@ -424,7 +427,7 @@ proptest! {
 }
 
 #[actix_web::test]
-async fn the_sizes_of_the_settings_hold() {
+async fn pages_have_the_sizes_of_the_settings() {
     if is_remote() {
         return;
     }
@@ -444,7 +447,7 @@ async fn the_sizes_of_the_settings_hold() {
         assert_eq!(walk(&app, path, |_| ()).await.len(), rows);
         assert_eq!(walk(&app, &format!("{path}?$top=1"), |_| ()).await.len(), rows);
     }
-    // What is expanded is whole.
+    // `$expand` returns all assignments, also more than a page has.
     let expanded = app.get(&format!("{configuration}?$expand=assignments")).await.json();
     assert_eq!(expanded["assignments"].as_array().map(Vec::len), Some(7));
 }

@@ -1,5 +1,5 @@
-//! How PostgreSQL finds the rows that a query asks for: a filter on an indexed
-//! column, and a page in an indexed order, read their index.
+//! The plans of PostgreSQL: a filter on an indexed column, and a page in the order of an index,
+//! read this index.
 
 use std::{fs, path::Path};
 
@@ -88,7 +88,7 @@ async fn a_filter_and_an_order_on_an_indexed_column_read_its_index() {
         assert!(plan.contains(index), "{filter}\n{plan}");
         assert!(!plan.contains("Seq Scan"), "{filter}\n{plan}");
     }
-    // The next page begins where the index says, in the order of the index.
+    // The next page starts with a condition on the index and needs no sort.
     for (order, keys, index) in [
         ("id", vec![json!(one)], KEY),
         ("displayName", vec![json!(STANDARD.encode("name 5"))], NAME),
@@ -107,7 +107,7 @@ async fn a_filter_and_an_order_on_an_indexed_column_read_its_index() {
             assert!(!plan.contains("Sort"), "{order}\n{plan}");
         }
     }
-    // Nor does a type in the path keep an index from being read.
+    // A query with a type in its path reads an index, too.
     let casts = ["microsoft.graph.iosCustomConfiguration".to_owned()];
     let cast = QueryScope { casts: &casts, ..QueryScope::all() };
     for (options, index) in [
@@ -118,7 +118,7 @@ async fn a_filter_and_an_order_on_an_indexed_column_read_its_index() {
         let plan = plan(&app, &query(&configurations::sql::TABLE, &cast, &options), &cast).await;
         assert!(plan.contains(index) && !plan.contains("Seq Scan"), "{options:?}\n{plan}");
     }
-    // One statement, whatever is expanded; and only the rows of the page are expanded.
+    // `$expand` stays one statement. It reads the assignments of the page's rows through an index.
     let expanded = query(
         &configurations::sql::TABLE,
         &all,
@@ -131,8 +131,8 @@ async fn a_filter_and_an_order_on_an_indexed_column_read_its_index() {
     assert!(plan_of_list.contains(PARENT), "{plan_of_list}");
 }
 
-/// The statements that write the rows of a whole set, from the folder that the build checks
-/// them against. Each has its text and the number of its parameters.
+/// Returns the statements that write a whole set: the text of each, and the number of its
+/// parameters. They come from the folder against which the build checks them.
 fn statements_on_sets() -> Vec<(String, usize)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
     let files = fs::read_dir(folder).expect("the folder").map(|file| file.expect("a file").path());
@@ -144,7 +144,7 @@ fn statements_on_sets() -> Vec<(String, usize)> {
     let is_of_a_set = |text: &str| {
         let writes =
             ["INSERT INTO", "UPDATE", "DELETE FROM"].map(|verb| format!("{verb} device_configuration_assignments"));
-        // A create is one row of one request, and combined creates are few.
+        // Leave out the creates: a create has one row, and a combined statement has few.
         writes.iter().any(|start| text.starts_with(start)) && text.contains("[]") && !text.contains("SKIP LOCKED")
     };
     statements.filter(|(text, _)| is_of_a_set(text)).collect()

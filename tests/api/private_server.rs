@@ -1,4 +1,4 @@
-//! The private PostgreSQL: kept, killed, orphaned, adopted.
+//! The private PostgreSQL server: its data, its end, and its start after a crash.
 
 use std::{
     fs::Permissions,
@@ -32,7 +32,7 @@ fn the_private_server_keeps_its_data_over_a_restart_and_stops_with_the_service()
         assert_eq!(service.stop(signal).code(), Some(0));
         assert!(kill(postmaster, None).is_err(), "the server has stopped");
     }
-    // The file that README tells psql to read.
+    // Users pass the text of this file to psql.
     let url = std::fs::read_to_string(folder.data_dir().join("url")).expect("the URL");
     assert!(url.starts_with("postgresql:///devicegraph?host=/tmp/devicegraph-"), "{url}");
 }
@@ -62,9 +62,9 @@ fn a_killed_service_finds_its_server_and_its_data_again() {
 
     let service = Service::start(&mut folder.command());
     assert!(service.holds("kept"));
-    assert_eq!(folder.postmaster(), postmaster, "the server was adopted");
+    assert_eq!(folder.postmaster(), postmaster, "the next service uses the same server");
     assert!(service.stop(Signal::SIGTERM).success());
-    assert!(kill(postmaster.expect("a server"), None).is_err(), "and stops with the one that adopted it");
+    assert!(kill(postmaster.expect("a server"), None).is_err(), "the server stops with the next service");
 }
 
 #[test]
@@ -74,12 +74,13 @@ fn a_killed_server_is_started_again_and_keeps_its_data() {
     service.create("kept");
     let killed = folder.postmaster();
     kill(killed.expect("a server"), Signal::SIGKILL).expect("it runs");
-    // What is left of the killed one may answer for a moment, but not any more when the next one is ready.
+    // Processes of the killed server may answer for a moment. They have ended when the next server
+    // is ready.
     until_blocking("another server is ready", || folder.postmaster() != killed && folder.is_postmaster_ready());
     service.until_ready();
     assert!(service.holds("kept"));
 
-    // Both at once, as when the machine runs out of memory.
+    // Kill the service and its server, as the kernel does when the machine runs out of memory.
     service.child.kill().expect("it runs");
     kill(folder.postmaster().expect("a server"), Signal::SIGKILL).expect("it runs");
     service.child.wait().expect("it ends");
@@ -94,10 +95,10 @@ fn a_stale_process_number_does_not_keep_the_server_down() {
     assert!(Service::start(&mut folder.command()).stop(Signal::SIGTERM).success());
     let data = folder.data_dir().join("data");
     let owner = std::fs::metadata(&data).expect("the data").uid();
-    // As after a restart of the machine: the number is now that of some other
-    // process, of the server's own account or of another one.
+    // After a restart of the machine, another process may have the recorded process id. It may run
+    // as the account of the server or as another account.
     for account in [owner, nix::unistd::geteuid().as_raw()] {
-        // It ends with its standard input.
+        // This process ends when its standard input is closed.
         let mut other = Command::new("cat").stdin(Stdio::piped()).uid(account).spawn().expect("a process");
         for lines in [1, 8] {
             let stale =
@@ -108,7 +109,7 @@ fn a_stale_process_number_does_not_keep_the_server_down() {
             let service = Service::start(&mut folder.command());
             service.until_ready();
             assert!(service.stop(Signal::SIGTERM).success());
-            assert!(other.try_wait().expect("a process").is_none(), "it is not ours to end");
+            assert!(other.try_wait().expect("a process").is_none(), "the service must not end this process");
         }
         other.kill().expect("it runs");
         other.wait().expect("it ends");
@@ -142,10 +143,10 @@ fn data_that_is_gone_is_not_replaced_by_an_empty_cluster() {
     kill(postmaster, Signal::SIGKILL).expect("it runs");
     (0..2).for_each(|_| drop(service.wait_for("cannot run postgres in ")));
     assert!(!data.exists());
-    // The service would try again for ever.
+    // Stop the service, because it would retry for ever.
     assert!(service.stop(Signal::SIGTERM).success());
     let said = refusal(folder.command().env("DEVICEGRAPH__LOG__FILTER", "error"));
-    assert!(said.contains("/postgres/data is gone; bring it back, or remove "), "{said}");
+    assert!(said.contains("/postgres/data is missing; restore it, or remove "), "{said}");
     std::fs::rename(&saved, &data).expect("a move");
     assert!(Service::start(&mut folder.command()).holds("kept"));
 }
@@ -153,11 +154,12 @@ fn data_that_is_gone_is_not_replaced_by_an_empty_cluster() {
 #[test]
 fn a_killed_first_start_is_begun_again() {
     let folder = Folder::new();
-    // Each step of a first start, and what is there when it has begun.
+    // Each file shows that a step of the first start has begun.
     for file in ["lock", "data.new.{pid}", "data.new.{pid}/global", "data", "data/postmaster.pid"] {
         let mut started = folder.command().spawn().expect("the binary runs");
         let path = folder.data_dir().join(file.replace("{pid}", &started.id().to_string()));
-        // The last step comes after all others: a test that is too slow to see a step kills a later one.
+        // The last file comes after all others. A test that is too slow to see a step kills the
+        // service in a later one.
         let is_over = || folder.data_dir().join("data/postmaster.pid").exists();
         until_blocking(file, || path.exists() || is_over());
         started.kill().expect("it runs");
@@ -182,7 +184,7 @@ fn root_is_told_when_the_account_of_the_server_cannot_reach_the_folder() {
         let command = command.env("DEVICEGRAPH__LOG__FILTER", "warn");
         let said = refusal(command.env("DEVICEGRAPH__DATABASE__DATA_DIR", &data_dir));
         let expected = format!(
-            "PostgreSQL does not run as root, and the account {account} cannot reach {}; set database.data_dir to a folder whose parents others may enter (chmod o+x), or name a database in DATABASE_URL",
+            "PostgreSQL refuses to run as root, and the account {account} cannot reach {}; set database.data_dir to a folder whose parents others may enter (chmod o+x), or name a database in DATABASE_URL",
             data_dir.canonicalize().expect("a folder").display()
         );
         assert_eq!(said, expected);
@@ -219,7 +221,8 @@ fn the_search_for_postgresql_gives_no_program_a_secret() {
     std::fs::write(&script, format!("#!/bin/sh\n/usr/bin/env >\"{}/${{0##*/}}.env\"\n", folder.0.display()))
         .expect("a file");
     for program in ["initdb", "pg_config", "postgres"] {
-        // A file that this process had open for writing could not be run while another test starts a process.
+        // Let another program write the file. A file that this process has open for writing cannot
+        // be run while another test starts a process.
         let installed =
             Command::new("install").args(["-m", "755"]).arg(&script).arg(bin.join(program)).status().expect("install");
         assert!(installed.success());
@@ -227,18 +230,18 @@ fn the_search_for_postgresql_gives_no_program_a_secret() {
     let mut command = folder.command();
     command.env("PATH", &bin).env("DEVICEGRAPH__SECRETS__KEY", KEY).env("PGPASSWORD", "hunter2");
     let said = refusal(&mut command);
-    assert!(said.contains("PostgreSQL 9, which is not installed here"), "{said}");
+    assert!(said.contains("PostgreSQL 9, which is not installed on this machine"), "{said}");
     for program in ["pg_config", "postgres"] {
         let path = folder.0.join(format!("{program}.env"));
         let environment = std::fs::read_to_string(path).expect("what the program got");
-        // Names alone, for the log of a failed test.
+        // The log of a failed test shows only the names.
         let names: Vec<_> = environment.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
         assert!(environment.contains(&*bin.to_string_lossy()), "{program}: {names:?}");
         assert!(!environment.contains(KEY) && !environment.contains("hunter2"), "{program}: {names:?}");
     }
 }
 
-/// Takes the usual name of the folder of the socket as another user, and returns it.
+/// Creates the folder of the socket under its usual name as another user. Returns its path.
 fn take_socket_dir(folder: &Folder) -> PathBuf {
     let found = std::fs::metadata(folder.data_dir()).expect("a folder");
     let usual = PathBuf::from(format!("/tmp/devicegraph-{:x}-{:x}", found.dev(), found.ino()));
@@ -285,7 +288,7 @@ fn a_killed_server_comes_back_where_the_pools_look_for_it_when_another_user_has_
         come_back(&service, killed);
     }
 
-    // Both at once, so that nobody removes the folder. The next start uses it.
+    // Kill the service and its server, so that the folder is not removed. The next start uses it.
     service.child.kill().expect("it runs");
     let killed = folder.postmaster();
     kill(killed.expect("a server"), Signal::SIGKILL).expect("it runs");
@@ -300,7 +303,7 @@ fn a_killed_server_comes_back_where_the_pools_look_for_it_when_another_user_has_
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// The name of the folder is known before it is made.
+/// Another user can create the folder first, because its name can be predicted.
 #[test]
 fn another_user_cannot_keep_the_socket_from_the_private_server() {
     if !nix::unistd::geteuid().is_root() {

@@ -21,8 +21,8 @@ use crate::{
     service::{Folder, Service, devicegraph, end_of, lock_waits, read_answer, refusal, request, until_lock_waits},
 };
 
-/// In this time a stop that does not wait for the requests in flight has cut them off. On a slow machine
-/// it may not have, and then the test passes all the same.
+/// A stop that does not wait for the requests in flight ends them within this time. A slow machine
+/// may need more time, and then the test passes without proof.
 const MOMENT: Duration = Duration::from_millis(100);
 
 #[test]
@@ -50,7 +50,7 @@ fn a_setting_that_does_not_exist_is_named() {
         (
             "DEVICEGRAPH__SERVER__HOST",
             "no such host",
-            "server.host: 'no such host' is no address and no host name that can be resolved",
+            "server.host: 'no such host' is neither an address nor a host name that can be resolved; correct it",
         ),
     ] {
         let said = refusal(start().env(name, value));
@@ -95,11 +95,11 @@ fn no_message_shows_a_secret_of_the_settings() {
 }
 
 #[test]
-fn it_only_listens_to_others_when_told_so() {
+fn the_service_listens_on_public_addresses_only_with_an_explicit_auth_mode() {
     let folder = Folder::new();
     let said = refusal(devicegraph(&folder.0).env("DEVICEGRAPH__SERVER__HOST", "0.0.0.0"));
     assert!(
-        said.starts_with("server.host: 0.0.0.0:0 can be reached from other machines and auth.mode is not set;"),
+        said.starts_with("server.host: 0.0.0.0:0 can be reached from other machines, and auth.mode is not set;"),
         "{said}"
     );
 }
@@ -116,19 +116,19 @@ fn a_port_that_is_taken_is_named() {
         )),
         "{said}"
     );
-    assert!(!folder.data_dir().exists(), "nothing is made before it can be used");
+    assert!(!folder.data_dir().exists(), "no folder is created before the port is free");
 }
 
 #[test]
 fn a_host_name_that_no_request_could_match_is_named_before_anything_is_made() {
     let folder = Folder::new();
     let said = refusal(folder.command().env("DEVICEGRAPH__SERVER__ALLOWED_HOSTS", "a.example.com,*.example.com"));
-    assert!(said.starts_with("server.allowed_hosts: '*.example.com' is no host name, "), "{said}");
-    assert!(!folder.data_dir().exists(), "nothing is made before the settings are right");
+    assert!(said.starts_with("server.allowed_hosts: '*.example.com' is not a host name, "), "{said}");
+    assert!(!folder.data_dir().exists(), "no folder is created before the settings are valid");
 }
 
 #[actix_web::test]
-async fn a_database_that_cannot_be_used_is_named_and_what_to_do() {
+async fn a_database_that_cannot_be_used_is_named_with_the_remedy() {
     if is_remote() {
         return;
     }
@@ -137,7 +137,7 @@ async fn a_database_that_cannot_be_used_is_named_and_what_to_do() {
     let right = url(&options, "asked:right");
     for (url, message) in [
         ("postgres://u:secret@127.0.0.1:1/d".to_owned(), "cannot use PostgreSQL at 127.0.0.1:1: "),
-        ("mysql://u:secret@127.0.0.1/d".to_owned(), "database.url (or DATABASE_URL) is no PostgreSQL URL"),
+        ("mysql://u:secret@127.0.0.1/d".to_owned(), "database.url (or DATABASE_URL) is not a PostgreSQL URL"),
         (
             right.replace("right", "secret"),
             "password authentication failed for user \"asked\"; correct the user and the password",
@@ -151,7 +151,7 @@ async fn a_database_that_cannot_be_used_is_named_and_what_to_do() {
 }
 
 #[actix_web::test]
-async fn a_database_of_a_later_release_is_accepted_when_that_only_added() {
+async fn a_database_of_a_later_release_is_accepted_if_its_migrations_only_add() {
     if is_remote() {
         return;
     }
@@ -177,9 +177,7 @@ async fn a_database_of_a_later_release_is_accepted_when_that_only_added() {
             .env("DEVICEGRAPH__DATABASE__MIGRATE", migrate);
         let said = refusal(output);
         assert!(
-            said.starts_with(
-                "the database holds migration 9999 (contract something), which this release does not know"
-            ),
+            said.starts_with("the database has migration 9999 (contract something), which this release does not know"),
             "{said}"
         );
     }
@@ -205,13 +203,13 @@ async fn migrate_applies_the_migrations_and_ends() {
 }
 
 #[actix_web::test]
-async fn a_role_that_may_not_migrate_is_told_who_may() {
+async fn a_role_that_may_not_migrate_is_told_the_remedy() {
     if is_remote() {
         return;
     }
     let folder = Folder::new();
     let options = database(false).await;
-    // What PostgreSQL does by itself from release 15 on.
+    // This is the default of PostgreSQL 15 and later.
     let mut connection = options.connect().await.expect("a database");
     connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await.expect("the owner may");
     let said = refusal(devicegraph(&folder.0).env("DATABASE_URL", url(&options, "asked:right")));
@@ -222,7 +220,7 @@ async fn a_role_that_may_not_migrate_is_told_who_may() {
 }
 
 #[test]
-fn the_log_has_a_line_a_request_and_neither_query_nor_body() {
+fn the_log_has_one_line_per_request_without_query_and_body() {
     let folder = Folder::used();
     let service = Service::start(folder.command().env("DEVICEGRAPH__LOG__FORMAT", "json"));
     service.request("POST", "/v1.0/deviceManagement/deviceConfigurations?secret=1", r#"{"displayName":"secret"}"#);
@@ -233,6 +231,54 @@ fn the_log_has_a_line_a_request_and_neither_query_nor_body() {
     assert!(entry["request_id"].as_str().is_some_and(|id| id.len() == 36), "{line}");
     assert!(!line.contains("secret"), "{line}");
     assert!(service.stop(Signal::SIGINT).success());
+}
+
+#[test]
+fn the_log_says_where_the_api_the_console_and_the_database_are() {
+    let folder = Folder::used();
+    for format in ["pretty", "json"] {
+        let mut command = folder.command();
+        // Every interface, which a browser cannot open.
+        command.env("DEVICEGRAPH__SERVER__HOST", "0.0.0.0").env("DEVICEGRAPH__AUTH__MODE", "disabled");
+        let service = Service::start(command.env("DEVICEGRAPH__LOG__FORMAT", format));
+        let port = service.address.strip_prefix("0.0.0.0:").expect("the address of the settings");
+        let data_dir = folder.data_dir();
+        let data_dir = data_dir.display();
+        let expected = [
+            format!("listening on http://0.0.0.0:{port} with the API at /v1.0/deviceManagement/deviceConfigurations"),
+            format!("console: open http://127.0.0.1:{port}/ in a browser"),
+            format!("database: the private database in {data_dir}, open it with psql \"$(cat {data_dir}/url)\""),
+        ];
+        let lines = [service.listening.clone(), service.wait_for("console: "), service.wait_for("database: ")];
+        for (line, expected) in lines.iter().zip(&expected) {
+            match format {
+                "json" => {
+                    let entry: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                    assert_eq!(entry["message"], **expected, "{line}");
+                }
+                _ => assert!(line.ends_with(expected), "{line}"),
+            }
+        }
+        assert!(folder.url().starts_with("postgresql://"), "the command reads this file");
+        assert_eq!(service.request("GET", "/v1.0/deviceManagement/deviceConfigurations", "").0, 200);
+        assert!(service.stop(Signal::SIGTERM).success());
+    }
+}
+
+#[actix_web::test]
+async fn the_log_names_a_database_of_the_settings_without_its_password() {
+    if is_remote() {
+        return;
+    }
+    let folder = Folder::new();
+    let options = database(true).await;
+    let mut command = folder.command_on(&options);
+    let service = Service::start(command.env("DATABASE_URL", url(&options, "devicegraph:hunter2")));
+    let line = service.wait_for("database: ");
+    let (name, socket) = (options.get_database().expect("a name"), options.get_socket().expect("a socket"));
+    assert!(line.ends_with(&format!("database: the database {name} at {}", socket.display())), "{line}");
+    let log = service.log_until_stopped(Signal::SIGTERM);
+    assert!(!log.contains("hunter2") && !line.contains("hunter2"), "{log}");
 }
 
 #[actix_web::test]
@@ -251,13 +297,15 @@ async fn a_signal_ends_a_start_that_waits() {
     connection.execute("COMMIT").await.expect("the lock was held until now");
 }
 
-/// Whichever worker has the request, and whichever opened the connections.
+/// A stop waits for the request, whichever worker has it and whichever worker opened the
+/// connections.
 #[actix_web::test]
 async fn a_stop_waits_for_the_database() {
     if is_remote() {
         return;
     }
-    // At the same time: each takes a second, in which a worker does not look whether its requests are answered.
+    // Run the four at the same time. Each takes a second, because a worker that stops checks its
+    // requests once a second.
     let stop = |before| move || actix_web::rt::System::new().block_on(stop_during_a_create(before));
     let stops: Vec<_> = (0..4).map(|before| thread::spawn(stop(before))).collect();
     for stop in stops {
@@ -265,7 +313,8 @@ async fn a_stop_waits_for_the_database() {
     }
 }
 
-/// Stops a service that has answered `before` creates and executes another one, which must be answered.
+/// Stops a service during a create, which must still be answered. The service has answered `before`
+/// creates before that.
 async fn stop_during_a_create(before: usize) {
     let (folder, options) = (Folder::new(), database(true).await);
     let mut service = Service::start(folder.command_on(&options).env("DEVICEGRAPH__LOG__FILTER", "info"));
@@ -279,7 +328,7 @@ async fn stop_during_a_create(before: usize) {
     until("the create waits", async || in_flight.is_finished() || lock_waits(&mut observer).await == 1).await;
     service.signal(Signal::SIGTERM);
     service.wait_for("stopping");
-    // The other workers have nothing to finish, and take the connections that they opened with them.
+    // The other workers have no requests. They end and close the connections that they opened.
     let workers = thread::available_parallelism().map_or(1, usize::from).min(16);
     (0..workers).for_each(|_| drop(service.wait_for(" worker")));
     thread::sleep(MOMENT);
@@ -290,7 +339,7 @@ async fn stop_during_a_create(before: usize) {
 }
 
 #[test]
-fn a_stop_under_load_answers_what_it_took_and_loses_nothing() {
+fn a_stop_under_load_answers_the_accepted_requests_and_loses_no_row() {
     let folder = Folder::used();
     for _ in 0..2 {
         let service = Service::start(&mut folder.command());
@@ -311,7 +360,7 @@ fn a_stop_under_load_answers_what_it_took_and_loses_nothing() {
                                 answered.fetch_add(1, Relaxed);
                             }
                             Ok((status, text)) => panic!("{status} {text}"),
-                            // Not taken any more: the service has stopped.
+                            // The service has stopped and accepts no connection.
                             Err(_) if is_told.load(Relaxed) => break,
                             Err(error) => panic!("{error}"),
                         }
@@ -341,7 +390,7 @@ fn a_stop_under_load_answers_what_it_took_and_loses_nothing() {
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_what_is_in_flight() {
+fn a_second_signal_does_not_wait_for_requests_in_flight() {
     let folder = Folder::used();
     let mut service = Service::start(&mut folder.command());
     let mut in_flight = TcpStream::connect(&service.address).expect("the service listens");
@@ -350,7 +399,7 @@ fn a_second_signal_does_not_wait_for_what_is_in_flight() {
     service.until_in_flight(1);
     service.signal(Signal::SIGINT);
     service.wait_for("stopping");
-    // Its client could take an hour for the body, and a stop waits as long.
+    // The client may take an hour to send the body, and the first signal waits for it.
     service.signal(Signal::SIGINT);
     service.wait_for("second signal");
     assert!(service.ended().success());
@@ -358,11 +407,11 @@ fn a_second_signal_does_not_wait_for_what_is_in_flight() {
 }
 
 #[test]
-fn a_stop_finishes_what_is_in_flight_and_does_not_wait_for_idle_connections() {
+fn a_stop_finishes_requests_in_flight_and_does_not_wait_for_idle_connections() {
     let folder = Folder::used();
     let mut service = Service::start(&mut folder.command());
     let connect = || TcpStream::connect(&service.address).expect("the service listens");
-    // Kept alive and idle, as a client's pool leaves it.
+    // Keep an idle connection open, as the connection pool of a client does.
     let mut idle = connect();
     write!(idle, "GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
     let mut head = [0; 16];

@@ -1,4 +1,4 @@
-//! Requests that race.
+//! Concurrent requests that change the same rows.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{App, beta, group};
 
 #[actix_web::test]
-async fn of_32_racing_creates_of_one_target_one_wins_and_31_are_told_who() {
+async fn of_32_racing_creates_of_one_target_one_succeeds_and_31_get_its_id() {
     let app = App::start().await;
     let configuration = app.configuration().await;
     let path = format!("{configuration}/assignments");
@@ -24,7 +24,7 @@ async fn of_32_racing_creates_of_one_target_one_wins_and_31_are_told_who() {
 }
 
 #[actix_web::test]
-async fn of_32_racing_creates_of_one_id_every_one_is_answered_with_the_one_row() {
+async fn of_32_racing_creates_with_one_id_each_is_answered_with_the_same_row() {
     let app = App::start().await;
     let configuration = app.configuration().await;
     let path = format!("{configuration}/assignments");
@@ -84,8 +84,8 @@ async fn a_parent_deleted_under_racing_creates_leaves_no_orphan() {
     }
 }
 
-/// Every kind of write on one configuration and three groups, so that they wait
-/// for each other in every order.
+/// Concurrent writes of every kind on one configuration and three directory groups take their locks
+/// in every order and do not deadlock.
 #[actix_web::test]
 async fn writes_of_every_kind_do_not_deadlock() {
     let app = App::start().await;
@@ -122,7 +122,7 @@ async fn writes_of_every_kind_do_not_deadlock() {
 #[actix_web::test]
 async fn racing_patches_raise_the_version_one_by_one() {
     let app = App::start().await;
-    // Where a property may have any name.
+    // On /beta a property may have any name.
     let configuration = beta(&app.configuration().await);
     let patch = async |n: usize| {
         let answer = app.patched(&configuration, &json!({ (format!("p{n}")): n })).await;

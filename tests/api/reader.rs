@@ -16,8 +16,8 @@ async fn counted(app: &App, name: &str, of: &str) -> u64 {
     app.metric(&format!("devicegraph_database_{name}_total{{of=\"{of}\"}}")).await as u64
 }
 
-/// Reads until each of the two workers has a session for groups. Without one, for
-/// which there is little time, requests are answered alone.
+/// Reads until each of the two workers has a session for combined reads. A worker without this
+/// session runs each read on its own.
 async fn open_sessions(app: &App, path: &str) {
     let sessions = "SELECT count(*) FROM pg_stat_activity
                     WHERE application_name = 'devicegraph reader' AND datname = current_database()";
@@ -25,11 +25,11 @@ async fn open_sessions(app: &App, path: &str) {
         join_all((0..4).map(|_| app.get(path))).await;
         sqlx::query_scalar::<_, i64>(sessions).fetch_one(app.pool()).await.expect("a number") == 2
     };
-    until("each worker has a session for groups", are_open).await;
+    until("each worker has a session for combined reads", are_open).await;
 }
 
 #[actix_web::test]
-async fn reads_that_come_together_are_answered_together_and_each_with_its_own() {
+async fn concurrent_reads_are_combined_and_each_gets_its_own_rows() {
     if is_remote() {
         return;
     }
@@ -83,7 +83,7 @@ async fn reads_that_come_together_are_answered_together_and_each_with_its_own() 
 }
 
 #[actix_web::test]
-async fn nobody_waits_for_a_configuration_that_is_large() {
+async fn a_large_configuration_is_not_read_in_a_combined_statement() {
     if is_remote() {
         return;
     }
@@ -95,22 +95,22 @@ async fn nobody_waits_for_a_configuration_that_is_large() {
     let large = format!("{CONFIGURATIONS}/{}", app.post(CONFIGURATIONS, &body).await.id());
     open_sessions(&app, &format!("{large}/assignments")).await;
     assert_eq!(app.get(&large).await.json()["payload"], payload);
-    assert_eq!(counted(&app, "grouped", "configurations").await, 0, "it was asked alone");
+    assert_eq!(counted(&app, "grouped", "configurations").await, 0, "the large configuration was read on its own");
     let is_grouped = async || {
         assert_eq!(app.get(&format!("{large}?$select=displayName")).await.json()["displayName"], "large");
         counted(&app, "grouped", "configurations").await > 0
     };
-    until("without its properties it is not large", is_grouped).await;
+    until("a read without the large property is combined", is_grouped).await;
 }
 
 #[actix_web::test]
-async fn a_set_has_one_etag_whoever_reads_it() {
+async fn a_set_has_the_same_etag_in_every_kind_of_read() {
     let app = App::start().await;
     let configuration = app.configuration().await;
     let path = format!("{configuration}/assignments");
     for rows in 0..3 {
         let whole = app.get(&path).await;
-        // A page that is not the whole set is read alone.
+        // A read with `$count` is not combined.
         let page = app.get(&format!("{path}?$count=true")).await;
         assert_eq!(whole.header("etag"), page.header("etag"), "{rows} rows");
         assert!(!whole.header("etag").is_empty());
@@ -120,7 +120,7 @@ async fn a_set_has_one_etag_whoever_reads_it() {
 }
 
 #[actix_web::test]
-async fn what_another_process_wrote_is_read_at_once() {
+async fn a_write_of_another_process_is_read_at_once() {
     if is_remote() {
         return;
     }
@@ -147,7 +147,7 @@ async fn what_another_process_wrote_is_read_at_once() {
 }
 
 #[actix_web::test]
-async fn a_reader_whose_session_ends_is_replaced_before_anybody_notices() {
+async fn a_reader_session_that_ends_is_replaced_without_a_failed_request() {
     if is_remote() {
         return;
     }
@@ -170,9 +170,10 @@ async fn a_reader_whose_session_ends_is_replaced_before_anybody_notices() {
     tokio::join!(reads, ends);
 }
 
-/// Of a table this small PostgreSQL would read all for a group.
+/// A combined read of a small table uses the index, although PostgreSQL would prefer to read the
+/// whole table.
 #[actix_web::test]
-async fn groups_read_no_table_from_end_to_end() {
+async fn combined_reads_never_scan_a_whole_table() {
     if is_remote() {
         return;
     }
@@ -181,7 +182,7 @@ async fn groups_read_no_table_from_end_to_end() {
     let many = "INSERT INTO device_configurations (id, odata_type, display_name)
                 SELECT gen_random_uuid(), 'iosUpdateConfiguration', n::text FROM generate_series(1, 2000) AS n";
     app.pool().execute(many).await.expect("configurations");
-    app.pool().execute("ANALYZE").await.expect("what is known of them");
+    app.pool().execute("ANALYZE").await.expect("statistics");
     let read = async |column: &str| {
         let sum = format!(
             "SELECT sum({column})::bigint FROM pg_stat_user_tables WHERE relname LIKE 'device_configuration%s'"
@@ -196,7 +197,9 @@ async fn groups_read_no_table_from_end_to_end() {
     let all_in_groups = async || {
         open_sessions(&app, &assignments).await;
         app.post(&assignments, &group(&Uuid::new_v4().to_string())).await;
-        // A session publishes its counts once a second at most, and when it ends: here those of what was asked alone.
+        // A session publishes its statistics at most once a second, and when it ends. End the
+        // sessions of single reads, so that their scans are counted before the combined reads
+        // begin.
         end_sessions(app.pool(), "devicegraph ________-%").await;
         let (whole, by_key, before) = (read("seq_scan").await, read("idx_scan").await, grouped().await);
         let bodies: Vec<_> = (0..20).map(|_| group(&Uuid::new_v4().to_string())).collect();
@@ -211,8 +214,8 @@ async fn groups_read_no_table_from_end_to_end() {
         assert_eq!(read("seq_scan").await, whole);
         true
     };
-    // A busy machine may leave a group without a session, so that its requests are asked alone.
-    until("all requests are answered in groups", all_in_groups).await;
+    // On a busy machine a combined read may get no session, and its requests run on their own.
+    until("all requests are combined", all_in_groups).await;
 }
 
 #[actix_web::test]
@@ -227,10 +230,10 @@ async fn a_table_that_is_locked_for_a_moment_is_waited_for() {
     let lock = "LOCK TABLE device_configuration_assignments IN ACCESS EXCLUSIVE MODE";
     holder.execute(AssertSqlSafe(lock)).await.expect("the lock");
     let paths = [format!("{configuration}/assignments/{id}"), format!("{configuration}/assignments")];
-    // A worker lets three lists wait at once.
+    // A worker runs three lists at the same time.
     let reads = join_all(paths.iter().cycle().take(6).map(|path| app.get(path)));
     let free = async {
-        // The other table is not locked, and its readers wait for nobody.
+        // The other table is not locked, so its reads do not wait.
         assert_eq!(app.get(&configuration).await.status, 200);
         let waiting = async || waiting_for_locks(app.pool(), "devicegraph %").await;
         until("each read waits for the table", async || waiting().await >= 6).await;

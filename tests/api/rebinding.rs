@@ -1,4 +1,4 @@
-//! Which hosts a request may name while authorization is off.
+//! DNS rebinding: the hosts that a request may name while authorization is off.
 
 use std::{io::Write, net::TcpStream};
 
@@ -16,7 +16,7 @@ async fn ask(app: &App, request: String) -> (u16, String) {
         write!(stream, "{request}").expect("sent");
         read_answer(&mut stream).expect("an answer")
     };
-    // The service runs on the thread of the test, too.
+    // The service runs on the thread of the test, so the blocking client needs another thread.
     actix_web::rt::task::spawn_blocking(ask).await.expect("a thread")
 }
 
@@ -51,9 +51,9 @@ async fn a_page_that_points_its_name_at_this_machine_is_refused() {
         assert_eq!(get(&format!("http://{host}/health/live"), "localhost").await.0, 421, "{host}");
     }
     let (status, text) = get("/v1.0/deviceManagement/deviceConfigurations", "evil.example").await;
-    let expected = "The request names the host 'evil.example', which is not a name of this service. Call it by its address or as localhost, or add the name to server.allowed_hosts.";
+    let expected = "The request names the host 'evil.example', which is not a name of this service. Call the service by its IP address or as localhost, or ask an operator to add the name to server.allowed_hosts.";
     assert!(status == 421 && text.contains(r#""code":"MisdirectedRequest""#) && text.contains(expected), "{text}");
-    // A health check without a host.
+    // A health check may have no Host header.
     assert_eq!(ask(&app, "GET /health/ready HTTP/1.0\r\n\r\n".to_owned()).await.0, 200);
 }
 

@@ -159,11 +159,11 @@ async fn every_table_view_and_column_says_why_it_is_there() {
 }
 
 #[actix_web::test]
-async fn the_overview_has_the_columns_that_readme_lists() {
+async fn the_overview_has_the_columns_that_the_documentation_lists() {
     if is_remote() {
         return;
     }
-    let (_, list) = include_str!("../../README.md")
+    let (_, list) = include_str!("../../docs/database.md")
         .split_once("The overview has these columns, in this order: ")
         .expect("the list");
     let list: Vec<_> = list.lines().next().expect("a line").split('`').skip(1).step_by(2).collect();

@@ -25,7 +25,7 @@ fn body(value: &str) -> Value {
     ]})
 }
 
-/// The plain text of the setting at this place of a configuration.
+/// Returns the plain text of the setting at this index of a configuration.
 async fn plain(app: &App, one: &str, place: usize) -> Value {
     let reference = app.get(&beta(one)).await.json()["omaSettings"][place]["secretReferenceValueId"].clone();
     let reference = reference.as_str().expect("a reference");
@@ -79,7 +79,7 @@ async fn a_secret_is_stored_encrypted_and_only_given_out_by_name() {
         let said = app.get(&function(arguments)).await.refusal();
         assert!(said.starts_with(refusal), "{said}");
     }
-    // Of another configuration, and of none.
+    // A reference is valid only with its own configuration, and only while this exists.
     let other = app.configuration().await;
     let of_other = format!("{other}/getOmaSettingPlainTextValue(secretReferenceValueId='{reference}')");
     assert!(app.get(&of_other).await.refusal().starts_with("404 ResourceNotFound: The configuration has no secret"));
@@ -90,11 +90,11 @@ async fn a_secret_is_stored_encrypted_and_only_given_out_by_name() {
         .fetch_one(app.pool())
         .await
         .expect("a count");
-    assert_eq!(left, 0, "they go with their configuration");
+    assert_eq!(left, 0, "the secrets are deleted with their configuration");
 }
 
 #[actix_web::test]
-async fn what_is_read_can_be_sent_back_and_the_secret_stays() {
+async fn an_answer_with_masked_secrets_can_be_sent_back_and_keeps_them() {
     if is_remote() {
         return;
     }
@@ -108,14 +108,14 @@ async fn what_is_read_can_be_sent_back_and_the_secret_stays() {
         assert_eq!((again.status, &again.text), (StatusCode::CREATED, &read.text));
         let unchanged = app.patched(&path, &read.json()).await;
         assert_eq!((unchanged.status, &unchanged.text), (StatusCode::OK, &read.text));
-        // With a change beside it, the settings sent whole.
+        // The client changes one setting and sends all settings back.
         let mut changed = read.json();
         changed["omaSettings"][0]["value"] = format!("b of {path}").into();
         let patched = app.patched(&path, &changed).await.json();
         assert_eq!(patched["version"], json!(read.json()["version"].as_i64().expect("a version") + 1));
         assert_eq!((plain(&app, &one, 1).await, plain(&app, &one, 2).await), (json!(PLAIN), json!("AAEC")));
     }
-    // Another configuration gets secrets of its own.
+    // Another configuration with the same content gets its own secrets.
     let mut copy = app.get(&beta(&one)).await.json();
     copy["id"] = uuid::Uuid::new_v4().to_string().into();
     let copied = app.post(&beta(CONFIGURATIONS), &copy).await;
@@ -126,7 +126,7 @@ async fn what_is_read_can_be_sent_back_and_the_secret_stays() {
 }
 
 #[actix_web::test]
-async fn a_uri_that_stands_twice_keeps_both_secrets_and_one_that_is_new_has_none() {
+async fn two_settings_with_one_uri_keep_both_secrets_and_a_new_uri_has_none() {
     if is_remote() {
         return;
     }
@@ -143,15 +143,15 @@ async fn a_uri_that_stands_twice_keeps_both_secrets_and_one_that_is_new_has_none
     let refusal = app.patch(&one, &changed).await.refusal();
     assert!(
         refusal.starts_with(
-            "400 ModelValidationFailure: The value of 'omaSettings[1].value' is '****', and there is no secret"
+            "400 ModelValidationFailure: The value of 'omaSettings[1].value' is '****', and the configuration has no secret"
         ),
         "{refusal}"
     );
-    // Nor does a new text for an encrypted setting end in the clear.
+    // A new text for an encrypted setting is refused, because it would be stored in plain text.
     let mut clear = app.get(&one).await.json();
     clear["omaSettings"][0]["value"] = "in the clear".into();
     assert_eq!(app.patch(&one, &clear).await.status, StatusCode::BAD_REQUEST);
-    // On /beta the reference says which one is meant, whatever its URI.
+    // On /beta the reference identifies the secret, whatever the URI of the setting is.
     let mut renamed = app.get(&beta(&one)).await.json();
     renamed["omaSettings"][1]["omaUri"] = "./new".into();
     assert_eq!(app.patched(&beta(&one), &renamed).await.json()["version"], 3);
@@ -176,7 +176,7 @@ async fn a_patch_that_names_a_replaced_secret_is_refused_and_the_new_one_stays()
         "{refusal}"
     );
     assert_eq!(plain(&app, &one, 1).await, json!("new"));
-    // Nor is a copy of it another one when it is sent again.
+    // A create that copies a secret can be sent again.
     let mut copy = app.get(&beta(&one)).await.json();
     copy["id"] = uuid::Uuid::new_v4().to_string().into();
     let first = app.post(&beta(CONFIGURATIONS), &copy).await;
@@ -201,7 +201,7 @@ async fn a_secret_is_replaced_and_a_create_sent_again_is_known() {
     assert_eq!(app.post(&collection, &other).await.status, StatusCode::CONFLICT);
 
     let one = format!("{CONFIGURATIONS}/{}", created.id());
-    // The same text sent again is no change.
+    // The same text again changes nothing.
     let same = json!({"omaSettings": first["omaSettings"]});
     assert_eq!(app.patched(&beta(&one), &same).await.text, created.text);
     let before = created.json()["omaSettings"][1]["secretReferenceValueId"].as_str().expect("a reference").to_owned();
@@ -210,7 +210,7 @@ async fn a_secret_is_replaced_and_a_create_sent_again_is_known() {
     assert_eq!((plain(&app, &one, 1).await, plain(&app, &one, 2).await), (json!("another"), json!("AAEC")));
     let gone = app.get(&format!("{one}/getOmaSettingPlainTextValue(secretReferenceValueId='{before}')")).await;
     assert_eq!(gone.status, StatusCode::NOT_FOUND);
-    // Two settings that hold one text keep their secrets apart by their URIs.
+    // Two settings with the same text have secrets of their own, which are found by their URIs.
     let alike = json!({"omaSettings": body("AAEC")["omaSettings"]});
     let patched = app.patched(&beta(&one), &alike).await;
     assert_eq!((&patched.json()["version"], patched.text), (&json!(3), app.patched(&beta(&one), &alike).await.text));
@@ -231,7 +231,7 @@ async fn without_a_key_or_for_a_number_a_secret_is_refused() {
     let app = App::start_on(options.clone(), |_| ()).await;
     let refusal = app.post(&beta(CONFIGURATIONS), &body(PLAIN)).await.refusal();
     assert!(
-        refusal.starts_with("400 ModelValidationFailure: The value of 'omaSettings[1].value' cannot be encrypted: this service has no key. An operator sets secrets.key;"),
+        refusal.starts_with("400 ModelValidationFailure: The value of 'omaSettings[1].value' cannot be encrypted, because this service has no key. Ask an operator to set secrets.key,"),
         "{refusal}"
     );
     assert!(!refusal.contains("hunter2"));
@@ -264,12 +264,12 @@ async fn without_a_key_or_for_a_number_a_secret_is_refused() {
             assert!(refusal.starts_with("400 ModelValidationFailure: ") && !refusal.contains("hunter2"), "{refusal}");
         }
     }
-    // On /v1.0 nothing can be marked, as in Graph.
+    // /v1.0 does not have the property that marks a secret, as in Graph.
     let refusal = app.post(CONFIGURATIONS, &body(PLAIN)).await.refusal();
     assert!(refusal.contains("The property 'isEncrypted' does not exist on type"), "{refusal}");
     assert_eq!(app.get(CONFIGURATIONS).await.json()["value"], json!([]));
 
-    // A wrong key says nothing but that it failed.
+    // With a wrong key, the answer is a 500 without details.
     let app = App::start_on(options.clone(), with_key).await;
     let created = app.post(&beta(CONFIGURATIONS), &body(PLAIN)).await.json();
     let reference = created["omaSettings"][1]["secretReferenceValueId"].as_str().expect("a reference");
@@ -280,7 +280,7 @@ async fn without_a_key_or_for_a_number_a_secret_is_refused() {
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{}", answer.text);
 }
 
-/// A configuration with `count` secrets under one URI.
+/// Returns a configuration with `count` secrets under one URI.
 fn many(count: usize, text: &str) -> Value {
     let setting = |n: usize| json!({"@odata.type": "#microsoft.graph.omaSettingString", "displayName": "s", "omaUri": "./a", "value": format!("{text}{n}"), "isEncrypted": true});
     json!({"@odata.type": "#microsoft.graph.windowsKioskConfiguration", "displayName": "a", "omaSettings": (0..count).map(setting).collect::<Vec<_>>()})
@@ -299,7 +299,8 @@ async fn a_thousand_secrets_are_replaced_and_more_are_refused() {
     assert!(refusal.contains("more than 1000 values to encrypt"), "{refusal}");
 }
 
-/// The processor time of a process of its own does not depend on what else runs.
+/// The test measures the processor time of a separate process, which does not depend on other
+/// processes.
 #[actix_web::test]
 async fn secrets_are_matched_without_comparing_each_pair() {
     if is_remote() {
@@ -314,7 +315,7 @@ async fn secrets_are_matched_without_comparing_each_pair() {
         let seconds = text.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
         seconds.expect("the processor time").parse::<f64>().expect("a number")
     };
-    // The answer to a request and the processor time that it took.
+    // Returns the answer to a request and the processor time that it took.
     let send = |method: &str, path: &str, body: &Value| {
         let before = used();
         let (status, text) = service.request(method, path, &body.to_string());
@@ -328,13 +329,14 @@ async fn secrets_are_matched_without_comparing_each_pair() {
         (0..times).map(|time| send("PATCH", &one, &many(count, &format!("b{time} "))).1).sum::<f64>()
     };
     patch(1000, 1);
-    // As many secrets: comparing each pair would make the second ten times as long.
+    // Both have 1,000 secrets in all. If the service compared each pair, the second would take ten
+    // times as long.
     let (small, large) = (patch(100, 10), patch(1000, 1));
     assert!(large < 4.0 * small, "{small} s for 10 times 100, {large} s for 1000");
 }
 
 #[actix_web::test]
-async fn a_secret_and_a_clear_text_under_one_uri_keep_apart() {
+async fn a_secret_and_a_plain_text_under_one_uri_are_not_confused() {
     if is_remote() {
         return;
     }
@@ -346,10 +348,10 @@ async fn a_secret_and_a_clear_text_under_one_uri_keep_apart() {
     changed["omaSettings"][0]["displayName"] = "another".into();
     assert_eq!(app.patch(&one, &changed).await.json()["version"], 2);
     assert_eq!(plain(&app, &one, 1).await, json!("secret"));
-    // A secret is not made one of another type, nor is a mark that says otherwise believed.
+    // The type of a secret cannot change, and `isEncrypted: false` does not make it plain text.
     changed["omaSettings"][1]["@odata.type"] = "#microsoft.graph.omaSettingStringXml".into();
     let refusal = app.patch(&one, &changed).await.refusal();
-    assert!(refusal.contains("there is no secret of its type and 'omaUri'"), "{refusal}");
+    assert!(refusal.contains("the configuration has no secret with the same type and 'omaUri'"), "{refusal}");
     let mut unmarked = app.get(&beta(&one)).await.json();
     unmarked["omaSettings"][1]["isEncrypted"] = false.into();
     let answer = app.patched(&beta(&one), &unmarked).await.json();
@@ -357,7 +359,7 @@ async fn a_secret_and_a_clear_text_under_one_uri_keep_apart() {
     unmarked["omaSettings"][1]["value"] = "in the clear".into();
     let answer = app.patched(&beta(&one), &unmarked).await.json();
     assert_eq!(answer["omaSettings"][1]["secretReferenceValueId"], json!(null));
-    // Nor is one believed where nobody looks for it.
+    // `isEncrypted` in any other property is refused.
     let elsewhere = json!({"new": [{"value": "hunter2", "isEncrypted": true}]});
     let refusal = app.patch(&beta(&one), &elsewhere).await.refusal();
     assert!(refusal.contains("A value in 'new' is marked 'isEncrypted'") && !refusal.contains("hunter2"), "{refusal}");
@@ -373,7 +375,7 @@ async fn without_secrets_a_masked_value_is_a_text() {
 }
 
 #[actix_web::test]
-async fn a_copy_needs_a_key_and_a_secret_that_is_still_there() {
+async fn a_copy_of_a_secret_needs_the_key_and_the_current_secret() {
     if is_remote() {
         return;
     }

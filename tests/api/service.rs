@@ -1,4 +1,4 @@
-//! The binary as a process, for the tests that start, stop and kill it.
+//! Starts, stops and kills the binary as a process.
 
 use std::{
     fs::OpenOptions,
@@ -22,7 +22,7 @@ use crate::harness::{LIMIT, reachable_folder, until, until_blocking, url};
 /// The pause between two checks of a condition.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Limits that a slow machine could reach while a test expects success, made so long that it does not.
+/// Timeouts that even a slow machine does not reach.
 const PATIENT: [(&str, &str); 7] = [
     ("DEVICEGRAPH__DATABASE__ANSWER_TIMEOUT_MS", "600000"),
     ("DEVICEGRAPH__DATABASE__ACQUIRE_TIMEOUT_MS", "60000"),
@@ -33,7 +33,7 @@ const PATIENT: [(&str, &str); 7] = [
     ("DEVICEGRAPH__SERVER__KEEP_ALIVE_SECONDS", "3600"),
 ];
 
-/// A command that knows no settings but those that a test gives it.
+/// Returns a command that has only the settings of the test, and no settings of the environment.
 pub(crate) fn devicegraph(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_devicegraph"));
     command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -46,21 +46,25 @@ pub(crate) fn devicegraph(folder: &Path) -> Command {
     command
 }
 
-/// What a start that fails says: one line, exit code 1.
+/// Runs a command that must fail with exit code 1 and one line on standard error. Returns this line
+/// without its prefix.
 pub(crate) fn refusal(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().expect("the binary runs");
     let text = String::from_utf8(stderr).expect("text");
-    // sqlx warns of a slow machine, and a command that writes first names the database.
+    // Two other lines may come first: sqlx warns of a slow machine, and a command that writes names
+    // the database.
     let others = ["time to acquire exceeded slow threshold", " is about to change "];
     let lines: Vec<_> = text.lines().filter(|line| !others.iter().any(|other| line.contains(other))).collect();
     assert_eq!((status.code(), stdout.as_slice(), lines.len()), (Some(1), &b""[..], 1), "{text}");
     lines[0].strip_prefix("devicegraph: ").unwrap_or_else(|| panic!("{text}")).trim_end().to_owned()
 }
 
-/// A service that runs, with its log.
+/// A running service with its log.
 pub(crate) struct Service {
     pub(crate) child: Child,
     pub(crate) address: String,
+    /// The log line that names the address.
+    pub(crate) listening: String,
     log: mpsc::Receiver<String>,
 }
 
@@ -72,10 +76,12 @@ impl Service {
         thread::spawn(move || {
             BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        let mut service = Self { child, address: String::new(), log };
-        let line = service.wait_for("listening on http");
-        let address = line.rsplit("://").next().expect("an address");
-        service.address = address.trim_end_matches(|end: char| !end.is_ascii_digit()).to_owned();
+        let mut service = Self { child, address: String::new(), listening: String::new(), log };
+        service.listening = service.wait_for("listening on http");
+        // As scripts read it: up to the next space.
+        let (_, url) = service.listening.split_once("listening on ").expect("an address");
+        let address = url.split(' ').next().and_then(|url| url.split("://").nth(1));
+        service.address = address.expect("an address").to_owned();
         service
     }
 
@@ -90,20 +96,20 @@ impl Service {
         }
     }
 
-    /// Status and body, with a token.
+    /// Sends a request with a token. Returns the status and the body.
     pub(crate) fn request_as(&self, token: &str, method: &str, path: &str, body: &str) -> (u16, String) {
         let headers = format!("authorization: Bearer {token}\r\n");
         request_with(&self.address, &headers, method, path, body).expect("the service answers")
     }
 
-    /// All that is left of its log.
+    /// Stops the service and returns the rest of its log.
     pub(crate) fn log_until_stopped(mut self, signal: Signal) -> String {
         self.signal(signal);
         assert!(self.ended().success());
         self.log.iter().collect::<Vec<_>>().join("\n")
     }
 
-    /// Status and body.
+    /// Sends a request. Returns the status and the body.
     pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         request(&self.address, method, path, body).expect("the service answers")
     }
@@ -124,12 +130,12 @@ impl Service {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("it runs");
     }
 
-    /// Whether the service says that it is ready.
+    /// Returns whether the service reports that it is ready.
     pub(crate) fn is_ready(&self) -> bool {
         request(&self.address, "GET", "/health/ready", "").expect("the service answers").0 == 200
     }
 
-    /// Waits until the service says that it is ready.
+    /// Waits until the service reports that it is ready.
     pub(crate) fn until_ready(&self) {
         until_blocking("the service is ready", || self.is_ready());
     }
@@ -155,7 +161,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // Gone already where a test has stopped it.
+        // The test may have stopped the process already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -176,8 +182,9 @@ pub(crate) fn end_of(child: &mut Child) -> ExitStatus {
     }
 }
 
-/// How many sessions of the observer's database wait for a lock. The observer is in no transaction, in which
-/// `pg_stat_activity` would stay as it was when it was first read.
+/// Returns the number of sessions of the observer's database that wait for a lock. The observer
+/// must not be in a transaction, because there `pg_stat_activity` stays as it was at its first
+/// read.
 pub(crate) async fn lock_waits(observer: &mut PgConnection) -> i64 {
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     sqlx::query_scalar(waits).fetch_one(observer).await.expect("a count")
@@ -189,7 +196,7 @@ pub(crate) async fn until_lock_waits(options: &PgConnectOptions, sessions: i64) 
     until("the sessions wait for a lock", async || lock_waits(&mut observer).await == sessions).await;
 }
 
-/// Status and body, of a service that may have stopped.
+/// Sends a request to a service that may have stopped. Returns the status and the body.
 pub(crate) fn request(address: &str, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
     request_with(address, "", method, path, body)
 }
@@ -204,7 +211,7 @@ fn request_with(address: &str, headers: &str, method: &str, path: &str, body: &s
     read_answer(&mut stream)
 }
 
-/// An answer, whole; an error when there is none.
+/// Reads an answer until the connection ends. Returns an error when there is no answer.
 pub(crate) fn read_answer(stream: &mut TcpStream) -> io::Result<(u16, String)> {
     let mut text = String::new();
     stream.set_read_timeout(Some(LIMIT))?;
@@ -214,7 +221,7 @@ pub(crate) fn read_answer(stream: &mut TcpStream) -> io::Result<(u16, String)> {
     Ok((status.ok_or(io::ErrorKind::UnexpectedEof)?, body.to_owned()))
 }
 
-/// A folder for a private server, which is ended with the test.
+/// A folder for a private PostgreSQL server, which ends with the test.
 pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
@@ -222,14 +229,16 @@ impl Folder {
         Self(reachable_folder())
     }
 
-    /// A folder in which a service has run before: a first start takes longer than what most tests are about.
+    /// Returns a folder in which a service has run before. A first start takes longer than most
+    /// tests.
     pub(crate) fn used() -> Self {
         static DATA: OnceLock<PathBuf> = OnceLock::new();
         let data = DATA.get_or_init(|| {
             let first = Self::new();
             assert!(Service::start(&mut first.command()).stop(Signal::SIGTERM).success());
             let data = first.data_dir().join("data");
-            // A process that is killed loses nothing that it has written, whether that is on the disk or not.
+            // Tests kill only processes. The data that a killed process has written is safe in the
+            // kernel, without fsync.
             let mut settings = OpenOptions::new().append(true).open(data.join("postgresql.conf")).expect("a file");
             writeln!(settings, "fsync = off").expect("a file");
             std::mem::forget(first);
@@ -251,7 +260,7 @@ impl Folder {
         text.lines().next()?.trim().parse().ok().map(Pid::from_raw)
     }
 
-    /// Whether the server has written that it accepts connections.
+    /// Returns whether the server has reported that it accepts connections.
     pub(crate) fn is_postmaster_ready(&self) -> bool {
         let text = std::fs::read_to_string(self.data_dir().join("data/postmaster.pid")).unwrap_or_default();
         text.lines().nth(7).is_some_and(|state| state.trim_end() == "ready")
@@ -263,19 +272,20 @@ impl Folder {
         host.split_once('&').map(|(socket_dir, _)| socket_dir.into())
     }
 
-    /// What README tells psql to use; empty before the first start.
+    /// Returns the URL in the file that users pass to psql, or an empty text before the first
+    /// start.
     pub(crate) fn url(&self) -> String {
         std::fs::read_to_string(self.data_dir().join("url")).unwrap_or_default().trim_end().to_owned()
     }
 
-    /// A command that uses the private server in this folder.
+    /// Returns a command that uses the private server in this folder.
     pub(crate) fn command(&self) -> Command {
         let mut command = devicegraph(&self.0);
         command.envs(PATIENT).env("DEVICEGRAPH__DATABASE__DATA_DIR", self.data_dir());
         command
     }
 
-    /// A command that uses a database of the shared cluster.
+    /// Returns a command that uses a database of the shared cluster.
     pub(crate) fn command_on(&self, options: &PgConnectOptions) -> Command {
         let mut command = devicegraph(&self.0);
         command.envs(PATIENT).env("DATABASE_URL", url(options, "devicegraph"));
@@ -285,7 +295,8 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // The number in the file is not to be believed in every test. A process that has ended has no command line.
+        // In some tests the file has the id of another process. A process that has ended has no
+        // command line.
         let is_postgres = |pid: &Pid| {
             let said = |file| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
             said("comm") == "postgres\n" && !said("cmdline").is_empty()
@@ -304,7 +315,7 @@ impl Drop for Folder {
     }
 }
 
-/// What a command that works says on standard error, as JSON lines.
+/// Runs a command that must succeed. Returns its standard error as JSON lines.
 pub(crate) fn success(command: &mut Command) -> String {
     let Output { status, stderr, .. } =
         command.env("DEVICEGRAPH__LOG__FORMAT", "json").output().expect("the binary runs");

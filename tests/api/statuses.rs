@@ -1,4 +1,4 @@
-//! What devices, users and settings report of a configuration.
+//! The statuses that devices, users and settings report of a configuration.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -8,7 +8,8 @@ use crate::{
     harness::{App, CONFIGURATIONS, beta, is_remote},
 };
 
-/// A body of each collection with every member, and what `/beta` adds.
+/// Returns each collection with a body that has every member, and with the members that `/beta`
+/// adds.
 fn full() -> [(&'static str, Value, Value); 3] {
     [
         (
@@ -71,7 +72,7 @@ async fn rows_are_created_read_changed_and_deleted_as_documented() {
         let ids: Vec<_> = listed["value"].as_array().expect("rows").iter().map(|row| row["id"].clone()).collect();
         assert_eq!(ids, [json!(created.id()), json!(minimal.id())]);
 
-        // Sent again and sent back.
+        // A create can be sent again. It conflicts when a member is different.
         let again = app.post(&collection, &read.json()).await;
         assert_eq!((again.status, &again.text), (StatusCode::CREATED, &read.text));
         let member = if segment == "deviceSettingStateSummaries" { "settingName" } else { "userPrincipalName" };
@@ -86,13 +87,15 @@ async fn rows_are_created_read_changed_and_deleted_as_documented() {
 
         assert_eq!(app.delete(&one).await.status, StatusCode::NO_CONTENT);
         for gone in [app.delete(&one).await, app.get(&one).await, app.patch(&one, &json!({})).await] {
-            assert!(gone.refusal().starts_with("404 ResourceNotFound: The configuration has no '[guid]' here."));
+            assert!(
+                gone.refusal().starts_with("404 ResourceNotFound: The collection has no element with the id '[guid]'.")
+            );
         }
     }
 }
 
 #[actix_web::test]
-async fn what_is_no_status_is_refused() {
+async fn an_invalid_status_is_refused() {
     let app = App::start().await;
     let configuration = app.configuration().await;
     let wrong = [
@@ -117,7 +120,7 @@ async fn what_is_no_status_is_refused() {
         let refusal = app.post(&format!("{configuration}/{segment}"), &body).await.refusal();
         assert!(refusal.starts_with("400 ModelValidationFailure: ") && refusal.contains(message), "{refusal}");
     }
-    // A column is needed for each member, on /beta too.
+    // A status stores each member in a column, so an unknown member is refused, on /beta too.
     let unknown = app.post(&beta(&format!("{configuration}/userStatuses")), &json!({"new": 1})).await.refusal();
     assert!(unknown.contains("The property 'new' does not exist"), "{unknown}");
     let nothing = format!("{CONFIGURATIONS}/{}", uuid::Uuid::new_v4());
@@ -183,7 +186,7 @@ async fn the_overviews_count_the_rows() {
 }
 
 #[actix_web::test]
-async fn rows_go_with_their_configuration_and_say_who_wrote_them() {
+async fn rows_are_deleted_with_their_configuration_and_store_their_caller() {
     if is_remote() {
         return;
     }

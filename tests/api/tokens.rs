@@ -1,8 +1,7 @@
-//! The issuer of the tests: signs what a test says.
+//! The issuer of the tests, which signs any claims.
 //!
-//! Against a stack that is already up its key is in the folder that
-//! `DEVICEGRAPH_TEST_KEYS` names, as `devicegraph token` makes it, and without
-//! that the stack asks for no tokens.
+//! With a service that already runs, `DEVICEGRAPH_TEST_KEYS` names the folder that has the key of
+//! `devicegraph token`. Without this variable, the service must need no tokens.
 
 use std::{path::PathBuf, sync::OnceLock};
 
@@ -15,21 +14,21 @@ use serde_json::{Value, json};
 
 use crate::harness::{is_remote, reachable_folder};
 
-/// Issuer and audience.
+/// The name of the issuer, and the audience.
 pub(crate) const NAME: &str = "https://devicegraph.localhost";
 /// The permission to read.
 pub(crate) const READ: &str = "DeviceManagementConfiguration.Read.All";
 /// The permission to read and write.
 pub(crate) const WRITE: &str = "DeviceManagementConfiguration.ReadWrite.All";
-/// Who calls in a test that says nothing else.
+/// The caller, unless a test names another one.
 pub(crate) const OID: &str = "0b1d0000-0000-4000-8000-000000000001";
 
-/// Who signs.
+/// An issuer with its key.
 pub(crate) struct Issuer {
     pub(crate) pair: KeyPair,
 }
 
-/// The issuer of this run; `None` with a stack that asks for no tokens.
+/// Returns the issuer of this run, or `None` with a running service that needs no tokens.
 pub(crate) fn issuer() -> Option<&'static Issuer> {
     static ISSUER: OnceLock<Option<Issuer>> = OnceLock::new();
     let issuer = ISSUER.get_or_init(|| {
@@ -44,7 +43,7 @@ pub(crate) fn issuer() -> Option<&'static Issuer> {
     issuer.as_ref()
 }
 
-/// Has the application ask for tokens of this issuer.
+/// Makes the application require tokens of this issuer.
 pub(crate) fn trust(settings: &mut Settings) {
     settings.auth.mode = Some(AuthMode::Jwt);
     settings.auth.issuer = Some(NAME.to_owned());
@@ -53,18 +52,18 @@ pub(crate) fn trust(settings: &mut Settings) {
 }
 
 impl Issuer {
-    /// Of an application that may do everything.
+    /// Returns the claims of an application with all permissions.
     pub(crate) fn claims(&self) -> Value {
         let now = get_current_timestamp();
         json!({"iss": NAME, "aud": NAME, "iat": now, "nbf": now, "exp": now + 3600, "oid": OID, "roles": [WRITE]})
     }
 
-    /// What the header `Authorization` holds.
+    /// Returns the value of the header `Authorization`.
     pub(crate) fn bearer(&self, claims: &Value) -> String {
         format!("Bearer {}", self.pair.sign(claims).expect("a token"))
     }
 
-    /// The same for one claim that is another; `null` takes it out.
+    /// Returns the header with one claim changed. `null` removes the claim.
     pub(crate) fn with(&self, name: &str, value: impl Into<Value>) -> String {
         let mut claims = self.claims();
         match value.into() {
@@ -75,7 +74,7 @@ impl Issuer {
     }
 }
 
-/// A key of nobody's, and its public half.
+/// Returns a new key that no service trusts, and its public key.
 pub(crate) fn new_key() -> (EncodingKey, Jwk) {
     let folder = reachable_folder();
     let pair = KeyPair::open(&folder).expect("a key pair");

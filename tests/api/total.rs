@@ -1,4 +1,4 @@
-//! A row that SQL accepted breaks no read.
+//! Every row that SQL accepts can be read.
 
 use devicegraph::{
     catalogue::version::Version,
@@ -20,7 +20,8 @@ use crate::{
     service::{Folder, devicegraph},
 };
 
-/// The application on a database whose rows are older than the constraints of the last migration.
+/// Starts the application on a database without the constraints on times and counts, as with rows
+/// that are older than these constraints.
 async fn app() -> App {
     let app = App::start().await;
     let drop = "SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) FROM pg_constraint
@@ -36,7 +37,7 @@ async fn app() -> App {
     app
 }
 
-/// A row of the table, and its id. `assignments` are SQL for some of its columns.
+/// Creates a configuration and changes columns of its row with SQL. Returns its id.
 async fn row(app: &App, assignments: &str) -> String {
     let id = app.configuration().await.rsplit('/').next().expect("an id").to_owned();
     let update = format!("UPDATE device_configurations SET {assignments} WHERE id = '{id}'");
@@ -62,7 +63,7 @@ async fn assert_ok(app: &App, path: &str) -> Answer {
     answer
 }
 
-/// Reads a configuration in every way that there is.
+/// Reads a configuration with every kind of request. Returns the JSON of the configuration.
 async fn assert_is_read_everywhere(app: &App, id: &str) -> Value {
     for collection in [CONFIGURATIONS.to_owned(), beta(CONFIGURATIONS)] {
         let one = format!("{collection}/{id}");
@@ -111,7 +112,7 @@ async fn assert_is_read_everywhere(app: &App, id: &str) -> Value {
 }
 
 #[actix_web::test]
-async fn times_that_json_cannot_hold_are_read_as_the_nearest() {
+async fn a_time_that_json_cannot_hold_is_read_as_the_nearest_time() {
     if is_remote() {
         return;
     }
@@ -127,7 +128,7 @@ async fn times_that_json_cannot_hold_are_read_as_the_nearest() {
 }
 
 #[actix_web::test]
-async fn json_that_cannot_be_read_is_null_where_it_stands() {
+async fn a_value_that_cannot_be_read_is_null_and_the_rest_is_read() {
     if is_remote() {
         return;
     }
@@ -147,11 +148,11 @@ async fn json_that_cannot_be_read_is_null_where_it_stands() {
         let id = row(&app, &format!(r#"properties = '{{"deep": {}, "text": "kept"}}'"#, nested(levels))).await;
         let read = assert_is_read_everywhere(&app, &id).await;
         assert_eq!(read["text"], "kept", "{levels}");
-        // Without control information the service reads its own answer once more.
+        // Without control information, the service parses its own answer once more.
         let request =
             app.request(Method::GET, &beta(CONFIGURATIONS)).header("accept", "application/json;odata.metadata=none");
         assert_eq!(app.answer(request).await.status, StatusCode::OK, "{levels}");
-        // What was read can be sent back.
+        // The value that was read can be sent back.
         let sent = app
             .post(
                 &beta(CONFIGURATIONS),
@@ -160,7 +161,7 @@ async fn json_that_cannot_be_read_is_null_where_it_stands() {
             .await;
         assert_eq!(sent.status, StatusCode::CREATED, "{levels}: {}", sent.text);
     }
-    // A number of the catalogue in a filter and an order.
+    // A property of the catalogue has such a number, in a filter and in an order.
     let update = "UPDATE device_configurations SET odata_type = 'iosGeneralDeviceConfiguration', properties = '{\"passcodeMinimumLength\": 1e400}'";
     app.pool().execute("ALTER TABLE device_configurations DISABLE TRIGGER USER").await.expect("no trigger");
     app.pool().execute(update).await.expect("SQL accepts it");
@@ -211,7 +212,7 @@ async fn statuses_that_json_cannot_hold_are_read_and_counts_below_zero_are_refus
             assert_ok(&app, &format!("{path}/userStatusOverview")).await;
         }
     }
-    // A count that is older than its constraint does not keep the row from being changed.
+    // A row with a count that is older than its constraint can still be changed.
     let summaries = format!("{path}/deviceSettingStateSummaries");
     let created = app.post(&summaries, &json!({"settingName": "a"})).await;
     app.pool()
@@ -237,7 +238,8 @@ async fn statuses_that_json_cannot_hold_are_read_and_counts_below_zero_are_refus
     }
 }
 
-/// A change writes what it names. What the service could not read stays as it is stored.
+/// A change writes only the members that it names. It does not change stored values that the
+/// service cannot read.
 #[actix_web::test]
 async fn a_patch_keeps_what_json_cannot_hold() {
     if is_remote() {
@@ -256,7 +258,8 @@ async fn a_patch_keeps_what_json_cannot_hold() {
     assert!(is_kept);
 }
 
-/// Members that have columns of their own can stand in the column of the others.
+/// SQL can store members in `properties` that have a column of their own. An answer and an export
+/// have each of them once.
 #[actix_web::test]
 async fn a_member_that_is_no_property_is_shown_once_and_exported_once() {
     if is_remote() {
@@ -303,7 +306,8 @@ async fn pages_in_the_order_of_a_number_that_is_too_large_go_on() {
     }
 }
 
-/// The digest of a token is no secret: a client can make one up for every value.
+/// A client can compute the digest of a token for any value, because it needs no secret. Such a
+/// token is refused with 400.
 #[actix_web::test]
 async fn a_token_that_a_client_makes_up_is_400() {
     if is_remote() {
@@ -345,7 +349,7 @@ async fn a_token_that_a_client_makes_up_is_400() {
         ] {
             assert_eq!(status(&wrong).await, 400, "{key} {wrong}");
         }
-        // Of the right form for some keys.
+        // Values with a valid form for some sort keys.
         for values in [
             json!([null]),
             json!(["AA=="]),
@@ -408,7 +412,7 @@ async fn check_lists_the_rows_that_the_api_would_refuse() {
         (unknown, "the type 'windows10CompliancePolicy' is unknown"),
         (wrong, "activeHoursStart"),
         (navigation, "'privacyAccessControls' is a navigation property"),
-        (huge, "JSON cannot hold"),
+        (huge, "JSON cannot represent"),
         (reserved, "has a member 'id'"),
     ] {
         assert!(

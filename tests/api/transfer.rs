@@ -25,7 +25,7 @@ pub(crate) fn vault() -> Vault {
 
 const BASE: &str = "microsoft.graph.deviceAndAppManagementAssignmentTarget";
 
-/// Every configuration with its assignments, as `/beta` shows them.
+/// Returns every configuration with its assignments, as `/beta` shows them.
 pub(crate) async fn store(app: &App) -> BTreeMap<String, Value> {
     let mut store = BTreeMap::new();
     for mut configuration in app.get(&format!("{}?$top=999", beta(CONFIGURATIONS))).await.json()["value"]
@@ -61,7 +61,8 @@ pub(crate) async fn export(app: &App) -> TempDir {
     folder
 }
 
-/// What a seed of these files does, `Err` with the folder's name taken out.
+/// Seeds from these files. Returns the numbers of created, changed and unchanged configurations, or
+/// the error without the path of the folder.
 async fn seed(app: &App, files: &[(&str, &str)]) -> Result<(usize, usize, usize), String> {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, text) in files {
@@ -80,7 +81,7 @@ async fn seed(app: &App, files: &[(&str, &str)]) -> Result<(usize, usize, usize)
 }
 
 #[actix_web::test]
-async fn an_export_put_back_is_the_same_store_and_the_same_bytes() {
+async fn a_seed_from_an_export_restores_the_store_and_exports_the_same_bytes() {
     if is_remote() {
         return;
     }
@@ -122,7 +123,7 @@ async fn an_export_put_back_is_the_same_store_and_the_same_bytes() {
 }
 
 #[actix_web::test]
-async fn a_seed_takes_the_secrets_along_that_are_in_the_store() {
+async fn a_seed_keeps_the_secrets_that_the_store_has() {
     if is_remote() {
         return;
     }
@@ -135,7 +136,7 @@ async fn a_seed_takes_the_secrets_along_that_are_in_the_store() {
     assert_eq!(created.status, 201, "{}", created.text);
     let exported = created.text.clone();
     assert_eq!(seed(&app, &[("a.json", &exported)]).await, Ok((0, 0, 1)));
-    // Under another id the copy gets a secret of its own.
+    // A copy with another id gets its own secret.
     let copy = uuid::Uuid::new_v4().to_string();
     let file = exported.replace(&format!(r#""id":"{}""#, created.id()), &format!(r#""id":"{copy}""#));
     assert_eq!(seed(&app, &[("a.json", &file)]).await, Ok((1, 0, 0)));
@@ -150,12 +151,13 @@ async fn a_seed_takes_the_secrets_along_that_are_in_the_store() {
     };
     app.delete(&format!("{CONFIGURATIONS}/{}", created.id())).await;
     assert_eq!(plain(&copy).await, (200, json!("hunter2")));
-    // An export that is older than the secret keeps the one that is there.
+    // A seed from an export that is older than the secret keeps the stored secret.
     let rotated = json!({"omaSettings": [{"@odata.type": "#microsoft.graph.omaSettingString", "displayName": "s", "omaUri": "./s", "value": "new", "isEncrypted": true}]});
     app.patch(&format!("{}/{copy}", beta(CONFIGURATIONS)), &rotated).await;
     assert_eq!(seed(&app, &[("a.json", &file)]).await, Ok((0, 0, 1)));
     assert_eq!(plain(&copy).await, (200, json!("new")));
-    // What it hides is gone: the rest is there again, and the log says so.
+    // The secret was deleted with its configuration. A seed restores everything else and logs the
+    // loss.
     assert_eq!(seed(&app, &[("a.json", &exported)]).await, Ok((1, 0, 0)));
     assert_eq!(plain(&created.id()).await.0, 404);
     let read = app.get(&format!("{}/{}", beta(CONFIGURATIONS), created.id())).await;
@@ -163,7 +165,7 @@ async fn a_seed_takes_the_secrets_along_that_are_in_the_store() {
     changed["description"] = "changed".into();
     let patched = app.patch(&format!("{}/{}", beta(CONFIGURATIONS), created.id()), &changed).await;
     assert_eq!(patched.status, 204, "{}", patched.text);
-    // A new value for it, and it is a secret again.
+    // With a new value the setting has a secret again.
     let again = json!({"omaSettings": body["omaSettings"]});
     app.patch(&format!("{}/{}", beta(CONFIGURATIONS), created.id()), &again).await;
     assert_eq!(plain(&created.id()).await, (200, json!("hunter2")));
@@ -216,7 +218,7 @@ const TWO: &str = r##"{"@odata.type": "#microsoft.graph.windowsKioskConfiguratio
 const THREE: &str = r##"[{"@odata.type": "#microsoft.graph.iosCustomConfiguration", "displayName": "three", "value": 3, "assignments": []}]"##;
 
 #[actix_web::test]
-async fn every_form_that_tools_write_is_read_and_twice_is_once() {
+async fn every_file_format_of_other_tools_is_read_and_a_second_seed_changes_nothing() {
     if is_remote() {
         return;
     }
@@ -237,12 +239,13 @@ async fn every_form_that_tools_write_is_read_and_twice_is_once() {
     assert_eq!(seed(&app, &files).await, Ok((3, 0, 0)));
     let first = store(&app).await;
     assert_eq!(seed(&app, &files).await, Ok((0, 0, 3)));
-    assert_eq!(store(&app).await, first, "not even a version or a time");
+    assert_eq!(store(&app).await, first, "no version and no time has changed");
     let one = &first["0f9e8d7c-6b5a-4c3d-9e2f-1a0b9c8d7e6f"];
     assert_eq!((&one["version"], &one["roleScopeTagIds"]), (&json!(1), &json!(["0"])));
     assert_eq!(one["assignments"].as_array().map(Vec::len), Some(2));
 
-    // A file that changed changes what is there, and its assignments where it speaks of them.
+    // A changed file changes the stored configuration. It changes the assignments only if it has
+    // the member `assignments`.
     let changed = GRAPH.replace("\"one\"", "\"uno\"").replace("allDevices", "allLicensedUsers");
     let two = TWO.replace('}', ", \"assignments\": []}");
     app.post(
@@ -263,12 +266,13 @@ async fn every_form_that_tools_write_is_read_and_twice_is_once() {
             && !one["assignments"].to_string().contains("allDevices")
     );
     assert!(second.values().all(|value| value["displayName"] != "two" || value["assignments"] == json!([])));
-    assert_eq!(second.len(), 3, "what no file has stays");
+    assert_eq!(second.len(), 3, "a configuration that no file has stays");
 }
 
-/// What was stored and what the file says of it: ids move with their targets.
+/// Each case has the stored assignments and those of the file. After the seed the store has those
+/// of the file, and ids move with their targets.
 #[actix_web::test]
-async fn a_seed_leaves_what_the_file_says_whatever_was_there() {
+async fn after_a_seed_the_store_has_the_assignments_of_the_file() {
     if is_remote() {
         return;
     }
@@ -304,10 +308,14 @@ async fn a_seed_leaves_what_the_file_says_whatever_was_there() {
         assert_eq!(stored, said, "{n}");
         assert_eq!(seed(&app, &[("x.json", &file(set))]).await, Ok((0, 0, 1)), "{n}");
     }
-    // Where the file has no id, the one that is there stays.
+    // When the file has no id, the stored id stays.
     assert_eq!(seed(&app, &[("x.json", &file(&[json!({ "target": b })]))]).await, Ok((0, 0, 1)));
     let twice = seed(&app, &[("x.json", &file(&[with_id(&ids[0], &a), with_id(&ids[0], &b)]))]).await;
-    assert_eq!(twice, Err("…/x.json: assignments[1].id is that of assignments[0]".to_owned()));
+    assert_eq!(
+        twice,
+        Err("…/x.json: assignments[1].id repeats the id of assignments[0]; give each assignment its own id, or none"
+            .to_owned())
+    );
 }
 
 #[actix_web::test]
@@ -325,9 +333,9 @@ async fn a_refused_seed_names_the_file_and_the_member_and_writes_nothing() {
         (vec![("a.json", TWO), ("b.json", "{")], "…/b.json: EOF while parsing an object at line 1 column 1"),
         (
             vec![("a.json", TWO), ("b.json", "5")],
-            "…/b.json: it holds a number, and must hold a configuration or an array of them",
+            "…/b.json: it holds a number; it must hold a configuration or an array of configurations",
         ),
-        (vec![("a.json", TWO), ("b.json", "[5]")], "…/b.json: [0]: it is a number, and must be a configuration"),
+        (vec![("a.json", TWO), ("b.json", "[5]")], "…/b.json: [0]: it is a number; it must be a configuration"),
         (
             vec![("a.json", &*TWO.replace("}", ", \"displayName\": \"x\"}"))],
             "…/a.json: the member 'displayName' appears twice in one object",
@@ -383,7 +391,7 @@ async fn a_refused_seed_names_the_file_and_the_member_and_writes_nothing() {
                 ("a.json", TWO),
                 ("b.json", &*typed(&format!(r#""displayName": "x", "assignments": [{}, {}]"#, group("b"), group("b")))),
             ],
-            "…/b.json: assignments[1].target names what assignments[0].target names already",
+            "…/b.json: assignments[1].target repeats the target of assignments[0]; keep one of the two",
         ),
         (vec![("a.txt", TWO)], "…: there is no file *.json in this folder"),
     ] {
@@ -391,6 +399,6 @@ async fn a_refused_seed_names_the_file_and_the_member_and_writes_nothing() {
         assert!(refused.starts_with(message), "{refused}");
         assert_eq!(store(&app).await, before, "{message}");
     }
-    let missing = import_export::read(Path::new("/no/such/file.json"), RULES).expect_err("not there");
+    let missing = import_export::read(Path::new("/no/such/file.json"), RULES).expect_err("a file that does not exist");
     assert!(format!("{missing:#}").starts_with("cannot read /no/such/file.json"));
 }

@@ -15,7 +15,7 @@ use crate::{
     transfer::{export, files, store, vault, without_times},
 };
 
-/// A configuration of a type, with a name.
+/// Returns a configuration of a type, with a name.
 fn of_type(name: &str) -> Value {
     json!({"@odata.type": format!("#microsoft.graph.{name}"), "displayName": "a"})
 }
@@ -26,10 +26,7 @@ const REFUSED: [(&str, &str); 8] = [
         "windows10CompliancePolicy",
         "'microsoft.graph.windows10CompliancePolicy' was found, but it is not assignable to the expected type 'microsoft.graph.deviceConfiguration'.",
     ),
-    (
-        "deviceManagementConfigurationPolicy",
-        "It is a policy of the settings catalog, which this service does not store.",
-    ),
+    ("deviceManagementConfigurationPolicy", "It is a settings catalog policy, which this service does not store."),
     ("deviceHealthScript", "It is a script, which this service does not store."),
     ("win32LobApp", "It is an app, which this service does not store."),
     ("group", "It is a group, which this service does not store."),
@@ -48,7 +45,7 @@ fn seed_refusal(body: &Value, rules: FileRules) -> Option<String> {
 }
 
 #[actix_web::test]
-async fn what_is_no_configuration_is_refused_with_either_setting() {
+async fn a_type_that_is_no_configuration_is_refused_with_either_setting() {
     if is_remote() {
         return;
     }
@@ -63,8 +60,8 @@ async fn what_is_no_configuration_is_refused_with_either_setting() {
                 assert!(!refusal.contains("unknown_types"), "{refusal}");
             }
             let refusal = seed_refusal(&of_type(name), rules).expect(name);
-            assert!(refusal.contains("is taken for ") || refusal.contains(expected), "{refusal}");
-            // Letter case does not count in a query.
+            assert!(refusal.contains("it looks like ") || refusal.contains(expected), "{refusal}");
+            // Names of types in a query are case-insensitive.
             if name != "Windows10CustomConfiguration" {
                 let filter = format!("{}?$filter=isof('microsoft.graph.{name}')", beta(CONFIGURATIONS));
                 assert_eq!(app.get(&filter).await.status, StatusCode::BAD_REQUEST, "{name}");
@@ -90,14 +87,14 @@ async fn an_unknown_type_is_refused_unless_the_setting_accepts_it() {
     assert!(on_v1.contains("could not be resolved by the model.") && !on_v1.contains("unknown_types"), "{on_v1}");
     assert_eq!(seed_refusal(&body, FileRules { beta: Version::OpenBeta, ..RULES }), None);
 
-    // The same database, and the default setting.
+    // Another application uses the same database with the default setting.
     let strict = App::start_on(options, |_| ()).await;
     let refusal = strict.post(&beta(CONFIGURATIONS), &body).await.refusal();
     assert!(refusal.contains("could not be resolved by the model.") && refusal.ends_with(SETTING), "{refusal}");
     let refusal = seed_refusal(&body, RULES).expect("a refusal");
     assert!(refusal.contains("a.json: ") && refusal.ends_with(SETTING), "{refusal}");
     let one = format!("{}/{}", beta(CONFIGURATIONS), created.id());
-    assert_eq!(strict.get(&one).await.json()["future"], body["future"], "what is stored stays readable");
+    assert_eq!(strict.get(&one).await.json()["future"], body["future"], "a stored configuration stays readable");
     let changed = strict.patched(&one, &json!({"displayName": "b", "future": {"a": [2]}})).await;
     assert_eq!((changed.status, &changed.json()["future"]), (StatusCode::OK, &json!({"a": [2]})));
     let filter = format!("{}?$filter=isof('microsoft.graph.{FUTURE}')", beta(CONFIGURATIONS));
@@ -117,12 +114,12 @@ async fn a_nested_value_has_a_known_type() {
         [("omaSettingFuture", SETTING), ("omaSettingstring", "Write '#microsoft.graph.omaSettingString'.")]
     {
         let refusal = app.post(&beta(CONFIGURATIONS), &body(&format!("#microsoft.graph.{name}"))).await.refusal();
-        assert!(refusal.contains(expected) && refusal.ends_with("It stands in 'omaSettings[0]'."), "{refusal}");
+        assert!(refusal.contains(expected) && refusal.ends_with("The error is at 'omaSettings[0]'."), "{refusal}");
     }
 }
 
 #[actix_web::test]
-async fn a_member_of_an_enumeration_that_only_beta_has() {
+async fn v1_shows_an_enumeration_member_of_beta_but_does_not_filter_by_it() {
     let app = App::start().await;
     let body = json!({
         "@odata.type": "#microsoft.graph.windowsUpdateForBusinessConfiguration", "displayName": "a",
@@ -138,17 +135,20 @@ async fn a_member_of_an_enumeration_that_only_beta_has() {
     for path in [one.clone(), beta(&one)] {
         assert_eq!(app.get(&path).await.json()["automaticUpdateMode"], "windowsDefault", "{path}");
     }
-    // A client of /v1.0 can send back what it has read.
+    // A client of /v1.0 can send back the value that it has read.
     let read = app.get(&one).await.json();
     assert_eq!(app.patch(&one, &read).await.status, StatusCode::OK);
     let filter = format!("?$filter=id eq '{}' and automaticUpdateMode eq 'windowsDefault'", created.id());
     let found = app.get(&format!("{}{filter}", beta(CONFIGURATIONS))).await.json();
     assert_eq!(found["value"].as_array().map(Vec::len), Some(1));
     let refusal = app.get(&format!("{CONFIGURATIONS}{filter}")).await.refusal();
-    assert!(refusal.starts_with("400 BadRequest: ") && refusal.contains("'windowsDefault' is not one of"), "{refusal}");
+    assert!(
+        refusal.starts_with("400 BadRequest: ") && refusal.contains("'windowsDefault' is not a member of"),
+        "{refusal}"
+    );
 }
 
-/// A condition that is true of a property with this value, or `None` for an object.
+/// Returns a condition that is true for a property with this value, or `None` for an object.
 fn condition(path: &str, property: &Property, value: &Value) -> Option<String> {
     let literal = |value: &Value| match (&property.value_type, value) {
         (ValueType::Primitive(Primitive::Binary), Value::String(text)) => Some(format!("binary'{text}'")),
@@ -202,8 +202,9 @@ async fn a_name_of_several_types_needs_a_cast_on_beta_alone() {
         let answer = app.get(&format!("{CONFIGURATIONS}{filter}")).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
         let refusal = app.get(&format!("{}{filter}", beta(CONFIGURATIONS))).await.refusal();
-        let expected =
-            format!("The property '{name}' has several types. Name the type of the configuration before it: ");
+        let expected = format!(
+            "The property '{name}' has different types in different types of configurations. Write the type of the configuration before the property: "
+        );
         let casts = ["androidForWorkGeneralDeviceConfiguration", "androidWorkProfileGeneralDeviceConfiguration"];
         assert!(refusal.contains(&expected), "{refusal}");
         for of in casts {
@@ -212,7 +213,8 @@ async fn a_name_of_several_types_needs_a_cast_on_beta_alone() {
     }
 }
 
-/// In some types the property may be null, in others it reads as false.
+/// A property that was never set reads as null in types that allow null, and as false in the
+/// others.
 #[actix_web::test]
 async fn a_name_that_is_nullable_in_some_types_reads_as_each_type_says() {
     let app = App::start().await;

@@ -1,14 +1,18 @@
 //! Words that hide who does something, counted in comments and pages.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 /// Stand-ins for the name of an actor or of a thing. Name the client, the service, the row.
 const WORDS: [&str; 6] = ["whoever", "nobody", "somebody", "anybody", "what is there", "is to be"];
 
-/// The comments of the code, and the pages.
+/// Returns the pages of a folder.
+fn markdown(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths.filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
+}
+
+/// Returns the sources and the pages, each with its path.
 fn texts() -> Vec<(PathBuf, String)> {
     let mut texts = Vec::new();
     let mut folders = vec![PathBuf::from("src")];
@@ -26,10 +30,12 @@ fn texts() -> Vec<(PathBuf, String)> {
         let text = fs::read_to_string(&path).expect("a text");
         (path, text.lines().filter_map(comment).collect::<Vec<_>>().join("\n"))
     });
-    let pages =
-        ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "src/default.toml", "docker-compose.yml"];
-    let pages =
-        pages.map(|path| (PathBuf::from(path), fs::read_to_string(Path::new(path)).expect("a page").to_lowercase()));
+    let pages = markdown(".").into_iter().chain(markdown("docs")).chain(markdown("docs/decisions"));
+    let pages = pages.chain(["src/default.toml", "docker-compose.yml"].map(PathBuf::from));
+    let pages = pages.map(|path| {
+        let text = fs::read_to_string(&path).expect("a page").to_lowercase();
+        (path, text)
+    });
     code.chain(pages).collect()
 }
 
@@ -37,7 +43,7 @@ fn texts() -> Vec<(PathBuf, String)> {
 fn comments_and_pages_name_who_does_something() {
     let mut found = Vec::new();
     for (path, text) in texts() {
-        // A phrase may go on in the next line.
+        // A phrase may continue on the next line.
         let words: Vec<_> =
             text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
         let words = format!(" {} ", words.join(" "));

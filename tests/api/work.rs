@@ -79,7 +79,7 @@ GET assignments, of 100 configurations                        63           63   
 GET configuration                                             16           16        0
 ";
 
-/// How often a request is sent in most rows.
+/// The number of repetitions in most rows.
 const FEW: usize = 20;
 
 #[actix_web::test]
@@ -311,8 +311,8 @@ async fn together(meter: &mut Meter) {
         .await;
 }
 
-/// Returns the routes with what they need, to be called in the process of the test: there
-/// the requests come together on every machine.
+/// Returns the application. The test calls it in its own process, so that many requests arrive at
+/// the same time on every machine.
 async fn application(options: PgConnectOptions) -> impl Service<Request, Response = ServiceResponse, Error = Error> {
     let settings = patient_settings();
     let pools = Pools::new(options, &settings.database, 1);

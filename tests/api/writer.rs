@@ -27,7 +27,8 @@ async fn create(app: &App, configuration: &str, body: &Value) -> StatusCode {
 /// Makes the writer's commits of assignments to groups like `first…` wait for a lock,
 /// which the transaction that is returned holds.
 async fn hold_commits(app: &App) -> Transaction<'static, Postgres> {
-    // The session of the writer waits 30 ms for a lock; the function has a limit of its own.
+    // The session of the writer has a lock timeout of 30 ms. The function has its own, which never
+    // ends the wait.
     let wait = "CREATE FUNCTION wait_for_test() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS $$ BEGIN
                     IF current_setting('application_name') = 'devicegraph writer' THEN
                         PERFORM pg_advisory_xact_lock(1);
@@ -49,7 +50,8 @@ async fn held_create<'a>(app: &'a App, configuration: &'a str) -> LocalBoxFuture
         let body = group(&format!("first {number}"));
         let mut created = async move { create(app, configuration, &body).await }.boxed_local();
         tokio::select! {
-            // On a busy machine the writer may get no connection in time, and the create is written alone.
+            // On a busy machine the writer may get no connection in time. The create is then not
+            // combined.
             status = &mut created => assert_eq!(status, StatusCode::CREATED),
             () = until("the writer commits", async || waiting_for_locks(app.pool(), WRITER).await > 0) => return created,
         }
@@ -57,10 +59,10 @@ async fn held_create<'a>(app: &'a App, configuration: &'a str) -> LocalBoxFuture
     panic!("the writer writes no create");
 }
 
-/// Runs `creates` while the writer waits in the commit of another create, and ends
-/// this wait when the service has received `count` of them: they are the next group.
-/// Takes the lock of [`hold_commits`]. The writer gives a commit 6 seconds, so `count`
-/// must be small.
+/// Runs `creates` while the writer waits in the commit of another create. Ends this wait when the
+/// service has received `count` of them, so that they become the next combined statement. Takes the
+/// lock of [`hold_commits`]. The writer waits for a commit for at most 6 seconds, so `count` must
+/// be small.
 async fn as_one_group<T>(
     app: &App,
     commits: Transaction<'static, Postgres>,
@@ -79,7 +81,7 @@ async fn as_one_group<T>(
 }
 
 #[actix_web::test]
-async fn creates_that_come_together_are_committed_together() {
+async fn concurrent_creates_share_a_commit() {
     if is_remote() {
         return;
     }
@@ -90,8 +92,9 @@ async fn creates_that_come_together_are_committed_together() {
     let creates = join_all(all.map(|(configuration, body)| create(&app, configuration, body)));
     let answers = as_one_group(&app, hold_commits(&app).await, 40, creates).await;
     assert!(answers.iter().all(|status| *status == StatusCode::CREATED), "{answers:?}");
-    assert_eq!(app.metric(GROUPED).await, 41.0, "each of them in a group");
-    // Two, and a few for creates that had arrived and were not in the queue yet.
+    assert_eq!(app.metric(GROUPED).await, 41.0, "each create is combined");
+    // There are two combined statements, and a few more for creates that had arrived and were not
+    // in the queue yet.
     let groups = app.metric(GROUPS).await;
     assert!(groups <= 10.0, "{groups} commits");
     for configuration in &configurations {
@@ -100,7 +103,7 @@ async fn creates_that_come_together_are_committed_together() {
 }
 
 #[actix_web::test]
-async fn one_that_cannot_be_written_is_told_why_and_its_neighbours_are_written() {
+async fn a_create_that_fails_gets_its_reason_and_the_combined_others_are_written() {
     if is_remote() {
         return;
     }
@@ -125,7 +128,8 @@ async fn one_that_cannot_be_written_is_told_why_and_its_neighbours_are_written()
         (&configuration, group("poison"), 500),
     ];
     sent.extend((0..30).map(|number| (&configuration, group(&format!("g{number}")), 201)));
-    // One id with two contents: one of them is written, and only one is told so.
+    // Two creates have one id and different targets. Only one of them is written and answered with
+    // 201.
     sent.extend(["x", "y"].map(|name| (&configuration, with_id(group(name), id), 0)));
     let creates = join_all(sent.iter().map(|(configuration, body, _)| create(&app, configuration, body)));
     let answers = as_one_group(&app, hold_commits(&app).await, sent.len(), creates).await;
@@ -139,7 +143,7 @@ async fn one_that_cannot_be_written_is_told_why_and_its_neighbours_are_written()
 }
 
 #[actix_web::test]
-async fn a_configuration_that_somebody_holds_stalls_no_other() {
+async fn a_locked_configuration_delays_no_other() {
     if is_remote() {
         return;
     }
@@ -162,11 +166,11 @@ async fn a_configuration_that_somebody_holds_stalls_no_other() {
         holder.rollback().await.expect("the end of it");
     };
     let (waited, ()) = tokio::join!(waits, others);
-    assert_eq!(waited, StatusCode::CREATED, "as soon as it is free");
+    assert_eq!(waited, StatusCode::CREATED, "the create succeeds when the configuration is unlocked");
 }
 
 #[actix_web::test]
-async fn a_group_whose_connection_ends_in_its_commit_is_written_again() {
+async fn a_combined_statement_whose_session_ends_in_its_commit_is_written_again() {
     if is_remote() {
         return;
     }
@@ -180,9 +184,10 @@ async fn a_group_whose_connection_ends_in_its_commit_is_written_again() {
     let ends = async {
         until("the creates have arrived", async || app.in_flight().await == 20).await;
         assert_eq!(end_sessions(app.pool(), WRITER).await, 1);
-        // The others are the next group, unless the writer gets no new connection in time.
+        // The other creates are the next combined statement, unless the writer gets no new
+        // connection in time.
         let is_next = async || waiting_for_locks(app.pool(), WRITER).await > 0 || app.in_flight().await == 0;
-        until("the writer commits the next group", is_next).await;
+        until("the writer commits the next combined statement", is_next).await;
         end_sessions(app.pool(), WRITER).await;
         commits.rollback().await.expect("the end of it");
     };
@@ -190,11 +195,11 @@ async fn a_group_whose_connection_ends_in_its_commit_is_written_again() {
     assert_eq!(one, StatusCode::CREATED);
     assert!(others.iter().all(|status| *status == StatusCode::CREATED), "{others:?}");
     assert_eq!(app.assignments(&configuration).await.len(), before + 20);
-    assert!(app.metric(RETRIES).await >= 1.0, "no connection ended in a commit");
+    assert!(app.metric(RETRIES).await >= 1.0, "no session ended during a commit");
 }
 
 #[actix_web::test]
-async fn the_groups_of_two_services_do_not_wait_for_each_other_in_circles() {
+async fn the_combined_statements_of_two_services_do_not_deadlock() {
     if is_remote() {
         return;
     }
@@ -215,11 +220,11 @@ async fn the_groups_of_two_services_do_not_wait_for_each_other_in_circles() {
 }
 
 #[actix_web::test]
-async fn a_connection_that_fell_silent_while_nobody_created_stops_nobody() {
+async fn a_connection_that_fell_silent_while_idle_delays_no_create() {
     if is_remote() {
         return;
     }
-    // A connection that is silent for so long is given up.
+    // The service gives up a connection that is silent for this time.
     let app = App::start_on(database(true).await, |settings| settings.database.answer_timeout_ms = 500).await;
     let configuration = app.configuration().await;
     let find = async || -> Option<i32> {
@@ -240,13 +245,14 @@ async fn a_connection_that_fell_silent_while_nobody_created_stops_nobody() {
                      EXECUTE FUNCTION count_insert()";
     app.pool().execute(count).await.expect("a trigger");
     let signal = |signal| kill(Pid::from_raw(pid), signal).expect("it is there");
-    // The writer checks a connection that it has not used for 1 second. A pause that is longer changes nothing.
+    // The writer checks a connection that it has not used for 1 second. A longer pause has the same
+    // effect.
     sleep(Duration::from_millis(1100)).await;
     signal(Signal::SIGSTOP);
     let status = create(&app, &configuration, &group("b")).await;
     signal(Signal::SIGCONT);
     assert_eq!(status, StatusCode::CREATED);
-    // The session ends after it has executed what was sent to it meanwhile.
+    // The session ends after it has executed everything that the service had sent to it.
     until("the silent session is gone", async || find().await != Some(pid)).await;
     let inserts: i64 =
         sqlx::query_scalar("SELECT last_value FROM inserts").fetch_one(app.pool()).await.expect("a number");
@@ -254,7 +260,7 @@ async fn a_connection_that_fell_silent_while_nobody_created_stops_nobody() {
 }
 
 #[actix_web::test]
-async fn a_target_that_somebody_is_about_to_write_stalls_no_other() {
+async fn a_target_in_an_uncommitted_transaction_delays_no_other() {
     if is_remote() {
         return;
     }
@@ -268,23 +274,24 @@ async fn a_target_that_somebody_is_about_to_write_stalls_no_other() {
         let started = Instant::now();
         let answers = join_all(bodies.iter().map(|body| create(&app, &configuration, body))).await;
         assert!(answers.iter().all(|status| *status == StatusCode::CREATED), "{answers:?}");
-        // The create before them and these, and none of them alone. The writer gives them half a second: on a
-        // machine that takes longer they may be written alone.
+        // The held create and these 30 are combined, and none of them runs alone. The writer spends
+        // at most half a second on them. On a slower machine some of them may run alone.
         let grouped = app.metric(GROUPED).await;
         let expected = if started.elapsed() < Duration::from_millis(500) { 31.0..=31.0 } else { 2.0..=31.0 };
-        assert!(expected.contains(&grouped), "{grouped} in groups");
+        assert!(expected.contains(&grouped), "{grouped} combined");
         let waits = async || waiting_for_locks(app.pool(), "devicegraph %").await == 1;
         until("the create of the held target still waits", waits).await;
         holder.rollback().await.expect("the end of it");
     };
     let creates = join(create(&app, &configuration, &held), others);
     let (waited, ()) = as_one_group(&app, commits, 31, creates).await;
-    assert_eq!(waited, StatusCode::CREATED, "as soon as it is free");
+    assert_eq!(waited, StatusCode::CREATED, "the create succeeds when the target is free");
 }
 
-/// Each refusal costs the others a wait, and there can be as many as creates.
+/// Each blocked create makes the others wait for the lock timeout, and a combined statement can
+/// have many blocked creates.
 #[actix_web::test]
-async fn however_many_somebody_is_in_the_way_of_who_comes_later_does_not_wait_for_all_of_them() {
+async fn a_later_create_does_not_wait_for_all_blocked_creates() {
     if is_remote() {
         return;
     }
@@ -305,20 +312,26 @@ async fn however_many_somebody_is_in_the_way_of_who_comes_later_does_not_wait_fo
     };
     let (held, (later, attempts)) = as_one_group(&app, commits, 30, join(held, later)).await;
     assert_eq!(later, StatusCode::CREATED);
-    // The writer gives them half a second, and each attempt takes a tenth. On a slow machine there are fewer.
+    // The writer spends at most half a second on them, and each attempt takes 100 ms. A slow
+    // machine makes fewer attempts.
     assert!(attempts <= 15, "after {attempts} attempts");
-    assert!(held.iter().all(|status| *status == StatusCode::CREATED), "as soon as they are free: {held:?}");
+    assert!(
+        held.iter().all(|status| *status == StatusCode::CREATED),
+        "they succeed when the targets are free: {held:?}"
+    );
 }
 
-/// The writer has no time to try all of them.
+/// The writer has no time to try all blocked creates. It writes the creates of other configurations
+/// before them.
 #[actix_web::test]
-async fn however_many_somebody_is_in_the_way_of_their_neighbours_in_the_group_are_written() {
+async fn the_neighbours_of_many_blocked_creates_are_written_before_them() {
     if is_remote() {
         return;
     }
-    // A create that the writer does not write finds a connection, whatever the creates of held targets do.
+    // With this many connections, a create that is not combined gets one, although the creates of
+    // held targets wait.
     let app = App::start_on(database(true).await, |settings| settings.database.max_connections = 160).await;
-    // In this order in a group, too.
+    // A combined statement has the configurations in this order, too.
     let [first, held, last] = [app.configuration().await, app.configuration().await, app.configuration().await];
     let commits = hold_commits(&app).await;
     count_attempts(&app).await;
@@ -337,7 +350,8 @@ async fn however_many_somebody_is_in_the_way_of_their_neighbours_in_the_group_ar
     };
     let (_, neighbours) = as_one_group(&app, commits, 32, join(others, neighbours)).await;
     assert_eq!(neighbours, [StatusCode::CREATED; 2]);
-    // The whole group was tried, then the first held target. The others come last.
+    // The writer has tried the combined statement, and then the first held target. The other held
+    // targets come last.
     let before = sqlx::query_scalar("SELECT max(attempts) FROM attempts_before_neighbours");
     let before: Option<i64> = before.fetch_one(app.pool()).await.expect("a number");
     assert!(before.is_some_and(|attempts| attempts <= 3), "after {before:?} attempts");
@@ -353,8 +367,8 @@ async fn hold(holder: &mut PgConnection, configuration: &str, targets: u32) {
     holder.execute(AssertSqlSafe(insert)).await.expect("rows that are not committed");
 }
 
-/// Counts how often the writer tries to insert a held target, and makes each attempt
-/// take 100 ms at least. Notes how many there were before a neighbour was inserted.
+/// Counts how often the writer tries to insert a held target, and makes each attempt take at least
+/// 100 ms. Records the number of attempts before a neighbour was inserted.
 async fn count_attempts(app: &App) {
     let count = "CREATE SEQUENCE attempts;
                  CREATE TABLE attempts_before_neighbours (attempts bigint NOT NULL);

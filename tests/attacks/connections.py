@@ -3,7 +3,7 @@
 
 Starts the service with a private PostgreSQL, opens more connections than it holds, and measures
 how soon a new client is answered; over plain HTTP and over TLS. Needs PostgreSQL and openssl;
-leaves nothing. Prints the measured times, and ends with exit code 1 when one is above its limit.
+removes its files. Prints the measured times, and ends with exit code 1 when one is above its limit.
 
     tests/attacks/connections.py [--connections 1100] [--max-connections 1024] [--timeout 30] [BINARY]
 
@@ -34,9 +34,9 @@ LIVE = b'{"status":"live"}'
 SERVED = 2.0
 # A slow head is ended within the timeout of the service and:
 LATE = 2.0
-# A new client waits no longer than this, and the run has failed.
+# The time after which a new client gives up. The run has then failed.
 GIVE_UP = 15.0
-# No other wait of this script is longer. It only ends a run that hangs.
+# The limit of all other waits. It only ends a run that hangs.
 PATIENCE = 120.0
 
 
@@ -83,7 +83,7 @@ class Service:
         self.log.close()
 
     def connect(self, patience=PATIENCE):
-        """A connection that is ready for a request."""
+        """Returns a connection that is ready for a request."""
         stream = socket.create_connection(("127.0.0.1", self.port), patience)
         if self.tls:
             try:
@@ -94,7 +94,7 @@ class Service:
         return stream
 
     def probe(self):
-        """How long a new client waits for its answer. Infinite when it gets none."""
+        """Returns the seconds that a new client waits for its answer. They are infinite when it gets none."""
         begun = time.monotonic()
         try:
             with self.connect(GIVE_UP) as stream:
@@ -115,7 +115,7 @@ def answer(stream):
     return text
 
 
-# How an attacker opens one connection.
+# The ways in which an attacker opens a connection.
 
 
 def silent(service):
@@ -123,7 +123,7 @@ def silent(service):
 
 
 def first_byte(service):
-    # Of a ClientHello, or of a head.
+    # The first byte of a ClientHello, or of a head.
     return begun(service, b"\x16" if service.tls else b"G")
 
 
@@ -174,7 +174,7 @@ def reopen(attack, service, streams, stop):
 
 
 def measure(service, options, attack):
-    """The longest wait of new clients: while the connections are held, and while they are reopened."""
+    """Returns the longest waits of new clients: while the connections are held, and while they are reopened."""
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         streams = list(pool.map(lambda _: quietly(attack, service), range(options.connections)))
     opened = sum(stream is not None for stream in streams)
@@ -195,7 +195,7 @@ def measure(service, options, attack):
 
 
 def slow_second_head(service, options):
-    """How long the service waits for a head that comes at one byte per 250 ms, after an answer."""
+    """Returns the seconds that the service waits for a second head, which comes at one byte per 250 ms."""
     stream = answered(service)
     stream.settimeout(0.25)
     begun = time.monotonic()
@@ -212,14 +212,14 @@ def slow_second_head(service, options):
 
 
 def slow_reader(service, seconds):
-    """Whether a client that takes an answer slowly gets all of it."""
+    """Returns None when a client that reads slowly gets all answers, else a description of the failure."""
     stream = socket.socket()
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     stream.settimeout(PATIENCE)
     stream.connect(("127.0.0.1", service.port))
     if service.tls:
         stream = service.tls.wrap_socket(stream, server_hostname="localhost")
-    # Many answers, so that they do not fit into the buffers of the system.
+    # The answers together are larger than the buffers of the operating system.
     count = 20
     head = b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n"
     stream.sendall((head + b"\r\n") * (count - 1) + head + b"connection: close\r\n\r\n")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Ten clients flood the service with atomicity groups of 20 expensive requests each, and other
 # clients create and change configurations. Prints how many of their requests succeed in time,
-# and fails below 99 %. Needs PostgreSQL, curl and python3; leaves nothing.
+# and fails below 99 %. Needs PostgreSQL, curl and python3; removes its files.
 #
 #     tests/attacks/groups.sh [BINARY [SECONDS [ROWS [LIMIT]]]]
 #

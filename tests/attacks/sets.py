@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Large sets of assignments: prints what they cost, and fails when a cost grows faster than it should.
 
-    tests/attacks/sets.py [BINARY [SMALL LARGE [ROUNDS]]]    target/debug/devicegraph 1000 10000 5 unless given
+    tests/attacks/sets.py [BINARY [SMALL LARGE [ROUNDS]]]    default: target/debug/devicegraph 1000 10000 5
 
 - `assign` with SMALL and with LARGE targets: a new set, the same set again, one other target, one other filter, and
   all others. PostgreSQL either has no statistics of the table, or has those of a time when the table had one row. The
@@ -11,7 +11,7 @@
   the set, and a page takes less time than the first one. (A page still sorts the set by id.)
 
 All limits are ratios of times that are measured side by side, because CI runs this on machines of any speed. Each
-time is the best of ROUNDS. Needs PostgreSQL with psql; leaves nothing.
+time is the best of ROUNDS. Needs PostgreSQL with psql; removes its files.
 """
 import http.client
 import json
@@ -31,9 +31,10 @@ BINARY = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "target/debug
 SMALL, LARGE = (int(size) for size in (sys.argv[2:4] if len(sys.argv) > 3 else (1000, 10000)))
 ROUNDS = int(sys.argv[4]) if len(sys.argv) > 4 else 5
 PAGE = 100
-# A linear cost is the ratio of the sizes; a quadratic one is its square. Between them, nearer to the first.
+# A linear cost has the ratio of the sizes, and a quadratic one has its square. This limit
+# is between them, nearer to the first.
 LINEAR = LARGE / SMALL * 3
-# A cost that does not depend on the size would be 1.
+# A cost that does not depend on the size has the ratio 1.
 INDEPENDENT = 4
 FILTER = "a filter"
 KEPT = "device_configuration_digest_parts"
@@ -81,7 +82,7 @@ class Service:
         return subprocess.run(psql, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
     def send(self, method, path, body=None, expected=200):
-        """Returns the answer and the milliseconds until it was there."""
+        """Returns the answer and the milliseconds that it took."""
         text = None if body is None else json.dumps(body)
         begun = time.perf_counter()
         self.connection.request(method, path, text, {"content-type": "application/json"})

@@ -4,8 +4,8 @@
     compare.py PACKAGES            prints every difference, and fails if there is one
     compare.py PACKAGES --write    brings the document up to date
 
-PACKAGES is a folder with the packages that `run.sh` downloads. `known.json` lists what no
-package says, and differences that are meant, each with a reason.
+PACKAGES is a folder with the packages that `run.sh` downloads. `known.json` lists facts that no
+package contains, and intended differences, each with a reason.
 """
 
 import json
@@ -21,19 +21,19 @@ DOCUMENT = HERE / "../../src/catalogue/graph.csdl.json"
 VALIDATION = "@Org.OData.Validation.V1."
 #: The name of a member of a flags enumeration that stands for no flag.
 NO_FLAG = re.compile("none|notConfigured|undefined|userDefined|unknown")
-#: Facts of a navigation property that the packages do not tell. The document keeps them.
+#: Facts of a navigation property that the packages do not contain. The document keeps them.
 UNTOLD_OF_NAVIGATION = ("$Nullable", "$ContainsTarget")
 
 
 class Comparison:
-    """The document beside the two models."""
+    """Compares the document with the models of both versions."""
 
     def __init__(self, document, v1, beta, known):
         self.schema, self.v1, self.beta, self.known = document[csdl.NAMESPACE], v1, beta, known
         self.used, self.differences = set(), []
 
     def differ(self, path, text):
-        """Notes a difference."""
+        """Adds a difference."""
         self.differences.append(f"{path}: {text}")
 
     def is_listed(self, section, path):
@@ -93,7 +93,7 @@ class Comparison:
         return "$Kind" in facts, csdl.REVISIONS in facts, name.lower()
 
     def compare_versions(self, name, of, of_v1):
-        """Reports what /v1.0 has and /beta has not, or has in another form."""
+        """Reports properties of /v1.0 that /beta lacks, or that have another type in /beta."""
         if of.base != of_v1.base:
             self.differ(f"{name} in /v1.0", f"its base is {of_v1.base}")
         for property_name, one in of_v1.properties.items():

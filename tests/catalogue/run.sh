@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Compares the catalogue with the packages of Graph's SDKs, which it downloads into CI_CACHE,
+# Compares the catalogue with the packages of Graph's SDKs. Downloads them into CI_CACHE,
 # else below target. Needs python3 with venv, and npm.
 #
 #     tests/catalogue/run.sh              prints the differences, and fails if there is one
 #     tests/catalogue/run.sh --write      brings src/catalogue/graph.csdl.json up to date
 #     tests/catalogue/run.sh --install    downloads the packages and ends
 #
-# To take over a new version of an SDK: change the version here, run with --write, look at the
+# To use a new version of an SDK, change the version here, run with --write, review the
 # difference, and commit it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

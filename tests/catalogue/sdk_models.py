@@ -1,8 +1,8 @@
 """Reads Graph's types from the packages of its SDKs.
 
-The Python packages give the names, the types and the members of enumerations. The package of
-TypeScript declarations gives what may be null, and tells a collection from a value of a flags
-enumeration: the Python models hold both in a list.
+The Python packages have the names, the types and the members of enumerations. The package of
+TypeScript declarations says which properties may be null. It also distinguishes a collection from
+a value of a flags enumeration: the Python models have a list for both.
 """
 
 import ast
@@ -81,7 +81,7 @@ class PythonModels:
 
     @staticmethod
     def method(of, name):
-        """Returns a method of a class, or None."""
+        """Returns the method of a class with this name, or None."""
         return next((node for node in of.body if isinstance(node, ast.FunctionDef) and node.name == name), None)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""A proxy for clients that call https://graph.microsoft.com and cannot be told another address.
+"""A proxy for clients that call https://graph.microsoft.com and cannot use another address.
 
 The client uses it as HTTPS_PROXY and trusts its certificate authority. The proxy answers CONNECT, speaks TLS as
 graph.microsoft.com, and sends each request to the service. It answers the questions about groups and assignment

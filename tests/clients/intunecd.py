@@ -1,6 +1,6 @@
-"""IntuneCD as it is published, against the service: backup, restore into an empty store, and changes.
+"""Runs the published IntuneCD against the service: a backup, a restore into an empty store, and changes.
 
-intunecd.py URL FOLDER    FOLDER: where the backups and the certificates of the proxy go
+intunecd.py URL FOLDER    FOLDER is for the backups and the certificates of the proxy
 """
 
 import json
@@ -92,7 +92,7 @@ def configuration_files(folder):
 
 
 class Tool:
-    """The commands of IntuneCD in processes of their own, with the settings that lead them to the proxy."""
+    """Runs the commands of IntuneCD in processes of their own, with settings that lead them to the proxy."""
 
     def __init__(self, environment):
         self.environment = os.environ | environment
@@ -107,7 +107,7 @@ class Tool:
         done = subprocess.run(run, env=self.environment, capture_output=True, text=True, timeout=300)
         log = done.stdout + done.stderr
         assert done.returncode == 0, log
-        # It expects 200 where Graph's page and the service answer a delete with 204.
+        # The tool expects 200 for a delete. Graph's page and the service answer with 204.
         faults = [line for line in log.splitlines() if "rror" in line or "ailed" in line or "arning" in line]
         faults = [line for line in faults if "Failed to remove" not in line and "Request failed with status 204" not in line]
         assert not faults, "\n".join(faults)

@@ -3,7 +3,7 @@
 replays.py URL
 
 Each request has the form in which the tool sends it: letter case, options, headers and body. A check fails when the
-status or a member that the tool reads is not there.
+status is another one, or when a member that the tool reads is missing.
 """
 
 import json

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Clients of Graph, unchanged, against the service: the Python SDK with tokens and
-# without, IntuneCD, the requests of other administration tools, a linter of OpenAPI, and
-# requests that Schemathesis makes from the document. Needs python3 with venv, npm and
-# PostgreSQL. The clients are kept in CI_CACHE, else below target.
+# Runs unchanged clients of Graph against the service: the Python SDK with and without
+# tokens, IntuneCD, the requests of other administration tools, a linter for OpenAPI, and
+# requests that Schemathesis generates from the document. Needs python3 with venv, npm and
+# PostgreSQL. Installs the clients in CI_CACHE, else below target.
 #
 #     tests/clients/run.sh [BINARY]
 #     tests/clients/run.sh --install      installs the clients and ends
@@ -20,7 +20,7 @@ python=$clients/python-$(cat "$here/requirements.txt" <(python3 -V) | sha256sum 
 if [ ! -e "$python/complete" ]; then
     rm -rf "$python"
     python3 -m venv "$python"
-    # Most modules are never imported: Python compiles those that are when it imports them.
+    # Most modules are never imported, so let Python compile a module when it imports it.
     "$python/bin/python" -m pip install --quiet --no-input --no-compile --disable-pip-version-check -r "$here/requirements.txt"
     touch "$python/complete"
 fi
@@ -66,7 +66,7 @@ start() { # settings
     fail 'the service does not start'
 }
 
-# No __pycache__ in the sources, and nothing in the working folder.
+# Create no __pycache__ in the sources, and no file in the working folder.
 export PYTHONPYCACHEPREFIX=$python/pycache
 cd "$scratch"
 
@@ -104,8 +104,8 @@ export REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
 
 say 'made-up requests'
 stop
-# Made-up arrays that are too long are larger than the service reads by default, and
-# would be refused for that before anything is looked at.
+# A generated array can be larger than the default limit of a body. The service would refuse
+# it for its size, before it checks the array.
 start DEVICEGRAPH__SERVER__MAX_BODY_BYTES=16777216
 "$python/bin/python" - "$url" "$here/rows.json" <<'END'
 import json, sys, urllib.request

@@ -1,7 +1,7 @@
-"""devicegraph as a user of the Python SDK meets it: msgraph-sdk as it is installed, told where the service is and how
-to authenticate, and nothing else. What it does is read back.
+"""Tests the service with the unchanged Python SDK. msgraph-sdk gets only the address of the service and a credential.
+Every change is read back.
 
-    sdk.py URL [FOLDER]    FOLDER: the key that tokens.py made; without it the service asks nobody for a token
+    sdk.py URL [FOLDER]    FOLDER has the key of tokens.py; without it the service must need no token
 """
 
 import asyncio
@@ -49,7 +49,7 @@ NOBODY = str(uuid4())
 
 
 class Credential:
-    """What azure-identity would be: hands out the token that was signed, to whoever asks."""
+    """Replaces azure-identity: returns the signed token for every request."""
 
     def __init__(self, token):
         self.token = token
@@ -67,13 +67,13 @@ def client(url, token=None):
 
 
 def query(builder, **options):
-    """The options of a GET, for which each builder of the SDK has a class."""
+    """Returns the options of a GET. Each builder of the SDK has a class for them."""
     (of_builder,) = (each for name, each in vars(type(builder)).items() if name.endswith("GetQueryParameters"))
     return RequestConfiguration(query_parameters=of_builder(**options))
 
 
 def holds(read, sent):
-    """Whether everything that was sent is in what was read, in the SDK's own types."""
+    """Asserts that everything that was sent was also read, in the types of the SDK."""
     if isinstance(sent, Parsable):
         assert type(read) is type(sent), f"{type(read)} for {type(sent)}"
         for field in dataclasses.fields(sent):
@@ -112,7 +112,7 @@ def targets(assignments):
 
 
 class Session:
-    """A client, and a name for what it creates, so that nothing else in the database matters."""
+    """A client, and a name for the rows that it creates, so that other rows in the database do not matter."""
 
     def __init__(self, graph):
         self.graph = graph
@@ -300,8 +300,8 @@ class Session:
         return content
 
     async def batch_bodies(self, configuration):
-        """The SDK's reader of batches takes a body for base64 and drops an object (kiota-serialization-json 1.16.0),
-        so the bodies are from the answer as its adapter has it."""
+        """Returns the bodies of the steps. The SDK takes the body of a step for base64 and drops an object
+        (kiota-serialization-json 1.16.0), so this reads the answer of the SDK's adapter."""
         steps = {
             "one": self.one(configuration).to_get_request_information(),
             "list": self.all.to_get_request_information(self.own),

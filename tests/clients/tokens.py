@@ -1,4 +1,4 @@
-"""An issuer of tokens: `tokens.py DIR` makes its key and the JWKS that the service is to trust, sdk.py signs with it."""
+"""An issuer of tokens. `tokens.py DIR` creates its key, and the JWKS for the service. sdk.py signs tokens with the key."""
 
 import json
 import sys

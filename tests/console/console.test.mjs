@@ -141,6 +141,110 @@ test('what is typed while an answer is on its way stays', () => onPage(browser, 
   await service.call('DELETE', assignments.replace('/assignments', ''));
 }));
 
+const SAMPLE = 'Load a sample of eight configurations';
+
+test('an empty store: a first request to copy, and a sample that is loaded as a whole', async () => {
+  const empty = await Service.start();
+  try {
+    await onPage(browser, empty, {}, async (page) => {
+      const count = async () => (await empty.call('GET', COLLECTION)).value.length;
+      const text = page.getByRole('region', { name: 'There are no configurations yet' }).locator('code');
+      await open(page, empty);
+      await counted(page, '0 configurations');
+      for (const [size, viewport] of [['wide', WIDE], ['narrow', NARROW]]) {
+        for (const colorScheme of ['light', 'dark']) {
+          await page.setViewportSize(viewport);
+          await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+          await isUsable(page, `an empty store, ${size}, ${colorScheme}`);
+          await picture(page, `empty-${size}-${colorScheme}`);
+        }
+      }
+      await page.setViewportSize(WIDE);
+      await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+      await page.getByRole('button', { name: 'Copy the first request' }).click();
+      await status(page, 'Copied.');
+      assert.equal(await page.evaluate(() => navigator.clipboard.readText()), await text.textContent());
+      await page.context().clearPermissions();
+
+      // Another client takes an id of the sample while the page shows an empty store.
+      const { value } = JSON.parse(await (await fetch(`${empty.origin}/console/sample.json`)).text());
+      await empty.create('iosCustomConfiguration', 'In the way', { id: value[7].id });
+      await page.getByRole('button', { name: SAMPLE }).click();
+      const alert = page.getByRole('alert').filter({ hasText: 'Conflict' });
+      await alert.waitFor();
+      assert.match(await alert.innerText(), /Another device configuration has the id[\s\S]*409[\s\S]*request-id [0-9a-f-]{36}/);
+      await isUsable(page, 'a refused sample');
+      await picture(page, 'empty-refused');
+      assert.equal(await count(), 1);
+      await empty.call('DELETE', `${COLLECTION}/${value[7].id}`);
+
+      // With the keyboard: from the field of the search to the button.
+      await page.getByLabel('Assigned to group').focus();
+      const focused = () => page.evaluate(() => document.activeElement.id);
+      for (let steps = 0; steps < 10 && await focused() !== 'sample'; steps += 1) await page.keyboard.press('Tab');
+      assert.equal(await focused(), 'sample');
+      const other = await page.context().newPage();
+      await open(other, empty);
+      await other.getByRole('button', { name: SAMPLE }).waitFor();
+      await page.keyboard.press('Enter');
+      await counted(page, '8 configurations');
+      assert.deepEqual((await names(page)).sort(), value.map(({ displayName }) => displayName).sort());
+      assert.equal(await page.evaluate(() => document.activeElement.tagName), 'H1');
+      assert.equal(await page.getByRole('button', { name: SAMPLE }).count(), 0);
+      await picture(page, 'sample');
+      // The same button again, in a page that still shows an empty store.
+      await other.getByRole('button', { name: SAMPLE }).click();
+      await counted(other, '8 configurations');
+      assert.equal(await count(), 8);
+
+      // A search without a result does not look like an empty store.
+      await search(page, 'nothing has this name');
+      await counted(page, '0 configurations');
+      assert.equal(await page.getByRole('button', { name: SAMPLE }).count(), 0);
+    });
+    await onPage(browser, empty, {}, async (page) => {
+      for (const { id } of (await empty.call('GET', COLLECTION)).value) await empty.call('DELETE', `${COLLECTION}/${id}`);
+      await open(page, empty);
+      const first = JSON.parse(bash(await page.getByRole('main').locator('code').first().textContent()));
+      assert.equal(first.displayName, 'My first configuration');
+      await page.getByRole('button', { name: 'Search' }).click();
+      await counted(page, '1 configuration');
+    });
+  } finally {
+    await empty.stop();
+  }
+});
+
+test('an empty store and a token: one that only reads is refused, one that writes loads the sample', async () => {
+  const empty = await Service.start({ tokens: true });
+  try {
+    await onPage(browser, empty, { expected: [401], viewport: NARROW }, async (page) => {
+      await open(page, empty);
+      const enter = async (token) => {
+        await page.getByLabel('Access token').fill(token);
+        await page.getByRole('button', { name: 'Continue' }).click();
+        await page.getByRole('button', { name: SAMPLE }).click();
+      };
+      await enter(empty.command('token', '--scope', 'DeviceManagementConfiguration.Read.All').trim());
+      const alert = page.getByRole('alert').filter({ hasText: 'DeviceManagementConfiguration.ReadWrite.All' });
+      await alert.waitFor();
+      assert.match(await alert.innerText(), /403[\s\S]*request-id [0-9a-f-]{36}/);
+      await isUsable(page, 'a refused sample, narrow');
+      await picture(page, 'empty-token');
+      assert.equal((await empty.call('GET', COLLECTION)).value.length, 0);
+      await page.getByText('with your token in $TOKEN').waitFor();
+      assert.match(await page.getByRole('main').locator('code').first().textContent(), /"Authorization: Bearer \$TOKEN"/);
+      await page.getByRole('button', { name: 'Forget the token' }).click();
+      await enter(empty.token);
+      await counted(page, '8 configurations');
+      await isUsable(page, 'the sample, narrow');
+      await picture(page, 'sample-narrow');
+    });
+  } finally {
+    await empty.stop();
+  }
+});
+
 test('a type that the catalogue lacks is refused, and the way back works', () => onPage(browser, service, { expected: [400] }, async (page) => {
   await open(page, service, '#/configurations?type=noSuchType');
   await page.getByRole('alert').filter({ hasText: "A type named 'microsoft.graph.noSuchType' could not be resolved" }).waitFor();
@@ -206,7 +310,7 @@ test('what is odd in a name stays text, and the command for it runs', () => onPa
 
 test('assignments: added, refused, removed', () => onPage(browser, service, { expected: [409] }, async (page) => {
   const path = await openNew(page, 'iosUpdateConfiguration', 'Assigned');
-  await page.getByText('Nobody gets this configuration.').waitFor();
+  await page.getByText('This configuration is not assigned.').waitFor();
   await page.getByLabel('Group id').fill(GROUP);
   await page.getByRole('button', { name: 'Add' }).click();
   await status(page, `Assigned to: Group ${GROUP}`);
@@ -217,7 +321,7 @@ test('assignments: added, refused, removed', () => onPage(browser, service, { ex
   await page.getByRole('button', { name: 'Add' }).click();
   const alert = page.getByRole('alert');
   await alert.filter({ hasText: 'Conflict' }).waitFor();
-  assert.match(await alert.innerText(), /already assigned to the group[\s\S]*Change or delete that one[\s\S]*409[\s\S]*request-id [0-9a-f-]{36}/);
+  assert.match(await alert.innerText(), /already includes or excludes the group[\s\S]*Change or delete that assignment[\s\S]*409[\s\S]*request-id [0-9a-f-]{36}/);
   await picture(page, 'conflict');
 
   for (const [kind, id] of [['All devices'], ['All users'], ['Configuration Manager collection', 'SMS00001']]) {
@@ -232,7 +336,7 @@ test('assignments: added, refused, removed', () => onPage(browser, service, { ex
   assert.equal(JSON.parse(bash(await page.locator('#request-list code', { hasText: 'SMS00001' }).first().textContent())).error.code, 'Conflict');
 
   await page.getByRole('button', { name: 'Remove All devices' }).click();
-  await page.getByRole('button', { name: 'Keep it' }).click();
+  await page.getByRole('button', { name: 'Cancel' }).click();
   assert.equal((await service.call('GET', path)).value.length, 4);
   await page.getByRole('button', { name: 'Remove All devices' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
@@ -282,7 +386,7 @@ test('with the keyboard alone', () => onPage(browser, service, {}, async (page) 
   while (await focused() !== `Remove Group ${GROUP}`) await press('Shift+Tab');
   await press('Enter');
   await page.getByRole('dialog').waitFor();
-  assert.equal(await focused(), 'Keep it');
+  assert.equal(await focused(), 'Cancel');
   await press('Escape');
   await page.getByRole('dialog').waitFor({ state: 'detached' });
   assert.equal(await focused(), `Remove Group ${GROUP}`);
@@ -295,7 +399,7 @@ test('with the keyboard alone', () => onPage(browser, service, {}, async (page) 
 
 test('a token is asked for, kept in memory and forgotten', () => onPage(browser, guarded, { expected: [401] }, async (page) => {
   await open(page, guarded);
-  await heading(page, 'Who are you?');
+  await heading(page, 'Enter an access token');
   assert.equal(await page.getByRole('alert').count(), 0);
   assert.equal(await page.evaluate(() => document.activeElement.id), 'token');
   await isUsable(page, 'the question for a token');
@@ -324,7 +428,7 @@ test('a token is asked for, kept in memory and forgotten', () => onPage(browser,
   await page.getByRole('button', { name: 'Continue' }).click();
   await heading(page, 'Behind a token');
   await page.getByRole('button', { name: 'Forget the token' }).click();
-  await heading(page, 'Who are you?');
+  await heading(page, 'Enter an access token');
 }));
 
 test('a token that only reads', () => onPage(browser, guarded, { expected: [401, 403] }, async (page) => {
@@ -360,7 +464,7 @@ test('what is not there says so', () => onPage(browser, service, { expected: [40
   await open(page, service, '#/configurations/nothing');
   await page.getByRole('alert').filter({ hasText: 'ResourceNotFound' }).waitFor();
   await open(page, service, '#/elsewhere');
-  await heading(page, 'There is no such page');
+  await heading(page, 'This page does not exist');
 }));
 
 for (const [size, viewport] of [['wide', WIDE], ['narrow', NARROW]]) {

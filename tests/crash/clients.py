@@ -1,8 +1,8 @@
-"""Clients that write with ids of their own, and log each write before they go on.
+"""Clients that write with ids of their own, and log each write before the next one.
 
-A log has a line when a write is sent and a line with its outcome, which is on disk
-before the client writes again: acknowledged; refused, and then nothing of it may be
-written; unknown, and then it may be either.
+A log has a line for each write that is sent, and a line with its outcome, which is on disk
+before the client writes again. The outcomes are: acknowledged; refused, so the write must
+not be stored; unknown, so the write may be stored or not.
 """
 
 import http.client
@@ -16,12 +16,13 @@ import uuid
 from pathlib import Path
 
 ROOT = "/v1.0/deviceManagement/deviceConfigurations"
-# Rounds after which a configuration is deleted, and assignments that a client has of the shared ones.
+# The number of rounds until a configuration is deleted, and the number of assignments that a client
+# has in the shared ones.
 ROUNDS, SHARED = 10, 20
 
 
 class Gate:
-    """Lets the clients write, or has them wait when they have finished what they are at."""
+    """Lets the clients write, or makes each client wait after its current write."""
 
     def __init__(self, clients: int) -> None:
         self.condition = threading.Condition()
@@ -38,7 +39,7 @@ class Gate:
             self.condition.notify_all()
             if not ends:
                 done = self.condition.wait_for(lambda: self.waiting == self.clients, timeout=120)
-                assert done, f"{self.clients - self.waiting} clients do not come to an end"
+                assert done, f"{self.clients - self.waiting} clients do not finish their writes"
 
     def enter(self) -> int | None:
         with self.condition:
@@ -51,7 +52,7 @@ class Gate:
 
 
 class Progress:
-    """When the acknowledged writes were sent and answered."""
+    """The times at which the acknowledged writes were sent and answered."""
 
     def __init__(self) -> None:
         self.condition = threading.Condition()
@@ -67,15 +68,15 @@ class Progress:
             self.times.clear()
 
     def wait_for(self, writes: int, timeout: float) -> None:
-        """Waits until so many more writes are answered."""
+        """Waits until this number of further writes is answered."""
         with self.condition:
             before = len(self.times)
             done = self.condition.wait_for(lambda: len(self.times) >= before + writes, timeout)
             assert done, f"{len(self.times) - before} writes are answered in {timeout} s"
 
     def wait(self, fault: float, writes: int, timeout: float) -> float:
-        """Waits until so many writes are answered that are sent from now on; the longest time without an
-        answer since the fault, in seconds."""
+        """Waits until this number of writes is answered, counting those that are sent from now on. Returns
+        the longest time without an answer since the fault, in seconds."""
         now = time.monotonic()
 
         def later() -> int:
@@ -97,7 +98,7 @@ class Client(threading.Thread):
         self.log = open(folder / f"client-{number}.log", "ab", buffering=0)
         self.connection = None
         self.round = 0
-        # What the client knows to be there; it forgets what may be there.
+        # The rows that the client knows to be stored. It forgets a row whose outcome is unknown.
         self.own = self.set = None
         self.of_shared: list[tuple[str, str, str]] = []
         self.old: list[tuple[int, str]] = []
@@ -131,7 +132,7 @@ class Client(threading.Thread):
         return {"id": id, "assignments": {}} if outcome == "acknowledged" else None
 
     def on_own(self) -> None:
-        """A configuration whose name and assignments change one by one."""
+        """Changes the name or one assignment of the client's own configuration."""
         if self.own is None:
             self.own = self.create_configuration()
             return
@@ -165,7 +166,7 @@ class Client(threading.Thread):
             self.own = None
 
     def on_set(self) -> None:
-        """A configuration whose assignments are replaced as one, some of which stay."""
+        """Replaces the set of the client's own configuration. Some assignments stay."""
         if self.set is None:
             self.set = self.create_configuration()
             return
@@ -181,7 +182,7 @@ class Client(threading.Thread):
             self.set = None
 
     def on_shared(self) -> None:
-        """An assignment of a configuration that everybody has some of."""
+        """Creates or deletes an assignment of a configuration that all clients share."""
         if len(self.of_shared) > SHARED:
             configuration, id, target = self.of_shared.pop(0)
             write = {"write": "delete", "configuration": configuration, "id": id, "target": target}
@@ -190,7 +191,7 @@ class Client(threading.Thread):
         configuration, id, target = self.random.choice(self.shared), str(uuid.uuid4()), str(uuid.uuid4())
         write = {"write": "create", "configuration": configuration, "id": id, "target": target}
         body = {"id": id} | group(target)
-        # As SDKs do, and it must not be there twice.
+        # Repeat the create, as SDKs do. It must not be stored twice.
         for _ in range(self.random.randint(1, 5)):
             outcome = self.write(write, "POST", f"{ROOT}/{configuration}/assignments", 201, body)
             if outcome == "acknowledged":
@@ -199,7 +200,7 @@ class Client(threading.Thread):
                 return
 
     def forget(self, configuration: dict) -> None:
-        """Nobody knows what it holds; that it is there is known, so that it can be deleted one day."""
+        """Stops to change a configuration whose content is unknown. It is stored, and is deleted later."""
         self.old.append((self.round, configuration["id"]))
 
     def write(self, write: dict, method: str, path: str, expected: int, body: dict | None = None) -> str:
@@ -209,7 +210,7 @@ class Client(threading.Thread):
         try:
             status, answer = self.send(method, path, body)
         except ConnectionRefusedError:
-            # Nothing has left.
+            # The client has sent nothing.
             outcome = {"outcome": "refused"}
         except (OSError, http.client.HTTPException) as failure:
             outcome = {"outcome": "unknown", "because": repr(failure)}
@@ -258,7 +259,7 @@ def group(target: str) -> dict:
 
 
 def told(write: dict, answer: dict) -> dict:
-    """What an answer says of the row, which must be what was sent."""
+    """Returns what an answer adds to the write, or an outcome of its own when the row is not the one that was sent."""
     match write["write"]:
         case "create" | "retarget":
             if (answer["id"], answer["target"]["groupId"]) != (write["id"], write["target"]):

@@ -2,9 +2,9 @@
 
     failover.py FOLDER BINARY TIMES
 
-FOLDER has the clusters `a`, the primary, and `b`, its standby; PG_CTL, PG_BASEBACKUP and
-PSQL are the commands, with {} for a cluster; DATABASE is where the service finds whichever
-is the primary, PORT is for the service.
+FOLDER has the cluster `a`, the primary, and `b`, its standby. PG_CTL, PG_BASEBACKUP and PSQL
+are the commands, with {} for a cluster. DATABASE is a URL that leads the service to the current
+primary, and PORT is the port of the service.
 """
 
 import os
@@ -30,15 +30,15 @@ class Pair(Target):
         return shlex.split(os.environ[which].replace("{}", cluster).replace("{primary}", self.primary))
 
     def wait_for_standby(self, to_be: str) -> None:
-        """Has commits wait for the standby, or for none."""
+        """Sets the standby for which commits wait. With an empty text they wait for none."""
         self.sql(f"ALTER SYSTEM SET synchronous_standby_names = '{to_be}'")
         self.sql("SELECT pg_reload_conf()")
 
     def add_standby(self) -> None:
-        """A copy of the primary, which follows it from there on."""
+        """Creates the standby as a copy of the primary, and waits until it follows."""
         data, until = self.folder / self.standby / "data", time.monotonic() + RECOVERY
         while subprocess.run(["pgrep", "-f", f"{data}"], stdout=subprocess.DEVNULL).returncode == 0:
-            assert time.monotonic() < until, "processes of the server that was killed are still there"
+            assert time.monotonic() < until, "processes of the killed server still run"
             time.sleep(0.05)
         subprocess.run(["rm", "-rf", str(data)], check=True)
         subprocess.run(self.command("PG_BASEBACKUP", self.standby), check=True)
@@ -53,7 +53,7 @@ class Pair(Target):
 
     def fail_over(self) -> None:
         if "ASYNCHRONOUS" in os.environ:
-            # What is acknowledged from here on does not reach the standby.
+            # Later acknowledged writes do not reach the standby.
             sender = int(self.sql("SELECT pid FROM pg_stat_replication"))
             os.kill(sender, signal.SIGSTOP)
             self.progress.wait_for(CLIENTS, RECOVERY)
@@ -63,12 +63,12 @@ class Pair(Target):
             os.kill(sender, signal.SIGKILL)
         self.primary, self.standby = self.standby, self.primary
         subprocess.run([*self.command("PG_CTL", self.primary), "promote"], check=True, stdout=subprocess.DEVNULL)
-        # There is none any more, for which it waits otherwise.
+        # The new primary has no standby. Without this setting its commits would wait for one.
         self.wait_for_standby("")
 
     def at_rest(self) -> None:
         super().at_rest()
-        # The one that was killed comes back as a copy of the one that took over.
+        # The killed server becomes a standby, as a copy of the new primary.
         self.add_standby()
 
 

@@ -1,9 +1,9 @@
-"""What the database must hold, from what the clients have logged, and what it does hold.
+"""Computes the rows that the database must hold from the logs of the clients, and compares them.
 
-A configuration belongs to one client, who leaves it alone as soon as the outcome of
-a write is unknown: so it is in one state, or in one of two. Its assignments are told by
-their targets, since `assign` gives out ids. The configurations that all clients share
-are never changed, and each of their assignments is there, or not, or may be either.
+A configuration belongs to one client, which stops to change it when the outcome of a write
+is unknown. So it has one possible state or two. Its assignments are identified by their
+targets, because `assign` creates their ids. The configurations that all clients share do not
+change. Each of their assignments is stored, is not stored, or may be either.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True)
 class State:
-    """Of a configuration that is there. An id that nobody was told is None."""
+    """The state of a stored configuration. An id that no answer has told is None."""
 
     name: str
     version: int = 1
@@ -31,13 +31,13 @@ class State:
 
 
 def after(state: State | None, write: dict, told: dict) -> State | None:
-    """What a write makes of a configuration; `told` is what its answer said."""
+    """Returns the state of a configuration after a write. `told` has the outcome and the ids of its answer."""
     match write["write"]:
         case "create configuration":
             return State(write["name"])
         case "delete configuration":
             return None
-    assert state is not None, f"{write} is of a configuration that is not there"
+    assert state is not None, f"{write} is a write to a configuration that is not stored"
     assignments = dict(state.assignments)
     match write["write"]:
         case "rename":
@@ -60,7 +60,8 @@ def after(state: State | None, write: dict, told: dict) -> State | None:
 class Model:
     def __init__(self, shared: list[str]) -> None:
         self.shared = {id: State("shared") for id in shared}
-        # For each assignment of those: its configuration and target, and whether it is there.
+        # For each assignment of the shared configurations: its configuration, its target, and
+        # whether it may be stored.
         self.loose: dict[str, tuple[str, str, set[bool]]] = {}
         self.possible: dict[str, list[State | None]] = {}
         self.acknowledged: Counter[str] = Counter()
@@ -69,7 +70,7 @@ class Model:
         self.unexpected: list[str] = []
 
     def read(self, lines) -> None:
-        """Takes in what a client has logged: each write twice, as sent and with its outcome."""
+        """Reads new lines of a client's log, which has each write twice: as it was sent, and with its outcome."""
         sent = {}
         for line in lines:
             entry = json.loads(line)
@@ -105,10 +106,10 @@ class Model:
         self.possible[id] = [after(state, write, outcome) if done else state for done in outcomes for state in states]
 
     def compare(self, stored: dict[str, State]) -> list[tuple[str, str]]:
-        """What is wrong with what is stored, each as what it is and a text."""
+        """Returns the differences between the stored and the possible states, each with its kind and a text."""
         wrong = []
         for id in stored.keys() - self.possible.keys() - self.shared.keys():
-            wrong.append(("unsent", f"configuration {id} is there, and nobody has sent it"))
+            wrong.append(("unsent", f"configuration {id} is stored, and no client has sent it"))
         for id, states in self.possible.items():
             found = stored.get(id)
             if any(state.is_as(found) if state else found is None for state in states):
@@ -137,7 +138,7 @@ class Model:
         return wrong
 
     def settle(self, stored: dict[str, State]) -> None:
-        """From here on what was unknown is what is stored."""
+        """Takes the stored state as the known state from now on."""
         self.possible = {id: [found] for id in self.possible if (found := stored.get(id))}
         there = {assignment for id in self.shared for assignment in stored[id].assignments.values()}
         self.loose = {assignment: (*of, {True}) for assignment, (*of, _) in self.loose.items() if assignment in there}

@@ -1,10 +1,11 @@
-"""Stands between the service and PostgreSQL, and cuts a connection in the middle of a commit."""
+"""A proxy between the service and PostgreSQL that can cut a connection during a commit."""
 
 import socket
 import struct
 import threading
 
-# How a connection that writes in groups says its name when it begins.
+# The name that the session of the writer, which runs the combined creates, has in its startup
+# message.
 WRITER = b"devicegraph writer"
 
 
@@ -19,7 +20,7 @@ class Proxy:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def cut(self, when: str) -> None:
-        """Cuts the connection of the next commit, `before` it is passed on or `after`."""
+        """Cuts the connection of the next commit, `before` or `after` the proxy passes the commit on."""
         self.has_cut.clear()
         with self.lock:
             self.armed = when
@@ -44,15 +45,15 @@ class Proxy:
                 self.has_cut.set()
         except OSError:
             pass
-        # What is on its way is carried out; then the server notices.
+        # The server executes what it has received, and then notices the end of the connection.
         end(server)
 
     def pass_until_cut(self, client: socket.socket, server: socket.socket) -> bool:
-        """Passes on what the service sends, until it ends, or a commit comes for which a cut is due."""
+        """Passes on the data of the service. Returns whether a commit has come whose connection must be cut."""
         greeting = client.recv(65536)
         server.sendall(greeting)
         while data := client.recv(65536):
-            # An execution by the writer commits by itself.
+            # Each statement of the writer commits by itself.
             if b"COMMIT" in data or WRITER in greeting and b"E\x00\x00\x00\x09" in data:
                 with self.lock:
                     when, self.armed = self.armed, None

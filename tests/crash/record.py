@@ -1,4 +1,4 @@
-"""Has clients write while something is broken again and again, and holds what is stored to what was acknowledged."""
+"""Injects faults while clients write, and compares the stored rows with the acknowledged writes."""
 
 import os
 import random
@@ -14,18 +14,18 @@ from clients import ROOT, ROUNDS, Client, Gate, Progress
 from model import Model, State
 
 CLIENTS = 24
-# How long everything may take to work again. It only ends a record that hangs.
+# The seconds within which the service must work again. The limit only ends a test that hangs.
 RECOVERY = 120
 
 
 class Target:
     def __init__(self, folder: Path, binary: str, port: int, database: str) -> None:
-        """`database` is the URL that the service is told."""
+        """`database` is the URL of the database for the service."""
         self.folder, self.binary, self.port, self.database = folder, binary, port, database
         self.random = random.Random(0)
         self.service = None
         self.progress = Progress()
-        # When the last process was, whose sessions may outlive it.
+        # The time at which the last process was killed. Its sessions may outlive it.
         self.killed = 0.0
 
     def psql(self) -> list[str]:
@@ -49,16 +49,16 @@ class Target:
 
     def stop(self) -> None:
         self.service.terminate()
-        assert self.service.wait(RECOVERY) == 0, "the service does not end as it should"
+        assert self.service.wait(RECOVERY) == 0, "the service does not end with exit code 0"
 
     def at_rest(self) -> None:
-        """Waits until nothing is on its way any more, not even for a process or a connection that is gone."""
+        """Waits until no session runs a statement, including sessions of processes and connections that have ended."""
         sessions = "FROM pg_stat_activity WHERE application_name LIKE 'devicegraph%' AND application_name <> 'devicegraph watch'"
         busy = f"SELECT count(*) {sessions} AND (state <> 'idle' OR backend_start < to_timestamp({self.killed}))"
         until, quiet = time.monotonic() + RECOVERY, 0
         while quiet < 2:
             quiet = quiet + 1 if self.sql(busy).strip() == "0" else 0
-            assert time.monotonic() < until, "something is on its way all the time"
+            assert time.monotonic() < until, "the sessions never become idle"
             time.sleep(0.01)
 
     def stored(self) -> dict[str, State]:
@@ -91,8 +91,8 @@ class Figures:
 
 
 def record(target: Target, faults: dict[str, tuple[str, Callable[[], None]]], plan: list[str]) -> int:
-    """Injects the faults of the plan one after the other, prints what became of the writes, and is 3 when
-    one is lost, or is there and was never sent."""
+    """Injects the faults of the plan one after the other and prints the outcomes of the writes. Returns 3 when
+    a write is lost, or when a row is stored that no client sent."""
     target.random.shuffle(plan)
     target.start()
 
@@ -159,7 +159,7 @@ def record(target: Target, faults: dict[str, tuple[str, Callable[[], None]]], pl
         return 3
     target.stop()
     assert len(model.acknowledged) == 7 or len(plan) < 2 * ROUNDS, f"some write was never acknowledged: {model.acknowledged}"
-    assert model.unknown, "every outcome was known: nothing was hit"
+    assert model.unknown, "every outcome was known: no fault has hit a write"
     see_what_is_wrong(target, model)
     return 0
 
@@ -172,7 +172,7 @@ def is_ready(client: Client) -> bool:
 
 
 def see_what_is_wrong(target: Target, model: Model) -> None:
-    """The comparison finds what it is there for, each in a configuration that is as it should be until then."""
+    """Damages rows in several ways, and checks that the comparison notices each damage."""
     rows = "device_configuration_assignments"
     shared = next(iter(model.shared))
     of_some = f"SELECT device_configuration_id FROM {rows} GROUP BY 1 HAVING count(*) > 2"

@@ -2,8 +2,8 @@
 
     run.py FOLDER BINARY TIMES
 
-FOLDER has a cluster `postgres`, started, with a database `devicegraph`; PG_CTL and PSQL
-are the commands for it, PORT is for the service.
+FOLDER has a running cluster `postgres` with a database `devicegraph`. PG_CTL and PSQL are the
+commands for it, and PORT is the port of the service.
 """
 
 import os
@@ -37,7 +37,7 @@ class Server(Target):
     def kill_postmaster(self) -> None:
         pid = (self.folder / "postgres/data/postmaster.pid").read_text().split()[0]
         os.kill(int(pid), signal.SIGKILL)
-        # Its processes notice, and until the last one is gone nobody may start in their place.
+        # The processes of the server end some time later. Until then no new server can start.
         until = time.monotonic() + RECOVERY
         while subprocess.run([*self.pg_ctl, "start"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
             assert time.monotonic() < until, "PostgreSQL does not start again"
@@ -51,7 +51,7 @@ class Server(Target):
 
     def cut_connection(self) -> None:
         self.proxy.cut(self.random.choice(["before", "after"]))
-        assert self.proxy.has_cut.wait(RECOVERY), "no commit came by"
+        assert self.proxy.has_cut.wait(RECOVERY), "the proxy has seen no commit"
 
 
 server = Server(Path(sys.argv[1]), sys.argv[2])
@@ -61,6 +61,6 @@ faults = {
     "backend": ("sessions ended (`pg_terminate_backend`)", server.terminate_backend),
     "connection": ("the connection cut in mid-commit", server.cut_connection),
 }
-# A database that answers early loses writes when it is killed, and in no other way.
+# A database that answers early loses writes only when it is killed.
 which = ["postmaster"] if os.environ.get("EARLY") else list(faults)
 sys.exit(record(server, faults, which * int(sys.argv[3])))

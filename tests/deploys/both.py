@@ -1,9 +1,9 @@
-"""Two releases of the service on one database: what one does the other sees and goes on with.
+"""Two releases of the service on one database: each reads and changes what the other one has written.
 
     both.py URL [URL]
 
-Every pair of them, in both directions, on both versions. With one URL, only that it works.
-Prints figures; ends with a traceback where an answer is not as it should be.
+Tests both directions on both versions of the API. With one URL, tests only this release.
+Prints figures, and ends with a traceback at the first wrong answer.
 """
 
 import json
@@ -35,14 +35,14 @@ def group(name):
 
 
 def plain(value):
-    """Without annotations: they name the process that was asked, and a release may add some."""
+    """Returns a body without annotations: their links name the process, and a release may add annotations."""
     if isinstance(value, dict):
         return {name: plain(member) for name, member in value.items() if "@odata." not in name or name == "@odata.type"}
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
 def same(one, other, path):
-    """What both read, which must be the same."""
+    """Reads a path from both processes. Returns the body, which must be the same."""
     first, second = plain(ask(200, "GET", one + path)), plain(ask(200, "GET", other + path))
     assert first == second, (path, first, second)
     return first
@@ -57,15 +57,16 @@ def session(version, creator, other):
     path = f"{root}/{made['id']}"
     assert same(creator, other, path)["omaSettings"][0]["value"] == "v"
 
-    # Changed by the other, and back again: the version counts both. On /beta an
-    # older release answers with the entity, and a newer one with 204.
+    # Both releases change the configuration, and the version counts both changes. On /beta
+    # an older release answers with the entity, and a newer one with 204.
     changed = (200, 204) if version == "beta" else (200,)
     ask(changed, "PATCH", other + path, {"description": "by the other"})
     ask(changed, "PATCH", creator + path, {"displayName": name + " changed"})
     read = same(creator, other, path)
     assert (read["description"], read["displayName"], read["version"]) == ("by the other", name + " changed", 3), read
 
-    # Assigned by either; what one has the other refuses to take again.
+    # Both releases create assignments. Each refuses a target that the other one has
+    # assigned.
     first = ask(201, "POST", other + path + "/assignments", group("first"))["id"]
     second = ask(201, "POST", creator + path + "/assignments", group("second"))["id"]
     ask(409, "POST", creator + path + "/assignments", group("first"))
@@ -77,14 +78,14 @@ def session(version, creator, other):
     ask(204, "DELETE", other + f"{path}/assignments/{second}")
     ask(404, "GET", creator + f"{path}/assignments/{second}")
 
-    # The whole set, put in its place by each over that of the other.
+    # Each release replaces the whole set of the other one.
     for by, then in ((other, creator), (creator, other)):
         wanted = {str(uuid.uuid4()) for _ in range(3)}
         ask(200, "POST", by + path + "/assign", {"assignments": [group(name) for name in wanted]})
         listed = ask(200, "GET", then + path + "/assignments")["value"]
         assert {row["target"]["groupId"] for row in listed} == wanted, listed
 
-    # A status, found by a filter, and a collection with what belongs to it.
+    # A status, a list with a filter and $expand, and an atomicity group.
     status = ask(201, "POST", creator + path + "/deviceStatuses", {"deviceDisplayName": "d", "status": "compliant"})["id"]
     assert same(creator, other, f"{path}/deviceStatuses/{status}")["status"] == "compliant"
     found = same(creator, other, f"{root}?$filter=displayName%20eq%20'{name}%20changed'&$expand=assignments")["value"]
@@ -102,7 +103,7 @@ def session(version, creator, other):
 
     ask(204, "DELETE", other + path)
     ask(404, "GET", creator + path)
-    # And one that stays, for what comes after.
+    # This configuration stays, for the comparison at the end.
     kept = ask(201, "POST", creator + root, body | {"displayName": "kept"})["id"]
     ask(201, "POST", other + f"{root}/{kept}/assignments", group("kept"))
 
@@ -112,7 +113,7 @@ pairs = [(urls[0], urls[0])] if len(urls) == 1 else [(urls[0], urls[1]), (urls[1
 for version in ("v1.0", "beta"):
     for creator, other in pairs:
         session(version, creator, other)
-# All that was ever made, whoever made it.
+# Both releases read all configurations alike, whichever release created them.
 for version in ("v1.0", "beta"):
     every = same(urls[0], urls[-1], f"/{version}/deviceManagement/deviceConfigurations?$expand=assignments&$orderby=id")["value"]
     assert all([row["target"]["groupId"] for row in one["assignments"]] == ["kept"] for one in every), every

@@ -1,14 +1,15 @@
-"""Clients that create, read, change and delete assignments until the file `stop` is there.
+"""Clients that create, read, change and delete assignments until the file `stop` exists.
 
     load.py PORT CLIENTS FOLDER
 
-Each has one connection that it keeps, and asks for everything once. A read asks for
-the process that did not answer the write before it. Every other client is slow: it
-sends the head of a create and, later, its body, so that a stop meets requests in
-flight. No two of them take equally long, lest they fall into step with the restarts.
-FOLDER has `stops`, a process and the time when it was told to stop, and gets `kept`,
-the ids and groups of what must be there in the end, and `gone`, the ids of what must
-not. Prints figures; ends with 1 when a request failed or none was of a kind.
+Each client keeps one connection and sends each request once. A read goes to the process
+that did not answer the write before it. Every other client is slow: it sends the head of
+a create and, later, its body, so that a stop meets requests in flight. Each slow client
+waits for a different time, so that they do not synchronize with the restarts.
+FOLDER has the file `stops`: each line has a process and the time when it was told to stop.
+The script writes `kept`, the ids and groups of the assignments that must be stored at the
+end, and `gone`, the ids of the deleted ones. Prints figures. Ends with exit code 1 when a
+request failed, or when there was no request of some kind.
 """
 
 import http.client
@@ -28,7 +29,8 @@ failures: list[str] = []
 kept: dict[str, str] = {}
 gone: list[str] = []
 times: list[float] = []
-# Of each create with a slow body: who answered it, when its head was sent, and when the answer came.
+# For each create with a slow body: the process that answered it, the time at which its head
+# was sent, and the time of the answer.
 slow: list[tuple[str, float, float]] = []
 figures = {"requests": 0, "creates": 0, "slow": 0, "reads": 0, "across": 0, "closed": 0}
 
@@ -45,7 +47,7 @@ class Client:
         self.connected = False
 
     def connect(self) -> None:
-        # What the proxy has closed is opened again; nothing is sent twice.
+        # Open the connection again when the proxy has closed it. No request is sent twice.
         if self.connection.sock is None:
             if self.connected:
                 count(closed=1)
@@ -54,7 +56,7 @@ class Client:
             self.connected = True
 
     def send(self, method: str, path: str, body: object = None, to: str = "", slowly: float = 0):
-        """The answer's body and who gave it."""
+        """Returns the status, the body, and the process that answered."""
         text = b"" if body is None else json.dumps(body).encode()
         headers = {"Content-Length": str(len(text))} | ({"Content-Type": "application/json"} if text else {})
         if to:
@@ -87,7 +89,7 @@ class Client:
         try:
             status, content, by = self.send(method, path, body, **how)
         except Exception as error:
-            # A connection that failed is not used again; what becomes of the rest is still of interest.
+            # Do not use a failed connection again. The other results still matter.
             self.connection.close()
             raise Failed(f"{method}: {error!r}") from error
         if status != expected:
@@ -168,7 +170,7 @@ for thread in threads:
 for failure in failures[:10]:
     print(f"failed: {failure}", file=sys.stderr)
 stops = [(name, float(at)) for name, at in map(str.split, (folder / "stops").read_text().splitlines())]
-# The process had the request when it was told, and answered it all the same.
+# The process was told to stop while it had the request, and has still answered it.
 waited = sum(any(by == name and sent < at < ended for by, sent, ended in slow) for name, at in stops)
 times.sort()
 print(

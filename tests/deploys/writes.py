@@ -1,10 +1,11 @@
-"""Writes through the service that a restore is held to.
+"""Writes through the service, and checks them after a restore.
 
-    writes.py make URL FILE      makes and changes some; adds to FILE what was acknowledged
-    writes.py check URL FILE     reads all of it again: bodies, ETags, secrets, and nothing else
-    writes.py lost URL FILE      of what a restore took away, no ETag means anything now
+    writes.py make URL FILE      creates and changes configurations, and writes the answers to FILE
+    writes.py check URL FILE     checks that the store has exactly the configurations of FILE:
+                                 bodies, ETags and secrets
+    writes.py lost URL FILE      checks that no ETag of FILE is the ETag of a different state now
 
-Links name the host that was asked, so that URL is the same both times.
+Links contain the host of the request, so use the same URL each time.
 """
 
 import json
@@ -19,7 +20,7 @@ ROOT = f"{url}/beta/deviceManagement/deviceConfigurations"
 
 def ask(method, address, body=None):
     data = None if body is None else json.dumps(body).encode()
-    # Explicitly minimal, so that the rows of a list have their ETags.
+    # Ask for minimal control information, so that the rows of a list have their ETags.
     headers = {"Content-Type": "application/json", "Accept": "application/json;odata.metadata=minimal"}
     request = urllib.request.Request(address, data, headers, method=method)
     with urllib.request.urlopen(request, timeout=120) as answer:
@@ -32,7 +33,7 @@ def assignments(*groups):
 
 
 def seen(id):
-    """Everything that the service says of a configuration."""
+    """Returns every answer about a configuration, with its ETag: address to answer."""
     one = f"{ROOT}/{id}"
     secret = json.loads(ask("GET", one)[1])["omaSettings"][0]["secretReferenceValueId"]
     addresses = (one, f"{one}/assignments", f"{one}/deviceStatuses", f"{one}/getOmaSettingPlainTextValue(secretReferenceValueId='{secret}')")
@@ -49,7 +50,7 @@ if what == "make":
         ask("POST", f"{ROOT}/{id}/assign", assignments(*(str(uuid.uuid4()) for _ in range(4))))
         ask("POST", f"{ROOT}/{id}/deviceStatuses", {"deviceDisplayName": "d", "status": "compliant"})
         known[id] = None
-    # What was there before is changed too, so that an older state is told from a newer one.
+    # Change older configurations too, so that an older state differs from a newer one.
     for id in list(known)[:10]:
         ask("PATCH", f"{ROOT}/{id}", {"description": str(uuid.uuid4())})
         ask("POST", f"{ROOT}/{id}/assign", assignments(str(uuid.uuid4())))
@@ -58,7 +59,7 @@ if what == "make":
 elif what == "lost":
     ids = {one["id"]: one["@odata.etag"] for one in json.loads(ask("GET", ROOT)[1])["value"]}
     changed = [id for id in known if id in ids and known[id][f"{ROOT}/{id}"] != list(ask("GET", f"{ROOT}/{id}"))]
-    assert changed, "nothing was changed in both"
+    assert changed, "no configuration was changed before and after the restore"
     for id in changed:
         for address, (tag, _) in known[id].items():
             assert tag is None or tag != ask("GET", address)[0], f"{address}: {tag} names two states"

@@ -17,10 +17,10 @@ use crate::{
     members, peak,
 };
 
-/// The most values of a file of this size with the default settings.
+/// The maximum number of values in a file of this size with the default settings.
 const FILE_VALUES: usize = VALUES + BODY / 32;
 
-/// Seeds a database from files, and measures.
+/// Seeds a database from files and measures the memory that this needs.
 struct Seeder {
     options: PgConnectOptions,
     folder: TempDir,
@@ -53,7 +53,7 @@ async fn seed(options: &PgConnectOptions, file: &Path) -> anyhow::Result<Done> {
     Ok(done)
 }
 
-/// A file of 1 MiB: a configuration with these members and a long text.
+/// Returns a file of 1 MiB: a configuration with these members and a long text.
 fn configuration(id: Uuid, members: &str) -> String {
     let start = format!(
         r##"{{"@odata.type":"#microsoft.graph.windows10CustomConfiguration","displayName":"a","id":"{id}",{members},"text":""##
@@ -62,7 +62,7 @@ fn configuration(id: Uuid, members: &str) -> String {
     format!(r#"{start}{}"}}"#, "x".repeat(length))
 }
 
-/// Targets of groups from this number on, as a member.
+/// Returns the member `assignments` with targets of directory groups, numbered from `first` on.
 fn assignments(first: usize) -> String {
     let target = |number| {
         format!(r##"{{"target":{{"@odata.type":"#microsoft.graph.groupAssignmentTarget","groupId":"{number:07}"}}}}"##)
@@ -71,13 +71,14 @@ fn assignments(first: usize) -> String {
     format!(r#""assignments":[{}]"#, targets.join(","))
 }
 
-/// Members of a configuration with the most values of a file, by what they are, and others.
+/// Returns the members of configurations with the maximum number of values: a description, the
+/// members of a new configuration, and those of its change.
 fn loaded() -> Vec<(&'static str, [String; 2])> {
     let two = |members: String| [format!(r#"{members},"other":1"#), format!(r#"{members},"other":2"#)];
     let unknown = arrays(FILE_VALUES).into_iter().map(|(name, array)| (name, two(format!(r#""unknown":{array}"#))));
     let mut all: Vec<_> = unknown.collect();
     all.push(("many members", two(members(FILE_VALUES))));
-    // A reference of a secret that this store does not have.
+    // A reference to a secret that this store does not have.
     let setting = r##"{"@odata.type":"#microsoft.graph.omaSettingString","displayName":"s","omaUri":"./s","value":"****","isEncrypted":true,"secretReferenceValueId":"a_b_c"}"##;
     let objects = &arrays(FILE_VALUES - 9)[0].1;
     all.push(("a secret and objects", two(format!(r#""omaSettings":[{setting}],"unknown":{objects}"#))));

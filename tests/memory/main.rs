@@ -28,14 +28,15 @@ static MEMORY: PeakAlloc = PeakAlloc;
 
 /// The size of the largest body with the default settings.
 const BODY: usize = 1 << 20;
-/// The most values of a body with the default settings.
+/// The maximum number of values in a body with the default settings.
 const VALUES: usize = BODY / 16;
-/// The most memory that one request may add at its peak.
+/// The maximum of memory that one request may add at its peak.
 const ONE: usize = 32 << 20;
-/// The most memory that 24 requests may add together.
+/// The maximum of memory that 24 requests may add together.
 const ALL: usize = 256 << 20;
 
-/// Arrays of at most this number of values, whose elements need much more memory than their text.
+/// Returns arrays of at most this number of values, each with a description. Their elements need
+/// much more memory than their text.
 fn arrays(values: usize) -> Vec<(&'static str, String)> {
     let repeated = |element: &str, weight: usize| {
         let count = (values - 32) / weight;
@@ -57,7 +58,8 @@ fn arrays(values: usize) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// An object with many different members, without its braces. The names fill the body.
+/// Returns the members of an object with many different names, without the braces. The names fill
+/// the body.
 fn members(values: usize) -> String {
     let count = (values - 32).min((BODY - 400) / 16);
     (0..count).map(|n| format!(r#""name{n:06x}":1"#)).collect::<Vec<_>>().join(",")
@@ -101,7 +103,7 @@ fn peak<T>(work: impl FnOnce() -> T) -> (usize, T) {
     (MEMORY.peak_usage().saturating_sub(before), done)
 }
 
-/// The requests that a body can be part of: the method, the path and the body.
+/// Returns the requests that can contain an array: the method, the path and the body.
 fn requests(configuration: &str, array: &str) -> Vec<(Method, String, String)> {
     let collection = beta(CONFIGURATIONS);
     let create = |member: &str| {
@@ -153,9 +155,10 @@ fn bodies_and_files_need_little_memory() {
     files::one_file_alone();
 }
 
-/// The most memory that the descriptions of the service may need while they are generated.
+/// The maximum of memory that one description of the service may need while the service generates
+/// it.
 const DOCUMENT: usize = 8 << 20;
-/// The most memory that all of them together may keep.
+/// The maximum of memory that all descriptions together may keep.
 const KEPT: usize = 1 << 20;
 
 fn large_documents(client: &Client) {

@@ -1,10 +1,11 @@
--- What clients do all day, as fast as it is answered: assignments come and go,
--- sets are replaced, configurations renamed and read. As much goes as comes.
+-- Sends the everyday requests of clients, as fast as the service answers them: it creates and
+-- deletes assignments, replaces sets, and renames and reads configurations. It deletes as many
+-- assignments as it creates.
 
 local random, format = math.random, string.format
 local base = "/v1.0/deviceManagement/deviceConfigurations/01900000-0000-7000-8000-"
 local json = { ["Content-Type"] = "application/json" }
--- Requests between a create and the delete of it: by then it has been answered.
+-- The number of creates between a create and its delete, so that the create was answered.
 local KEPT = 10000
 
 local prefix, last, kept, first, next = nil, 0, {}, 1, 1
@@ -54,7 +55,7 @@ end
 local ten = { create, create, create, delete, delete, delete, assign, rename, read, list }
 
 function init()
-  -- No two threads write the same ids.
+  -- A random prefix, so that no two threads write the same ids.
   local seed = io.open("/dev/urandom", "rb")
   local a, b, c, d = seed:read(4):byte(1, 4)
   seed:close()
@@ -62,7 +63,7 @@ function init()
   prefix = format("%08x-%04x-4000-8000-", random(0, 0x7fffffff), random(0, 0xffff))
 end
 
--- The first one wrk only looks at, and does not send.
+-- wrk inspects the first request and does not send it.
 local is_sent = false
 
 function request()

@@ -1,9 +1,9 @@
-"""Watches the service and its tables while they work, and says whether they grow.
+"""Measures the service and its tables under load, and fails when they grow.
 
     watch.py PID SECONDS
 
-PSQL is the command for the database. Ends with 1 when in the last quarter there is more
-of something than in the second one, beside what comes and goes.
+PSQL is the command for the database. Ends with exit code 1 when a maximum of the last
+quarter is larger than that of the second quarter, by more than ALLOWED.
 """
 
 import os
@@ -30,7 +30,8 @@ def sample() -> dict[str, float]:
     }
 
 
-# How much more of it the last quarter may have: autovacuum comes once a minute.
+# The allowed growth to the last quarter. The tables may grow by a quarter, because autovacuum runs
+# once a minute.
 ALLOWED = {"resident memory (MiB)": 1.1, "file handles": 1.02}
 
 samples, began = [], time.monotonic()

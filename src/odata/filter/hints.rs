@@ -3,7 +3,7 @@
 use super::expression::Function;
 use crate::{catalogue::spelling::suggestion, error::shorten};
 
-/// Signs and words of other languages, each with the operator that OData has.
+/// Signs and words of other languages, each with OData's operator for it.
 const OPERATORS: [(&str, &str); 27] = [
     ("=", "eq"),
     ("==", "eq"),
@@ -34,7 +34,7 @@ const OPERATORS: [(&str, &str); 27] = [
     ("between", "ge … and … le"),
 ];
 
-/// Words that stand between two values elsewhere, each with the function that OData has.
+/// Infix operators of other languages, each with OData's function for it.
 const FUNCTIONS: [(&str, &str); 7] = [
     ("like", "contains"),
     ("contains", "contains"),
@@ -52,9 +52,12 @@ fn find(known: &'static [(&'static str, &'static str)], text: &str) -> Option<&'
 /// Returns what to write instead of a sign.
 pub(super) fn sign(sign: &str) -> String {
     match find(&OPERATORS, sign) {
-        Some(meant) => format!("'{sign}' is written '{meant}'"),
+        Some(meant) => format!("write '{meant}' instead of '{sign}'"),
         None => {
-            format!("'{}' is no operator: there are eq, ne, gt, ge, lt, le, in, has, and, or and not", shorten(sign))
+            format!(
+                "'{}' is not an operator; the operators are eq, ne, gt, ge, lt, le, in, has, and, or and not",
+                shorten(sign)
+            )
         }
     }
 }
@@ -66,15 +69,15 @@ pub(super) fn unquoted(letters: &[char]) -> String {
     let letters = letters.strip_prefix(&['\\']).unwrap_or(letters);
     let text: String = letters.iter().skip(1).take_while(|letter| !is_quote(letter)).collect();
     let first = letters.first().copied().unwrap_or('"');
-    format!("a text stands in single quotes, as in '{}', and not in {first}", shorten(&text.replace('\'', "''")))
+    format!("write a text in single quotes, as in '{}', and not in {first}", shorten(&text.replace('\'', "''")))
 }
 
-/// Returns a hint for a word that stands where an operator is due, or an empty text.
+/// Returns a hint for a word in the place of an operator, or an empty text.
 pub(super) fn operator(word: &str) -> String {
     match (find(&OPERATORS, word), find(&FUNCTIONS, word)) {
-        (Some(meant), _) => format!("; '{}' is written '{meant}'", shorten(word)),
+        (Some(meant), _) => format!("; write '{meant}' instead of '{}'", shorten(word)),
         (None, Some(function)) => {
-            format!("; '{}' is written as a function, as in {function}(displayName,'text')", shorten(word))
+            format!("; write '{}' as a function, as in {function}(displayName,'text')", shorten(word))
         }
         (None, None) => String::new(),
     }

@@ -62,7 +62,7 @@ pub fn path(text: &str) -> Result<Path, ApiError> {
 fn read<T>(text: &str, rule: impl FnOnce(&mut Parser) -> Result<T, SyntaxError>) -> Result<T, ApiError> {
     if text.len() > MAX_EXPRESSION_BYTES {
         return Err(ApiError::bad_request(format!(
-            "It has {} bytes. At most {MAX_EXPRESSION_BYTES} are allowed.",
+            "the expression has {} bytes. Send at most {MAX_EXPRESSION_BYTES} bytes.",
             text.len()
         )));
     }
@@ -207,7 +207,7 @@ impl Parser {
             let Token::Literal(literal) = self.next() else { return Err(self.unexpected_before("a literal")) };
             literals.push(literal);
             if literals.len() > MAX_LITERALS {
-                let what = format!("more than {MAX_LITERALS} literals stand after 'in'");
+                let what = format!("there are more than {MAX_LITERALS} literals after 'in'");
                 return Err(syntax_error(self.tokens[self.here].at, &what));
             }
             if !self.mark(',') {
@@ -239,7 +239,7 @@ impl Parser {
         }
         let Some((function, count)) = Function::named(name) else {
             let what = format!(
-                "the function '{}' is not supported; there are startswith, endswith, contains, tolower, toupper, length and isof{}",
+                "the function '{}' is not supported; supported are startswith, endswith, contains, tolower, toupper, length and isof{}",
                 shorten(name),
                 hints::function(name)
             );
@@ -253,9 +253,10 @@ impl Parser {
         self.expect(')')?;
         match arguments.len() == count {
             true => Ok(Expression::Call(function, arguments)),
-            false => {
-                Err(syntax_error(at, &format!("the function '{function}' takes {count}, not {}", arguments.len())))
-            }
+            false => Err(syntax_error(
+                at,
+                &format!("the number of arguments of '{function}' is {} and must be {count}", arguments.len()),
+            )),
         }
     }
 
@@ -342,7 +343,7 @@ fn unsupported(word: &str, is_call: bool, before: &[Segment]) -> String {
     match Function::named(word) {
         Some((function, _)) => {
             let path = Path(before.to_vec()).to_string();
-            format!("a function has its property in parentheses, as in {function}({},…)", shorten(&path))
+            format!("write the property inside the parentheses of the function, as in {function}({},…)", shorten(&path))
         }
         None => format!("'{}{parenthesis}' is not supported in a path", shorten(word)),
     }

@@ -71,7 +71,7 @@ pub(super) fn tokenize(text: &str) -> Result<Vec<Placed>, SyntaxError> {
             '=' | '<' | '>' | '!' | '&' | '|' => {
                 return Err(syntax_error(at, &sign(&take_while(&letters, &mut here, is_of_sign))));
             }
-            other => return Err(syntax_error(at, &format!("'{}' has no meaning here", shorten(&other.to_string())))),
+            other => return Err(syntax_error(at, &format!("'{}' is not allowed here", shorten(&other.to_string())))),
         };
         tokens.push(Placed { token, at });
     }
@@ -112,12 +112,12 @@ fn quoted(letters: &[char], here: &mut usize) -> Result<String, SyntaxError> {
                 *here += 1;
                 return Ok(text);
             }
-            Some('\0') => return Err(syntax_error(*here + 1, "the character NUL, which no value can hold")),
+            Some('\0') => return Err(syntax_error(*here + 1, "the character NUL is not allowed")),
             Some(letter) => text.push(*letter),
             None => {
                 return Err(syntax_error(
                     begin + 1,
-                    "a quote that nothing ends; a quote inside a text is written twice",
+                    "the text has no closing quote; write a quote inside a text twice",
                 ));
             }
         }
@@ -158,6 +158,6 @@ impl SyntaxError {
         let (more, rest) = (if begin > 0 { "…" } else { "" }, text.chars().nth(at - 1 + SHOWN).map_or("", |_| "…"));
         let around = shorten(&format!("{more}{before}▶{after}{rest}"));
         let end = if what.ends_with('?') { "" } else { "." };
-        ApiError::bad_request(format!("Cannot read at position {at}: {what}{end} The text there: {around}"))
+        ApiError::bad_request(format!("Syntax error at position {at}: {what}{end} Near: {around}"))
     }
 }

@@ -106,7 +106,7 @@ fn bits_of(of: &Enumeration, version: Version, name: &str, beside: &Operand) -> 
     match of.member(name, version) {
         Some(member) => Ok(member.bits),
         None => Err(ApiError::bad_request(format!(
-            "The value '{}' is not one of '{}' of type {NAMESPACE}.{}: {}.",
+            "The value '{}' is not a member of the type of '{}', {NAMESPACE}.{}. Write one of these: {}.",
             shorten(name),
             beside.name,
             of.name,
@@ -122,7 +122,7 @@ pub(super) fn mismatch(literal: &Literal, beside: &Operand) -> ApiError {
         Kind::Number => "Write a number without quotes.".to_owned(),
         Kind::Boolean => "Write true or false, without quotes.".to_owned(),
         Kind::Time | Kind::TextOf(Primitive::DateTimeOffset) => {
-            "Write a time without quotes, as in 2026-11-24T13:15:00Z, with seven digits of a second at most, and '+' in an offset as %2B.".to_owned()
+            "Write a time without quotes, as in 2026-11-24T13:15:00Z, with at most seven fractional digits, and write '+' in an offset as %2B.".to_owned()
         }
         Kind::TextOf(Primitive::Date) => "Write a date without quotes, as in 2026-11-24.".to_owned(),
         Kind::TextOf(Primitive::TimeOfDay) => "Write a time of day without quotes, as in 13:15:00.".to_owned(),

@@ -9,7 +9,7 @@
 //! | `values.rs` | the value at the end of a path, as SQL |
 //! | `operands.rs` | paths and functions as operands; lambdas |
 //! | `literals.rs` | literals as operands |
-//! | `predicate.rs` | an expression as an SQL condition: the way in |
+//! | `predicate.rs` | translates an expression to an SQL condition; the entry point |
 //!
 //! Names in the text of a statement are constants of this crate and of the catalogue. Every
 //! text of a client is a parameter.

@@ -85,7 +85,7 @@ impl Instance {
     /// Returns 400 for a name that is no property, with the names that are like it.
     pub(super) fn unknown(&self, name: &str, version: Version) -> ApiError {
         let meant = match self.types().find(|of| of.name.eq_ignore_ascii_case(name)) {
-            Some(of) => format!(" The type of this name is written '{NAMESPACE}.{}'.", of.name),
+            Some(of) => format!(" To name the type, write '{NAMESPACE}.{}'.", of.name),
             None if self.types().any(|of| of.property(name, Version::Beta).is_some()) => {
                 " Only /beta has this property.".to_owned()
             }
@@ -124,7 +124,7 @@ impl Instance {
             let is_property = |first: &str| !self.names_like(first, version).is_empty();
             let remedy = match name.split_once('.') {
                 Some((first, _)) if is_property(first) => {
-                    format!(" A path into a property has '/': '{}'.", shorten(&name.replace('.', "/")))
+                    format!(" Separate the segments of a path with '/': '{}'.", shorten(&name.replace('.', "/")))
                 }
                 _ => String::new(),
             };
@@ -137,7 +137,7 @@ impl Instance {
 pub(super) fn ambiguous(name: &str, several: &[impl AsRef<str>]) -> ApiError {
     let names: Vec<_> = several.iter().map(|name| format!("'{}'", name.as_ref())).collect();
     ApiError::bad_request(format!(
-        "The name '{}' can be {}. Write one of them in its letter case.",
+        "The name '{}' is ambiguous: it can be {}. Write one of these, with its letter case.",
         shorten(name),
         names.join(" or ")
     ))

@@ -35,7 +35,7 @@ impl ExpressionTranslator<'_> {
                     Literal::Plain(text) if is_time(text) => Kind::TextOf(Primitive::DateTimeOffset),
                     other => {
                         return Err(ApiError::bad_request(format!(
-                            "The literal {} stands alone. Compare it with a property.",
+                            "The literal {} is not a condition. Compare it with a property.",
                             shorten(&other.to_string())
                         )));
                     }
@@ -95,7 +95,7 @@ impl ExpressionTranslator<'_> {
                 }
                 (None, Segment::Name(name) | Segment::Cast(name), Value::Scalar(_)) => {
                     return Err(ApiError::bad_request(format!(
-                        "'{}' in '{}' stands after a value that has no properties.",
+                        "'{}' in '{}' follows a value that has no properties. Leave it out.",
                         shorten(name),
                         shorten(&path.to_string())
                     )));
@@ -116,7 +116,7 @@ impl ExpressionTranslator<'_> {
         })
     }
 
-    /// Returns what a variable of a lambda stands for. An exact match wins, also of a property;
+    /// Returns the value of a variable of a lambda. An exact match wins, also of a property;
     /// after that letter case does not count.
     fn variable(&self, name: &str) -> Result<Option<Variable>, ApiError> {
         if name.eq_ignore_ascii_case("$it") {
@@ -256,7 +256,7 @@ impl ExpressionTranslator<'_> {
             Kind::Text => Ok(operand),
             Kind::Id => Ok(Operand { kind: Kind::Text, sql: format!("{}::text", operand.sql), ..operand }),
             kind => Err(ApiError::bad_request(format!(
-                "The function '{function}' takes texts (Edm.String), and '{}' is of type {}.",
+                "The arguments of the function '{function}' must be texts (Edm.String), and '{}' is of type {}.",
                 operand.name,
                 kind.type_name()
             ))),
@@ -292,7 +292,9 @@ fn single(path: &Path, walked: Walked) -> Result<Operand, ApiError> {
 }
 
 fn not_object() -> ApiError {
-    ApiError::bad_request("The function 'isof' needs an object, and this path does not lead to one.")
+    ApiError::bad_request(
+        "The function 'isof' needs the path of an object, and this path leads to another value. Write the path of an object.",
+    )
 }
 
 /// Returns 400 for a path to or through a collection, with the path that asks for its elements.
@@ -308,7 +310,7 @@ fn collection(path: &Path, length: usize, has_scalars: bool) -> ApiError {
     };
     let remedy = shorten(&format!("{to}/any({variable}:{element} eq …)"));
     ApiError::bad_request(format!(
-        "The property '{}' is a collection. Ask for its elements with any or all, as in '{remedy}'.",
+        "The property '{}' is a collection. Test its elements with any or all, as in '{remedy}'.",
         shorten(&to)
     ))
 }

@@ -77,7 +77,7 @@ impl<'a> ExpressionTranslator<'a> {
                     Kind::Boolean => operand.whole(),
                     kind => {
                         return Err(ApiError::bad_request(format!(
-                            "The value '{}' is of type {} and cannot decide alone. Compare it.",
+                            "The value '{}' is of type {} and not a condition. Compare it with a value.",
                             operand.name,
                             kind.type_name()
                         )));
@@ -147,7 +147,7 @@ impl<'a> ExpressionTranslator<'a> {
         let is_ordering = !matches!(operator, Operator::Eq | Operator::Ne | Operator::Has);
         if is_ordering && !is_ordered(left.kind) {
             return Err(ApiError::bad_request(format!(
-                "Values of type {} have no order: '{}' can be compared with eq, ne and in.",
+                "Values of type {} have no order. Compare '{}' with eq, ne or in.",
                 left.kind.type_name(),
                 left.name
             )));
@@ -191,7 +191,7 @@ impl<'a> ExpressionTranslator<'a> {
         let flags = self.operand(left)?;
         let (Kind::Flags(..), Expression::Literal(literal)) = (flags.kind, right) else {
             return Err(ApiError::bad_request(format!(
-                "The operator 'has' asks for members of flags, and '{}' is of type {}. Write {}'…' after it for a property whose type is flags.",
+                "The operator 'has' needs a property with a flags type and a literal such as {2}'…', and '{0}' is of type {1}. Use 'eq' for other properties.",
                 flags.name,
                 flags.kind.type_name(),
                 "microsoft.graph.type",
@@ -257,11 +257,11 @@ fn or_false(condition: String, exactness: Exactness) -> String {
     }
 }
 
-/// Adds to the refusal of a property beside a text that a text stands in quotes.
+/// Adds the rule on quotes to the refusal of a name, which may be a text without quotes.
 fn unquoted(refusal: ApiError, segments: &[Segment]) -> ApiError {
     match segments {
         [Segment::Name(word)] => {
-            ApiError::bad_request(format!("{refusal} A text stands in single quotes, as in '{}'.", shorten(word)))
+            ApiError::bad_request(format!("{refusal} Write a text in single quotes, as in '{}'.", shorten(word)))
         }
         _ => refusal,
     }

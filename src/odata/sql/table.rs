@@ -56,7 +56,7 @@ pub enum PropertyColumn {
     LongText(&'static str, &'static str),
     /// Text that may be null.
     NullableText(&'static str),
-    /// The id of a thing that is kept elsewhere, which may be null. A GUID in it is in lower case.
+    /// The id of an object that this service does not store, or null. A GUID is in lower case.
     Identifier(&'static str),
     /// A whole number that is never null.
     Number(&'static str),

@@ -53,7 +53,7 @@ struct Found {
     has_default: Option<String>,
 }
 
-/// The most casts that a message names.
+/// The maximum number of casts that a message names.
 const MAX_CASTS: usize = 6;
 
 /// Returns 400 for a property that has several types. The message names a cast for each.
@@ -66,7 +66,7 @@ fn several_types(name: &str, having: &[(&Type, &Property)]) -> ApiError {
     }
     let casts: Vec<_> = casts.into_iter().take(MAX_CASTS).map(|(_, cast)| cast).collect();
     ApiError::bad_request(format!(
-        "The property '{name}' has several types. Name the type of the configuration before it: {}.",
+        "The property '{name}' has different types in different types of configurations. Write the type of the configuration before the property: {}.",
         casts.join(", "),
     ))
 }

@@ -105,7 +105,7 @@ pub async fn get(
     let Some(shown) = stored.as_ref().and_then(|stored| GroupAssignmentJson::of(stored, &links)) else {
         parent::check(&mut connection, configuration).await?;
         return Err(ApiError::not_found(format!(
-            "DeviceConfigurationGroupAssignments not found: Assignment {id}. GET …/groupAssignments lists those that the configuration has."
+            "DeviceConfigurationGroupAssignments not found: Assignment {id}. GET …/groupAssignments lists the existing ones."
         )));
     };
     let context = links.context(format_args!("{}/$entity", context(configuration)));

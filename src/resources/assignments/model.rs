@@ -42,7 +42,7 @@ impl AssignmentId {
     /// Returns the 404 of an assignment that the configuration does not have.
     pub fn not_found(key: impl fmt::Display) -> ApiError {
         ApiError::not_found(format!(
-            "DeviceConfigurationAssignments not found: Assignment {key}. GET …/assignments lists those that the configuration has."
+            "DeviceConfigurationAssignments not found: Assignment {key}. GET …/assignments lists the existing ones."
         ))
     }
 }
@@ -298,7 +298,7 @@ impl AssignmentSet {
             Version::V1 => None,
         };
         if assignments.is_none() && group_assignments.is_none() {
-            let reason = ". Send the whole set in it; an empty array removes every assignment. To keep the rest, send 'mode' with 'add'.";
+            let reason = ". Send the whole set of assignments in it; an empty array removes every assignment. To keep the rest, send 'mode' with 'add'.";
             return Err(members.missing("assignments", reason));
         }
         let assignments = assignments.into_iter().flatten().map(|element| element.map(Element::Assignment));
@@ -316,7 +316,7 @@ impl AssignmentSet {
         assignments.map(|elements| Self::of(elements.map(|element| Self::element(element?)))).transpose()
     }
 
-    /// Collects elements, each with the path of its target. Refuses a target that is there twice.
+    /// Collects elements, each with the path of its target. Refuses a target that appears twice.
     fn of(elements: impl Iterator<Item = Result<(String, NewAssignment), ApiError>>) -> Result<Self, ApiError> {
         let mut keys = BTreeSet::new();
         let mut set = Vec::new();
@@ -324,12 +324,12 @@ impl AssignmentSet {
             let (path, new) = element?;
             let Some(key) = new.target.key() else {
                 return Err(ApiError::model(format!(
-                    "The base target at '{path}' names nothing. Send one of the types derived from it."
+                    "The base target at '{path}' names no target. Send a type that is derived from it, for example '#microsoft.graph.groupAssignmentTarget'."
                 )));
             };
             if !keys.insert(key) {
                 return Err(ApiError::model(format!(
-                    "The element at '{path}' names {}, which stands in the set already. Send each target once, included or excluded.",
+                    "The element at '{path}' targets {}, as an earlier element does. Send each target once, either included or excluded.",
                     new.target.description(),
                 )));
             }
@@ -362,7 +362,7 @@ impl AssignmentSet {
         check_type_of(&mut members, GROUP_ASSIGNMENT_TYPE)?;
         key::ignore_id(&mut members)?;
         let Some(group) = members.string("targetGroupId")? else {
-            return Err(members.missing("targetGroupId", ". A group assignment needs it."));
+            return Err(members.missing("targetGroupId", ". Send the id of the group."));
         };
         let group = ExternalId::parse(group, &path)?;
         let target = match members.boolean("excludeGroup")? {

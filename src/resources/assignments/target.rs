@@ -55,7 +55,7 @@ impl Target {
         let Some(odata_type) = members.string("@odata.type")? else {
             return Err(members.missing(
                 "@odata.type",
-                ": it says what kind of target this is, for example '#microsoft.graph.groupAssignmentTarget'.",
+                ". Send the type of the target, for example '#microsoft.graph.groupAssignmentTarget'.",
             ));
         };
         let type_name = members.located(sent_types::known(&odata_type, TYPE))?.name.as_str();
@@ -129,7 +129,7 @@ impl Target {
     /// Returns the 409 for a target that already has an assignment in the configuration.
     pub fn taken(&self, by: impl fmt::Display) -> ApiError {
         ApiError::conflict(format!(
-            "The configuration is already assigned to {}, included or excluded, by the assignment '{by}'. Change or delete that one.",
+            "The assignment '{by}' of this configuration already includes or excludes {}. Change or delete that assignment.",
             self.description(),
         ))
     }
@@ -150,7 +150,7 @@ fn reject_group_name(members: &ObjectReader, has_group: bool) -> Result<(), ApiE
             let remedy =
                 if has_group { format!("Send the id of the group as '{id}', and leave") } else { "Leave".to_owned() };
             Err(ApiError::model(format!(
-                "The member '{}' is not a member of Graph. Backup tools write it to describe the group. {remedy} groupName, groupDisplayName, groupType and membershipRule out.",
+                "The member '{}' is not a member of Graph. Backup tools add it to describe the group. {remedy} groupName, groupDisplayName, groupType and membershipRule out.",
                 members.path(name),
             )))
         }
@@ -172,7 +172,7 @@ fn filter(members: &mut ObjectReader) -> Result<Option<Option<Filter>>, ApiError
             Ok(Some(Some(Filter { id: ExternalId::parse(id, &members.path(ID))?, filter_type })))
         }
         _ => Err(ApiError::model(format!(
-            "The members '{}' and '{}' do not fit together: send the id of a filter with include or exclude, or null with none.",
+            "The members '{}' and '{}' do not fit together. Send the id of a filter with include or exclude, or null with none.",
             members.path(ID),
             members.path(TYPE),
         ))),

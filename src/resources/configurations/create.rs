@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// What a create has stored.
+/// The rows that a create has stored.
 pub struct Created {
     /// The configuration.
     pub configuration: Configuration,

@@ -291,7 +291,7 @@ pub async fn plain_text(
         _ => {
             parent::check(&mut connection, id).await?;
             Err(ApiError::not_found(format!(
-                "The configuration has no secret '{}'. Its settings, read on /beta, name those it has.",
+                "The configuration has no secret '{}'. Read the configuration on /beta: its settings name the existing secrets.",
                 shorten(&reference)
             )))
         }

@@ -245,7 +245,7 @@ fn check_growth(stored: &Map<String, Value>, changed: &Map<String, Value>, max_v
         return Ok(());
     }
     Err(ApiError::model(format!(
-        "With this change, the configuration would have more than {max_values} values, the most that this service stores; an object with members counts as two. Send fewer, or send null for members that are not needed."
+        "With this change, the configuration would have more than {max_values} JSON values, which is the limit. An object with members counts as two. Send fewer values, or send null for members that are not needed."
     )))
 }
 

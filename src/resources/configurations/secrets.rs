@@ -108,7 +108,7 @@ pub fn mask(properties: &mut Map<String, Value>, taken: Vec<(usize, Value)>) -> 
     match secrets.get(MAX_SECRETS) {
         None => Ok(secrets),
         Some(_) => Err(ApiError::model(format!(
-            "The collection 'omaSettings' holds more than {MAX_SECRETS} values to encrypt, which are the most. Send fewer."
+            "The collection 'omaSettings' holds more than {MAX_SECRETS} values to encrypt. Send at most that many."
         ))),
     }
 }
@@ -130,7 +130,7 @@ fn has_mark(value: &Value) -> bool {
 
 fn misplaced_mark(name: &str) -> ApiError {
     ApiError::model(format!(
-        "A value in '{}' is marked 'isEncrypted', and only those of 'omaSettings' can be encrypted. Send 'isEncrypted' as false.",
+        "A value in '{}' is marked 'isEncrypted', and only values of 'omaSettings' can be encrypted. Send 'isEncrypted' as false.",
         shorten(name)
     ))
 }
@@ -146,7 +146,7 @@ fn primitive(setting: &Map<String, Value>) -> Option<Primitive> {
 
 fn not_encryptable(place: usize) -> ApiError {
     ApiError::model(format!(
-        "The value of 'omaSettings[{place}].value' cannot be encrypted: only a text can that its setting may hold, beside 'isEncrypted' as true. Send one, or 'isEncrypted' as false."
+        "The value of 'omaSettings[{place}].value' cannot be encrypted. With 'isEncrypted', send true and a text that is valid for the type of the setting, or send 'isEncrypted' as false."
     ))
 }
 
@@ -203,7 +203,7 @@ pub fn match_masked_values(
             }
             None if are_named => {
                 return Err(ApiError::model(format!(
-                    "The value of 'omaSettings[{place}].value' is '{MASK}', and there is no secret of its type and 'omaUri' that it could mean. Send the value itself, on /beta, with 'isEncrypted'."
+                    "The value of 'omaSettings[{place}].value' is '{MASK}', and the configuration has no secret with the same type and 'omaUri'. Send the value itself, on /beta, with 'isEncrypted'."
                 )));
             }
             None => {}
@@ -216,7 +216,7 @@ pub fn match_masked_values(
         let left = secrets.get(&key(setting)).into_iter().flatten();
         if left.into_iter().any(|secret| secret.contains_key(REFERENCE)) {
             return Err(ApiError::model(format!(
-                "The value of 'omaSettings[{place}].value' is new, and the setting is encrypted. Send it on /beta, with 'isEncrypted' as true to keep it a secret, or as false."
+                "The value of 'omaSettings[{place}].value' is new, and the setting is encrypted. Send it on /beta, with 'isEncrypted' as true to store it encrypted, or as false to store it in plain text."
             )));
         }
     }

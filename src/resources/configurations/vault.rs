@@ -39,7 +39,7 @@ impl Vault {
     /// When the key is not 32 bytes in base64.
     pub fn new(settings: &config::Secrets) -> anyhow::Result<Self> {
         let Some(key) = &settings.key else { return Ok(Self(None)) };
-        let what = "secrets.key is not 32 bytes in base64; make one with: openssl rand -base64 32";
+        let what = "secrets.key is not 32 bytes in base64; create a key with: openssl rand -base64 32";
         let bytes = STANDARD.decode(key.expose_secret()).map_err(|_| anyhow!(what))?;
         ensure!(bytes.len() == 32, what);
         let key = RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| anyhow!(what))?;
@@ -53,7 +53,7 @@ impl Vault {
     pub fn key(&self, place: usize) -> Result<&RandomizedNonceKey, ApiError> {
         self.0.as_ref().ok_or_else(|| {
             ApiError::model(format!(
-                "The value of 'omaSettings[{place}].value' cannot be encrypted: this service has no key. An operator sets secrets.key; without it, leave 'isEncrypted' out, and the value is stored as it is."
+                "The value of 'omaSettings[{place}].value' cannot be encrypted, because this service has no key. Ask an operator to set secrets.key, or leave 'isEncrypted' out: the value is then stored in plain text."
             ))
         })
     }

@@ -92,7 +92,9 @@ pub struct StatusId(pub Uuid);
 impl StatusId {
     /// Returns the 404 of a status that does not exist.
     pub fn not_found(key: impl std::fmt::Display) -> ApiError {
-        ApiError::not_found(format!("The configuration has no '{key}' here. GET on the collection lists those it has."))
+        ApiError::not_found(format!(
+            "The collection has no element with the id '{key}'. GET the collection to list the existing ones."
+        ))
     }
 }
 
@@ -224,7 +226,7 @@ impl Status {
             match &row[column(&property.name)] {
                 Value::String(text) if is_time(property) && validation::date_time(text).is_none() => {
                     return Some(format!(
-                        "the member '{}' has the time '{text}', which JSON cannot hold",
+                        "the member '{}' has the time '{text}', which JSON cannot represent",
                         property.name
                     ));
                 }

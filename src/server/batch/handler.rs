@@ -46,7 +46,8 @@ pub async fn post(
     Batch(steps): Batch,
 ) -> Result<HttpResponse, ApiError> {
     // The application that runs the steps has no dispatcher.
-    let nested = || ApiError::bad_request("A batch cannot stand in a batch. Put its requests beside the others.");
+    let nested =
+        || ApiError::bad_request("A batch cannot contain another batch. Put its requests into the outer batch.");
     let dispatcher = dispatcher.ok_or_else(nested)?;
     let mut run = Run {
         outer: &request,
@@ -101,7 +102,7 @@ async fn timed_out(pool: &Pool, begun: Instant) -> ApiError {
         return ApiError::unavailable(anyhow!("an atomicity group took longer than database.group_timeout_ms"));
     }
     ApiError::bad_request(format!(
-        "The atomicity group took longer than {} ms, the most that a group may take, and nothing of it was written. Send fewer requests in one group, and send searches outside the group.",
+        "The atomicity group took longer than {} ms, which is the limit, and nothing of it was written. Send fewer requests in one group, and send searches outside the group.",
         limit.as_millis()
     ))
 }
@@ -194,7 +195,7 @@ impl Run<'_> {
     fn answer_rolled_back(&mut self, places: Range<usize>, failed: Failed) {
         let id = shorten(&self.steps[failed.place].id);
         let message = format!(
-            "Nothing of the atomicity group was written, since its request '{id}' failed. Its answer says why."
+            "Nothing of the atomicity group was written, because its request '{id}' failed. The answer to that request says why."
         );
         let refuse = |place| self.refuse(place, ApiError::failed_dependency(message.clone()));
         let before: Vec<_> = (places.start..failed.place).map(refuse).collect();
@@ -234,12 +235,12 @@ impl Run<'_> {
         if let Some(failed) = step.depends_on.iter().find(has_failed) {
             let id = shorten(&self.steps[*failed].id);
             return Err(ApiError::failed_dependency(format!(
-                "The request '{id}' failed, and this one depends on it. It was not carried out."
+                "This request was not executed, because it depends on the request '{id}', which failed."
             )));
         }
         if step.is_read() && self.bytes.get() >= MAX_ANSWERS_MIB << 20 {
             return Err(ApiError::bad_request(format!(
-                "The answers before this one have more than {MAX_ANSWERS_MIB} MiB together, the most that a batch reads. Ask for pages with $top, or in another batch."
+                "This request was not executed, because the answers to the earlier requests of the batch exceed the limit of {MAX_ANSWERS_MIB} MiB. Ask for smaller pages with $top, or send this request in another batch."
             )));
         }
         Ok(())

@@ -74,7 +74,7 @@ impl<'a> BatchObject<'a> {
     /// # Errors
     /// When the member is absent.
     pub fn required(&self, name: &str) -> Result<Value, ApiError> {
-        self.value(name)?.ok_or_else(|| self.wrong(name, "is missing, and every request has one"))
+        self.value(name)?.ok_or_else(|| self.wrong(name, "is missing. Every request needs one"))
     }
 
     /// Returns all members as raw JSON.

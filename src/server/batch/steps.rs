@@ -85,7 +85,7 @@ impl Batch {
         let requests: Vec<&RawValue> = read("requests", requests)?;
         if requests.len() > MAX_REQUESTS {
             return Err(ApiError::bad_request(format!(
-                "A batch has at most {MAX_REQUESTS} requests, and this one has {}. Send the others in another.",
+                "A batch may have at most {MAX_REQUESTS} requests, and this one has {}. Send the others in another batch.",
                 requests.len()
             )));
         }
@@ -104,12 +104,13 @@ impl Batch {
         let id = name(&sent.required("id")?);
         let id = id.ok_or_else(|| sent.wrong("id", "must be a string that is not empty, or a number"))?;
         if self.0.iter().any(|step| step.id.eq_ignore_ascii_case(&id)) {
-            let unique = format!("is '{}', as another before it. Give each request an id of its own", shorten(&id));
+            let unique =
+                format!("is '{}', which an earlier request already has. Give each request its own id", shorten(&id));
             return Err(sent.wrong("id", &unique));
         }
         let method = sent.required("method")?;
         let method = method.as_str().and_then(|method| Method::from_bytes(method.to_ascii_uppercase().as_bytes()).ok());
-        let method = method.ok_or_else(|| sent.wrong("method", "must be an HTTP method, GET for example"))?;
+        let method = method.ok_or_else(|| sent.wrong("method", "must be an HTTP method, for example GET"))?;
         let url = match sent.required("url")? {
             Value::String(url) if !url.is_empty() => url,
             _ => return Err(sent.wrong("url", "must be a string that is not empty")),
@@ -134,7 +135,7 @@ impl Batch {
     fn depends_on(&self, place: &str, sent: Option<Value>) -> Result<Vec<usize>, ApiError> {
         let Some(sent) = sent else { return Ok(Vec::new()) };
         let ids = sent.as_array().map(|ids| ids.iter().map(name).collect::<Option<Vec<_>>>());
-        let ids = ids.flatten().ok_or_else(|| wrong(place, "must be an array of ids of requests before this one"))?;
+        let ids = ids.flatten().ok_or_else(|| wrong(place, "must be an array of the ids of earlier requests"))?;
         let mut places = Vec::new();
         for id in ids {
             let before = places.len();
@@ -144,7 +145,7 @@ impl Batch {
             };
             places.extend(self.0.iter().enumerate().filter(|(_, step)| is_meant(step)).map(|(index, _)| index));
             if places.len() == before {
-                let unknown = format!("names '{}', and no request before this one has that id", shorten(&id));
+                let unknown = format!("names '{}', and no earlier request has that id", shorten(&id));
                 return Err(wrong(place, &unknown));
             }
         }
@@ -164,7 +165,7 @@ impl Batch {
             if is_started && !self.0[index - 1].is_in(step) {
                 return Err(wrong(
                     &place,
-                    "goes on after a request that is not in it. Put the requests of a group together",
+                    "continues after a request of another group or of none. Put the requests of a group one after the other",
                 ));
             }
         }
@@ -206,7 +207,7 @@ fn headers(step: &BatchObject) -> Result<HeaderMap, ApiError> {
         // As in HTTP, whitespace around the value does not belong to the value.
         let text = text.trim_matches([' ', '\t']);
         let (Ok(header), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(text)) else {
-            return Err(sent.wrong(name, "is no header of HTTP"));
+            return Err(sent.wrong(name, "is not a valid HTTP header"));
         };
         if headers.contains_key(&header) {
             return Err(sent.wrong(name, "repeats a header in another letter case. Send it once"));
@@ -267,11 +268,11 @@ mod tests {
             ),
             (
                 json!({"requests": vec![get(); 21]}),
-                "A batch has at most 20 requests, and this one has 21. Send the others in another.",
+                "A batch may have at most 20 requests, and this one has 21. Send the others in another batch.",
             ),
             (
                 json!({"requests": [{"method": "GET", "url": "/x"}]}),
-                "The member 'requests[0].id' of the batch is missing, and every request has one.",
+                "The member 'requests[0].id' of the batch is missing. Every request needs one.",
             ),
             (
                 json!({"requests": [["1", "GET", "/x"]]}),
@@ -289,11 +290,11 @@ mod tests {
             ),
             (
                 with("id", json!(0)),
-                "The member 'requests[1].id' of the batch is '0', as another before it. Give each request an id of its own.",
+                "The member 'requests[1].id' of the batch is '0', which an earlier request already has. Give each request its own id.",
             ),
             (
                 with("method", json!("G T")),
-                "The member 'requests[1].method' of the batch must be an HTTP method, GET for example.",
+                "The member 'requests[1].method' of the batch must be an HTTP method, for example GET.",
             ),
             (with("url", json!(7)), "The member 'requests[1].url' of the batch must be a string that is not empty."),
             (with("headers", json!([])), "The member 'requests[1].headers' of the batch must be an object of strings."),
@@ -303,7 +304,7 @@ mod tests {
             ),
             (
                 with("headers", json!({"a": "b\r\nc"})),
-                "The member 'requests[1].headers.a' of the batch is no header of HTTP.",
+                "The member 'requests[1].headers.a' of the batch is not a valid HTTP header.",
             ),
             (
                 with("headers", json!({"a": "b", "A": "c"})),
@@ -318,15 +319,15 @@ mod tests {
         assert_refusals([
             (
                 with("dependsOn", json!("0")),
-                "The member 'requests[1].dependsOn' of the batch must be an array of ids of requests before this one.",
+                "The member 'requests[1].dependsOn' of the batch must be an array of the ids of earlier requests.",
             ),
             (
                 with("dependsOn", json!(["0", "1"])),
-                "The member 'requests[1].dependsOn' of the batch names '1', and no request before this one has that id.",
+                "The member 'requests[1].dependsOn' of the batch names '1', and no earlier request has that id.",
             ),
             (
                 with("depends_on", json!(["2"])),
-                "The member 'requests[1].depends_on' of the batch names '2', and no request before this one has that id.",
+                "The member 'requests[1].depends_on' of the batch names '2', and no earlier request has that id.",
             ),
             (
                 with("atomicityGroup", json!("0")),
@@ -334,7 +335,7 @@ mod tests {
             ),
             (
                 json!({"requests": [step("1", "a"), step("2", "b"), step("3", "A")]}),
-                "The member 'requests[2].atomicityGroup' of the batch goes on after a request that is not in it. Put the requests of a group together.",
+                "The member 'requests[2].atomicityGroup' of the batch continues after a request of another group or of none. Put the requests of a group one after the other.",
             ),
         ]);
     }

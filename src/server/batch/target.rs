@@ -28,7 +28,7 @@ pub fn reference<'a>(step: &'a Step, before: &[Step]) -> Result<Option<(usize, &
     match step.depends_on.contains(&place) {
         true => Ok(Some((place, rest))),
         false => Err(ApiError::bad_request(format!(
-            "The url begins with what the request '{}' answers. Name that one in 'dependsOn'.",
+            "The url refers to the answer to the request '{}'. Add that id to 'dependsOn'.",
             shorten(id)
         ))),
     }
@@ -40,7 +40,7 @@ pub fn reference<'a>(step: &'a Step, before: &[Step]) -> Result<Option<(usize, &
 /// # Errors
 /// When the text is not a URL.
 pub fn resolve(text: &str, version: Version) -> Result<Uri, ApiError> {
-    let unreadable = || ApiError::bad_request(format!("The url '{}' cannot be read.", shorten(text)));
+    let unreadable = || ApiError::bad_request(format!("The url '{}' is not a valid URL. Correct it.", shorten(text)));
     let is_of = |scheme: &&str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     let has_origin = ["http://", "https://"].iter().any(is_of);
     let url = match has_origin {

@@ -110,7 +110,7 @@ async fn what_a_batch_reads_is_bounded() {
     assert_eq!(statuses, expected, "a write is carried out");
     assert_eq!(
         answers[19]["body"]["error"]["message"],
-        "The answers before this one have more than 64 MiB together, the most that a batch reads. Ask for pages with $top, or in another batch."
+        "This request was not executed, because the answers to the earlier requests of the batch exceed the limit of 64 MiB. Ask for smaller pages with $top, or send this request in another batch."
     );
 }
 

@@ -53,22 +53,22 @@ pub fn headers() -> Value {
     let optional = |description: &str, schema: Value| json!({"description": description, "schema": schema});
     let url = || json!({"type": "string", "format": "uri"});
     json!({
-        "request-id": header("The id of the request, under which the log has it.", json!({"type": "string", "format": "uuid"})),
-        "client-request-id": header("The client's own id of the request, or the service's.", json!({"type": "string"})),
-        "OData-Version": header("The version of OData that the answer is of.", json!({"type": "string", "const": "4.0"})),
-        "Cache-Control": header("Nothing is to be kept.", json!({"type": "string", "const": "no-store"})),
-        "Content-Security-Policy": header("What a browser may make of the answer.", json!({"type": "string"})),
-        "Referrer-Policy": header("A browser tells nobody where it was.", json!({"type": "string", "const": "no-referrer"})),
-        "X-Content-Type-Options": header("The media type is what it says.", json!({"type": "string", "const": "nosniff"})),
-        "Strict-Transport-Security": optional("There where the service speaks HTTPS itself.", json!({"type": "string"})),
-        "ETag": header("What the resource is now, for If-Match.", json!({"type": "string", "pattern": "^W/\".+\"$"})),
-        "ETag.optional": optional("What the resource is now, where the answer speaks of it alone and the ETag of a set was asked for.", json!({"type": "string", "pattern": "^W/\".+\"$"})),
-        "Location": header("Where the new instance is.", url()),
-        "OData-EntityId": header("Where the new instance is.", url()),
-        "Preference-Applied": optional("The preference that was met.", json!({"type": "string"})),
-        "WWW-Authenticate": header("What a token must be (RFC 6750).", json!({"type": "string"})),
-        "WWW-Authenticate.403": optional("The permissions of which the token needs one (RFC 6750).", json!({"type": "string"})),
-        "Retry-After": header("Seconds after which the same may be sent again.", json!({"type": "string", "pattern": "^[0-9]+$"})),
+        "request-id": header("The id of the request. The log line of the request has the same id.", json!({"type": "string", "format": "uuid"})),
+        "client-request-id": header("The id that the client sent for the request, or else the request-id.", json!({"type": "string"})),
+        "OData-Version": header("The OData version of the answer.", json!({"type": "string", "const": "4.0"})),
+        "Cache-Control": header("Caches must not store the answer.", json!({"type": "string", "const": "no-store"})),
+        "Content-Security-Policy": header("What a browser may load and execute from the answer.", json!({"type": "string"})),
+        "Referrer-Policy": header("A browser sends no Referer header to the targets of links.", json!({"type": "string", "const": "no-referrer"})),
+        "X-Content-Type-Options": header("A browser must not guess another media type.", json!({"type": "string", "const": "nosniff"})),
+        "Strict-Transport-Security": optional("Sent only when the service itself serves HTTPS.", json!({"type": "string"})),
+        "ETag": header("The current ETag of the resource, for If-Match.", json!({"type": "string", "pattern": "^W/\".+\"$"})),
+        "ETag.optional": optional("The current ETag of the resource. Sent when the answer describes only this resource, and for a set of assignments only when the request has a condition.", json!({"type": "string", "pattern": "^W/\".+\"$"})),
+        "Location": header("The URL of the new instance.", url()),
+        "OData-EntityId": header("The URL of the new instance.", url()),
+        "Preference-Applied": optional("The preference that the service applied.", json!({"type": "string"})),
+        "WWW-Authenticate": header("The required kind of token, and what is wrong with the one that was sent (RFC 6750).", json!({"type": "string"})),
+        "WWW-Authenticate.403": optional("The permissions. The token needs one of them (RFC 6750).", json!({"type": "string"})),
+        "Retry-After": header("The number of seconds after which the client may send the same request again.", json!({"type": "string", "pattern": "^[0-9]+$"})),
     })
 }
 
@@ -76,8 +76,11 @@ impl Answers {
     /// Returns the answers of an operation by status.
     pub fn of(&mut self, schemas: &mut Schemas, context: ResponseContext<'_>) -> Map<String, Value> {
         let mut all = Map::new();
-        let unchanged =
-            ("304", "unchanged".to_owned(), response("The client has it as it is.", &[ETAG], Value::Null, true));
+        let unchanged = (
+            "304",
+            "unchanged".to_owned(),
+            response("The client already has the current version.", &[ETAG], Value::Null, true),
+        );
         let is_read = matches!(context.route.operation.answer, Answer::Collection(_) | Answer::Entity(_));
         let unchanged = Some(unchanged).filter(|_| context.route.has_etag && is_read);
         for (status, name, answer) in successes(schemas, context).into_iter().chain(unchanged) {
@@ -170,13 +173,13 @@ fn envelope() -> Value {
         json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
     };
     let inner = object(json!({
-        "date": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$", "description": "In UTC."},
+        "date": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$", "description": "The time of the answer, in UTC."},
         "request-id": {"type": "string", "format": "uuid"},
         "client-request-id": {"type": "string"},
     }));
     object(json!({"error": object(json!({
-        "code": {"type": "string", "description": "What a program is to look at."},
-        "message": {"type": "string", "description": "What went wrong, and the remedy; for people."},
+        "code": {"type": "string", "description": "The error code, for programs."},
+        "message": {"type": "string", "description": "What is wrong and what to send instead, for people."},
         "innerError": inner,
     }))}))
 }
@@ -208,11 +211,11 @@ fn successes(schemas: &mut Schemas, context: ResponseContext<'_>) -> Vec<Success
         Answer::Changed(of) => {
             let content = json(alone(schemas, of, variant));
             let own: &[_] = if context.route.has_etag { &[APPLIED, ETAG] } else { &[APPLIED] };
-            let mut all = ok(variant.name(&format!("{of}.changed")), "The instance as it is now.", own, content);
+            let mut all = ok(variant.name(&format!("{of}.changed")), "The changed instance.", own, content);
             let name = if context.route.has_etag { "changed.tagged" } else { "changed" };
             all.push(match (of, context.version) {
                 (configurations::TYPE, Version::Beta | Version::OpenBeta) => {
-                    let description = "Done. `Prefer: return=representation` asks for the instance.";
+                    let description = "The instance was changed. Send `Prefer: return=representation` to get it.";
                     ("204", format!("{name}.beta"), response(description, own, Value::Null, head))
                 }
                 _ => unwanted(name, own, head),
@@ -225,7 +228,9 @@ fn successes(schemas: &mut Schemas, context: ResponseContext<'_>) -> Vec<Success
             vec![created, unwanted("created", &own, head)]
         }
         Answer::CreatedAlways(of) => vec![created(schemas, of, variant, &[LOCATION], head)],
-        Answer::Deleted => vec![("204", "deleted".to_owned(), response("It is gone.", &[ANY_ETAG], Value::Null, head))],
+        Answer::Deleted => {
+            vec![("204", "deleted".to_owned(), response("Deleted.", &[ANY_ETAG], Value::Null, head))]
+        }
         Answer::Assigned => {
             let assignment = instance(schemas, assignments::TYPE, variant);
             let content = json(assignment_schemas::answer(schemas, variant, &assignment));
@@ -264,12 +269,10 @@ fn references(is_paged: bool) -> Value {
     references
 }
 
-/// Adds what a page says of the other pages.
+/// Adds the members of a page that describe the other pages.
 fn add_paging(properties: &mut Value) {
-    properties["@odata.count"] =
-        json!({"type": "integer", "minimum": 0, "description": "How many there are in all, where `$count` asks."});
-    properties["@odata.nextLink"] =
-        json!({"type": "string", "format": "uri", "description": "Where the next page is, if there is one."});
+    properties["@odata.count"] = json!({"type": "integer", "minimum": 0, "description": "The number of all elements. Sent only with `$count=true`."});
+    properties["@odata.nextLink"] = json!({"type": "string", "format": "uri", "description": "The URL of the next page. Missing on the last page."});
 }
 
 const APPLIED: (&str, &str) = ("Preference-Applied", "Preference-Applied");
@@ -283,7 +286,7 @@ fn created(schemas: &mut Schemas, of: &str, variant: Variant, own: &[(&str, &str
 }
 
 fn unwanted(name: &str, own: &[(&str, &str)], head: bool) -> Success {
-    ("204", name.to_owned(), response("Done, as `Prefer: return=minimal` asks.", own, Value::Null, head))
+    ("204", name.to_owned(), response("Done. Sent with `Prefer: return=minimal`.", own, Value::Null, head))
 }
 
 /// Returns the name, the description and the content of an answer that is not an instance.
@@ -292,11 +295,11 @@ fn of_service(answer: Answer) -> (String, &'static str, Value) {
     let (name, description, content) = match answer {
         Answer::Count => {
             let number = json!({"type": "string", "pattern": "^[0-9]+$"});
-            ("count", "How many there are.", json!({"text/plain": {"schema": number}}))
+            ("count", "The number of elements.", json!({"text/plain": {"schema": number}}))
         }
         Answer::PlainText => {
             let members = json!({"@odata.context": {"type": "string", "format": "uri"}, "value": text()});
-            ("plainText", "The secret.", json(object(members)))
+            ("plainText", "The value of the secret.", json(object(members)))
         }
         Answer::Csdl => {
             let json = json!({"schema": {"type": "object"}});
@@ -306,10 +309,10 @@ fn of_service(answer: Answer) -> (String, &'static str, Value) {
             let names = ["name", "version", "deviceConfigurations", "ready"].map(|name| (name.to_owned(), text()));
             let mut content = json(object(Map::from_iter(names).into()));
             content["text/html"] = json!({"schema": text()});
-            ("welcome", "What this is; where `Accept` prefers HTML, the console.", content)
+            ("welcome", "The main paths of the service. The console when `Accept` prefers HTML.", content)
         }
         Answer::Status(status) => {
-            (status, "It is.", json(object(json!({"status": {"type": "string", "const": status}}))))
+            (status, "The check succeeded.", json(object(json!({"status": {"type": "string", "const": status}}))))
         }
         Answer::File(media_type) => {
             let of = if media_type == "application/json" { "object" } else { "string" };
@@ -324,12 +327,12 @@ fn of_service(answer: Answer) -> (String, &'static str, Value) {
                     "id": text(),
                     "status": {"type": "integer", "minimum": 100, "maximum": 599},
                     "headers": {"type": "object", "additionalProperties": text()},
-                    "body": {"description": "JSON, a text, or anything else in base64url; none where it is empty."},
+                    "body": {"description": "The body as JSON or text, or as base64url for other media types. Missing when the body is empty."},
                 },
                 "additionalProperties": false,
             });
             let all = object(json!({"responses": {"type": "array", "items": step}}));
-            ("batch", "An answer to each request, in their order.", json!({"application/json": {"schema": all}}))
+            ("batch", "The answers, in the order of the requests.", json!({"application/json": {"schema": all}}))
         }
     };
     (name.to_owned(), description, content)
@@ -340,8 +343,8 @@ fn json(schema: Value) -> Value {
     json!({
         "application/json": {"schema": schema},
         "application/json;odata.metadata=minimal": {"schema": schema},
-        "application/json;odata.metadata=full": {"schema": {"type": "object", "description": "The same with the id, the links and the operations of each entity, and with `…@odata.type` beside each value whose type JSON does not show."}},
-        "application/json;odata.metadata=none": {"schema": {"type": "object", "description": "The same without members whose name begins with `@odata.`, but for `@odata.nextLink`, `@odata.count` and the `@odata.id` of a reference."}},
+        "application/json;odata.metadata=full": {"schema": {"type": "object", "description": "The same, with the id, the links and the operations of each entity, and with `…@odata.type` for each value whose type is not visible in JSON."}},
+        "application/json;odata.metadata=none": {"schema": {"type": "object", "description": "The same, without members whose name begins with `@odata.`, except `@odata.nextLink`, `@odata.count` and the `@odata.id` of a reference."}},
     })
 }
 

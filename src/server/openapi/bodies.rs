@@ -40,7 +40,7 @@ pub fn request(schemas: &mut Schemas, body: Body, version: Version) -> Value {
     }
     json!({
         "required": true,
-        "description": "JSON in UTF-8, of `server.max_body_bytes` at most. `Content-Encoding` may be gzip or deflate.",
+        "description": "JSON in UTF-8 with at most `server.max_body_bytes` bytes. `Content-Encoding` may be gzip or deflate.",
         "content": {"application/json": content},
     })
 }
@@ -83,12 +83,12 @@ fn batch() -> Value {
         "properties": {
             "id": name(),
             "method": {"type": "string", "pattern": TOKEN},
-            "url": {"type": "string", "minLength": 1, "description": "Absolute, or below the version of the batch, or with a version of its own; `$id` in front is what that request answered."},
+            "url": {"type": "string", "minLength": 1, "description": "An absolute URL, or a path with a version, or a path below the version of the batch. `$` and the id of an earlier request at the start mean the resource in the answer to that request."},
             "headers": headers,
-            "body": {"description": "JSON, or a text of the media type that the headers name."},
-            "dependsOn": {"type": ["array", "null"], "items": name(), "description": "Ids or groups before this one without which it is not carried out."},
-            "depends_on": {"type": ["array", "null"], "items": name(), "description": "More of them, as Microsoft's Python SDK spells it."},
-            "atomicityGroup": {"description": "Requests of a group stand together and are one transaction.", "type": ["string", "number", "null"], "minLength": 1},
+            "body": {"description": "JSON, or a text when the headers name another media type."},
+            "dependsOn": {"type": ["array", "null"], "items": name(), "description": "The ids of earlier requests, or the names of groups. If one of them fails, the service does not execute this request."},
+            "depends_on": {"type": ["array", "null"], "items": name(), "description": "Works like `dependsOn`. Microsoft's Python SDK sends this name."},
+            "atomicityGroup": {"description": "The name of a group. The requests of a group must follow one another. They are one transaction.", "type": ["string", "number", "null"], "minLength": 1},
         },
     });
     json!({"type": "object", "required": ["requests"], "properties": {"requests": {"type": "array", "maxItems": MAX_REQUESTS, "items": step}}})

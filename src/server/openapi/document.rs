@@ -68,10 +68,10 @@ struct ComponentsOfDocument {
 }
 
 const ABOUT: &str = "Device configurations and their assignments, in the Microsoft Graph dialect. \
-What `/beta` adds is below `/beta`; a path without a version means `/v1.0`. \
-A method that a path does not have is answered 405 with `Allow`, and a path that is not here 404, both with the body of every error. \
-A query option that is not declared is refused where it is one of OData's and ignored otherwise. \
-`Accept` may ask for `application/json` with `odata.metadata=minimal`, `full` or `none`.";
+All resources exist under `/v1.0` and `/beta`; a path without a version means `/v1.0`. \
+The service answers 404 to an unknown path, and 405 with `Allow` to a method that the path does not support. \
+An OData query option that an operation does not declare is refused. Any other undeclared query option is ignored. \
+Every error has the same form of body. `Accept` may ask for `application/json` with `odata.metadata=minimal`, `full` or `none`.";
 
 impl OpenApi {
     /// Sorts the members inside each part by their names, so that two releases are easy to
@@ -118,10 +118,10 @@ impl OpenApi {
                 "version": env!("CARGO_PKG_VERSION"),
                 "summary": env!("CARGO_PKG_DESCRIPTION"),
                 "description": ABOUT,
-                "contact": {"name": "Whoever runs this service"},
+                "contact": {"name": "The operator of this service"},
                 "license": {"name": env!("CARGO_PKG_LICENSE"), "identifier": env!("CARGO_PKG_LICENSE")},
             }),
-            servers: json!([{"url": "/", "description": "Where this document is from."}]),
+            servers: json!([{"url": "/", "description": "The service that returned this document."}]),
             security: [],
             tags: tags(is_described),
             paths,
@@ -201,9 +201,9 @@ impl Writer<'_> {
     /// Describes the required token.
     fn describe_access(&self, access: Access) -> String {
         match access.permissions() {
-            _ if !self.authenticator.requires_token(access) => "Asks for no token.".to_owned(),
-            [] => "Asks for a token, whatever it permits.".to_owned(),
-            permissions => format!("Asks for a token with the permission `{}`.", permissions.join("` or `")),
+            _ if !self.authenticator.requires_token(access) => "Requires no token.".to_owned(),
+            [] => "Requires a valid token with any permissions.".to_owned(),
+            permissions => format!("Requires a token with the permission `{}`.", permissions.join("` or `")),
         }
     }
 
@@ -213,7 +213,7 @@ impl Writer<'_> {
         if let (false, Some(headers)) = (requires_token, headers.as_object_mut()) {
             headers.retain(|name, _| !name.starts_with("WWW-Authenticate"));
         }
-        let description = "A token of a trusted issuer; the permissions of an operation stand in `scp` or `roles`.";
+        let description = "A token of a trusted issuer. The token has its permissions in `scp` or `roles`.";
         let bearer = json!({"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": description});
         ComponentsOfDocument {
             headers,

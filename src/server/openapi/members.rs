@@ -31,7 +31,7 @@ pub fn undeclared_values() -> BTreeMap<String, Value> {
     let any = reference("any");
     let object = json!({"type": "object", "propertyNames": {"pattern": TEXT}, "additionalProperties": any});
     let value = json!({
-        "description": "What can be stored as it is sent.",
+        "description": "Any value that the service can store unchanged.",
         "anyOf": [
             {"type": ["boolean", "null"]},
             {"type": "string", "pattern": TEXT},

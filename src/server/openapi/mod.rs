@@ -12,7 +12,7 @@
 //! | [`assignments`] | assignments, targets and `assign` |
 //! | [`answers`] | answers and their headers |
 //! | [`schemas`] | the catalogue in JSON Schema |
-//! | [`members`] | names of members in JSON Schema, and values of which nothing is known |
+//! | [`members`] | names of members in JSON Schema, and values without a known type |
 //!
 //! <https://spec.openapis.org/oas/v3.1.1.html>
 

@@ -128,7 +128,7 @@ impl Schemas {
             let names: Vec<_> = concrete(base, variant.version).map(|of| format!("#{NAMESPACE}.{}", of.name)).collect();
             let mut properties = schemas.properties(base, variant);
             properties.insert(TYPE.to_owned(), json!({"type": "string", "enum": names}));
-            let about = "The members that every type has. Those of each type stand below, under Schemas.";
+            let about = "The members that all types have. The members of each type are listed under Schemas.";
             json!({"type": "object", "description": about, "properties": properties})
         })
     }
@@ -160,7 +160,7 @@ impl Schemas {
             }
             if is_configuration && !variant.is_request() {
                 let about =
-                    "There where `Accept` names `odata.metadata=minimal` or `full`, or with `OData-MaxVersion`.";
+                    "Sent when `Accept` asks for `odata.metadata=minimal` or `full`, or with `OData-MaxVersion`.";
                 properties.insert("@odata.etag".to_owned(), json!({"type": "string", "description": about}));
             }
             let is_open = variant.version.is_beta() && (is_configuration || !is_entity && !is_assigned(of));
@@ -331,7 +331,7 @@ fn enumeration(of: &Enumeration, version: Version) -> Value {
         false => json!({"type": "string", "enum": names}),
         true => {
             let one = names.join("|");
-            let about = format!("One or more of {}, with commas between them.", of.names(version));
+            let about = format!("One or more of {}, separated by commas.", of.names(version));
             json!({"type": "string", "description": about, "pattern": format!("^(?:{one})(?:, *(?:{one}))*$")})
         }
     }

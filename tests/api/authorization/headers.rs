@@ -1,4 +1,4 @@
-//! Headers that are not to let anybody in, or not everywhere.
+//! `Authorization` headers that must be refused, everywhere or on some routes.
 
 use devicegraph::auth::Access;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp, jwk::Jwk};
@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::is_open;
 use crate::tokens::{Issuer, NAME, READ, WRITE, new_key};
 
-/// The public key in the form that a confused verifier takes for a secret.
+/// Returns the public key in PEM. A verifier that confuses the algorithms takes this text for a
+/// secret.
 fn public_pem(issuer: &Issuer) -> String {
     let x = Jwk::from_encoding_key(&issuer.pair.key, Algorithm::EdDSA).expect("a key");
     let x = serde_json::to_value(x).expect("JSON")["x"].as_str().expect("the key").to_owned();
@@ -17,7 +18,7 @@ fn public_pem(issuer: &Issuer) -> String {
     )
 }
 
-/// A header `Authorization` that proves nothing, and what is said of it.
+/// A description, an `Authorization` header that is not valid, and the message that refuses it.
 pub(super) type Worthless = (&'static str, Option<String>, &'static str);
 
 pub(super) fn worthless(issuer: &Issuer) -> Vec<Worthless> {
@@ -40,7 +41,7 @@ pub(super) fn worthless(issuer: &Issuer) -> Vec<Worthless> {
     let x = x.expect("JSON")["x"].as_str().expect("the key").to_owned();
     let empty = "Access token is empty.";
     let unreadable = "CompactToken parsing failed with error code: 80049217.";
-    let no_key = "Access token validation failure. The issuer has no such key";
+    let no_key = "Access token validation failure. The issuer has no key '";
     vec![
         ("no token", None, empty),
         ("another scheme", Some(right.replacen("Bearer", "Basic", 1)), empty),
@@ -51,12 +52,16 @@ pub(super) fn worthless(issuer: &Issuer) -> Vec<Worthless> {
         ("more after the token", Some(format!("{right}.x")), unreadable),
         ("expired", Some(issuer.with("exp", now - 3600)), "Lifetime validation failed, the token is expired."),
         ("early", Some(issuer.with("nbf", now + 3600)), "Lifetime validation failed, the token is not yet valid."),
-        ("no expiry", Some(issuer.with("exp", Value::Null)), "The token has no 'exp'"),
-        ("an expiry that is no number", Some(issuer.with("exp", "9999999999")), "The token has no 'exp'"),
+        ("no expiry", Some(issuer.with("exp", Value::Null)), "The claim 'exp' of the token is missing"),
+        (
+            "an expiry that is no number",
+            Some(issuer.with("exp", "9999999999")),
+            "The claim 'exp' of the token is missing",
+        ),
         (
             "wrong issuer",
             Some(issuer.with("iss", "https://elsewhere.example")),
-            "Access token validation failure. Invalid issuer: 'https://elsewhere.example'",
+            "Access token validation failure. Invalid issuer: this service does not trust 'https://elsewhere.example'",
         ),
         ("two issuers", Some(issuer.with("iss", json!([NAME, "https://elsewhere.example"]))), unreadable),
         ("no issuer", Some(issuer.with("iss", Value::Null)), unreadable),
@@ -65,7 +70,7 @@ pub(super) fn worthless(issuer: &Issuer) -> Vec<Worthless> {
             Some(issuer.with("aud", "https://elsewhere.example")),
             "Access token validation failure. Invalid audience.",
         ),
-        ("no audience", Some(issuer.with("aud", Value::Null)), "The token has no 'aud'"),
+        ("no audience", Some(issuer.with("aud", Value::Null)), "The claim 'aud' of the token is missing"),
         (
             "wrong key",
             Some(sign(&of(Algorithm::EdDSA), &stranger)),
@@ -98,13 +103,14 @@ pub(super) fn worthless(issuer: &Issuer) -> Vec<Worthless> {
         ("a link to a key", Some(sign(&linked, &stranger)), "Access token validation failure. Invalid signature"),
         ("something critical", Some(sign(&critical, &issuer.pair.key)), "The header of the token has 'crit'"),
         ("a claim of another type", Some(issuer.with("roles", 5)), "A claim of the token cannot be read"),
-        ("nobody", Some(issuer.with("oid", "")), "The token names no caller"),
-        ("a name that cannot be stored", Some(issuer.with("oid", "a\0b")), "The token names no caller"),
-        ("a name without end", Some(issuer.with("oid", "x".repeat(257))), "The token names no caller"),
+        ("nobody", Some(issuer.with("oid", "")), "The token does not identify its caller"),
+        ("a name that cannot be stored", Some(issuer.with("oid", "a\0b")), "The token does not identify its caller"),
+        ("a name without end", Some(issuer.with("oid", "x".repeat(257))), "The token does not identify its caller"),
     ]
 }
 
-/// A token that is right and permits too little, and for which access too little.
+/// A description, a header with a valid token, and a function that returns whether the permissions
+/// of the token are too few for an access.
 pub(super) type Powerless = (&'static str, String, fn(Access) -> bool);
 
 pub(super) fn powerless(issuer: &Issuer) -> [Powerless; 8] {

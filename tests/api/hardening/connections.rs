@@ -1,4 +1,4 @@
-//! Connections that are silent, idle or slow, and the room that they leave to others.
+//! Connections that are silent, idle or slow leave room for other clients.
 
 use std::{
     io::{Read, Write},
@@ -21,7 +21,7 @@ const LIVE: &str = r#"{"status":"live"}"#;
 trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
-/// A service with its clients, in plain text or TLS.
+/// The address of a service, and the TLS settings of its clients.
 #[derive(Clone)]
 struct Target {
     address: String,
@@ -50,7 +50,8 @@ impl Target {
         }
     }
 
-    /// A connection that has answered a request, or `None` when the service has ended it.
+    /// Returns a connection on which a request was answered, or `None` when the service has closed
+    /// it.
     fn answered(&self) -> Option<Box<dyn Stream>> {
         let mut stream = self.connect();
         ask(&mut *stream).map(|()| stream)
@@ -62,7 +63,7 @@ fn ask(stream: &mut dyn Stream) -> Option<()> {
     read_until(stream, |text| text.ends_with(LIVE)).map(drop)
 }
 
-/// What comes until the text is complete, or `None` when the connection ends before.
+/// Returns the received text when it is complete, or `None` when the connection ends before.
 fn read_until(stream: &mut dyn Stream, is_complete: impl Fn(&str) -> bool) -> Option<String> {
     let (mut text, mut buffer) = (String::new(), [0; 1000]);
     while !is_complete(&text) {
@@ -72,8 +73,8 @@ fn read_until(stream: &mut dyn Stream, is_complete: impl Fn(&str) -> bool) -> Op
     Some(text)
 }
 
-/// Two services with the same settings: one in plain text, the other with TLS. Nothing ends by a timeout but
-/// what `change` limits.
+/// Starts two services with the same settings, one in plain text and one with TLS. Only the limits
+/// that `change` sets can end a connection.
 async fn services(change: impl Fn(&mut Settings)) -> [(App, Target); 2] {
     let patient = |settings: &mut Settings| {
         settings.server.request_timeout_seconds = FOREVER;
@@ -113,7 +114,8 @@ async fn clients_that_hold_connections_leave_room_for_others() {
             until_blocking("a client is served beside silent ones", || target.answered().is_some());
             let mut begun: Vec<_> = (0..60).map(|_| target.tcp()).collect();
             for stream in &mut begun {
-                // The first byte of a handshake, or of a head. The service may have ended it already.
+                // Send the first byte of a handshake or of a head. The service may have closed the
+                // connection already.
                 let _ = stream.write_all(if target.tls.is_some() { b"\x16" } else { b"G" });
             }
             until_blocking("a client is served beside those that have begun", || target.answered().is_some());
@@ -125,7 +127,7 @@ async fn clients_that_hold_connections_leave_room_for_others() {
     }
 }
 
-/// Whether the service has closed its side of the connection.
+/// Returns whether the service has closed its side of the connection.
 #[cfg(target_os = "linux")]
 fn is_ended(stream: &TcpStream) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -156,7 +158,8 @@ async fn the_connections_that_are_idle_longest_end_first() {
                 let mut secured = target.secured(stream.try_clone().expect("a socket"));
                 ask(&mut *secured).expect("there is room");
                 held.push((stream, secured));
-                // However long all of this takes, the others are idle for longer.
+                // Use this connection again, so that all others are idle for longer, on a machine
+                // of any speed.
                 ask(&mut *active).expect("the connection that is used stays");
             }
             until_blocking("the oldest connections of both workers are ended", || {
@@ -196,7 +199,8 @@ async fn a_later_head_that_is_slow_ends_the_connection() {
     }
 }
 
-/// A request in progress is one whose body or whose answer is on its way.
+/// The service does not close a connection that receives a body or sends an answer in order to make
+/// room for others.
 #[actix_web::test]
 async fn requests_in_progress_keep_their_connections() {
     if is_remote() {
@@ -205,7 +209,7 @@ async fn requests_in_progress_keep_their_connections() {
     for (_app, target) in services(|settings| settings.server.max_connections = 8).await {
         let kept = spawn_blocking(move || {
             let mut sends = begin_create(&target).expect("there is room");
-            // More answers than the buffers of the system hold.
+            // The answers are larger than the buffers of the operating system.
             let mut reads = target.connect();
             let document = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(99);
             reads.write_all(&document).expect("sent");
@@ -213,7 +217,7 @@ async fn requests_in_progress_keep_their_connections() {
             let mut text = read_until(&mut *reads, |text| !text.is_empty()).expect("an answer");
             let crowd: Vec<_> = (0..40).map(|_| target.tcp()).collect();
             until_blocking("a client is served", || target.answered().is_some());
-            // As long as an idle connection needs to count as settled, and more.
+            // This is longer than the time after which the service may close an idle connection.
             thread::sleep(Duration::from_secs(2));
             until_blocking("a client is served", || target.answered().is_some());
             end_create(&mut *sends);
@@ -262,7 +266,8 @@ async fn connections_beyond_the_bound_wait() {
         let mut waiting = target.tcp();
         waiting.write_all(REQUEST).expect("sent");
         waiting.set_read_timeout(Some(Duration::from_millis(300))).expect("a socket");
-        // Time to be served all the same. A slow machine may need more, and then the test passes.
+        // Without the bound, the service would answer in this time. A slow machine may need more
+        // time, and then the test passes without proof.
         assert!(waiting.read(&mut [0]).is_err(), "it was served beside four others");
         waiting.set_read_timeout(Some(LIMIT)).expect("a socket");
         // The connection whose request has ended makes room.
@@ -284,7 +289,7 @@ async fn an_address_has_a_bound_of_its_own() {
         let two = spawn_blocking(move || [held.answered().expect("the first"), held.answered().expect("the second")]);
         let two = two.await.expect("a thread");
         assert_eq!(until_closed(target.tcp()).await, "");
-        // Linux has every address of 127.0.0.0/8.
+        // On Linux, every address of 127.0.0.0/8 is local.
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
         socket.bind("127.0.0.2:0".parse().expect("an address")).expect("an address");
         let other = socket.connect(target.address.parse().expect("an address")).await.expect("the service listens");

@@ -1,4 +1,4 @@
-//! TLS, and the certificate that the service shows.
+//! TLS, and the certificate of the service.
 
 use std::{io::Write, net::TcpStream, path::PathBuf, sync::Arc};
 
@@ -8,7 +8,8 @@ use ureq::tls::{RootCerts, TlsConfig};
 use super::{authorization, impatient, until_closed};
 use crate::harness::{App, CONFIGURATIONS, LIMIT, database, is_remote, reachable_folder};
 
-/// A certificate for `localhost` in two files of a folder; the certificate.
+/// Writes a certificate for `localhost` and its key to a folder. Returns the paths of both and the
+/// certificate.
 pub(super) fn certificate(folder: &std::path::Path) -> (PathBuf, PathBuf, ureq::tls::Certificate<'static>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let (chain, key) = (folder.join("tls.crt"), folder.join("tls.key"));
@@ -59,7 +60,7 @@ async fn with_a_certificate_it_speaks_https_and_nothing_else() {
     plain.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
     let answer = until_closed(plain).await;
     assert!(!answer.contains("HTTP/"), "{answer}");
-    // And a client that does not begin to speak TLS is not waited for.
+    // A client that does not start the handshake is disconnected.
     let silent = TcpStream::connect(impatient.origin.trim_start_matches("https://")).expect("the service listens");
     silent.set_read_timeout(Some(LIMIT)).expect("a socket");
     assert_eq!(until_closed(silent).await, "");
@@ -84,17 +85,17 @@ fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
     assert!(loaded.renew().expect("it is right"));
     assert_ne!(loaded.current().cert, first);
 
-    // The key of another certificate.
+    // This is the key of another certificate.
     let other = reachable_folder();
     certificate(&other);
     std::fs::copy(other.join("tls.key"), &files.1).expect("a file");
     let error = format!("{:#}", Certificate::load(&settings).expect_err("they do not fit"));
-    assert!(error.contains("is not that of the certificate in"), "{error}");
+    assert!(error.contains("does not belong to the certificate in"), "{error}");
     std::fs::write(&files.0, "").expect("a file");
     let error = format!("{:#}", Certificate::load(&settings).expect_err("an empty file"));
     assert!(error.ends_with("holds no certificate in PEM"), "{error}");
     settings.tls_key = None;
-    let error = format!("{:#}", Certificate::load(&settings).expect_err("half"));
+    let error = format!("{:#}", Certificate::load(&settings).expect_err("a certificate without a key"));
     assert_eq!(error, "server.tls_certificate is set and server.tls_key is not; set both");
     for folder in [folder, other] {
         std::fs::remove_dir_all(folder).expect("a folder");

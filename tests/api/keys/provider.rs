@@ -1,4 +1,4 @@
-//! An identity provider.
+//! An identity provider for tests.
 
 use std::{
     io::{BufRead, BufReader, ErrorKind, Write},
@@ -13,29 +13,29 @@ use serde_json::{Value, json};
 
 use crate::tokens::new_key;
 
-/// An identity provider, which answers one request after the other.
+/// An identity provider that answers one request after the other.
 #[derive(Clone)]
 pub(super) struct Provider {
     pub(super) origin: String,
     state: Arc<Mutex<State>>,
 }
 
-/// What it answers, and what it was asked.
+/// The answers of the provider, and counts of its requests.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) keys: Vec<Value>,
     pub(super) is_down: bool,
-    /// Whether it receives requests and leaves them unanswered.
+    /// Whether the provider receives requests and does not answer them.
     pub(super) is_held: bool,
-    /// The issuer in its discovery document, where that is not the provider.
+    /// The issuer in the discovery document, if it is not the provider.
     pub(super) named: Option<String>,
-    /// How many requests for keys it has received.
+    /// The number of received requests for keys.
     received: usize,
-    /// When it has answered them.
+    /// The times of the answers to requests for keys.
     pub(super) answered: Vec<Instant>,
-    /// How many requests it has refused because it is down.
+    /// The number of requests that were refused because `is_down` is set.
     pub(super) refused: usize,
-    /// How many requests the service no longer waited for when they were answered.
+    /// The number of requests whose connection the service had closed before the answer.
     abandoned: usize,
 }
 
@@ -58,7 +58,7 @@ impl Provider {
         while self.state().is_held {
             thread::sleep(Duration::from_millis(1));
         }
-        // A client that waits has sent everything, and has not closed the connection.
+        // A client that still waits has sent everything and has not closed the connection.
         stream.set_nonblocking(true).expect("a socket");
         let is_abandoned = !stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
         stream.set_nonblocking(false).expect("a socket");
@@ -96,24 +96,25 @@ impl Provider {
         change(&mut self.state());
     }
 
-    /// How many requests for keys it has answered.
+    /// Returns the number of answered requests for keys.
     pub(super) fn asked(&self) -> usize {
         self.state().answered.len()
     }
 
-    /// How many requests for keys it has received, and how many requests the service no longer waited for.
+    /// Returns the number of received requests for keys, and the number of requests whose
+    /// connection the service had closed before the answer.
     pub(super) fn counts(&self) -> (usize, usize) {
         let state = self.state();
         (state.received, state.abandoned)
     }
 
-    /// Waits until it has answered everything that was sent to it before.
+    /// Waits until the provider has answered every earlier request.
     pub(super) async fn answer_all(&self) {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         client.get(&self.origin).send().await.expect("an answer, after all others");
     }
 
-    /// A key with this id, which is then among its keys.
+    /// Creates a key with this id and adds it to the keys of the provider.
     pub(super) fn add_key(&self, id: &str) -> EncodingKey {
         let (key, jwk) = new_key();
         self.change(|state| state.keys.push(with_id(&jwk, id)));
@@ -121,7 +122,7 @@ impl Provider {
     }
 }
 
-/// The public half of a key, under an id.
+/// Returns a public key with this id.
 pub(super) fn with_id(jwk: &Jwk, id: &str) -> Value {
     let mut jwk = serde_json::to_value(jwk).expect("JSON");
     jwk["kid"] = id.into();

@@ -33,20 +33,20 @@ fn and_binds_closer_than_or_and_not_takes_a_whole_comparison() {
 #[test]
 fn a_refusal_says_where_and_names_what_is_not_supported() {
     for (text, expected) in [
-        ("", "Cannot read at position 1: found the end, expected a property, a literal or a function."),
-        ("a eq", "Cannot read at position 5: found the end, expected a property,"),
-        ("a eq 'x", "Cannot read at position 6: a quote that nothing ends;"),
-        ("a eq 1 add 2", "Cannot read at position 8: the operator 'add' is not supported."),
-        ("a eq 1 b", "Cannot read at position 8: found 'b', expected an operator"),
-        ("concat(a,'b') eq 'c'", "Cannot read at position 1: the function 'concat' is not supported; there are"),
-        ("startswith(a)", "Cannot read at position 1: the function 'startswith' takes 2, not 1."),
-        ("a in ()", "Cannot read at position 7: found ')', expected a literal."),
-        ("a in (b)", "Cannot read at position 7: found 'b', expected a literal."),
-        ("o/any(o.p eq 1)", "Cannot read at position 7: found 'o.p', expected the name of a variable."),
-        ("o/all()", "Cannot read at position 7: found ')', expected the name of a variable."),
-        ("a eq @p", "Cannot read at position 6: '@': parameter aliases and annotations are not supported."),
-        ("a = 1", "Cannot read at position 3: '=' is written 'eq'. The text there: a ▶= 1"),
-        ("a eq 'x\0'", "Cannot read at position 8: the character NUL"),
+        ("", "Syntax error at position 1: found the end, expected a property, a literal or a function."),
+        ("a eq", "Syntax error at position 5: found the end, expected a property,"),
+        ("a eq 'x", "Syntax error at position 6: the text has no closing quote;"),
+        ("a eq 1 add 2", "Syntax error at position 8: the operator 'add' is not supported."),
+        ("a eq 1 b", "Syntax error at position 8: found 'b', expected an operator"),
+        ("concat(a,'b') eq 'c'", "Syntax error at position 1: the function 'concat' is not supported; supported are"),
+        ("startswith(a)", "Syntax error at position 1: the number of arguments of 'startswith' is 1 and must be 2."),
+        ("a in ()", "Syntax error at position 7: found ')', expected a literal."),
+        ("a in (b)", "Syntax error at position 7: found 'b', expected a literal."),
+        ("o/any(o.p eq 1)", "Syntax error at position 7: found 'o.p', expected the name of a variable."),
+        ("o/all()", "Syntax error at position 7: found ')', expected the name of a variable."),
+        ("a eq @p", "Syntax error at position 6: '@': parameter aliases and annotations are not supported."),
+        ("a = 1", "Syntax error at position 3: write 'eq' instead of '='. Near: a ▶= 1"),
+        ("a eq 'x\0'", "Syntax error at position 8: the character NUL"),
     ] {
         let refusal = refusal(text);
         assert!(refusal.starts_with(expected), "{text}: {refusal}");
@@ -63,46 +63,46 @@ fn a_refusal_says_where_and_names_what_is_not_supported() {
 #[test]
 fn a_refusal_shows_what_other_languages_write_as_odata_has_it() {
     for (text, hint) in [
-        ("a == 'x'", "3: '==' is written 'eq'."),
-        ("a != 'x'", "3: '!=' is written 'ne'."),
-        ("a <> 'x'", "3: '<>' is written 'ne'."),
-        ("a < 1", "3: '<' is written 'lt'."),
-        ("a<=1", "2: '<=' is written 'le'."),
-        ("a > 1", "3: '>' is written 'gt'."),
-        ("a>=1", "2: '>=' is written 'ge'."),
-        ("a eq 1 && b eq 2", "8: '&&' is written 'and'."),
-        ("a eq 1 || b eq 2", "8: '||' is written 'or'."),
-        ("!(a eq 1)", "1: '!' is written 'not'."),
-        ("a =~ 'x'", "3: '=' is written 'eq'."),
-        ("a =! 'x'", "3: '=!' is no operator: there are eq, ne,"),
+        ("a == 'x'", "3: write 'eq' instead of '=='."),
+        ("a != 'x'", "3: write 'ne' instead of '!='."),
+        ("a <> 'x'", "3: write 'ne' instead of '<>'."),
+        ("a < 1", "3: write 'lt' instead of '<'."),
+        ("a<=1", "2: write 'le' instead of '<='."),
+        ("a > 1", "3: write 'gt' instead of '>'."),
+        ("a>=1", "2: write 'ge' instead of '>='."),
+        ("a eq 1 && b eq 2", "8: write 'and' instead of '&&'."),
+        ("a eq 1 || b eq 2", "8: write 'or' instead of '||'."),
+        ("!(a eq 1)", "1: write 'not' instead of '!'."),
+        ("a =~ 'x'", "3: write 'eq' instead of '='."),
+        ("a =! 'x'", "3: '=!' is not an operator; the operators are eq, ne,"),
         (
             "a equals 'x'",
-            "3: found 'equals', expected an operator (eq, ne, gt, ge, lt, le, in, has, and, or) or the end; 'equals' is written 'eq'.",
+            "3: found 'equals', expected an operator (eq, ne, gt, ge, lt, le, in, has, and, or) or the end; write 'eq' instead of 'equals'.",
         ),
         (
             "(a Contains 'x')",
-            "4: found 'Contains', expected ')'; 'Contains' is written as a function, as in contains(displayName,'text').",
+            "4: found 'Contains', expected ')'; write 'Contains' as a function, as in contains(displayName,'text').",
         ),
         ("a like 'x%'", "3: found 'like', expected an operator"),
-        ("a eq \"it's\"", "6: a text stands in single quotes, as in 'it''s', and not in \"."),
-        ("a eq \\\"x\\\"", "6: a text stands in single quotes, as in 'x', and not in \"."),
-        ("a eq “x”", "6: a text stands in single quotes, as in 'x', and not in “."),
-        ("a eq `x`", "6: a text stands in single quotes, as in 'x', and not in `."),
+        ("a eq \"it's\"", "6: write a text in single quotes, as in 'it''s', and not in \"."),
+        ("a eq \\\"x\\\"", "6: write a text in single quotes, as in 'x', and not in \"."),
+        ("a eq “x”", "6: write a text in single quotes, as in 'x', and not in “."),
+        ("a eq `x`", "6: write a text in single quotes, as in 'x', and not in `."),
         (
             "startWith(a,'x')",
-            "1: the function 'startWith' is not supported; there are startswith, endswith, contains, tolower, toupper, length and isof. Did you mean 'startswith'?",
+            "1: the function 'startWith' is not supported; supported are startswith, endswith, contains, tolower, toupper, length and isof. Did you mean 'startswith'?",
         ),
         (
             "substringof('x',a)",
-            "1: the function 'substringof' is not supported; there are startswith, endswith, contains, tolower, toupper, length and isof; write contains(displayName,'text').",
+            "1: the function 'substringof' is not supported; supported are startswith, endswith, contains, tolower, toupper, length and isof; write contains(displayName,'text').",
         ),
-        ("a/contains('x')", "3: a function has its property in parentheses, as in contains(a,…)."),
+        ("a/contains('x')", "3: write the property inside the parentheses of the function, as in contains(a,…)."),
         ("a/where(b:b)", "3: 'where(' is not supported in a path."),
         ("a/$count gt 1", "3: '$count' is not supported in a path."),
         ("o/any(p/q eq 1)", "8: found '/', expected ':' after a variable (a:a/p…)."),
     ] {
         let refusal = refusal(text);
-        assert!(refusal.contains(&format!("Cannot read at position {hint}")), "{text}: {refusal}");
+        assert!(refusal.contains(&format!("Syntax error at position {hint}")), "{text}: {refusal}");
     }
 }
 
@@ -120,7 +120,7 @@ fn a_refusal_shows_the_text_around_the_position() {
         ("a eq 'x\0'", "a eq 'x▶\\u{0}'"),
     ] {
         let refusal = refusal(text);
-        assert!(refusal.ends_with(&format!(" The text there: {around}")), "{text}: {refusal}");
+        assert!(refusal.ends_with(&format!(" Near: {around}")), "{text}: {refusal}");
     }
 }
 
