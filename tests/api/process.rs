@@ -31,7 +31,7 @@ fn a_setting_that_does_not_exist_is_named() {
     let start = || devicegraph(&folder.0);
     assert_eq!(
         refusal(start().env("DEVICEGRAPH_SERVER_PORT", "9090")),
-        "the variable DEVICEGRAPH_SERVER_PORT is no setting: write DEVICEGRAPH__SECTION__KEY with two underscores, or unset it"
+        "the variable DEVICEGRAPH_SERVER_PORT is not a setting: write DEVICEGRAPH__SECTION__KEY with two underscores, or unset it"
     );
     for (name, value, message) in [
         ("DEVICEGRAPH__SERVER__PRT", "9090", "unknown field `prt`"),
