@@ -34,7 +34,7 @@
 //! | behaviour | where |
 //! | --- | --- |
 //! | a duplicate target is refused | `insert` in [`resources::assignments::create`]; for PATCH,
-//! `target_conflict` in `handlers`; for `assign`, `AssignmentSet::parse` in `model` |
+//! `target_conflict` in `handlers`; for `assign`, `Plan::new` in `plan`, and `AssignmentSet::parse` in `set` |
 //! | a token is validated | [`auth::tokens`] |
 //! | a route is registered | `configure` in `server/routing.rs`, for each entry of [`server::routes`] |
 //! | `$filter` becomes SQL | `odata/sql/predicate.rs`, called by [`odata::query`] |

@@ -218,7 +218,7 @@ impl Xml<'_> {
         let mut attributes: Vec<_> = name.map(|name| ("Name", name)).into_iter().collect();
         attributes.push(("Type", &type_name));
         attributes.extend((!of.is("$Nullable")).then_some(("Nullable", "false")));
-        self.empty(element, &attributes)
+        self.annotated(element, &attributes, of)
     }
 
     fn annotated(&mut self, element: &str, attributes: &Attributes<'_>, of: &Csdl) -> anyhow::Result<()> {

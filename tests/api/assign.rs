@@ -170,7 +170,7 @@ async fn a_refused_set_changes_nothing() {
             json!({"assignments": [{"target": {"@odata.type": "#microsoft.graph.groupAssignmentTarget"}}]}),
             "The member 'assignments[0].target.groupId' is missing.",
         ),
-        ("v1.0", json!({"assignments": [], "mode": "add"}), "The property 'mode' does not exist"),
+        ("v1.0", json!({"assignments": [], "modus": "add"}), "The property 'modus' does not exist"),
         (
             "beta",
             json!({"assignments": [group("c")], "deviceConfigurationGroupAssignments": [{"targetGroupId": "c"}]}),

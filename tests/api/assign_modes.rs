@@ -1,9 +1,12 @@
 //! The parameters `mode`, `onConflict` and `validateOnly` of `assign`.
 
-use reqwest::StatusCode;
+use std::collections::BTreeMap;
+
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{App, beta, group};
+use crate::harness::{Answer, App, beta, group};
 
 fn excluded(id: &str) -> Value {
     json!({"target": {"@odata.type": "#microsoft.graph.exclusionGroupAssignmentTarget", "groupId": id}})
@@ -33,7 +36,12 @@ fn sorted_targets(assignments: &Value) -> Vec<String> {
     targets
 }
 
-/// A configuration with the groups `a` (with the filter `f`) and `b`, and without `c`.
+async fn conditional(app: &App, path: &str, body: &Value, etag: &str) -> Answer {
+    let request = app.request(Method::POST, path).header("If-Match", etag).header("Content-Type", "application/json");
+    app.answer(request.body(body.to_string())).await
+}
+
+/// Creates a configuration with the groups `a` (with the filter `f`) and `b`, and without `c`.
 async fn start(app: &App) -> String {
     let configuration = app.configuration().await;
     let set = json!({"assignments": [filtered("a", "f"), group("b"), excluded("c")]});
@@ -53,7 +61,7 @@ async fn add_keeps_the_rest_and_on_v1_never_clears_a_filter() {
     let answer = app.post(&path, &body).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     let expected = [("no-op", "a"), ("create", "d")].map(|(action, group)| (action.to_owned(), group.to_owned()));
-    assert_eq!(actions(answer.json()), expected);
+    assert_eq!(actions(&answer.json()), expected);
     let after = app.get(&beta(&format!("{configuration}/assignments"))).await.json()["value"].clone();
     assert_eq!(after.as_array().expect("a set").len(), 4);
     for row in before.as_array().expect("a set") {
@@ -61,10 +69,10 @@ async fn add_keeps_the_rest_and_on_v1_never_clears_a_filter() {
     }
     // On /beta, members that the client did not send stay, and another filter is an update.
     let body = json!({"mode": "add", "assignments": [group("a")]});
-    assert_eq!(actions(app.post(&beta(&path), &body).await.json()), [("no-op".to_owned(), "a".to_owned())]);
+    assert_eq!(actions(&app.post(&beta(&path), &body).await.json()), [("no-op".to_owned(), "a".to_owned())]);
     let body = json!({"mode": "add", "assignments": [filtered("a", "g")]});
     let answer = app.post(&beta(&path), &body).await;
-    assert_eq!(actions(answer.json()), [("update".to_owned(), "a".to_owned())]);
+    assert_eq!(actions(&answer.json()), [("update".to_owned(), "a".to_owned())]);
     let change = &answer.json()["changes"][0];
     assert_eq!(change["before"]["id"], change["after"]["id"]);
     assert_eq!(change["after"]["target"]["deviceAndAppManagementAssignmentFilterId"], "g");
@@ -80,12 +88,13 @@ async fn the_opposite_inclusion_is_refused_or_changed_in_place() {
     let id = stored["id"].as_str().expect("an id");
     for validate_only in [false, true] {
         for on_conflict in [None, Some("refuse")] {
-            let mut body = json!({"mode": "add", "validateOnly": validate_only, "assignments": [group("x"), group("c")]});
+            let mut body =
+                json!({"mode": "add", "validateOnly": validate_only, "assignments": [group("x"), group("c")]});
             if let Some(on_conflict) = on_conflict {
                 body["onConflict"] = on_conflict.into();
             }
-            let refusal = app.post(&path, &body).await.refusal();
-            assert!(refusal.starts_with("409 Conflict: ") && refusal.contains(id), "{refusal}");
+            let answer = app.post(&path, &body).await;
+            assert!(answer.status == StatusCode::CONFLICT && answer.text.contains(id), "{}", answer.text);
         }
     }
     assert_eq!(app.assignments(&configuration).await.len(), 3, "a refused call writes nothing");
@@ -101,7 +110,7 @@ async fn the_opposite_inclusion_is_refused_or_changed_in_place() {
     // The mode replace without onConflict works as before: a new assignment takes the place.
     let answer = app.post(&path, &json!({"mode": "replace", "assignments": [group("c")]})).await;
     let expected = [("delete", "c"), ("create", "c")].map(|(action, group)| (action.to_owned(), group.to_owned()));
-    assert_eq!(actions(answer.json()), expected);
+    assert_eq!(actions(&answer.json()), expected);
 }
 
 #[actix_web::test]
@@ -113,12 +122,13 @@ async fn remove_takes_targets_and_ids_and_a_missing_one_is_no_change() {
     let path = format!("{configuration}/assign");
     let unknown = "5a3b0f10-0000-4000-8000-0000000000ff";
     // `c` is excluded, so that including it is another target. Filters are ignored.
-    let removed = [filtered("a", "other"), group("c"), group("missing"), json!({"id": base["id"]}), json!({"id": unknown})];
+    let removed =
+        [filtered("a", "other"), group("c"), group("missing"), json!({"id": base["id"]}), json!({"id": unknown})];
     let body = json!({"mode": "remove", "assignments": removed});
     let answer = app.post(&beta(&path), &body).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     let expected = [("delete", "a"), ("delete", "none"), ("no-op", "c"), ("no-op", "missing"), ("no-op", "none")];
-    assert_eq!(actions(answer.json()), expected.map(|(action, group)| (action.to_owned(), group.to_owned())));
+    assert_eq!(actions(&answer.json()), expected.map(|(action, group)| (action.to_owned(), group.to_owned())));
     assert_eq!(answer.json()["changes"][4]["id"], unknown);
     let left = app.get(&format!("{configuration}/assignments")).await.json()["value"].clone();
     assert_eq!(sorted_targets(&left).len(), 2);
@@ -146,11 +156,11 @@ async fn wrong_parameters_are_named() {
         (json!({"mode": "remove", "onConflict": "change", "assignments": []}), "'onConflict'"),
         (json!({"validateOnly": "yes", "assignments": []}), "'validateOnly'"),
         (json!({"mode": "add"}), "'assignments'"),
-        (json!({"mode": "add", "assignments": [base]}), "assignments[0]/target"),
-        (json!({"mode": "add", "assignments": [group("x"), excluded("x")]}), "assignments[1]/target"),
+        (json!({"mode": "add", "assignments": [base]}), "assignments[0].target"),
+        (json!({"mode": "add", "assignments": [group("x"), excluded("x")]}), "assignments[1].target"),
         (json!({"mode": "remove", "assignments": [{}]}), "target"),
-        (json!({"mode": "remove", "assignments": [base]}), "assignments[0]/id"),
-        (json!({"mode": "remove", "assignments": [{"id": "no-guid"}]}), "assignments[0]/id"),
+        (json!({"mode": "remove", "assignments": [base]}), "assignments[0].id"),
+        (json!({"mode": "remove", "assignments": [{"id": "no-guid"}]}), "assignments[0].id"),
         (json!({"mode": "remove", "assignments": [{"id": configuration_id(&configuration), "intent": "x"}]}), "intent"),
     ] {
         let refusal = app.post(&path, &body).await.refusal();
@@ -161,7 +171,10 @@ async fn wrong_parameters_are_named() {
     create["validateOnly"] = true.into();
     for (path, body) in [
         (format!("{configuration}/assignments"), create),
-        ("/v1.0/deviceManagement/deviceConfigurations".to_owned(), json!({"@odata.type": "#microsoft.graph.iosUpdateConfiguration", "displayName": "a", "validateOnly": true})),
+        (
+            "/v1.0/deviceManagement/deviceConfigurations".to_owned(),
+            json!({"@odata.type": "#microsoft.graph.iosUpdateConfiguration", "displayName": "a", "validateOnly": true}),
+        ),
     ] {
         let refusal = app.post(&path, &body).await.refusal();
         assert!(refusal.starts_with("400 ") && refusal.contains("validateOnly"), "{refusal}");
@@ -185,27 +198,121 @@ async fn a_plan_writes_nothing_locks_nothing_and_is_what_the_call_does() {
         json!({"mode": "replace", "assignments": []}),
     ];
     for call in calls {
-        let list = || app.get(&format!("{configuration}/assignments"));
-        let before = list().await;
+        let list = format!("{configuration}/assignments");
+        let before = app.get(&list).await;
         let mut plan = call.clone();
         plan["validateOnly"] = true.into();
         let planned = app.post(&path, &plan).await;
         assert_eq!(planned.status, StatusCode::OK, "{}", planned.text);
-        assert_eq!(list().await.text, before.text, "the plan writes nothing");
-        let etag = before.header("etag").expect("an ETag");
-        assert_eq!(planned.header("etag"), Some(etag), "the plan names the set that it was made from");
+        assert_eq!(app.get(&list).await.text, before.text, "the plan writes nothing");
+        let etag = before.header("etag");
+        assert_eq!(planned.header("etag"), etag, "the plan names the set that it was made from");
         let mut call = call.clone();
         if call.get("mode").is_none() {
             call["mode"] = "replace".into();
         }
-        let done = app.post_with(&path, &call, &[("If-Match", etag)]).await;
+        let done = conditional(&app, &path, &call, etag).await;
         assert_eq!(done.status, StatusCode::OK, "{}", done.text);
         assert_eq!(planned.json()["changes"], done.json()["changes"]);
         assert_eq!(sorted_targets(&planned.json()["value"]), sorted_targets(&done.json()["value"]));
-        let stale = app.post_with(&path, &plan, &[("If-Match", "W/\"other\"")]).await;
+        let stale = conditional(&app, &path, &plan, "W/\"other\"").await;
         assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED, "a plan checks the condition");
     }
     let missing = "/v1.0/deviceManagement/deviceConfigurations/5a3b0f10-0000-4000-8000-0000000000ff/assign";
     let answer = app.post(missing, &json!({"validateOnly": true, "assignments": []})).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
+}
+
+/// A set as the model keeps it: whether each group is excluded, and its filter.
+type Model = BTreeMap<usize, (bool, Option<String>)>;
+
+/// A call: the mode, whether it changes conflicts, whether it is on `/beta`, and the groups.
+type Call = (usize, bool, bool, BTreeMap<usize, (bool, Option<usize>)>);
+
+const MODES: [&str; 3] = ["replace", "add", "remove"];
+
+fn call() -> impl Strategy<Value = Call> {
+    let element = (any::<bool>(), proptest::option::of(0..2_usize));
+    (0..3_usize, any::<bool>(), any::<bool>(), proptest::collection::btree_map(0..5_usize, element, 0..4))
+}
+
+fn body((mode, changes, is_beta, elements): &Call) -> Value {
+    let element = |(group, (is_excluded, filter)): (&usize, &(bool, Option<usize>))| {
+        let group = format!("g{group}");
+        match (is_excluded, filter.filter(|_| *is_beta)) {
+            (true, _) => excluded(&group),
+            (false, Some(filter)) => filtered(&group, &format!("f{filter}")),
+            (false, None) => crate::harness::group(&group),
+        }
+    };
+    let mut body = json!({"mode": MODES[*mode], "assignments": elements.iter().map(element).collect::<Vec<_>>()});
+    if *changes && MODES[*mode] != "remove" {
+        body["onConflict"] = "change".into();
+    }
+    body
+}
+
+/// Returns the set after a call, or `None` when the call is refused.
+fn expected(before: &Model, (mode, changes, is_beta, elements): &Call) -> Option<Model> {
+    let mut after = if MODES[*mode] == "replace" { Model::new() } else { before.clone() };
+    for (group, (is_excluded, filter)) in elements {
+        let sent = filter.filter(|_| *is_beta && !is_excluded).map(|filter| format!("f{filter}"));
+        let stored = before.get(group);
+        let is_opposite = stored.is_some_and(|(stored, _)| stored != is_excluded);
+        let kept = stored.and_then(|(_, filter)| filter.clone());
+        match MODES[*mode] {
+            "remove" if !is_opposite => drop(after.remove(group)),
+            "remove" => {}
+            "add" if is_opposite && !changes => return None,
+            "replace" if is_opposite && !changes => drop(after.insert(*group, (*is_excluded, sent))),
+            "replace" if *is_beta => drop(after.insert(*group, (*is_excluded, sent))),
+            _ => drop(after.insert(*group, (*is_excluded, sent.or(kept)))),
+        }
+    }
+    Some(after)
+}
+
+async fn stored(app: &App, configuration: &str) -> Model {
+    let set = app.get(&beta(&format!("{configuration}/assignments"))).await.json();
+    let row = |row: &Value| {
+        let target = &row["target"];
+        let group = target["groupId"].as_str().expect("a group").trim_start_matches('g').parse().expect("a number");
+        let is_excluded = target["@odata.type"] == "#microsoft.graph.exclusionGroupAssignmentTarget";
+        let filter = target["deviceAndAppManagementAssignmentFilterId"].as_str().map(str::to_owned);
+        (group, (is_excluded, filter))
+    };
+    set["value"].as_array().expect("a set").iter().map(row).collect()
+}
+
+#[actix_web::test]
+async fn every_mode_does_what_a_model_does_and_what_its_plan_said() {
+    let app = App::start().await;
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..25 {
+        let configuration = app.configuration().await;
+        let mut model = Model::new();
+        let calls = proptest::collection::vec(call(), 6).new_tree(&mut runner).expect("calls").current();
+        for call in calls {
+            let path = format!("{configuration}/assign");
+            let path = if call.2 { beta(&path) } else { path };
+            let body = body(&call);
+            let mut plan = body.clone();
+            plan["validateOnly"] = true.into();
+            let planned = app.post(&path, &plan).await;
+            assert_eq!(stored(&app, &configuration).await, model, "a plan writes nothing: {plan}");
+            let done = app.post(&path, &body).await;
+            assert_eq!(planned.status, done.status, "{plan}: {} {}", planned.text, done.text);
+            match expected(&model, &call) {
+                None => assert_eq!(done.status, StatusCode::CONFLICT, "{model:?} {body}: {}", done.text),
+                Some(after) => {
+                    assert_eq!(done.status, StatusCode::OK, "{model:?} {body}: {}", done.text);
+                    assert_eq!(planned.json()["changes"], done.json()["changes"], "{model:?} {body}");
+                    let named = done.json()["changes"].as_array().expect("changes").len();
+                    assert!(named >= call.3.len(), "an entry for each named target: {}", done.text);
+                    model = after;
+                }
+            }
+            assert_eq!(stored(&app, &configuration).await, model, "{body}");
+        }
+    }
 }

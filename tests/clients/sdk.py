@@ -231,6 +231,15 @@ class Session:
         assert created.id in {each.id for each in (await self.all.get(reached)).value}
         await one.assign.post(AssignPostRequestBody(assignments=[three[1]]))
         assert targets((await one.assignments.get()).value) == targets([three[1]])
+        # The SDK has no member for the parameters of this service. They are additional data.
+        plan = AssignPostRequestBody(assignments=[three[0]], additional_data={"mode": "add", "validateOnly": True})
+        planned = await one.assign.post(plan)
+        assert [change["action"] for change in planned.additional_data["changes"]] == ["create"]
+        assert targets((await one.assignments.get()).value) == targets([three[1]])
+        added = await one.assign.post(AssignPostRequestBody(assignments=[three[0]], additional_data={"mode": "add"}))
+        assert targets(added.value) == targets([three[0], three[1]])
+        await one.assign.post(AssignPostRequestBody(assignments=[three[0]], additional_data={"mode": "remove"}))
+        assert targets((await one.assignments.get()).value) == targets([three[1]])
 
     async def adds_assignments(self):
         one = self.one(await self.create("assigned one by one"))

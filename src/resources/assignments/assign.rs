@@ -7,7 +7,6 @@ use uuid::Uuid;
 use super::{
     etags::{find_digest, lock_configuration, set_etag},
     handlers::set_path,
-    model::Assignment,
     plan::{Change, Instructions, Plan},
     representation::{AssignmentJson, TargetJson},
     sql,
@@ -141,6 +140,12 @@ pub struct ChangeJson<'a> {
     id: Option<Uuid>,
 }
 
+impl<'a> ChangeJson<'a> {
+    fn of(action: &'static str, before: Option<AssignmentJson<'a>>, after: Option<AssignmentJson<'a>>) -> Self {
+        Self { action, before, after, target: None, id: None }
+    }
+}
+
 impl Plan {
     /// Returns the resulting set in an answer. A new assignment has no id yet.
     fn result_shown(&self, links: &Links) -> Vec<AssignmentJson<'_>> {
@@ -157,20 +162,17 @@ impl Plan {
 
 impl Change {
     fn shown(&self, links: &Links) -> ChangeJson<'_> {
-        let entry = |action, before: Option<&'_ Assignment>, after: Option<&'_ Assignment>| ChangeJson {
-            action,
-            before: before.map(|row| row.shown(links)),
-            after: after.map(|row| row.shown(links)),
-            target: None,
-            id: None,
-        };
         match self {
-            Self::Create(after) => ChangeJson { after: Some(after.shown_without_id(links)), ..entry("create", None, None) },
-            Self::Update { before, after } => entry("update", Some(before), Some(after)),
-            Self::Delete(before) => entry("delete", Some(before), None),
-            Self::Keep(row) => entry("no-op", Some(row), Some(row)),
-            Self::AbsentTarget(row) => ChangeJson { target: Some(row.shown_target(links)), ..entry("no-op", None, None) },
-            Self::AbsentId(id) => ChangeJson { id: Some(*id), ..entry("no-op", None, None) },
+            Self::Create(after) => ChangeJson::of("create", None, Some(after.shown_without_id(links))),
+            Self::Update { before, after } => {
+                ChangeJson::of("update", Some(before.shown(links)), Some(after.shown(links)))
+            }
+            Self::Delete(before) => ChangeJson::of("delete", Some(before.shown(links)), None),
+            Self::Keep(row) => ChangeJson::of("no-op", Some(row.shown(links)), Some(row.shown(links))),
+            Self::AbsentTarget(row) => {
+                ChangeJson { target: Some(row.shown_target(links)), ..ChangeJson::of("no-op", None, None) }
+            }
+            Self::AbsentId(id) => ChangeJson { id: Some(*id), ..ChangeJson::of("no-op", None, None) },
         }
     }
 }

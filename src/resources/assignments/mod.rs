@@ -10,6 +10,7 @@
 //! | [`target`] | targets, and the 409 of a target that is taken |
 //! | [`assign`] | the action `assign` |
 //! | [`plan`] | what it does to a set: modes, conflicts, changes |
+//! | [`set`] | the targets of `assign`, and of a create of a configuration |
 //! | [`unassigned`] | what the mode `remove` removes |
 //! | [`create`] | a create: combined with others, retried, or refused |
 //! | [`difference`] | which rows a replacement of the set writes |
@@ -31,6 +32,7 @@ pub mod loaders;
 pub mod model;
 pub mod plan;
 pub mod representation;
+pub mod set;
 pub mod sql;
 pub mod target;
 pub mod unassigned;

@@ -9,14 +9,12 @@ use uuid::Uuid;
 
 use super::{
     difference::Difference,
-    model::{Assignment, AssignmentId, AssignmentSet, NewAssignment},
+    model::{Assignment, AssignmentId, NewAssignment},
+    set::AssignmentSet,
     unassigned::Unassigned,
 };
 use crate::{
-    catalogue::version::Version,
-    error::ApiError,
-    odata::members::ObjectReader,
-    resources::parent::ConfigurationId,
+    catalogue::version::Version, error::ApiError, odata::members::ObjectReader, resources::parent::ConfigurationId,
 };
 
 /// What the targets of a request mean for the stored set.
@@ -74,11 +72,6 @@ impl Instructions {
         };
         Ok((Self { mode, changes_conflicts: on_conflict == Some("change"), targets }, has_parameters))
     }
-
-    /// Returns instructions with this set, as `from` names it in place of targets.
-    pub fn of_set(mode: Mode, changes_conflicts: bool, set: AssignmentSet) -> Self {
-        Self { mode, changes_conflicts, targets: Targets::Assigned(set) }
-    }
 }
 
 /// What happens to one assignment.
@@ -89,9 +82,9 @@ pub enum Change {
     /// An assignment whose members change. It keeps its id.
     Update {
         /// The stored assignment.
-        before: Assignment,
+        before: Box<Assignment>,
         /// The assignment as it will be stored.
-        after: Assignment,
+        after: Box<Assignment>,
     },
     /// An assignment that is deleted.
     Delete(Assignment),
@@ -159,7 +152,8 @@ impl Plan {
             }
         }
         let missing = set.0.iter().enumerate().filter(|(place, _)| !named.contains(place));
-        let create = |(_, new): (_, &NewAssignment)| Change::Create(new.row(configuration, AssignmentId(Uuid::now_v7())));
+        let create =
+            |(_, new): (_, &NewAssignment)| Change::Create(new.row(configuration, AssignmentId(Uuid::now_v7())));
         plan.changes.extend(missing.map(create));
         Ok(plan)
     }
@@ -187,7 +181,9 @@ impl Plan {
         let absent = unassigned.iter().enumerate().filter(|(place, _)| !named.contains(place));
         plan.changes.extend(absent.map(|(_, unassigned)| match unassigned {
             Unassigned::Id(id) => Change::AbsentId(*id),
-            Unassigned::Target(target) => Change::AbsentTarget(NewAssignment::of(target.clone()).row(configuration, AssignmentId(Uuid::nil()))),
+            Unassigned::Target(target) => {
+                Change::AbsentTarget(NewAssignment::of(target.clone()).row(configuration, AssignmentId(Uuid::nil())))
+            }
         }));
         plan
     }
@@ -198,7 +194,7 @@ impl Plan {
         for change in &self.changes {
             match change {
                 Change::Create(after) => difference.added.push(after),
-                Change::Update { after, .. } => difference.changed.push(after.clone()),
+                Change::Update { after, .. } => difference.changed.push((**after).clone()),
                 Change::Delete(before) => difference.deleted.push(before.id),
                 Change::Keep(_) | Change::AbsentTarget(_) | Change::AbsentId(_) => {}
             }
@@ -210,7 +206,7 @@ impl Plan {
     /// their ids.
     pub fn kept(&self) -> Vec<&Assignment> {
         let named = self.changes.iter().filter_map(|change| match change {
-            Change::Update { after, .. } => Some(after),
+            Change::Update { after, .. } => Some(&**after),
             Change::Keep(row) => Some(row),
             _ => None,
         });
@@ -225,12 +221,6 @@ impl Plan {
             Change::Create(after) => Some(after),
             _ => None,
         })
-    }
-
-    /// Returns the number of assignments in the resulting set.
-    pub fn size(&self) -> usize {
-        let gone = |change: &&Change| matches!(change, Change::Delete(_) | Change::AbsentTarget(_) | Change::AbsentId(_));
-        self.untouched.len() + self.changes.len() - self.changes.iter().filter(gone).count()
     }
 }
 
@@ -257,5 +247,9 @@ impl Instructions {
 
 fn changed(before: Assignment, change: impl Fn(&Assignment) -> Assignment) -> Change {
     let after = change(&before);
-    if after == before { Change::Keep(before) } else { Change::Update { before, after } }
+    if after == before {
+        Change::Keep(before)
+    } else {
+        Change::Update { before: Box::new(before), after: Box::new(after) }
+    }
 }

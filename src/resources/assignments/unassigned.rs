@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 use super::{
-    model::{AssignmentSet, Element, NewAssignment},
+    model::{NewAssignment, TYPE, check_type},
+    set::{AssignmentSet, Element},
     target::{self, Target},
 };
 use crate::{
@@ -53,7 +54,7 @@ impl Unassigned {
             let Some(id) = id else {
                 return Err(members.missing("target", ". Send the target, or the id of the assignment."));
             };
-            NewAssignment::check_type(&mut members)?;
+            check_type(&mut members, TYPE)?;
             members.reject_unread()?;
             return Ok(Self::Id(id));
         }

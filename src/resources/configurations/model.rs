@@ -20,7 +20,7 @@ use crate::{
     error::ApiError,
     json,
     odata::{etag::ETag, key, members::ObjectReader},
-    resources::assignments::model::AssignmentSet,
+    resources::assignments::set::AssignmentSet,
 };
 
 /// The base type of every configuration.

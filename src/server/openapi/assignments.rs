@@ -136,11 +136,13 @@ fn removed_by_id(variant: Variant) -> Value {
 /// Returns the parameters with these elements.
 fn named_sets(variant: Variant, element: &Value) -> Map<String, Value> {
     let mut properties = Map::new();
-    let validate_only = json!({"type": "boolean", "description": "The answer shows what the call would do. Nothing is written."});
+    let validate_only =
+        json!({"type": "boolean", "description": "The answer shows what the call would do. Nothing is written."});
     properties.insert("validateOnly".to_owned(), validate_only);
     properties.insert(SETS[0].to_owned(), json!({"type": "array", "items": element}));
     if variant.version != Version::V1 {
-        let types = [format!("#microsoft.graph.{GROUP_ASSIGNMENT_TYPE}"), format!("microsoft.graph.{GROUP_ASSIGNMENT_TYPE}")];
+        let types =
+            [format!("#microsoft.graph.{GROUP_ASSIGNMENT_TYPE}"), format!("microsoft.graph.{GROUP_ASSIGNMENT_TYPE}")];
         let members = Map::from_iter([
             (TYPE.to_owned(), json!({ "enum": types })),
             ("id".to_owned(), or_null(text())),

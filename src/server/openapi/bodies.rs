@@ -10,10 +10,7 @@ use super::{
 };
 use crate::{
     catalogue::{Type, validation::TYPE, version::Version},
-    resources::{
-        assignments::model as assignments,
-        configurations::model as configurations,
-    },
+    resources::{assignments::model as assignments, configurations::model as configurations},
     server::{batch::steps::MAX_REQUESTS, operation::Body},
 };
 
