@@ -15,13 +15,15 @@ RUN mkdir -p src tests/api benches \
 
 FROM dependencies AS build
 COPY .cargo .cargo
-COPY sqlx.toml ./
+COPY sqlx.toml build.rs ./
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY docs/sample.json docs/
 COPY src src
+# The commit that `devicegraph --version` names. There is no git folder here.
+ARG COMMIT
 # Cargo goes by the time of a file, and what was built above is newer than the source.
-RUN find src -name '*.rs' -exec touch {} + && cargo build --release --locked
+RUN find src -name '*.rs' -exec touch {} + && DEVICEGRAPH_COMMIT=$COMMIT cargo build --release --locked
 
 FROM debian:trixie-slim AS root
 COPY --from=build /build/target/release/devicegraph /root/usr/bin/devicegraph

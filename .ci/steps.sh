@@ -224,7 +224,7 @@ step_image() {
     for image in $(sed -n 's/^FROM \([a-z]*:[^ ]*\).*/\1/p' Dockerfile) $(sed -n 's/^ *image: \([a-z]*:.*\)/\1/p' docker-compose.yml); do
         docker image inspect "$image" >/dev/null 2>&1 || timeout --foreground 120 docker pull -q "$image" || bash ../shared/compose/standins.sh "$image"
     done
-    docker build -t devicegraph . >"$scratch/build" 2>&1 || { tail -40 "$scratch/build"; return 1; }
+    docker build -t devicegraph --build-arg "COMMIT=$(git -c safe.directory='*' rev-parse HEAD)" . >"$scratch/build" 2>&1 || { tail -40 "$scratch/build"; return 1; }
     echo 'built'
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::PgPool;
@@ -101,6 +101,17 @@ enum Command {
 }
 
 impl Cli {
+    /// Parses the arguments of this process. `commit` is the commit that `--version` names.
+    ///
+    /// Ends the process when the arguments are wrong or ask for the help or the version.
+    pub fn parse_arguments(commit: Option<&str>) -> Self {
+        let release = env!("CARGO_PKG_VERSION");
+        let version = commit.map_or_else(|| release.to_owned(), |commit| format!("{release} ({commit})"));
+        // clap keeps the text as long as the process runs.
+        let matches = Self::command().version(&*version.leak()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Executes the command.
     ///
     /// # Errors

@@ -228,8 +228,9 @@ pub enum LogFormat {
 
 /// The common variable for the URL of the database, used when `database.url` is not set.
 const DATABASE_URL: &str = "DATABASE_URL";
-/// The variable with the URL of a running service, for the tests.
-const TEST_URL: &str = "DEVICEGRAPH_TEST_URL";
+/// Variables that are no settings: the commit for a build, see `main.rs`, and the URL of a running
+/// service for the tests.
+const NO_SETTINGS: [&str; 2] = ["DEVICEGRAPH_COMMIT", "DEVICEGRAPH_TEST_URL"];
 
 impl Settings {
     /// Reads the settings of this process. `file` is the argument of `--config`.
@@ -292,7 +293,7 @@ impl Settings {
 fn check_environment() -> anyhow::Result<()> {
     for (name, value) in env::vars_os() {
         let name = name.to_string_lossy();
-        if name.starts_with("DEVICEGRAPH_") && !name.starts_with("DEVICEGRAPH__") && name != TEST_URL {
+        if name.starts_with("DEVICEGRAPH_") && !name.starts_with("DEVICEGRAPH__") && !NO_SETTINGS.contains(&&*name) {
             bail!(
                 "the variable {name} is no setting: write DEVICEGRAPH__SECTION__KEY with two underscores, or unset it"
             );

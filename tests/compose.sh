@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The compose stack as its users have it: built, brought up, tested, restarted,
 # read with psql, taken down. Needs docker-compose, a running dockerd, the base
-# images, curl and cargo; leaves the images, which are a cache, and nothing else.
+# images, curl, git and cargo; leaves the images, which are a cache, and nothing else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +11,9 @@ HTTP_PORT=$(free_ports 1)
 export HTTP_PORT COMPOSE_PROJECT_NAME=devicegraph-test
 # No letters of a URL.
 export ALLOWED_HOSTS=devices.example.com
+# The folder may belong to another account than the one that tests.
+COMMIT=$(git -c safe.directory='*' rev-parse HEAD)
+export COMMIT
 export POSTGRES_PASSWORD='p@ss/w#rd%' DEVICEGRAPH_SERVICE_PASSWORD="it's:mine?"
 url=http://127.0.0.1:$HTTP_PORT
 all=$url/v1.0/deviceManagement/deviceConfigurations
@@ -51,7 +54,7 @@ compose build >"$scratch/build" 2>&1 || { tail -40 "$scratch/build"; fail 'the i
 
 say 'a change of the source does not build the dependencies again'
 mkdir "$scratch/context"
-tar -c Cargo.toml Cargo.lock sqlx.toml .cargo .sqlx migrations docs/sample.json src Dockerfile .dockerignore | tar -xC "$scratch/context"
+tar -c Cargo.toml Cargo.lock sqlx.toml build.rs .cargo .sqlx migrations docs/sample.json src Dockerfile .dockerignore | tar -xC "$scratch/context"
 before=$(docker build -q --target dependencies . 2>/dev/null)
 echo '// changed' >>"$scratch/context/src/lib.rs"
 [ "$(docker build -q --target dependencies "$scratch/context" 2>/dev/null)" = "$before" ] || fail 'it does'
@@ -66,6 +69,11 @@ docker export "$COMPOSE_PROJECT_NAME-files" | tar -t >"$scratch/files"
 docker rm "$COMPOSE_PROJECT_NAME-files" >/dev/null
 ! grep -E '/(cc|gcc|ld|make|cargo|rustc|apt|apt-get|dpkg|curl|wget|perl)$' "$scratch/files" || fail 'these are in it'
 [ "$(docker run --rm --entrypoint id devicegraph -u)" != 0 ] || fail 'runs as root'
+
+say 'the image says which release it is'
+of_package() { sed -n "/^\[package\]/,/^\[/s/^$1 = \"\(.*\)\"/\1/p" Cargo.toml; } # key
+said=$(docker run --rm devicegraph --version)
+[ "$said" = "devicegraph $(of_package version) (${COMMIT::12})" ] || fail "--version prints '$said'"
 
 say 'up'
 compose up -d >"$scratch/up" 2>&1 || { cat "$scratch/up"; fail 'the stack does not come up'; }

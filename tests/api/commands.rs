@@ -1,6 +1,9 @@
 //! The commands that are not the service.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use nix::sys::signal::Signal;
 use sqlx::{ConnectOptions, Executor};
@@ -118,7 +121,6 @@ fn help_and_completions_need_nothing_else() {
         assert!(output(&["--help"]).contains(command), "{command}");
         assert!(output(&["completions", "bash"]).contains(command), "{command}");
     }
-    assert!(output(&["--version"]).starts_with("devicegraph "));
 }
 
 /// What a command prints that reads no settings.
@@ -144,6 +146,30 @@ fn the_help_of_each_command_fits_on_one_screen() {
     let examples: Vec<_> = examples.lines().filter_map(|line| line.strip_prefix("    ")).collect();
     assert_eq!(examples.len(), 2, "{help}");
     assert!(examples.iter().all(|example| example.contains("devicegraph")), "{examples:?}");
+}
+
+#[test]
+fn the_version_names_the_release_and_the_commit() {
+    let said = print(&["--version"]);
+    let release = concat!("devicegraph ", env!("CARGO_PKG_VERSION"));
+    let rest = said.trim_end().strip_prefix(release).unwrap_or_else(|| panic!("{said}"));
+    // A build of other files than a checkout may know no commit.
+    if rest.is_empty() && !Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.git")).exists() {
+        return;
+    }
+    let commit = rest.strip_prefix(" (").and_then(|rest| rest.strip_suffix(')'));
+    let commit = commit.unwrap_or_else(|| panic!("no commit in {said}"));
+    assert!(commit.len() == 12 && commit.bytes().all(|digit| digit.is_ascii_hexdigit()), "{said}");
+    // Another commit may have followed since the build. Without git, this cannot be checked.
+    let git = Command::new("git")
+        .args(["-c", "safe.directory=*", "log", "--format=%H", "--reflog"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::null())
+        .output();
+    let known = git.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    if !known.is_empty() {
+        assert!(known.lines().any(|known| known.starts_with(commit)), "{commit} is no commit of this checkout");
+    }
 }
 
 #[test]
