@@ -44,3 +44,9 @@ ENV DEVICEGRAPH__SERVER__HOST=0.0.0.0
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["devicegraph", "health"]
 ENTRYPOINT ["devicegraph"]
+ARG COMMIT
+LABEL org.opencontainers.image.title="devicegraph" \
+      org.opencontainers.image.description="Device configurations and their assignments in PostgreSQL, spoken to in the Microsoft Graph dialect" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="0.2.0" \
+      org.opencontainers.image.revision="$COMMIT"

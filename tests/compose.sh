@@ -70,8 +70,15 @@ docker rm "$COMPOSE_PROJECT_NAME-files" >/dev/null
 ! grep -E '/(cc|gcc|ld|make|cargo|rustc|apt|apt-get|dpkg|curl|wget|perl)$' "$scratch/files" || fail 'these are in it'
 [ "$(docker run --rm --entrypoint id devicegraph -u)" != 0 ] || fail 'runs as root'
 
-say 'the image says which release it is'
+say 'the image says what it is'
 of_package() { sed -n "/^\[package\]/,/^\[/s/^$1 = \"\(.*\)\"/\1/p" Cargo.toml; } # key
+label() { docker image inspect devicegraph --format "{{index .Config.Labels \"org.opencontainers.image.$1\"}}"; } # name
+has_label() { [ "$(label "$1")" = "$2" ] || fail "the label $1 is '$(label "$1")' and not '$2'"; } # name, value
+has_label title "$(of_package name)"
+has_label description "$(of_package description)"
+has_label licenses "$(of_package license)"
+has_label version "$(of_package version)"
+has_label revision "$COMMIT"
 said=$(docker run --rm devicegraph --version)
 [ "$said" = "devicegraph $(of_package version) (${COMMIT::12})" ] || fail "--version prints '$said'"
 
