@@ -255,3 +255,19 @@ stop_docker() {
     kill "$pid"
     for _ in $(seq 600); do kill -0 "$pid" 2>/dev/null || return 0; sleep 0.1; done
 }
+
+# --- What the project costs
+
+# Prints the figures that CONTRIBUTING.md, Budget, explains. Those of files that do not exist are left out.
+print_budget() { # seconds of the step build
+    local profile image
+    printf '\nbudget\n'
+    printf '%-36s %8s\n' 'lines of Rust in src' "$(find src -name '*.rs' -exec cat {} + | wc -l)"
+    printf '%-36s %8s\n' 'crates in Cargo.lock' "$(grep -c '^\[\[package\]\]$' Cargo.lock)"
+    for profile in release debug; do
+        [ ! -e "target/$profile/devicegraph" ] || printf '%-36s %8s\n' "MiB of the $profile binary" $(($(stat -c %s "target/$profile/devicegraph") >> 20))
+    done
+    image=$(timeout 5 docker image inspect devicegraph --format '{{.Size}}' 2>/dev/null || true)
+    [ -z "$image" ] || printf '%-36s %8s\n' 'MiB of the image' $((image >> 20))
+    [ -z "${1:-}" ] || printf '%-36s %8s\n' 'seconds of the step build' "$1"
+}
