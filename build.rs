@@ -18,7 +18,9 @@ fn main() {
         fs::write(&log, line).expect("cargo makes OUT_DIR");
         log
     });
-    println!("cargo::rustc-env=DEVICEGRAPH_COMMIT_LOG={}", log.display());
+    // `cargo run` also sets this variable for the service, which refuses unknown names that begin
+    // with DEVICEGRAPH.
+    println!("cargo::rustc-env=COMMIT_LOG={}", log.display());
 }
 
 /// Returns git's log of HEAD, if this folder is a checkout. A checkout that contains this folder,

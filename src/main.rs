@@ -15,7 +15,7 @@ const DIGITS: usize = 12;
 
 /// The last commit of the log that `build.rs` has found. The binary contains only these digits
 /// and not the log, which has names and addresses of people.
-const LAST_COMMIT: Option<[u8; DIGITS]> = last_commit(include_bytes!(env!("DEVICEGRAPH_COMMIT_LOG")));
+const LAST_COMMIT: Option<[u8; DIGITS]> = last_commit(include_bytes!(env!("COMMIT_LOG")));
 
 #[actix_web::main]
 async fn main() -> ExitCode {
