@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `files.rs` | reads the files |
 //! | `foreign.rs` | recognises files of other tools that are no configuration |
+//! | `decision.rs` | compares the files with the store and decides what a seed changes |
 //! | `seed.rs` | writes the files to the store; reset |
 //! | `export.rs` | writes the files, and removes those of deleted configurations |
 //! | `manifest.rs` | the list of the files that an export wrote |
@@ -15,6 +16,7 @@
 //! contain what `/beta` accepts, because the same code parses it.
 
 mod check;
+mod decision;
 mod export;
 mod files;
 mod foreign;
@@ -24,4 +26,4 @@ mod seed;
 pub use check::check;
 pub use export::export;
 pub use files::{FileRules, read};
-pub use seed::{Done, count, reset, seed, seed_if_empty};
+pub use seed::{Done, Prune, count, reset, seed, seed_and_prune, seed_if_empty};
