@@ -6,6 +6,8 @@
 //! | `foreign.rs` | recognises files of other tools that are no configuration |
 //! | `decision.rs` | compares the files with the store and decides what a seed changes |
 //! | `seed.rs` | writes the files to the store; reset |
+//! | `plan.rs` | what a seed would change |
+//! | `plan_text.rs` | the plan as text for a person |
 //! | `export.rs` | writes the files, and removes those of deleted configurations |
 //! | `manifest.rs` | the list of the files that an export wrote |
 //! | `check.rs` | lists the rows that the API would refuse |
@@ -21,9 +23,12 @@ mod export;
 mod files;
 mod foreign;
 mod manifest;
+mod plan;
+mod plan_text;
 mod seed;
 
 pub use check::check;
 pub use export::export;
 pub use files::{FileRules, read};
+pub use plan::{Action, AssignmentChange, Plan, PlannedChange, plan};
 pub use seed::{Done, Prune, count, reset, seed, seed_and_prune, seed_if_empty};
