@@ -8,6 +8,7 @@
 //! | `seed.rs` | writes the files to the store; reset |
 //! | `plan.rs` | what a seed would change |
 //! | `plan_text.rs` | the plan as text for a person |
+//! | `request.rs` | the options of `devicegraph seed`, and the question before it deletes |
 //! | `export.rs` | writes the files, and removes those of deleted configurations |
 //! | `manifest.rs` | the list of the files that an export wrote |
 //! | `check.rs` | lists the rows that the API would refuse |
@@ -25,10 +26,12 @@ mod foreign;
 mod manifest;
 mod plan;
 mod plan_text;
+mod request;
 mod seed;
 
 pub use check::check;
 pub use export::export;
 pub use files::{FileRules, read};
 pub use plan::{Action, AssignmentChange, Plan, PlannedChange, plan};
+pub use request::SeedRequest;
 pub use seed::{Done, Prune, count, reset, seed, seed_and_prune, seed_if_empty};
