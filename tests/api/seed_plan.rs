@@ -3,8 +3,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::{Read, Write},
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use devicegraph::import_export::{self, Action, Done, Plan, Prune};
@@ -67,25 +68,27 @@ fn configuration(ids: [Uuid; 5], assigned: [Uuid; 6]) -> impl Strategy<Value = (
         Just(json!({"a": [true], "b": {"c": 2.5}})),
         Just(Value::Null),
     ];
-    let targets: Vec<Value> = ["a", "b"]
-        .into_iter()
-        .flat_map(|id| ["groupAssignmentTarget", "exclusionGroupAssignmentTarget"].map(|of| (of, id)))
-        .map(|(of, id)| json!({"@odata.type": format!("#microsoft.graph.{of}"), "groupId": id}))
-        .chain([
-            json!({"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"}),
-            json!({"@odata.type": "microsoft.graph.deviceAndAppManagementAssignmentTarget"}),
-        ])
-        .collect();
-    let assignment = (prop::option::of(0..6_usize), prop::sample::select(targets), prop::bool::ANY);
-    let assignments = prop::collection::vec(assignment, 0..4).prop_map(move |all| {
-        let assignment = |(id, target, is_removed): (Option<usize>, Value, bool)| {
+    let assignment = (prop::option::of(0..6_usize), prop::bool::ANY, prop::bool::ANY);
+    let targets = prop::sample::subsequence(vec!["a", "b", "devices", "base", "base"], 0..5);
+    let assignments =
+        (targets, [assignment.clone(), assignment.clone(), assignment.clone(), assignment.clone(), assignment]);
+    let assignments = assignments.prop_map(move |(targets, all)| {
+        let assignment = |(target, (id, is_excluded, is_removed)): (&str, (Option<usize>, bool, bool))| {
+            let target = match target {
+                "devices" => json!({"@odata.type": "#microsoft.graph.allDevicesAssignmentTarget"}),
+                "base" => json!({"@odata.type": "microsoft.graph.deviceAndAppManagementAssignmentTarget"}),
+                group if is_excluded => {
+                    json!({"@odata.type": "#microsoft.graph.exclusionGroupAssignmentTarget", "groupId": group})
+                }
+                group => self::group(group)["target"].clone(),
+            };
             let mut assignment = json!({"target": target, "intent": if is_removed { "remove" } else { "apply" }});
             if let Some(id) = id {
                 assignment["id"] = json!(assigned[id]);
             }
             assignment
         };
-        Value::from_iter(all.into_iter().map(assignment))
+        Value::from_iter(targets.into_iter().zip(all).map(assignment))
     });
     let members = (
         prop::option::of(text()),
@@ -94,7 +97,7 @@ fn configuration(ids: [Uuid; 5], assigned: [Uuid; 6]) -> impl Strategy<Value = (
         prop::option::of(assignments),
         prop::option::of(prop::collection::vec(text(), 0..3)),
     );
-    (0..5_usize, text(), members, prop::bool::weighted(0.03)).prop_map(
+    (0..5_usize, text(), members, prop::bool::weighted(0.02)).prop_map(
         move |(n, name, (description, settings, unknown, assignments, tags), has_other_type)| {
             let odata_type = if has_other_type { "#microsoft.graph.windows81GeneralConfiguration" } else { CUSTOM };
             let mut members = Map::new();
@@ -205,7 +208,7 @@ async fn a_seed_does_what_its_plan_said() {
     let (ids, assigned) = ([(); 5].map(|()| Uuid::new_v4()), [(); 6].map(|()| Uuid::new_v4()));
     let files = (prop::collection::vec(configuration(ids, assigned), 0..6), prop::bool::ANY, any::<[bool; 5]>());
     let (mut seen, mut refused) = ([0; 4], 0);
-    for _ in 0..150 {
+    for _ in 0..250 {
         let (configurations, prune, as_stored) = files.new_tree(&mut runner).expect("files").current();
         let (before, rows) = (without_times(store(&app).await), tables(app.pool()).await);
         let mut configurations: BTreeMap<usize, Value> = configurations.into_iter().collect();
@@ -381,10 +384,11 @@ async fn a_plan_shows_no_secret_and_nothing_that_a_terminal_obeys() {
     let options = database(true).await;
     let app = App::start_on(options.clone(), |settings| settings.secrets.key = Some(KEY.to_owned().into())).await;
     let setting = |value: &str, is_encrypted: bool| json!({"@odata.type": "#microsoft.graph.omaSettingString", "displayName": "s", "omaUri": "./s", "value": value, "isEncrypted": is_encrypted});
-    let body = |settings: Value| json!({"@odata.type": CUSTOM, "displayName": "\u{1b}[31mred\u{9b}\u{202e}", "omaSettings": settings});
+    let body = |settings: Value| json!({"@odata.type": CUSTOM, "displayName": "\u{1b}[31m\"red\"\\\u{9b}\u{202e}", "omaSettings": settings});
     let created = app.post(&beta(CONFIGURATIONS), &body(json!([setting("hunter2", true)]))).await;
     let one = format!("{}/{}", beta(CONFIGURATIONS), created.id());
-    let wifi = |key: &str| json!({"@odata.type": "#microsoft.graph.iosWiFiConfiguration", "displayName": "w", "networkName": "n", "ssid": "s", "connectAutomatically": true, "connectWhenNetworkNameIsHidden": true, "disableMacAddressRandomization": true, "proxySettings": "none", "wiFiSecurityType": "wpaPersonal", "preSharedKey": key, "id": created.id().replace('4', "5")});
+    let network = Uuid::new_v4();
+    let wifi = |key: &str| json!({"@odata.type": "#microsoft.graph.iosWiFiConfiguration", "displayName": "w", "networkName": "n", "ssid": "s", "connectAutomatically": true, "connectWhenNetworkNameIsHidden": true, "disableMacAddressRandomization": true, "proxySettings": "none", "wiFiSecurityType": "wpaPersonal", "preSharedKey": key, "id": network});
     let stored = app.post(&beta(CONFIGURATIONS), &wifi("hunter2-before")).await;
     assert_eq!(stored.status, 201, "{}", stored.text);
 
@@ -405,7 +409,7 @@ async fn a_plan_shows_no_secret_and_nothing_that_a_terminal_obeys() {
         assert!(!shown.contains("hunter2") && shown.contains("\"****\""), "{shown}");
         assert!(!shown.contains(['\u{9b}']), "{shown}");
     }
-    assert!(text.contains(r#" "\u{1b}[31mred\u{9b}\u{202e}" "#), "{text}");
+    assert!(text.contains(r#" "\u{1b}[31m\"red\"\\\u{9b}\u{202e}" "#), "{text}");
     assert!(text.contains("    omaSettings[0].value: \"****\" -> \"****\"\n"), "{text}");
     assert!(text.contains("    preSharedKey: \"****\" -> \"****\"\n"), "{text}");
     assert!(json.contains("(generated by the seed)"), "{json}");
@@ -521,18 +525,33 @@ async fn only_prune_deletes_and_it_deletes_in_the_transaction_of_the_seed() {
     assert!(said.contains(r#""deleted":0"#), "{said}");
 }
 
-/// Runs the command on a terminal and answers its question.
+/// Runs the command on a terminal and answers its question. Returns the exit code and what the
+/// terminal shows.
 fn on_terminal(command: &Command, answer: &str) -> (Option<i32>, String) {
-    let line: Vec<_> =
-        [command.get_program()].into_iter().chain(command.get_args()).map(|word| word.to_string_lossy()).collect();
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    let line: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
     let mut script = Command::new("script");
     script.args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"]);
-    script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    script.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    let script = script.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = script.spawn().expect("script is a part of util-linux");
-    std::io::Write::write_all(&mut child.stdin.take().expect("piped"), answer.as_bytes()).expect("an answer");
-    let output = child.wait_with_output().expect("an end");
-    (output.status.code(), String::from_utf8(output.stdout).expect("text"))
+    let mut input = child.stdin.take();
+    let mut shown = Vec::new();
+    // Without an end of line, the question is not a line.
+    for letter in child.stdout.take().expect("piped").bytes() {
+        shown.push(letter.expect("a letter"));
+        if shown.ends_with(b"[y/N] ") {
+            let input = input.as_mut().filter(|_| !answer.is_empty()).expect("no question is expected");
+            input.write_all(answer.as_bytes()).expect("an answer");
+        }
+    }
+    let status = child.wait().expect("an end");
+    (status.code(), String::from_utf8(shown).expect("text"))
 }
 
 #[actix_web::test]
@@ -701,4 +720,31 @@ async fn of_two_seeds_the_second_waits_for_the_first() {
     };
     let (done, ()) = tokio::join!(seed(&app, folder.path(), false), end);
     assert_eq!(done, Ok(Done { created: 1, ..Done::default() }));
+}
+
+#[actix_web::test]
+async fn the_id_of_an_assignment_moves_between_configurations() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let mut ids = [(); 2].map(|()| Uuid::new_v4());
+    ids.sort();
+    let assigned = Uuid::new_v4();
+    // A seed writes configurations in the order of their ids: once the first gives the
+    // assignment to the second, and once it takes it back.
+    for (owner, number) in [(0, 1), (1, 2), (0, 2)] {
+        let file = |at: usize| {
+            let assignments =
+                if at == owner { json!([{"id": assigned, "target": group("a")["target"]}]) } else { json!([]) };
+            json!({"@odata.type": CUSTOM, "displayName": "a", "id": ids[at], "assignments": assignments})
+        };
+        let folder = folder(&[file(0), file(1)]);
+        let planned = plan(&app, folder.path(), false).await.expect("a plan");
+        let count: usize = planned.changes.iter().map(|change| change.assignments.len()).sum();
+        assert_eq!(count, number);
+        assert_eq!(seed(&app, folder.path(), false).await.map(|done| done.unchanged), Ok(0));
+        let owned = app.assignments(&format!("{CONFIGURATIONS}/{}", ids[owner])).await;
+        assert_eq!(owned[0]["id"], json!(assigned));
+    }
 }

@@ -143,3 +143,79 @@ fn masked(value: &Value, is_marked: bool) -> Value {
         _ => MASK.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shown(before: &Value, after: &Value) -> Value {
+        json!(of_values(before, after))
+    }
+
+    #[test]
+    fn members_are_compared_down_to_their_scalars() {
+        for (before, after, expected) in [
+            (json!({"a": 1, "b": [1, 2]}), json!({"b": [1, 2], "a": 1}), json!([])),
+            (
+                json!({"b": 1, "a": {"c": [1, {"d": "x"}]}}),
+                json!({"b": 2, "a": {"c": [1, {"d": "y"}, true]}}),
+                json!([
+                    {"path": "a.c[1].d", "before": "x", "after": "y"},
+                    {"path": "a.c[2]", "before": null, "after": true},
+                    {"path": "b", "before": 1, "after": 2},
+                ]),
+            ),
+            (json!({"a": []}), json!({"a": {}}), json!([{"path": "a", "before": [], "after": {}}])),
+            (json!({"a": null}), json!({"a": [1]}), json!([{"path": "a[0]", "before": null, "after": 1}])),
+            (
+                json!({"a": "x"}),
+                json!({"a": {"b": 1}}),
+                json!([{"path": "a", "before": "x", "after": null}, {"path": "a.b", "before": null, "after": 1}]),
+            ),
+        ] {
+            assert_eq!(shown(&before, &after), expected, "{before} {after}");
+        }
+        let missing = of_values(&json!({"a": null}), &json!({}));
+        assert_eq!(missing, [MemberDifference { path: "a".to_owned(), before: Some(Value::Null), after: None }]);
+    }
+
+    #[test]
+    fn a_configuration_without_another_shows_what_is_set() {
+        let properties = json!({"x": null, "y": []});
+        let created = of_created("a", None, properties.as_object().expect("an object"));
+        let expected = json!([
+            {"path": "displayName", "before": null, "after": "a"},
+            {"path": "y", "before": null, "after": []},
+        ]);
+        assert_eq!(json!(created), expected);
+    }
+
+    #[test]
+    fn values_of_secrets_are_masked() {
+        let plain = json!({"value": "plain"});
+        for secret in [
+            json!({"value": "secret", "isEncrypted": true}),
+            json!({"value": MASK}),
+            json!({"value": 1234, "isEncrypted": true}),
+            json!({"value": {"secret": "secret"}, "isEncrypted": true}),
+        ] {
+            for (before, after) in [(&secret, &plain), (&plain, &secret)] {
+                let differences = of_values(&json!([before]), &json!([after]));
+                let value = differences.iter().find(|one| one.path == "[0].value").expect("a value");
+                assert_eq!((&value.before, &value.after), (&Some(MASK.into()), &Some(MASK.into())), "{secret}");
+                assert!(differences.iter().all(|one| !one.path.starts_with("[0].value.")), "{secret}");
+            }
+        }
+        let before = json!({"preSharedKey": "one", "passwordRequired": true, "adminPassword": null, "sharedSecret": 1});
+        let after = json!({"preSharedKey": "two", "passwordRequired": false, "adminPassword": "x", "sharedSecret": 2});
+        let expected = json!([
+            {"path": "adminPassword", "before": null, "after": MASK},
+            {"path": "passwordRequired", "before": true, "after": false},
+            {"path": "preSharedKey", "before": MASK, "after": MASK},
+            {"path": "sharedSecret", "before": 1, "after": 2},
+        ]);
+        assert_eq!(shown(&before, &after), expected);
+    }
+}
