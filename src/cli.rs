@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
+    process::ExitCode,
     time::Duration,
 };
 
@@ -17,7 +18,7 @@ use crate::{
     catalogue::version::Version,
     config::{self, Settings},
     database::{self, Database},
-    import_export::{self, FileRules},
+    import_export::{self, FileRules, SeedRequest},
     resources::configurations::vault::Vault,
     server::{app, telemetry},
     tls,
@@ -58,10 +59,11 @@ enum Command {
     ///
     /// The files are those of `devicegraph export`, or JSON as Graph and its tools write it.
     /// Configurations that exist get the content of the files. A second run changes nothing.
-    Seed {
-        /// A JSON file, or a folder of them
-        path: PathBuf,
-    },
+    /// Configurations that are in no file stay, except with --prune.
+    ///
+    /// With --plan the exit code is 0 when nothing would change, 2 when something would
+    /// change, and 1 for an error. Without --plan it is 0, or 1 for an error.
+    Seed(SeedRequest),
     /// Write each configuration, with its assignments, to a separate file
     ///
     /// The same data gives the same bytes, so that git shows only real changes. The command
@@ -103,31 +105,35 @@ enum Command {
 impl Cli {
     /// Parses the arguments of this process. `commit` is the commit that `--version` names.
     ///
-    /// Ends the process when the arguments are wrong or ask for the help or the version.
-    pub fn parse_arguments(commit: Option<&str>) -> Self {
+    /// # Errors
+    /// A message to print: the arguments are wrong, or ask for the help or the version.
+    pub fn try_parse_arguments(commit: Option<&str>) -> Result<Self, clap::Error> {
         let release = env!("CARGO_PKG_VERSION");
         let version = commit.map_or_else(|| release.to_owned(), |commit| format!("{release} ({commit})"));
         // clap keeps the text as long as the process runs.
-        let matches = Self::command().version(&*version.leak()).get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let matches = Self::command().version(&*version.leak()).try_get_matches()?;
+        Self::from_arg_matches(&matches)
     }
 
     /// Executes the command.
     ///
     /// # Errors
     /// When the command fails. The message is one line that names the remedy.
-    pub async fn run(self) -> anyhow::Result<()> {
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
         let command = self.command.unwrap_or(Command::Serve);
         if let Command::Completions { shell } = command {
             let mut completions = Vec::new();
             clap_complete::generate(shell, &mut Self::command(), "devicegraph", &mut completions);
             // The reader may close the pipe early.
             let _ = io::stdout().write_all(&completions);
-            return Ok(());
+            return Ok(ExitCode::SUCCESS);
         }
         let settings = Settings::load(self.config.as_deref())?;
         telemetry::start(&settings.log)?;
-        match command {
+        if let Command::Seed(request) = &command {
+            request.check()?;
+        }
+        let done = match command {
             Command::Serve => app::run(&settings).await,
             Command::Health => health(&settings.server),
             Command::Token(request) => token(&settings, request),
@@ -138,16 +144,17 @@ impl Cli {
                 let database = Database::open_existing(&settings.database).await?;
                 let done = command.run(&settings, &database).await;
                 database.close().await;
-                done
+                return done;
             }
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     }
 }
 
 impl Command {
     /// Executes a command that uses the database and not the service.
-    async fn run(self, settings: &Settings, database: &Database) -> anyhow::Result<()> {
-        let writes = matches!(self, Self::Seed { .. } | Self::Reset { .. });
+    async fn run(self, settings: &Settings, database: &Database) -> anyhow::Result<ExitCode> {
+        let writes = matches!(self, Self::Seed(SeedRequest { plan: false, .. }) | Self::Reset { .. });
         if writes {
             let name = if matches!(self, Self::Reset { .. }) { "reset" } else { "seed" };
             // Not in the log, because `log.filter` must not hide it.
@@ -160,34 +167,45 @@ impl Command {
         }
         let pool = &database.pool;
         match self {
-            Self::Seed { path } => seed(pool, settings, &path).await,
-            Self::Export { folder, force } => export(pool, &folder, force).await,
-            Self::Check => check(pool, Version::beta(settings.catalogue.unknown_types)).await,
+            Self::Seed(request) => return seed(database, settings, &request).await,
+            Self::Export { folder, force } => export(pool, &folder, force).await?,
+            Self::Check => check(pool, Version::beta(settings.catalogue.unknown_types)).await?,
             Self::Reset { .. } => {
                 let deleted = import_export::reset(pool).await?;
                 tracing::info!(deleted, "every configuration and every assignment is deleted");
-                Ok(())
             }
-            Self::Migrate => Ok(database::validate_constraints(pool).await?),
-            Self::Serve | Self::Token(_) | Self::Health | Self::Completions { .. } => Ok(()),
+            Self::Migrate => database::validate_constraints(pool).await?,
+            Self::Serve | Self::Token(_) | Self::Health | Self::Completions { .. } => {}
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn seed(pool: &PgPool, settings: &Settings, path: &Path) -> anyhow::Result<()> {
+/// The exit code of a plan that has changes.
+const HAS_CHANGES: u8 = 2;
+
+async fn seed(database: &Database, settings: &Settings, request: &SeedRequest) -> anyhow::Result<ExitCode> {
     let vault = Vault::new(&settings.secrets)?;
-    let seeds = import_export::read(path, FileRules::of(settings))?;
+    let seeds = import_export::read(&request.path, FileRules::of(settings))?;
+    let pool = &database.pool;
+    if request.plan {
+        let plan = import_export::plan(pool, &vault, seeds, request.prune).await?;
+        request.print(&plan)?;
+        return Ok(if plan.has_changes() { HAS_CHANGES.into() } else { ExitCode::SUCCESS });
+    }
+    let prune = request.confirm(pool, &seeds, &database.description()).await?;
     let bar = progress(seeds.len());
-    let done = import_export::seed(pool, &vault, seeds, || bar.inc(1)).await?;
+    let done = import_export::seed_and_prune(pool, &vault, seeds, &prune, || bar.inc(1)).await?;
     bar.finish_and_clear();
     tracing::info!(
         created = done.created,
         changed = done.changed,
+        deleted = done.deleted,
         unchanged = done.unchanged,
         "seeded from {}",
-        path.display()
+        request.path.display()
     );
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn export(pool: &PgPool, folder: &Path, force: bool) -> anyhow::Result<()> {

@@ -1,4 +1,5 @@
-//! The binary: an error is one line on standard error and exit code 1.
+//! The binary: an error is one line on standard error and exit code 1. A wrong command line has
+//! this exit code, too, because 2 means that a plan has changes.
 
 use std::process::ExitCode;
 
@@ -19,8 +20,16 @@ const LAST_COMMIT: Option<[u8; DIGITS]> = last_commit(include_bytes!(env!("COMMI
 
 #[actix_web::main]
 async fn main() -> ExitCode {
-    match Cli::parse_arguments(commit()).run().await {
-        Ok(()) => ExitCode::SUCCESS,
+    let cli = match Cli::try_parse_arguments(commit()) {
+        Ok(cli) => cli,
+        Err(message) => {
+            // The reader may close the pipe early.
+            let _ = message.print();
+            return if message.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.run().await {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("devicegraph: {}", format!("{error:#}").replace('\n', "; "));
             ExitCode::FAILURE

@@ -4,7 +4,11 @@
 //! | --- | --- |
 //! | `files.rs` | reads the files |
 //! | `foreign.rs` | recognises files of other tools that are no configuration |
+//! | `decision.rs` | compares the files with the store and decides what a seed changes |
 //! | `seed.rs` | writes the files to the store; reset |
+//! | `plan.rs` | what a seed would change |
+//! | `plan_text.rs` | the plan as text for a person |
+//! | `request.rs` | the options of `devicegraph seed`, and the question before it deletes |
 //! | `export.rs` | writes the files, and removes those of deleted configurations |
 //! | `manifest.rs` | the list of the files that an export wrote |
 //! | `check.rs` | lists the rows that the API would refuse |
@@ -15,13 +19,19 @@
 //! contain what `/beta` accepts, because the same code parses it.
 
 mod check;
+mod decision;
 mod export;
 mod files;
 mod foreign;
 mod manifest;
+mod plan;
+mod plan_text;
+mod request;
 mod seed;
 
 pub use check::check;
 pub use export::export;
 pub use files::{FileRules, read};
-pub use seed::{Done, count, reset, seed, seed_if_empty};
+pub use plan::{Action, AssignmentChange, Plan, PlannedChange, plan};
+pub use request::SeedRequest;
+pub use seed::{Done, Prune, count, reset, seed, seed_and_prune, seed_if_empty};

@@ -1,26 +1,24 @@
 //! Writes the configurations of files to the store, in one transaction.
 
-use std::{collections::HashMap, mem, path::Path};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+};
 
-use anyhow::{Context, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context, ensure};
 use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
-use super::files::{FileRules, ParsedConfiguration, read};
+use super::{
+    decision::{self, Access, RowStep, SetStep, Step},
+    files::{FileRules, ParsedConfiguration, read},
+};
 use crate::{
     error::ApiError,
     resources::{
-        assignments::{
-            self,
-            model::{Assignment, AssignmentId, NewAssignment},
-        },
-        configurations::{
-            self,
-            model::{Configuration, NewConfiguration},
-            store,
-            vault::Vault,
-        },
-        parent::{self, ConfigurationId},
+        assignments::{self, model::Assignment},
+        configurations::{self, store, vault::Vault},
+        parent::ConfigurationId,
     },
 };
 
@@ -31,8 +29,22 @@ pub struct Done {
     pub created: usize,
     /// Changed configurations.
     pub changed: usize,
+    /// Deleted configurations, which were in no file.
+    pub deleted: usize,
     /// Configurations that already had the content of the file.
     pub unchanged: usize,
+}
+
+/// Which configurations a seed deletes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prune {
+    /// None.
+    Nothing,
+    /// All that are in no file.
+    All,
+    /// All that are in no file. The seed fails when there is one that is not among these, which
+    /// a person has confirmed.
+    Confirmed(BTreeSet<Uuid>),
 }
 
 /// Writes all of `seeds` or nothing. Calls `progress` after each configuration.
@@ -49,8 +61,24 @@ pub async fn seed(
     seeds: Vec<ParsedConfiguration>,
     progress: impl Fn(),
 ) -> anyhow::Result<Done> {
+    seed_and_prune(pool, vault, seeds, &Prune::Nothing, progress).await
+}
+
+/// Writes all of `seeds`, and deletes configurations that are in no file, or changes nothing.
+///
+/// # Errors
+/// Those of [`seed`], and when there is no configuration in the files.
+pub async fn seed_and_prune(
+    pool: &PgPool,
+    vault: &Vault,
+    seeds: Vec<ParsedConfiguration>,
+    prune: &Prune,
+    progress: impl Fn(),
+) -> anyhow::Result<Done> {
     let mut transaction = pool.begin().await.context("the database cannot be used")?;
-    let done = write_all(&mut transaction, vault, seeds, progress).await?;
+    // One seed at a time, so that two seeds cannot wait for each other's rows.
+    configurations::sql::lock_seeding(&mut transaction).await?;
+    let done = write_all(&mut transaction, vault, seeds, prune, progress).await?;
     transaction.commit().await.context("the seed could not be committed")?;
     Ok(done)
 }
@@ -71,7 +99,7 @@ pub async fn seed_if_empty(
     if configurations::sql::count(&mut transaction).await? > 0 {
         return Ok(None);
     }
-    let done = write_all(&mut transaction, vault, read(path, rules)?, || ()).await?;
+    let done = write_all(&mut transaction, vault, read(path, rules)?, &Prune::Nothing, || ()).await?;
     transaction.commit().await.context("the seed could not be committed")?;
     Ok(Some(done))
 }
@@ -80,12 +108,32 @@ async fn write_all(
     connection: &mut PgConnection,
     vault: &Vault,
     seeds: Vec<ParsedConfiguration>,
+    prune: &Prune,
     progress: impl Fn(),
 ) -> anyhow::Result<Done> {
-    let mut done = Done::default();
-    for mut parsed in seeds {
-        let change = write(connection, vault, &mut parsed).await.with_context(|| parsed.at.to_string())?;
-        match change {
+    let is_pruning = *prune != Prune::Nothing;
+    let decisions = decision::decide_all(connection, vault, seeds, is_pruning, Access::Locked).await?;
+    if let Prune::Confirmed(confirmed) = prune {
+        ensure!(
+            decisions.pruned.iter().all(|id| confirmed.contains(id)),
+            "the store has got configurations since the question that are not in the folder; nothing is changed; run the command again"
+        );
+    }
+    let mut done = Done { deleted: decisions.pruned.len(), unchanged: decisions.unchanged, ..Done::default() };
+    (0..done.unchanged).for_each(|_| progress());
+    for id in decisions.pruned {
+        configurations::sql::delete(connection, ConfigurationId(id)).await?;
+    }
+    let mut steps = decisions.steps;
+    // First of all, because the id of an assignment can move to another configuration.
+    for Step { parsed, set, .. } in &mut steps {
+        if let Some(set) = set {
+            delete_assignments(connection, ConfigurationId(parsed.id), set).await?;
+        }
+    }
+    for step in steps {
+        let at = step.parsed.at.clone();
+        match write(connection, vault, step).await.with_context(|| at.to_string())? {
             Change::Created => done.created += 1,
             Change::Changed => done.changed += 1,
             Change::None => done.unchanged += 1,
@@ -101,138 +149,56 @@ enum Change {
     None,
 }
 
-async fn write(
-    connection: &mut PgConnection,
-    vault: &Vault,
-    parsed: &mut ParsedConfiguration,
-) -> anyhow::Result<Change> {
-    let id = ConfigurationId(parsed.id);
-    if let Some(secret) = parsed.new.secrets.first() {
-        bail!(
-            "omaSettings[{}].value is marked 'isEncrypted', and the file has the value in plain text; send the value to the service instead",
-            secret.place
-        );
+/// Writes a configuration and its assignments.
+async fn write(connection: &mut PgConnection, vault: &Vault, mut step: Step) -> anyhow::Result<Change> {
+    let id = ConfigurationId(step.parsed.id);
+    while matches!(step.row, RowStep::Create) && !create(connection, vault, &step.parsed).await? {
+        // Another client has created the configuration since the decision.
+        step = decision::decide(connection, vault, step.parsed, Access::Locked).await?;
     }
-    let sealed = store::seal(connection, vault, id, &parsed.new).await;
-    let (properties, secrets) = sealed.map_err(ApiError::into_error)?;
-    let inserted = configurations::sql::insert(connection, id, &parsed.new, properties, &secrets, None).await?;
-    let (written, mut change) = match inserted {
-        Some(created) => (created, Change::Created),
-        None => match replace(connection, vault, id, &mut parsed.new).await? {
-            (changed, true) => (changed, Change::Changed),
-            (stored, false) => (stored, Change::None),
-        },
+    let Step { row, set, .. } = step;
+    let change = match row {
+        RowStep::Create => Change::Created,
+        RowStep::Change { stored, changed, secrets } => {
+            let written = store::write_change(connection, vault, stored, changed, &secrets, None).await;
+            written.map_err(ApiError::into_error)?;
+            Change::Changed
+        }
+        RowStep::Keep(_) if set.is_some() => Change::Changed,
+        RowStep::Keep(_) => Change::None,
     };
-    if !matches!(change, Change::None) {
-        warn_of_missing_secrets(connection, &written, parsed).await?;
-    }
-    drop(written);
-    if let Some(new) = &parsed.assignments
-        && assign(connection, parsed, id, new).await?
-        && matches!(change, Change::None)
-    {
-        change = Change::Changed;
+    if let Some(set) = set {
+        assign(connection, id, &set).await?;
     }
     Ok(change)
 }
 
-/// Gives a stored configuration the content of its file. Takes the properties out of `new`.
-/// Returns the row after that, and whether anything changed.
-async fn replace(
-    connection: &mut PgConnection,
-    vault: &Vault,
-    id: ConfigurationId,
-    new: &mut NewConfiguration,
-) -> anyhow::Result<(Configuration, bool)> {
-    // Lock the configuration like `assign` does, because its assignments may be replaced.
-    parent::lock(connection, id).await?;
-    let stored = configurations::sql::find(connection, id).await?.context("the configuration was deleted meanwhile")?;
-    ensure!(
-        stored.odata_type == new.odata_type,
-        "the configuration {id} is of type {} and cannot become {}; give the configuration in the file another id",
-        stored.odata_type,
-        new.odata_type,
-    );
-    let mut changed = Configuration {
-        id: stored.id,
-        odata_type: stored.odata_type.clone(),
-        display_name: new.display_name.clone(),
-        description: new.description.clone(),
-        // A copy of a large configuration would need much memory.
-        properties: mem::take(&mut new.properties),
-        version: stored.version,
-        created_date_time: stored.created_date_time,
-        last_modified_date_time: stored.last_modified_date_time,
-    };
-    keep_unreadable(&stored, &mut changed);
-    store::remove_stale_references(connection, &mut changed.properties).await?;
-    store::replace(connection, vault, stored, changed, Vec::new(), None).await.map_err(ApiError::into_error)
+/// Inserts a configuration. Returns `false` when its id is taken.
+async fn create(connection: &mut PgConnection, vault: &Vault, parsed: &ParsedConfiguration) -> anyhow::Result<bool> {
+    let id = ConfigurationId(parsed.id);
+    let (properties, secrets) = store::encrypt(vault, id, &parsed.new).map_err(ApiError::into_error)?;
+    let created = configurations::sql::insert(connection, id, &parsed.new, properties, &secrets, None).await?;
+    Ok(created.is_some())
 }
 
-/// Logs the masked values of a written configuration that have no secret.
-async fn warn_of_missing_secrets(
-    connection: &mut PgConnection,
-    written: &Configuration,
-    parsed: &ParsedConfiguration,
-) -> sqlx::Result<()> {
-    for place in store::places_without_secret(connection, written).await? {
-        tracing::warn!(
-            "{}: omaSettings[{place}].value is masked, and this store has no secret for it; send the value itself",
-            parsed.at
-        );
+async fn delete_assignments(connection: &mut PgConnection, id: ConfigurationId, set: &mut SetStep) -> sqlx::Result<()> {
+    let deleted = set.deleted();
+    if deleted.is_empty() {
+        return Ok(());
     }
+    assignments::sql::delete_many(connection, id, &deleted).await?;
+    set.before.retain(|row| deleted.binary_search(&row.id).is_err());
     Ok(())
 }
 
-/// Keeps the stored members that JSON cannot hold, because an export leaves them out.
-fn keep_unreadable(stored: &Configuration, changed: &mut Configuration) {
-    if stored.properties.is_repaired {
-        for (name, _) in stored.properties.iter().filter(|(_, value)| value.is_null()) {
-            changed.properties.entry(name.clone()).or_insert(Value::Null);
-        }
+/// Replaces the assignments with those of the file.
+async fn assign(connection: &mut PgConnection, id: ConfigurationId, set: &SetStep) -> anyhow::Result<()> {
+    let after = assignments::sql::replace_by_id(connection, id, &set.before, &set.rows).await?;
+    match first_missing(&set.rows, &after) {
+        // Another client has created an assignment with this id since the decision.
+        Some(index) => Err(decision::id_of_another(index)),
+        None => Ok(()),
     }
-}
-
-/// Replaces the assignments with those of the file. Returns whether they changed.
-///
-/// `assign` matches rows by target only. Here, a row gets the id of the file. If the file has
-/// no id, a row with the same target keeps its id.
-async fn assign(
-    connection: &mut PgConnection,
-    parsed: &ParsedConfiguration,
-    id: ConfigurationId,
-    new: &[NewAssignment],
-) -> anyhow::Result<bool> {
-    let mut places = HashMap::new();
-    for (index, new) in new.iter().enumerate() {
-        if let Some(other) = new.target.key().and_then(|key| places.insert(key, index)) {
-            bail!("assignments[{index}].target repeats the target of assignments[{other}]; keep one of the two");
-        }
-    }
-    let before = assignments::sql::list(connection, id).await?;
-    let by_target: HashMap<_, _> = before.iter().map(|stored| (stored.target_columns(), stored.id)).collect();
-    let mut rows: Vec<Assignment> = Vec::new();
-    let mut places = HashMap::new();
-    for (index, new) in new.iter().enumerate() {
-        let mut row = new.row(id, AssignmentId(parsed.assignment_id(index, new)));
-        if let (None, false, Some(unchanged)) = (new.id, row.has_base_target(), by_target.get(&row.target_columns())) {
-            row.id = *unchanged;
-        }
-        if let Some(other) = places.insert(row.id, index) {
-            bail!(
-                "assignments[{index}].id repeats the id of assignments[{other}]; give each assignment its own id, or none"
-            );
-        }
-        rows.push(row);
-    }
-    if before.len() == rows.len() && first_missing(&rows, &before).is_none() {
-        return Ok(false);
-    }
-    let after = assignments::sql::replace_by_id(connection, id, &before, &rows).await?;
-    if let Some(index) = first_missing(&rows, &after) {
-        bail!("assignments[{index}].id belongs to an assignment of another configuration; leave it out");
-    }
-    Ok(true)
 }
 
 /// Returns the index of the first row that is not stored as it is.

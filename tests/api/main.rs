@@ -55,6 +55,7 @@ mod reader;
 mod rebinding;
 mod schema;
 mod secrets;
+mod seed_plan;
 mod service;
 mod snapshots;
 mod statuses;

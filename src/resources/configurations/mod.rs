@@ -9,12 +9,14 @@
 //! | `create.rs` | creates a configuration with its assignments |
 //! | `loader.rs` | the coalescing of reads by id |
 //! | `store.rs` | writes a configuration together with its secrets |
+//! | `difference.rs` | the members in which two states of a configuration differ |
 //! | `secrets.rs` | which values are secret, and which secret a masked value means |
 //! | `vault.rs` | encryption |
 //!
 //! <https://learn.microsoft.com/graph/api/resources/intune-deviceconfig-deviceconfiguration>
 
 pub mod create;
+pub mod difference;
 pub mod handlers;
 pub mod loader;
 pub mod model;

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
+    mem,
 };
 
 use secrecy::ExposeSecret;
@@ -39,6 +40,40 @@ pub async fn seal<'a>(
     let mut properties = new.properties.clone();
     let secrets = resolve_secret_references(connection, vault, id, None, &mut properties, new.secrets.clone()).await?;
     let sealed = vault.seal(id, &mut properties, &secrets)?;
+    Ok((Cow::Owned(properties), sealed))
+}
+
+/// Replaces the references in a new configuration to secrets of other configurations by copies
+/// of these secrets, which [`encrypt`] encrypts. Only reads the database.
+///
+/// # Errors
+/// 400 for a secret when the service has no key. 409 for a secret that has been replaced.
+pub async fn resolve_create(
+    connection: &mut PgConnection,
+    vault: &Vault,
+    id: ConfigurationId,
+    new: &mut NewConfiguration,
+) -> Result<(), ApiError> {
+    let sent = mem::take(&mut new.secrets);
+    new.secrets = resolve_secret_references(connection, vault, id, None, &mut new.properties, sent).await?;
+    Ok(())
+}
+
+/// Encrypts the secrets of a new configuration after [`resolve_create`]. Returns the properties
+/// to store, and the encrypted secrets.
+///
+/// # Errors
+/// 400 for a secret when the service has no key.
+pub fn encrypt<'a>(
+    vault: &Vault,
+    id: ConfigurationId,
+    new: &'a NewConfiguration,
+) -> Result<(Cow<'a, Object>, Vec<Sealed>), ApiError> {
+    if new.secrets.is_empty() {
+        return Ok((Cow::Borrowed(&new.properties), Vec::new()));
+    }
+    let mut properties = new.properties.clone();
+    let sealed = vault.seal(id, &mut properties, &new.secrets)?;
     Ok((Cow::Owned(properties), sealed))
 }
 
@@ -86,19 +121,51 @@ pub async fn replace(
     secrets: Vec<Secret>,
     actor: Option<&str>,
 ) -> Result<(Configuration, bool), ApiError> {
+    match resolve_change(connection, vault, &stored, &mut changed, secrets).await? {
+        Some(secrets) => Ok((write_change(connection, vault, stored, changed, &secrets, actor).await?, true)),
+        None => Ok((stored, false)),
+    }
+}
+
+/// Gives each masked value in `changed` the reference of its secret. Returns the secrets that
+/// [`write_change`] encrypts, or `None` when nothing differs from `stored`. Only reads the
+/// database.
+///
+/// # Errors
+/// Those of [`replace`].
+pub async fn resolve_change(
+    connection: &mut PgConnection,
+    vault: &Vault,
+    stored: &Configuration,
+    changed: &mut Configuration,
+    secrets: Vec<Secret>,
+) -> Result<Option<Vec<Secret>>, ApiError> {
     let id = ConfigurationId(stored.id);
     let secrets =
         resolve_secret_references(connection, vault, id, Some(&stored.properties), &mut changed.properties, secrets)
             .await?;
-    if secrets.is_empty() && changed.reads_as(&stored) {
-        return Ok((stored, false));
-    }
-    let sealed = vault.seal(id, &mut changed.properties, &secrets)?;
+    Ok(if secrets.is_empty() && changed.reads_as(stored) { None } else { Some(secrets) })
+}
+
+/// Writes a change after [`resolve_change`], with its `secrets`. Returns the stored row.
+///
+/// # Errors
+/// 400 for a secret when the service has no key.
+pub async fn write_change(
+    connection: &mut PgConnection,
+    vault: &Vault,
+    stored: Configuration,
+    mut changed: Configuration,
+    secrets: &[Secret],
+    actor: Option<&str>,
+) -> Result<Configuration, ApiError> {
+    let id = ConfigurationId(stored.id);
+    let sealed = vault.seal(id, &mut changed.properties, secrets)?;
     if !sealed.is_empty() || !secrets::references(&stored.properties).is_empty() {
         let kept: Vec<_> = secrets::references(&changed.properties).into_iter().map(|(_, kept)| kept).collect();
         sql::replace_secrets(connection, id, &kept, &sealed).await?;
     }
-    Ok((sql::update(connection, stored, changed, actor).await?, true))
+    Ok(sql::update(connection, stored, changed, actor).await?)
 }
 
 /// Returns the places of the masked values that have no secret: they came from another
@@ -106,8 +173,11 @@ pub async fn replace(
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn places_without_secret(connection: &mut PgConnection, stored: &Configuration) -> sqlx::Result<Vec<usize>> {
-    let masked = secrets::masked(&stored.properties);
+pub async fn places_without_secret(
+    connection: &mut PgConnection,
+    properties: &Map<String, Value>,
+) -> sqlx::Result<Vec<usize>> {
+    let masked = secrets::masked(properties);
     let references: Vec<_> = masked.iter().filter_map(|(_, reference)| reference.clone()).collect();
     if masked.is_empty() {
         return Ok(Vec::new());
@@ -119,20 +189,22 @@ pub async fn places_without_secret(connection: &mut PgConnection, stored: &Confi
 }
 
 /// Removes references that belong to no secret, so that the masked value matches the secret of
-/// its setting. A seed file can be older than the secrets.
+/// its setting. A seed file can be older than the secrets. A reference to a secret of another
+/// stored configuration stays, because it cannot mean a secret of the configuration `id`.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn remove_stale_references(
     connection: &mut PgConnection,
+    id: ConfigurationId,
     properties: &mut Map<String, Value>,
-) -> sqlx::Result<()> {
+) -> Result<(), ApiError> {
     let named = secrets::references(properties);
     let references: Vec<_> = named.iter().map(|(_, reference)| reference.clone()).collect();
     let secrets = sql::find_secrets(connection, &references).await?;
     let known: HashSet<_> = secrets.iter().map(|secret| &secret.reference).collect();
     for (place, reference) in &named {
-        if !known.contains(reference) {
+        if !known.contains(reference) && !is_of_this_store(connection, id, reference, false).await? {
             secrets::remove_reference(properties, *place);
         }
     }

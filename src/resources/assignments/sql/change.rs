@@ -100,9 +100,13 @@ pub async fn write(
     Ok(())
 }
 
-/// Deletes the assignments of a configuration with these ids. `list` returned the ids in
-/// ascending order.
-async fn delete_many(connection: &mut PgConnection, configuration: ConfigurationId, ids: &[Uuid]) -> sqlx::Result<()> {
+/// Deletes the assignments of a configuration with these ids, which are in ascending order, as
+/// `list` returns them.
+pub async fn delete_many(
+    connection: &mut PgConnection,
+    configuration: ConfigurationId,
+    ids: &[Uuid],
+) -> sqlx::Result<()> {
     debug_assert!(ids.is_sorted(), "width_bucket searches in a sorted array");
     sqlx::query!(
         // width_bucket finds the id by a binary search. `= ANY` reads the whole array for each

@@ -22,7 +22,7 @@ mod insert;
 mod read;
 
 pub use self::{
-    change::{delete, delete_all, insert_missing, replace_by_id, update, write},
+    change::{delete, delete_all, delete_many, insert_missing, replace_by_id, update, write},
     digest::{Digest, MAX_COMPUTED, etag, find_digest, keep_digest},
     insert::{insert, insert_many},
     read::{
