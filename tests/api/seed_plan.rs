@@ -208,7 +208,7 @@ async fn a_seed_does_what_its_plan_said() {
     let (ids, assigned) = ([(); 5].map(|()| Uuid::new_v4()), [(); 6].map(|()| Uuid::new_v4()));
     let files = (prop::collection::vec(configuration(ids, assigned), 0..6), prop::bool::ANY, any::<[bool; 5]>());
     let (mut seen, mut refused) = ([0; 4], 0);
-    for _ in 0..250 {
+    for _ in 0..150 {
         let (configurations, prune, as_stored) = files.new_tree(&mut runner).expect("files").current();
         let (before, rows) = (without_times(store(&app).await), tables(app.pool()).await);
         let mut configurations: BTreeMap<usize, Value> = configurations.into_iter().collect();
@@ -419,7 +419,7 @@ async fn a_plan_shows_no_secret_and_nothing_that_a_terminal_obeys() {
     // A file with a secret is refused, and the message does not show the secret either.
     let folder = self::folder(&[body(json!([setting("hunter2", true)]))]);
     let refused = plan(&app, folder.path(), false).await.expect_err("a secret");
-    assert!(refused.contains("the file has it in plain text") && !refused.contains("hunter2"), "{refused}");
+    assert!(refused.contains("the file has the value in plain text") && !refused.contains("hunter2"), "{refused}");
     assert_eq!(seed(&app, folder.path(), false).await, Err(refused));
     assert_eq!(app.get(&one).await.json()["omaSettings"][0]["value"], "hunter2-plain");
 }
