@@ -248,6 +248,7 @@ impl App {
         settings.database.acquire_timeout_ms = 60_000;
         settings.database.lock_timeout_ms = 60_000;
         settings.database.statement_timeout_ms = 60_000;
+        settings.server.request_timeout_seconds = 120;
         change(&mut settings);
         let pools = Pools::new(options.clone(), &settings.database, 2);
         let pool = PgPoolOptions::new().max_connections(8).connect_lazy_with(options);
