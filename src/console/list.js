@@ -77,7 +77,7 @@ const counted = (count) => `${count.toLocaleString()} ${count === 1 ? 'configura
 
 function results(rows, isFiltered, page) {
   if (rows.length > 0) return table('Configurations', ['Name', 'Type', 'Assigned to', 'Changed'], rows.map(row));
-  if (isFiltered) return element('p', {}, 'None is so. ', element('a', { href: '#/configurations' }, 'Show all'));
+  if (isFiltered) return element('p', {}, 'No configuration matches. ', element('a', { href: '#/configurations' }, 'Show all'));
   // Configurations of a page can be deleted while another page is shown.
   return page ? element('p', {}, 'This page has no configurations.') : emptyStore(reload);
 }
