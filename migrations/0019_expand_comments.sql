@@ -58,8 +58,6 @@ COMMENT ON COLUMN device_configuration_assignments.last_modified_by IS
     'Object id of the user or application that created or last changed the row. Null when the request had no token, or when a seed wrote the row.';
 COMMENT ON COLUMN device_configuration_assignments.target_key IS
     'Computed key of the target. An included and an excluded group have the same key. A configuration can have each key once. Null for deviceAndAppManagementAssignmentTarget, which a configuration can have several times.';
-COMMENT ON INDEX device_configuration_assignments_group_id_idx IS
-    'Finds the assignments of a group. It also holds the id of the configuration and the type of the target, so that a query of these columns reads only the index.';
 
 COMMENT ON VIEW device_configuration_assignment_overview IS
     'Each row is an assignment with the name, type and version of its configuration.';
@@ -166,15 +164,6 @@ COMMENT ON COLUMN device_configuration_setting_summaries.remediated_device_count
 COMMENT ON COLUMN device_configuration_setting_summaries.unknown_device_count IS
     'Number of devices on which the state of the setting is unknown.';
 
-COMMENT ON INDEX device_configurations_display_name_idx IS
-    'Finds configurations by an equal name, a range of names or a prefix, and sorts by name. It holds the first 600 characters of each name. A query must use the expression left(display_name, 600) COLLATE "C".';
-COMMENT ON INDEX device_configurations_odata_type_idx IS
-    'Finds the configurations of a type, sorted by id.';
-COMMENT ON INDEX device_configurations_created_date_time_idx IS
-    'Finds and sorts configurations by the time of their creation.';
-COMMENT ON INDEX device_configurations_last_modified_date_time_idx IS
-    'Finds and sorts configurations by the time of their last change.';
-
 COMMENT ON FUNCTION graph_tolower(text) IS
     'Implements the function tolower of $filter. It covers the letters of every script when the database is in UTF-8 and the server has ICU.';
 COMMENT ON FUNCTION graph_toupper(text) IS
@@ -205,10 +194,6 @@ COMMENT ON COLUMN device_configuration_digest_parts.is_base IS
     'True for the part that was created with the sums of all assignments. Without this part, the configuration has no kept digest and the service ignores its other parts.';
 COMMENT ON COLUMN device_configuration_digest_parts.assignments IS
     'Number of assignments in the part: the added ones minus the deleted ones. It can be negative.';
-COMMENT ON INDEX device_configuration_digest_parts_device_configuration_id_idx IS
-    'Finds the parts of a configuration.';
-COMMENT ON INDEX device_configuration_digest_parts_base_idx IS
-    'Allows one base part for each configuration.';
 
 COMMENT ON FUNCTION device_configuration_assignments_digest(bigint, numeric, numeric) IS
     'Returns the digest of a set of assignments, from the number of the assignments and the sums of their hashes.';
@@ -230,3 +215,31 @@ COMMENT ON FUNCTION device_configuration_keep_digest(uuid) IS
     'Stores the sums of the assignments of a configuration, so that triggers keep its digest. Returns whether the digest is kept.';
 COMMENT ON FUNCTION device_configuration_assignments_change_digests() IS
     'Adds the assignments that a statement has written to the stored sums, or subtracts the ones that it has removed. Triggers call it.';
+
+-- A DBA may have replaced or dropped an index: no statement needs its name.
+DO $$
+DECLARE
+    comments CONSTANT text[][] := ARRAY[
+        ['device_configuration_assignments_group_id_idx',
+         'Finds the assignments of a group. It also holds the id of the configuration and the type of the target, so that a query of these columns reads only the index.'],
+        ['device_configurations_display_name_idx',
+         'Finds configurations by an equal name, a range of names or a prefix, and sorts by name. It holds the first 600 characters of each name. A query must use the expression left(display_name, 600) COLLATE "C".'],
+        ['device_configurations_odata_type_idx',
+         'Finds the configurations of a type, sorted by id.'],
+        ['device_configurations_created_date_time_idx',
+         'Finds and sorts configurations by the time of their creation.'],
+        ['device_configurations_last_modified_date_time_idx',
+         'Finds and sorts configurations by the time of their last change.'],
+        ['device_configuration_digest_parts_device_configuration_id_idx',
+         'Finds the parts of a configuration.'],
+        ['device_configuration_digest_parts_base_idx',
+         'Allows one base part for each configuration.']
+    ];
+    pair text[];
+BEGIN
+    FOREACH pair SLICE 1 IN ARRAY comments LOOP
+        IF to_regclass(pair[1]) IS NOT NULL THEN
+            EXECUTE format('COMMENT ON INDEX %I IS %L', pair[1], pair[2]);
+        END IF;
+    END LOOP;
+END $$;

@@ -160,7 +160,9 @@ impl Command {
             // Not in the log, because `log.filter` must not hide it.
             eprintln!("{name} is about to change {}", database.description());
         }
-        if matches!(self, Self::Migrate) || settings.database.migrate && writes {
+        // A seed that asks a person first changes nothing before the answer.
+        let asks = matches!(&self, Self::Seed(request) if request.asks());
+        if matches!(self, Self::Migrate) || settings.database.migrate && writes && !asks {
             database.migrate().await?;
         } else {
             database.check_migrated().await?;
@@ -186,7 +188,8 @@ const HAS_CHANGES: u8 = 2;
 
 async fn seed(database: &Database, settings: &Settings, request: &SeedRequest) -> anyhow::Result<ExitCode> {
     let vault = Vault::new(&settings.secrets)?;
-    let seeds = import_export::read(&request.path, FileRules::of(settings))?;
+    let seeds =
+        import_export::read(&request.path, FileRules { must_be_complete: request.prune, ..FileRules::of(settings) })?;
     let pool = &database.pool;
     if request.plan {
         let plan = import_export::plan(pool, &vault, seeds, request.prune).await?;

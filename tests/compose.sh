@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 . tests/ports.sh
 HTTP_PORT=$(free_ports 1)
 export HTTP_PORT COMPOSE_PROJECT_NAME=devicegraph-test
-# No letters of a URL.
+# Passwords with characters that a URL must encode.
 export ALLOWED_HOSTS=devices.example.com
 # The folder may belong to another account than the one that tests.
 COMMIT=$(git -c safe.directory='*' rev-parse HEAD)
@@ -57,9 +57,9 @@ mkdir "$scratch/context"
 tar -c Cargo.toml Cargo.lock sqlx.toml build.rs .cargo .sqlx migrations docs/sample.json src Dockerfile .dockerignore | tar -xC "$scratch/context"
 before=$(docker build -q --target dependencies . 2>/dev/null)
 echo '// changed' >>"$scratch/context/src/lib.rs"
-[ "$(docker build -q --target dependencies "$scratch/context" 2>/dev/null)" = "$before" ] || fail 'it does'
+[ "$(docker build -q --target dependencies "$scratch/context" 2>/dev/null)" = "$before" ] || fail 'the dependencies are built again'
 
-say 'the image is small, runs as nobody in particular and holds no tools'
+say 'the image is small, runs as an account without a name and holds no tools'
 size=$(docker image inspect devicegraph --format '{{.Size}}')
 say "$((size / 1024 / 1024)) MiB"
 ((size < 120 * 1024 * 1024)) || fail 'over 120 MiB'
@@ -94,7 +94,7 @@ done
 say 'without tokens it answers to its names only'
 named() { curl -s -o /dev/null -w '%{http_code}' -H "Host: $1" "$all"; }
 for name in localhost devicegraph:8080 devices.example.com; do [ "$(named "$name")" = 200 ] || fail "not by the name $name"; done
-[ "$(named rebound.example.com)" = 421 ] || fail 'by any name'
+[ "$(named rebound.example.com)" = 421 ] || fail 'a request is answered under any name'
 
 # Without tokens, who calls is unknown and everything is allowed. The rest is the same
 # with tokens, with which all tests run below.
@@ -165,7 +165,7 @@ once export export
 diff -r "$scratch/first" "$scratch/export" >/dev/null || fail 'the second export differs'
 
 say 'the API tests, with tokens'
-# A key pair in the volume, as README has it, and a copy for the tests to sign with.
+# A key pair in the volume, as docs/operating.md has it, and a copy for the tests to sign with.
 compose run --rm --no-deps -T devicegraph token 2>/dev/null >"$scratch/token"
 mkdir "$scratch/keys"
 compose run --rm --no-deps -T --entrypoint cat devicegraph .devicegraph/postgres/token-key.pem 2>/dev/null >"$scratch/keys/token-key.pem"

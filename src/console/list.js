@@ -32,7 +32,7 @@ const hash = (wanted, page) => {
 /** Shows the address of this page anew. */
 const reload = () => dispatchEvent(new HashChangeEvent('hashchange'));
 
-/** The form, one for all pages: the address fills it in and no answer does, so that what is typed until one comes stays. */
+/** One form for all pages. Only the URL fills it, so that an answer that arrives late does not overwrite what the user types. */
 let form = null;
 
 function searchForm(types) {

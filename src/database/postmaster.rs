@@ -80,7 +80,8 @@ impl Postmaster {
     }
 
     /// Waits until the server accepts connections to its database. Creates the database when it
-    /// is missing. Returns `None` when the server has ended, or already ran and has no socket.
+    /// is missing. Returns `None` when the server has ended, or when a server of an earlier run shows no socket
+    /// in time.
     /// A server that recovers from a crash can take long.
     pub(super) async fn connect(&mut self) -> anyhow::Result<Option<PgConnectOptions>> {
         let begun = Instant::now();
@@ -170,7 +171,7 @@ fn is_alive(pid: Pid) -> bool {
 }
 
 impl Drop for Postmaster {
-    /// Ends the server and removes the folder of its socket, when a start is given up.
+    /// Ends the server and removes the folder of its socket, when the service abandons a start.
     fn drop(&mut self) {
         let Some(child) = &self.child else { return };
         if child.id().is_some() {

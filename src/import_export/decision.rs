@@ -54,7 +54,7 @@ pub(super) struct Decisions {
 
 /// What changes in one configuration.
 pub(super) struct Step {
-    /// The configuration of the file. A change of the row has taken its properties.
+    /// The configuration of the file. With [`RowStep::Change`], its properties have moved there.
     pub(super) parsed: ParsedConfiguration,
     /// What changes in its row.
     pub(super) row: RowStep,

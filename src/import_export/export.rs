@@ -80,7 +80,7 @@ pub async fn export(pool: &PgPool, folder: &Path, force: bool, progress: impl Fn
     }
     let flush = || flush(folder).with_context(|| format!("cannot flush the file system of {}", folder.display()));
     // List every file before it is written, so that an export that was killed can be repeated.
-    Manifest::new(store, listed.union(&ids)).write(folder).with_context(cannot)?;
+    Manifest::new(store, listed.union(&ids)).begun().write(folder).with_context(cannot)?;
     write_all(&mut transaction, folder, progress).await?;
     // Remove a file only after the new files are on the disk.
     flush()?;

@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::foreign;
+use super::{foreign, manifest};
 use crate::{
     catalogue::{date_literals, messages, version::Version},
     config::Settings,
@@ -58,12 +58,18 @@ pub struct FileRules {
     pub beta: Version,
     /// The maximum number of JSON values in a request body.
     pub max_values: usize,
+    /// Whether every file and linked folder of the folder must be read.
+    pub must_be_complete: bool,
 }
 
 impl FileRules {
     /// Returns the rules of the settings.
     pub fn of(settings: &Settings) -> Self {
-        Self { beta: Version::beta(settings.catalogue.unknown_types), max_values: settings.server.max_values() }
+        Self {
+            beta: Version::beta(settings.catalogue.unknown_types),
+            max_values: settings.server.max_values(),
+            must_be_complete: false,
+        }
     }
 
     /// Returns how many JSON values a file of this number of bytes may hold.
@@ -93,6 +99,14 @@ pub fn read(path: &Path, rules: FileRules) -> anyhow::Result<Vec<ParsedConfigura
     for file in &files.json {
         refused.extend(read_file(file, rules, &mut all).err().map(|error| format!("{error:#}")));
     }
+    if rules.must_be_complete && refused.is_empty() {
+        ensure!(
+            files.others.is_empty(),
+            "--prune deletes configurations that are not in the folder, and parts of the folder were not read; move these away, or leave --prune out{}",
+            lines(&files.others)
+        );
+        manifest::check_complete(path)?;
+    }
     match refused.as_slice() {
         [] => files.others.iter().for_each(|other| tracing::warn!("{other}")),
         [only] => bail!("{only}{}", lines(&files.others)),
@@ -120,7 +134,7 @@ pub fn read(path: &Path, rules: FileRules) -> anyhow::Result<Vec<ParsedConfigura
 #[derive(Default)]
 struct Found {
     json: Vec<PathBuf>,
-    /// Lines about files of backup tools that are not JSON and that are not read.
+    /// Lines about linked folders, and about files of backup tools that are not JSON. They are not read.
     others: Vec<String>,
 }
 
@@ -149,6 +163,8 @@ fn find(path: &Path, is_root: bool, files: &mut Found) -> anyhow::Result<()> {
         } else if let Some(kind) = foreign::kind_of_other(path) {
             files.others.push(format!("{}: not read, because it looks like {kind}", path.display()));
         }
+    } else if fs::metadata(path).is_ok_and(|found| found.is_dir()) {
+        files.others.push(format!("{}: not read, because it is a link to a folder", path.display()));
     }
     Ok(())
 }

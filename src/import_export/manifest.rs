@@ -30,13 +30,27 @@ pub(super) struct Manifest {
     store: Uuid,
     /// The names of the files, sorted.
     files: BTreeSet<String>,
+    /// Whether the export has written every file. While it runs, it has not.
+    #[serde(default = "is_complete")]
+    complete: bool,
+}
+
+/// A manifest without the member is of an export that has ended.
+fn is_complete() -> bool {
+    true
 }
 
 impl Manifest {
     /// Creates the manifest of the files of these configurations.
     pub(super) fn new(store: Uuid, ids: impl IntoIterator<Item = impl Borrow<Uuid>>) -> Self {
         let about = "Files that `devicegraph export` wrote. The next export to this folder removes those of configurations that are gone.";
-        Self { about: about.to_owned(), store, files: ids.into_iter().map(|id| file_name(*id.borrow())).collect() }
+        let files = ids.into_iter().map(|id| file_name(*id.borrow())).collect();
+        Self { about: about.to_owned(), store, files, complete: true }
+    }
+
+    /// Returns the manifest of an export that has not written every file yet.
+    pub(super) fn begun(self) -> Self {
+        Self { complete: false, ..self }
     }
 
     /// Reads the manifest of a folder. Returns `None` when there is none.
@@ -89,6 +103,19 @@ impl Manifest {
         );
         Ok(())
     }
+}
+
+/// Checks that no export to the folder was interrupted, or still runs.
+///
+/// # Errors
+/// Names the folder and the remedy.
+pub(super) fn check_complete(folder: &Path) -> anyhow::Result<()> {
+    ensure!(
+        Manifest::read(folder)?.is_none_or(|manifest| manifest.complete),
+        "{}: an export to this folder runs, or was interrupted, so that --prune would delete what it has not written; wait for it, or repeat it",
+        folder.display()
+    );
+    Ok(())
 }
 
 /// Returns the name of the file of a configuration.

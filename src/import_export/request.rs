@@ -52,6 +52,11 @@ impl SeedRequest {
         Ok(())
     }
 
+    /// Returns whether the command asks before it changes anything.
+    pub fn asks(&self) -> bool {
+        self.prune && !self.yes && !self.plan
+    }
+
     /// Returns which configurations the seed deletes. Asks on the terminal before any is deleted
     /// from `database`.
     ///

@@ -6,7 +6,7 @@ use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, App, beta, group};
+use crate::harness::{Answer, App, beta, group, is_remote};
 
 fn excluded(id: &str) -> Value {
     json!({"target": {"@odata.type": "#microsoft.graph.exclusionGroupAssignmentTarget", "groupId": id}})
@@ -97,6 +97,9 @@ async fn the_opposite_inclusion_is_refused_or_changed_in_place() {
             assert!(answer.status == StatusCode::CONFLICT && answer.text.contains(id), "{}", answer.text);
         }
     }
+    let body = json!({"mode": "replace", "onConflict": "refuse", "assignments": [group("c")]});
+    let answer = app.post(&path, &body).await;
+    assert!(answer.status == StatusCode::CONFLICT && answer.text.contains("'onConflict'"), "{}", answer.text);
     assert_eq!(app.assignments(&configuration).await.len(), 3, "a refused call writes nothing");
     for mode in ["add", "replace"] {
         let element = if mode == "add" { group("c") } else { excluded("c") };
@@ -137,6 +140,19 @@ async fn remove_takes_targets_and_ids_and_a_missing_one_is_no_change() {
     let read = left[0].clone();
     let answer = app.post(&path, &json!({"mode": "remove", "assignments": [read]})).await;
     assert_eq!(answer.json()["changes"][0]["action"], "delete");
+    // One assignment that is named twice is one change. An id of another configuration is none.
+    let other = app.configuration().await;
+    let kept = app.post(&format!("{other}/assignments"), &group("kept")).await.json();
+    let last = app.assignments(&configuration).await[0].clone();
+    app.post(&path, &json!({"mode": "add", "assignments": [group("twice")]})).await;
+    let twice = app.assignments(&configuration).await;
+    let twice = twice.iter().find(|row| row["target"]["groupId"] == "twice").expect("the group");
+    let elements = json!([{"id": twice["id"]}, group("twice"), {"id": kept["id"]}]);
+    let answer = app.post(&path, &json!({"mode": "remove", "assignments": elements})).await;
+    let expected = [("delete", "twice"), ("no-op", "none")].map(|(action, of)| (action.to_owned(), of.to_owned()));
+    assert_eq!(actions(&answer.json()), expected);
+    assert_eq!(app.assignments(&other).await.len(), 1);
+    assert_eq!(app.assignments(&configuration).await, [last]);
     let again = app.post(&path, &json!({"mode": "remove", "assignments": []})).await;
     assert_eq!(again.json()["changes"], json!([]));
     assert_eq!(again.json()["value"].as_array().expect("a set").len(), 1);
@@ -155,7 +171,10 @@ async fn wrong_parameters_are_named() {
         (json!({"onConflict": "overwrite", "assignments": []}), "'onConflict'"),
         (json!({"mode": "remove", "onConflict": "change", "assignments": []}), "'onConflict'"),
         (json!({"validateOnly": "yes", "assignments": []}), "'validateOnly'"),
-        (json!({"mode": "add"}), "'assignments'"),
+        (json!({"mode": "add"}), "Send the targets to add"),
+        (json!({"mode": "remove"}), "Send the targets to remove"),
+        (json!({"Mode": "Add", "mode": "Add", "assignments": []}), "mode"),
+        (json!({"mode": "remove", "assignments": [{"id": "00000000-0000-0000-0000-000000000000"}]}), "target"),
         (json!({"mode": "add", "assignments": [base]}), "assignments[0].target"),
         (json!({"mode": "add", "assignments": [group("x"), excluded("x")]}), "assignments[1].target"),
         (json!({"mode": "remove", "assignments": [{}]}), "target"),
@@ -170,7 +189,17 @@ async fn wrong_parameters_are_named() {
     let mut create = group("y");
     create["validateOnly"] = true.into();
     for (path, body) in [
-        (format!("{configuration}/assignments"), create),
+        (format!("{configuration}/assignments"), create.clone()),
+        (beta(&format!("{configuration}/assignments")), create),
+        (
+            "/beta/deviceManagement/deviceConfigurations".to_owned(),
+            json!({"@odata.type": "#microsoft.graph.iosUpdateConfiguration", "displayName": "a", "validateOnly": true}),
+        ),
+        ("/beta/$batch".to_owned(), json!({"requests": [], "validateOnly": true})),
+        (
+            "/beta/$batch".to_owned(),
+            json!({"requests": [{"id": "1", "method": "DELETE", "url": configuration.trim_start_matches("/v1.0"), "validateOnly": true}]}),
+        ),
         (
             "/v1.0/deviceManagement/deviceConfigurations".to_owned(),
             json!({"@odata.type": "#microsoft.graph.iosUpdateConfiguration", "displayName": "a", "validateOnly": true}),
@@ -179,7 +208,79 @@ async fn wrong_parameters_are_named() {
         let refusal = app.post(&path, &body).await.refusal();
         assert!(refusal.starts_with("400 ") && refusal.contains("validateOnly"), "{refusal}");
     }
+    let change = json!({"description": "changed", "validateOnly": true});
+    let refusal = app.send_json(Method::PATCH, &beta(&configuration), &change).await.refusal();
+    assert!(refusal.starts_with("400 ") && refusal.contains("validateOnly"), "{refusal}");
+    assert_eq!(app.get(&configuration).await.json()["description"], Value::Null);
     assert_eq!(app.assignments(&configuration).await.len(), 3);
+}
+
+/// Elements that were read from another configuration name it as their source.
+#[actix_web::test]
+async fn add_does_not_copy_the_source_of_another_configuration() {
+    let app = App::start().await;
+    let (from, to) = (start(&app).await, start(&app).await);
+    let read = app.get(&beta(&format!("{from}/assignments"))).await.json()["value"].clone();
+    let body = json!({"mode": "add", "assignments": read});
+    let answer = app.post(&beta(&format!("{to}/assign")), &body).await;
+    assert!(actions(&answer.json()).iter().all(|(action, _)| action == "no-op"), "{}", answer.text);
+    let empty = app.configuration().await;
+    let answer = app.post(&beta(&format!("{empty}/assign")), &body).await;
+    let rows = answer.json()["value"].as_array().expect("a set").clone();
+    assert!(rows.iter().all(|row| row["sourceId"] == configuration_id(&empty)), "{}", answer.text);
+}
+
+#[actix_web::test]
+async fn group_assignments_take_the_modes() {
+    let app = App::start().await;
+    let configuration = start(&app).await;
+    let path = beta(&format!("{configuration}/assign"));
+    for (mode, action) in [("add", "no-op"), ("remove", "delete"), ("remove", "no-op"), ("add", "create")] {
+        let body = json!({"mode": mode, "deviceConfigurationGroupAssignments": [{"targetGroupId": "b"}]});
+        let answer = app.post(&path, &body).await;
+        assert_eq!(actions(&answer.json()), [(action.to_owned(), "b".to_owned())], "{mode}: {}", answer.text);
+    }
+    let body =
+        json!({"mode": "add", "deviceConfigurationGroupAssignments": [{"targetGroupId": "b", "excludeGroup": true}]});
+    assert_eq!(app.post(&path, &body).await.status, StatusCode::CONFLICT);
+}
+
+/// A plan answers while another session has locked the configuration.
+#[actix_web::test]
+async fn a_plan_waits_for_no_lock() {
+    if is_remote() {
+        return;
+    }
+    let app = App::start().await;
+    let configuration = start(&app).await;
+    let mut other = app.pool().begin().await.expect("a transaction");
+    let lock = "SELECT id FROM device_configurations FOR UPDATE";
+    sqlx::query(lock).fetch_all(&mut *other).await.expect("the lock");
+    let body = json!({"mode": "add", "validateOnly": true, "assignments": [group("d")]});
+    let answer = app.post(&format!("{configuration}/assign"), &body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+}
+
+/// A plan in an atomicity group sees what the group has written. A conflict rolls the group back.
+#[actix_web::test]
+async fn a_plan_is_a_step_of_a_batch() {
+    let app = App::start().await;
+    let configuration = start(&app).await;
+    let url = format!("{configuration}/assign");
+    let step = |id: &str, body: Value| json!({"id": id, "atomicityGroup": "g", "method": "POST", "url": url, "headers": {"Content-Type": "application/json"}, "body": body});
+    let add = json!({"mode": "add", "assignments": [group("d")]});
+    let mut plan = add.clone();
+    plan["validateOnly"] = true.into();
+    let batch = json!({"requests": [step("1", add), step("2", plan)]});
+    let answers = app.post("/v1.0/$batch", &batch).await.json();
+    let planned = answers["responses"].as_array().expect("answers").iter().find(|answer| answer["id"] == "2").cloned();
+    let planned = planned.expect("the plan");
+    assert_eq!(planned["body"]["changes"][0]["action"], "no-op", "{planned}");
+    let add = json!({"mode": "add", "assignments": [group("e")]});
+    let conflict = json!({"mode": "add", "validateOnly": true, "assignments": [group("c")]});
+    let batch = json!({"requests": [step("1", add), step("2", conflict)]});
+    app.post("/v1.0/$batch", &batch).await;
+    assert_eq!(app.assignments(&configuration).await.len(), 4, "nothing of the second group is stored");
 }
 
 fn configuration_id(path: &str) -> &str {
@@ -264,7 +365,8 @@ fn expected(before: &Model, (mode, changes, is_beta, elements): &Call) -> Option
             "remove" if !is_opposite => drop(after.remove(group)),
             "remove" => {}
             "add" if is_opposite && !changes => return None,
-            "replace" if is_opposite && !changes => drop(after.insert(*group, (*is_excluded, sent))),
+            // A filter belongs to the inclusion: the opposite has none, unless the client sends one.
+            _ if is_opposite => drop(after.insert(*group, (*is_excluded, sent))),
             "replace" if *is_beta => drop(after.insert(*group, (*is_excluded, sent))),
             _ => drop(after.insert(*group, (*is_excluded, sent.or(kept)))),
         }

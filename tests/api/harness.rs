@@ -40,7 +40,7 @@ use crate::tokens;
 /// The path of the collection of configurations.
 pub(crate) const CONFIGURATIONS: &str = "/v1.0/deviceManagement/deviceConfigurations";
 /// The rules for files with the default settings.
-pub(crate) const RULES: FileRules = FileRules { beta: Version::Beta, max_values: 1 << 16 };
+pub(crate) const RULES: FileRules = FileRules { beta: Version::Beta, max_values: 1 << 16, must_be_complete: false };
 /// The request body of the documented page, byte for byte.
 pub(crate) const DOCUMENTED_BODY: &str = r##"{
   "@odata.type": "#microsoft.graph.deviceConfigurationAssignment",

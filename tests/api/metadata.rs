@@ -58,7 +58,7 @@ async fn every_type_and_property_of_the_catalogue_is_in_it_and_no_other() {
             r#"<NavigationProperty Name="assignments" Type="Collection(microsoft.graph.deviceConfigurationAssignment)" ContainsTarget="true"/>"#,
             r#"<NavigationProperty Name="deviceConfigurations" Type="Collection(microsoft.graph.deviceConfiguration)" ContainsTarget="true"><Annotation Term="Org.OData.Capabilities.V1.DeepInsertSupport"><Record><PropertyValue Property="Supported" Bool="true"/><PropertyValue Property="ContentIDSupported" Bool="false"/></Record></Annotation></NavigationProperty>"#,
             r#"<Action Name="assign" IsBound="true"><Parameter Name="bindingParameter" Type="microsoft.graph.deviceConfiguration" Nullable="false"/>"#,
-            r#"<Parameter Name="mode" Type="Edm.String" Nullable="false"><Annotation Term="Org.OData.Core.V1.OptionalParameter"><Record></Record></Annotation></Parameter>"#,
+            r#"<Parameter Name="mode" Type="Edm.String" Nullable="false"><Annotation Term="Org.OData.Core.V1.OptionalParameter"><Record><PropertyValue Property="DefaultValue" String="replace"/></Record></Annotation></Parameter>"#,
             r#"<EntityContainer Name="GraphService"><Singleton Name="deviceManagement" Type="microsoft.graph.deviceManagement"/></EntityContainer>"#,
         ] {
             assert!(xml.contains(part), "{part}");

@@ -410,6 +410,17 @@ async fn what_is_below_a_configuration_is_as_the_document_says() {
         for body in &bodies {
             send(Method::POST, "assignments", "", Some(body.clone()), "").await;
             send(Method::POST, "assign", "", Some(json!({"assignments": [body]})), "").await;
+            for mode in ["add", "remove"] {
+                let call = json!({"mode": mode, "validateOnly": true, "assignments": [body]});
+                send(Method::POST, "assign", "", Some(call), "").await;
+            }
+        }
+        let id = "5a3b0f10-0000-4000-8000-0000000000ff";
+        let removed = json!({"mode": "remove", "assignments": [group("missing"), {"id": id}]});
+        send(Method::POST, "assign", "", Some(removed), "").await;
+        for on_conflict in ["refuse", "change", "other"] {
+            let call = json!({"mode": "replace", "onConflict": on_conflict, "assignments": [group("a")]});
+            send(Method::POST, "assign", "", Some(call), "").await;
         }
         send(Method::POST, "assign", "", Some(json!({"assignments": null})), "").await;
         send(Method::POST, "microsoft.graph.assign", "", Some(json!({"assignments": []})), "").await;

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use devicegraph::import_export::{self, Action, Done, Plan, Prune};
+use devicegraph::import_export::{self, Action, Done, FileRules, Plan, Prune};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use serde_json::{Map, Value, json};
 use sqlx::{AssertSqlSafe, Executor, PgPool};
@@ -747,4 +747,31 @@ async fn the_id_of_an_assignment_moves_between_configurations() {
         let owned = app.assignments(&format!("{CONFIGURATIONS}/{}", ids[owner])).await;
         assert_eq!(owned[0]["id"], json!(assigned));
     }
+}
+
+/// What is not read is not in the folder, and would be deleted.
+#[test]
+fn prune_refuses_a_folder_that_is_not_read_completely() {
+    let rules = FileRules { must_be_complete: true, ..RULES };
+    let read = |folder: &Path| import_export::read(folder, rules).map(drop).map_err(|error| error.to_string());
+    let folder = folder(&[json!({"@odata.type": "#microsoft.graph.iosUpdateConfiguration", "displayName": "a"})]);
+    assert_eq!(read(folder.path()), Ok(()));
+    let other = tempfile::tempdir().expect("a folder");
+    let link = folder.path().join("team");
+    std::os::unix::fs::symlink(other.path(), &link).expect("a link");
+    let refused = read(folder.path()).expect_err("a linked folder");
+    assert!(refused.contains("team: not read, because it is a link to a folder"), "{refused}");
+    assert!(import_export::read(folder.path(), RULES).is_ok(), "without --prune the link is skipped");
+    fs::remove_file(link).expect("the link");
+    fs::write(folder.path().join("policy.yaml"), "a: 1").expect("a file");
+    let refused = read(folder.path()).expect_err("a file that is not read");
+    assert!(refused.contains("policy.yaml"), "{refused}");
+    fs::remove_file(folder.path().join("policy.yaml")).expect("the file");
+    let manifest = folder.path().join(".devicegraph-export.json");
+    let written = |complete| json!({"about": "", "store": Uuid::nil(), "files": [], "complete": complete}).to_string();
+    fs::write(&manifest, written(false)).expect("a manifest");
+    let refused = read(folder.path()).expect_err("an export that has not ended");
+    assert!(refused.contains("was interrupted"), "{refused}");
+    fs::write(&manifest, written(true)).expect("a manifest");
+    assert_eq!(read(folder.path()), Ok(()));
 }

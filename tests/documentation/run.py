@@ -4,7 +4,9 @@
     tests/documentation/run.py [--write] [--binary FILE] [PAGE...]
 
 - Runs the `console` blocks of each page against a fresh service, with one bash for each
-  page, and compares the answers. Ids, times, ETags and dates may differ.
+  page, and compares the answers and the exit codes. Times, ETags and dates may differ, and ids
+  if the same id is the same everywhere in the page. A command must succeed unless its answer
+  ends with the line `exit code N`.
 - Checks that every relative link and anchor in every page leads somewhere.
 - Checks the length of each page, and that each section with measurements names a command.
 - Executes the SQL of the pages, and compares the plans that they name (sql.py).
@@ -14,9 +16,12 @@ these pages. The default binary is target/debug/devicegraph.
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,10 +33,11 @@ ADDRESS = "http://127.0.0.1:8080"
 LIMITS = {"README.md": 200, "CONTRIBUTING.md": 120, "ARCHITECTURE.md": 250, "docs/releasing.md": 30}
 LIMIT = 300
 UNLIMITED = {"CHANGELOG.md"}
+# The number of examples of a page. A page that has fewer is not read as it is meant.
+AT_LEAST = {"README.md": 5, "docs/api.md": 15, "docs/assign.md": 5, "docs/queries.md": 20, "docs/import-export.md": 10}
 # What the sample and the examples fix themselves is compared to the letter.
-FIXED_ID = r"(?!5a3b0f10-|9e2c7a40-)"
+ID = re.compile(r"\b(?!5a3b0f10-|9e2c7a40-)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 LOOSE = [
-    (re.compile(FIXED_ID + r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<id>"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:\d\d)?)?"), "<time>"),
     (re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"), "<date>"),
     (re.compile(r'W/(\\?)"[0-9a-f.]+\\?"'), "<etag>"),
@@ -43,7 +49,7 @@ LOOSE = [
 def pages():
     """Returns all Markdown pages of the repository."""
     tracked = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+        ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
         cwd=ROOT, check=True, capture_output=True, text=True,
     ).stdout.split()
     return [page for page in tracked if (ROOT / page).exists()]
@@ -89,56 +95,80 @@ def examples(lines):
             yield command, first, number
 
 
-def loosen(text):
-    """Returns the text with placeholders for what differs from run to run."""
+def loosen(text, ids):
+    """Returns the text with placeholders for what differs from run to run. `ids` has the numbers of
+    the ids that were met so far."""
+    text = ID.sub(lambda found: f"<id {ids.setdefault(found[0], len(ids))}>", text)
     for pattern, placeholder in LOOSE:
         text = pattern.sub(placeholder, text)
     return text
 
 
-def matches(expected, actual):
+def matches(expected, actual, ids):
     """Returns whether an answer is the documented one. `…` stands for any text in a line, and a
-    line `…` for any lines."""
+    line `…` for any lines. `ids` are those of the page and of the service."""
     pattern = ""
+    if any("…" in line for line in expected):
+        # An id behind `…` is not met on both sides.
+        ids = ({}, {})
     for line in expected:
         if line.strip() == "…":
             pattern += r"(?:.*\n)*"
         else:
-            parts = [re.escape(part) for part in loosen(line).split("…")]
+            parts = [re.escape(part) for part in loosen(line, ids[0]).split("…")]
             pattern += "[^\n]*".join(parts) + r"\n"
-    return re.fullmatch(pattern, "".join(loosen(line) + "\n" for line in actual)) is not None
+    return re.fullmatch(pattern, "".join(loosen(line, ids[1]) + "\n" for line in actual)) is not None
 
 
 class Service:
-    """A fresh service on a free port, with a database of its own."""
+    """A fresh service on a free port, with a database of its own. It ends with the block."""
 
     def __init__(self, binary, folder):
-        self.log = open(folder / "log", "w+")
-        data = folder / "data"
+        self.binary, self.folder = binary, folder
+
+    def __enter__(self):
+        data = self.folder / "data"
+        log = self.folder / "log"
         environment = {key: value for key, value in os.environ.items()
                        if not key.startswith("DEVICEGRAPH") and key != "DATABASE_URL"}
-        self.process = subprocess.Popen(
-            [binary], cwd=folder, stdout=self.log, stderr=self.log,
-            env=environment | {"DEVICEGRAPH__SERVER__PORT": "0", "DEVICEGRAPH__DATABASE__DATA_DIR": str(data)},
-        )
+        settings = {"DEVICEGRAPH__SERVER__PORT": "0", "DEVICEGRAPH__DATABASE__DATA_DIR": str(data)}
+        with open(log, "w") as output:
+            self.process = subprocess.Popen(
+                [self.binary], cwd=self.folder, stdout=output, stderr=output, env=environment | settings)
         deadline = time.monotonic() + 120
-        while not (found := re.search(r"listening on (http://\S+)", (folder / "log").read_text())):
+        while not (found := re.search(r"listening on (http://\S+)", log.read_text())):
             if time.monotonic() > deadline or self.process.poll() is not None:
-                raise SystemExit(f"the service did not start:\n{(folder / 'log').read_text()}")
+                self.__exit__()
+                raise SystemExit(f"the service did not start:\n{log.read_text()}")
             time.sleep(0.05)
         self.address = found[1]
         self.environment = environment | {
             "DATABASE_URL": (data / "url").read_text().strip(),
-            "PATH": f"{pathlib.Path(binary).parent}:{environment['PATH']}",
+            "PATH": f"{pathlib.Path(self.binary).parent}:{environment['PATH']}",
             "LC_ALL": "C.UTF-8",
             "NO_COLOR": "1",
             "PAGER": "",
         }
+        return self
 
-    def stop(self):
+    def __exit__(self, *_):
         self.process.terminate()
-        if self.process.wait(60) != 0:
-            raise SystemExit("the service did not end with exit code 0")
+        try:
+            code = self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        if code not in (0, 1):
+            raise SystemExit(f"the service ended with exit code {code}")
+
+
+@contextlib.contextmanager
+def scratch():
+    """A folder that the account of PostgreSQL can enter when this is root."""
+    with tempfile.TemporaryDirectory(prefix="devicegraph-documentation-") as folder:
+        folder = pathlib.Path(folder)
+        folder.chmod(0o755)
+        yield folder
 
 
 def run_page(page, binary, write):
@@ -148,43 +178,48 @@ def run_page(page, binary, write):
     found = list(examples(lines))
     if not found:
         return 0, []
-    faults, answers = [], []
-    with tempfile.TemporaryDirectory(prefix="devicegraph-documentation-") as folder:
-        folder = pathlib.Path(folder)
-        # The private PostgreSQL runs as another account when this is root.
-        folder.chmod(0o755)
-        service = Service(binary, folder)
-        # The checkout is readable in the working folder, as `git clone` leaves it.
+    faults, answers, ids = [], [], ({}, {})
+    with scratch() as folder, Service(binary, folder) as service:
         work = folder / "work"
         work.mkdir()
-        (work / "docs").symlink_to(ROOT / "docs")
-        shell = subprocess.Popen(["bash", "--norc"], cwd=work, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                 stderr=subprocess.STDOUT, text=True, env=service.environment)
-        mark = "--end-of-the-answer--"
-        for command, first, last in found:
-            shell.stdin.write(command.replace(ADDRESS, service.address) + f"\nprintf '\\n{mark}\\n'\n")
-            shell.stdin.flush()
-            answer = ""
-            while not answer.endswith(f"\n{mark}\n"):
-                line = shell.stdout.readline()
-                if not line:
-                    raise SystemExit(f"{page}:{first}: the shell ended in: {command}\n{answer}")
-                answer += line
-            answer = answer.removesuffix(f"\n{mark}\n").replace("\r", "").rstrip("\n")
-            answer = answer.replace(service.address, ADDRESS)
-            actual = answer.split("\n") if answer else []
-            if not matches(lines[first:last], actual):
-                expected = "\n".join(lines[first:last])
-                faults.append(f"{page}:{first}: {command}\n--- the page\n{expected}\n--- the service\n{answer}\n")
-                answers.append((first, last, actual))
-        shell.stdin.close()
-        shell.wait(60)
-        service.stop()
+        shutil.copytree(ROOT / "docs", work / "docs")
+        with subprocess.Popen(["bash", "--norc"], cwd=work, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, env=service.environment) as shell:
+            for command, first, last in found:
+                answer, code = execute(shell, command.replace(ADDRESS, service.address), page)
+                actual = answer.replace(service.address, ADDRESS).split("\n") if answer else []
+                shows_code = any(line.startswith("exit code ") for line in lines[first:last])
+                if code != "0" and not shows_code:
+                    actual.append(f"exit code {code}")
+                if not matches(lines[first:last], actual, ids):
+                    expected = "\n".join(lines[first:last])
+                    faults.append("\n".join(
+                        [f"{page}:{first}: {command}", "--- the page", expected, "--- the service", *actual, ""]))
+                    answers.append((first, last, actual))
+            shell.stdin.close()
     if write and answers:
         for first, last, actual in reversed(answers):
             lines[first:last] = actual
         path.write_text("\n".join(lines) + "\n")
     return len(found), faults
+
+
+def execute(shell, command, page):
+    """Executes a command in the shell. Returns its output and its exit code."""
+    if re.search(r"localhost:8080|\[::1\]:8080|:8080", command):
+        raise SystemExit(f"{page}: write {ADDRESS}: another address is not that of the fresh service: {command}")
+    mark = "--end-of-the-answer--"
+    # A command that reads its input must not read the next commands.
+    shell.stdin.write(f"{{ {command}\n}} </dev/null; printf '\\n{mark}%s\\n' $?\n")
+    shell.stdin.flush()
+    answer = ""
+    while True:
+        line = shell.stdout.readline()
+        if not line:
+            raise SystemExit(f"{page}: the shell ended in: {command}\n{answer}")
+        if line.startswith(mark):
+            return answer.removesuffix("\n").replace("\r\n", "\n").removesuffix("\n"), line.removeprefix(mark).strip()
+        answer += line
 
 
 def slug(heading):
@@ -224,6 +259,12 @@ def check_length(page):
         yield f"{page}: {length} lines, and the limit is {limit}"
 
 
+def check_placeholders(page):
+    """Yields each word that stands for a text that is still to be written."""
+    for word in re.findall(r"\b(?:FIRST_[A-Z]+|TODO|FIXME|XXX)\b", (ROOT / page).read_text()):
+        yield f"{page}: {word} stands for a text that is missing"
+
+
 def check_figures(page):
     """Yields each section of the measurements that names no command."""
     if page != "docs/measurements.md":
@@ -239,36 +280,33 @@ def check_figures(page):
 
 def run_sql(binary):
     """Executes the SQL of the pages on a store of 20,000 configurations. Returns the faults."""
-    with tempfile.TemporaryDirectory(prefix="devicegraph-documentation-") as folder:
-        folder = pathlib.Path(folder)
-        folder.chmod(0o755)
-        service = Service(binary, folder)
+    with scratch() as folder, Service(binary, folder) as service:
         done = subprocess.run([sys.executable, str(ROOT / "tests/documentation/sql.py"), "--load"],
                               env=service.environment, capture_output=True, text=True)
-        service.stop()
     print(done.stdout.strip().splitlines()[-1] if done.stdout.strip() else "no SQL ran")
     return [] if done.returncode == 0 else [done.stdout + done.stderr]
 
 
 def main():
+    # So that the service ends with this script.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     parser = argparse.ArgumentParser()
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--binary", default=str(ROOT / "target/debug/devicegraph"))
     parser.add_argument("pages", nargs="*")
     arguments = parser.parse_args()
-    faults = [fault for page in pages() for check in (check_links, check_length, check_figures) for fault in check(page)]
+    faults = [fault for page in pages() for check in (check_links, check_length, check_figures, check_placeholders) for fault in check(page)]
     commands = 0
     for page in arguments.pages or pages():
         count, wrong = run_page(page, os.path.abspath(arguments.binary), arguments.write)
         commands += count
+        if count < AT_LEAST.get(page, 0):
+            faults.append(f"{page}: only {count} commands were found, and it has {AT_LEAST[page]}")
         faults += wrong
     if not arguments.pages:
         faults += run_sql(os.path.abspath(arguments.binary))
     for fault in faults:
         print(fault)
-    if not arguments.pages and commands < 40:
-        print(f"only {commands} commands were found: the reading of the pages must be broken")
-        faults.append("")
     print(f"{commands} commands of the documentation ran; {len(faults)} faults")
     sys.exit(1 if faults else 0)
 

@@ -1,5 +1,7 @@
 //! The action `assign`: changes the set of a configuration, or shows what it would change.
 
+use std::collections::HashSet;
+
 use actix_web::HttpResponse;
 use serde::Serialize;
 use uuid::Uuid;
@@ -73,6 +75,11 @@ pub async fn assign(
     if !difference.is_empty() {
         sql::write(&mut transaction, configuration, &difference, caller.id()).await?;
         stored = sql::list(&mut transaction, configuration).await?;
+    }
+    if request.shows_changes {
+        // In the order of the plan: new assignments stand behind the others.
+        let created: HashSet<_> = plan.created().map(|row| row.id).collect();
+        stored.sort_by_key(|row| created.contains(&row.id));
     }
     if stored.len() > sql::MAX_COMPUTED {
         // Compute the digest once, while it begins to be kept.

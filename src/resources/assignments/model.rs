@@ -200,6 +200,23 @@ impl NewAssignment {
         row
     }
 
+    /// Checks the members that only `/beta` has, and ignores them.
+    ///
+    /// # Errors
+    /// 400 that names the wrong member.
+    pub fn ignore_beta_members(members: &mut ObjectReader) -> Result<(), ApiError> {
+        BetaMembers::parse(members, None).map(drop)
+    }
+
+    /// Returns the stored assignment with the opposite inclusion of its group. It has the filter
+    /// that the client sent, or none: a filter that narrowed an inclusion would narrow the
+    /// exclusion.
+    pub fn turn(&self, stored: &Assignment) -> Assignment {
+        let mut turned = Assignment { filter_id: None, filter_type: "none".to_owned(), ..stored.clone() };
+        turned = self.apply(&turned);
+        turned.of_its_own()
+    }
+
     /// Returns the stored assignment with the target and with the members that the client sent.
     pub fn apply(&self, stored: &Assignment) -> Assignment {
         let mut changed = stored.clone();
@@ -248,6 +265,12 @@ impl AssignmentPatch {
 }
 
 impl Assignment {
+    /// Returns it with its own configuration as the source of a direct assignment. Elements that
+    /// were read from another configuration name that one.
+    pub fn of_its_own(self) -> Self {
+        if self.source == "direct" { Self { source_id: None, ..self } } else { self }
+    }
+
     /// Returns whether the two have the same target.
     pub fn has_target_of(&self, other: &Self) -> bool {
         self.target_columns() == other.target_columns()

@@ -29,12 +29,20 @@ pub enum Mode {
     Remove,
 }
 
+/// What happens to a group that is stored with the opposite inclusion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnConflict {
+    /// The call is refused.
+    Refuse,
+    /// The stored assignment is changed and keeps its id.
+    Change,
+}
+
 /// What an `assign` does to the set of a configuration.
 #[derive(Debug)]
 pub struct Instructions {
     mode: Mode,
-    /// Whether a group that is stored with the opposite inclusion is changed and keeps its id.
-    changes_conflicts: bool,
+    on_conflict: Option<OnConflict>,
     targets: Targets,
 }
 
@@ -56,21 +64,26 @@ impl Instructions {
         let mode = members.one_of("mode", ["replace", "add", "remove"])?;
         let on_conflict = members.one_of("onConflict", ["refuse", "change"])?;
         let has_parameters = mode.is_some() || on_conflict.is_some();
-        let mode = match mode {
-            Some("add") => Mode::Add,
-            Some("remove") => Mode::Remove,
-            _ => Mode::Replace,
+        let on_conflict =
+            on_conflict.map(|name| if name == "change" { OnConflict::Change } else { OnConflict::Refuse });
+        let (mode, reason) = match mode {
+            Some("add") => (Mode::Add, ". Send the targets to add in it."),
+            Some("remove") => (Mode::Remove, ". Send the targets to remove in it, or the ids of the assignments."),
+            _ => (
+                Mode::Replace,
+                ". Send the whole set of assignments in it; an empty array removes every assignment. To keep the rest, send 'mode' with 'add'.",
+            ),
         };
         let targets = match mode {
             Mode::Remove if on_conflict.is_some() => {
                 return Err(ApiError::model(
-                    "The member 'onConflict' has no meaning with the mode 'remove'. Leave it out, or send the mode 'add'.",
+                    "The member 'onConflict' has no meaning with the mode 'remove'. Leave it out.",
                 ));
             }
-            Mode::Remove => Targets::Unassigned(Unassigned::parse_all(members)?),
-            Mode::Replace | Mode::Add => Targets::Assigned(AssignmentSet::parse(members)?),
+            Mode::Remove => Targets::Unassigned(Unassigned::parse_all(members, reason)?),
+            Mode::Replace | Mode::Add => Targets::Assigned(AssignmentSet::parse(members, reason)?),
         };
-        Ok((Self { mode, changes_conflicts: on_conflict == Some("change"), targets }, has_parameters))
+        Ok((Self { mode, on_conflict, targets }, has_parameters))
     }
 }
 
@@ -142,18 +155,22 @@ impl Plan {
                     named.extend(place);
                     plan.changes.push(changed(before, |before| instructions.merge(new, before, version)));
                 }
-                (Some(new), _) if instructions.changes_conflicts => {
+                (Some(new), _) if instructions.on_conflict == Some(OnConflict::Change) => {
                     named.extend(place);
-                    plan.changes.push(changed(before, |before| instructions.turn(new, before, version)));
+                    plan.changes.push(changed(before, |before| new.turn(before)));
                 }
-                (Some(new), Mode::Add) => return Err(new.target.taken(before.id)),
+                (Some(new), mode) if mode == Mode::Add || instructions.on_conflict.is_some() => {
+                    return Err(new.target.opposite(before.id));
+                }
                 (_, Mode::Replace) => plan.changes.push(Change::Delete(before)),
-                (None, _) | (_, Mode::Remove) => plan.untouched.push(before),
+                _ => plan.untouched.push(before),
             }
         }
         let missing = set.0.iter().enumerate().filter(|(place, _)| !named.contains(place));
-        let create =
-            |(_, new): (_, &NewAssignment)| Change::Create(new.row(configuration, AssignmentId(Uuid::now_v7())));
+        let create = |(_, new): (_, &NewAssignment)| {
+            let row = new.row(configuration, AssignmentId(Uuid::now_v7()));
+            Change::Create(if instructions.mode == Mode::Add { row.of_its_own() } else { row })
+        };
         plan.changes.extend(missing.map(create));
         Ok(plan)
     }
@@ -169,13 +186,14 @@ impl Plan {
         }
         let mut named = HashSet::new();
         for before in stored {
-            let place = ids.get(&before.id).or_else(|| targets.get(&before.target_columns()));
-            match place {
-                Some(place) => {
-                    named.insert(*place);
+            let places = [ids.get(&before.id), targets.get(&before.target_columns())];
+            match places {
+                [None, None] => plan.untouched.push(before),
+                // A request can name one assignment by its id and by its target.
+                places => {
+                    named.extend(places.into_iter().flatten().copied());
                     plan.changes.push(Change::Delete(before));
                 }
-                None => plan.untouched.push(before),
             }
         }
         let absent = unassigned.iter().enumerate().filter(|(place, _)| !named.contains(place));
@@ -234,14 +252,8 @@ impl Instructions {
         match (version.is_beta(), self.mode) {
             (false, _) => before.clone(),
             (true, Mode::Replace) => new.row(configuration, AssignmentId(before.id)),
-            (true, _) => new.apply(before),
+            (true, _) => new.apply(before).of_its_own(),
         }
-    }
-
-    /// Returns the stored assignment with the opposite inclusion of its group.
-    fn turn(&self, new: &NewAssignment, before: &Assignment, version: Version) -> Assignment {
-        let turned = new.apply(before);
-        self.merge(new, &turned, version)
     }
 }
 

@@ -41,8 +41,8 @@ impl AssignmentSet {
     /// # Errors
     /// 400 for a wrong member, for the base target, which names nothing, and for a target that
     /// is sent twice.
-    pub fn parse(members: &mut ObjectReader) -> Result<Self, ApiError> {
-        let elements = Self::elements(members)?;
+    pub fn parse(members: &mut ObjectReader, reason: &str) -> Result<Self, ApiError> {
+        let elements = Self::elements(members, reason)?;
         Self::of(elements.map(|element| match element? {
             Element::Assignment(members) => Self::element(members),
             Element::GroupAssignment(members) => Self::group_element(members),
@@ -52,9 +52,10 @@ impl AssignmentSet {
     /// Takes the elements of both parameters.
     ///
     /// # Errors
-    /// 400 when both parameters are missing.
+    /// 400 with `reason` when both parameters are missing.
     pub fn elements(
         members: &mut ObjectReader,
+        reason: &str,
     ) -> Result<impl Iterator<Item = Result<Element, ApiError>> + use<>, ApiError> {
         let assignments = members.objects("assignments", TYPE)?;
         let group_assignments = match members.version() {
@@ -64,7 +65,6 @@ impl AssignmentSet {
             Version::V1 => None,
         };
         if assignments.is_none() && group_assignments.is_none() {
-            let reason = ". Send the whole set of assignments in it; an empty array removes every assignment. To keep the rest, send 'mode' with 'add'.";
             return Err(members.missing("assignments", reason));
         }
         let assignments = assignments.into_iter().flatten().map(|element| element.map(Element::Assignment));

@@ -126,6 +126,18 @@ impl Target {
         }
     }
 
+    /// Returns the 409 of `assign` for a group that is stored with the opposite inclusion.
+    pub fn opposite(&self, stored: impl fmt::Display) -> ApiError {
+        let (wanted, has) = match self {
+            Self::ExclusionGroup(_) => ("excludes", "includes"),
+            _ => ("includes", "excludes"),
+        };
+        ApiError::conflict(format!(
+            "The request {wanted} {}, and the assignment '{stored}' of this configuration {has} it. To change that assignment, send 'onConflict' with 'change'. Otherwise leave the group out.",
+            self.description(),
+        ))
+    }
+
     /// Returns the 409 for a target that already has an assignment in the configuration.
     pub fn taken(&self, by: impl fmt::Display) -> ApiError {
         ApiError::conflict(format!(

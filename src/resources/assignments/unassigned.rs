@@ -30,9 +30,9 @@ impl Unassigned {
     ///
     /// # Errors
     /// 400 that names the wrong member.
-    pub fn parse_all(members: &mut ObjectReader) -> Result<Vec<Self>, ApiError> {
+    pub fn parse_all(members: &mut ObjectReader, reason: &str) -> Result<Vec<Self>, ApiError> {
         let mut elements = Vec::new();
-        for element in AssignmentSet::elements(members)? {
+        for element in AssignmentSet::elements(members, reason)? {
             elements.push(match element? {
                 Element::Assignment(members) => Self::parse(members)?,
                 Element::GroupAssignment(members) => Self::Target(AssignmentSet::group_element(members)?.1.target),
@@ -47,7 +47,7 @@ impl Unassigned {
         let path = members.path("id");
         let has_target = members.has("target");
         let id = match has_target {
-            true => members.nullable_string("id")?.flatten().and_then(|id| key::guid(&id)),
+            true => members.nullable_string("id")?.flatten().and_then(|id| key::guid(&id)).filter(|id| !id.is_nil()),
             false => key::client_id(&mut members)?,
         };
         if !has_target {
@@ -55,6 +55,7 @@ impl Unassigned {
                 return Err(members.missing("target", ". Send the target, or the id of the assignment."));
             };
             check_type(&mut members, TYPE)?;
+            NewAssignment::ignore_beta_members(&mut members)?;
             members.reject_unread()?;
             return Ok(Self::Id(id));
         }

@@ -191,6 +191,12 @@ fn own_properties(mut members: ObjectReader) -> Result<Map<String, Value>, ApiEr
             property.check(&mut value, Path::Member(&Path::Body, &path), Version::Beta)?;
         }
     }
+    // `/beta` keeps unknown members. A dry run must not be executed.
+    if members.has("validateOnly") {
+        return Err(ApiError::model(
+            "The member 'validateOnly' exists only in the action 'assign'. Nothing was written. Leave it out to carry out the request.",
+        ));
+    }
     for (name, remedy) in SET_ELSEWHERE {
         if members.take(name).is_some() {
             return Err(messages::navigation(members.path(name), remedy));

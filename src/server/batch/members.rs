@@ -56,6 +56,14 @@ impl<'a> BatchObject<'a> {
         wrong(&self.place(name), what)
     }
 
+    /// Refuses a dry run: the step would be executed.
+    ///
+    /// # Errors
+    /// 400 when the object has the member `validateOnly`.
+    pub fn reject_dry_run(&self) -> Result<(), ApiError> {
+        if self.values.0.contains_key("validateOnly") { Err(dry_run(&self.place("validateOnly"))) } else { Ok(()) }
+    }
+
     /// Returns the raw JSON of a member.
     pub fn raw(&self, name: &str) -> Option<&'a RawValue> {
         self.values.0.get(name).copied().filter(|value| value.get() != "null")
@@ -88,4 +96,9 @@ impl<'a> BatchObject<'a> {
 pub fn is_connection_header(name: &HeaderName) -> bool {
     const NAMES: [HeaderName; 7] = [CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING, UPGRADE];
     NAMES.contains(name) || name.as_str().starts_with("x-forwarded-")
+}
+
+/// Returns the 400 for a dry run outside of `assign`.
+pub fn dry_run(place: &str) -> ApiError {
+    wrong(place, "exists only in the body of a request to 'assign'. Leave it out")
 }

@@ -18,7 +18,7 @@ use actix_web::{
 };
 use serde_json::{Value, value::RawValue};
 
-use super::members::{BatchObject, is_connection_header, read, wrong};
+use super::members::{BatchObject, dry_run, is_connection_header, read, wrong};
 use crate::{
     catalogue::messages,
     error::{ApiError, shorten},
@@ -77,6 +77,7 @@ impl Batch {
             return Err(ApiError::bad_request("The request body must be a JSON object with the member 'requests'."));
         }
         let json::RawObject(sent) = serde_json::from_slice(bytes).map_err(unreadable)?;
+        sent.get("validateOnly").map_or(Ok(()), |_| Err(dry_run("validateOnly")))?;
         let requests = sent.get("requests").filter(|requests| requests.get() != "null");
         let requests = requests.ok_or_else(|| wrong("requests", "is missing. Send an array of requests"))?;
         if !requests.get().starts_with('[') {
@@ -101,6 +102,7 @@ impl Batch {
 
     /// Parses the next step.
     fn step(&self, sent: &BatchObject) -> Result<Step, ApiError> {
+        sent.reject_dry_run()?;
         let id = name(&sent.required("id")?);
         let id = id.ok_or_else(|| sent.wrong("id", "must be a string that is not empty, or a number"))?;
         if self.0.iter().any(|step| step.id.eq_ignore_ascii_case(&id)) {

@@ -99,7 +99,7 @@ fn filters() -> Value {
 pub fn parameters(schemas: &mut Schemas, variant: Variant) -> Value {
     schemas.component(variant.name("assign"), |schemas| {
         let set = element(schemas, variant);
-        let removed = json!({"anyOf": [set, removed_by_id(variant)]});
+        let removed = json!({"anyOf": [set, removed_by_id(schemas, variant)]});
         let on_conflict = json!({"enum": ["refuse", "change"], "description": "With `change`, a group that is stored with the opposite inclusion is changed, and keeps its id. Otherwise the mode `add` is 409."});
         let modes = json!({"enum": ["replace", "add"], "description": "`replace`, the default: the targets are the whole set. `add`: they are added, and the rest stays."});
         let mut assigning = named_sets(variant, &set);
@@ -126,11 +126,9 @@ pub fn element(schemas: &mut Schemas, variant: Variant) -> Value {
 }
 
 /// Returns the schema of an element that names an assignment by its id.
-fn removed_by_id(variant: Variant) -> Value {
-    let types = [format!("#microsoft.graph.{}", assignments::TYPE), format!("microsoft.graph.{}", assignments::TYPE)];
+fn removed_by_id(schemas: &mut Schemas, variant: Variant) -> Value {
     let id = json!({"type": "string", "pattern": format!("^{GUID}$"), "not": {"const": uuid::Uuid::nil()}});
-    let members = Map::from_iter([(TYPE.to_owned(), json!({ "enum": types })), ("id".to_owned(), id)]);
-    closed(members, vec!["id".to_owned()], false, variant.side)
+    json!({"allOf": [assignment(schemas, variant), {"required": ["id"], "properties": {"id": id}}]})
 }
 
 /// Returns the parameters with these elements.
@@ -173,7 +171,7 @@ fn with_sets(mut properties: Map<String, Value>, mut required: Vec<String>, vari
 /// Returns the schema of the answer: the resulting set and, where the request has `mode`,
 /// `onConflict` or `validateOnly`, the changes.
 pub fn answer(schemas: &mut Schemas, variant: Variant, assignment: &Value) -> Value {
-    let target = Type::find(target::TYPE).map_or(json!(true), |of| schemas.object(of, variant));
+    let target = target(schemas, variant);
     let name = variant.name("assigned.result");
     schemas.component(name.clone(), |_| {
         let row = || json!({"anyOf": [assignment, {"type": "null"}]});
