@@ -27,8 +27,8 @@
 //! # Where a behaviour is
 //!
 //! Find its route in [`server::routes`]. The entry names the handler. A resource is a folder
-//! with `handlers.rs` (what a route does), `model.rs` (Graph JSON to a valid value, and what is
-//! refused), `representation.rs` or `model.rs` (a row as an answer shows it) and `sql.rs` or
+//! with `handlers.rs` (what a route does), `model.rs` (parses Graph JSON into a valid
+//! value, or refuses it), `representation.rs` or `model.rs` (a row as an answer shows it) and `sql.rs` or
 //! `sql/` (every statement).
 //!
 //! | behaviour | where |

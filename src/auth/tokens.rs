@@ -52,7 +52,7 @@ struct ValidToken {
     last_second: u64,
 }
 
-/// Weighs a token by the length of its token.
+/// Weighs a cache entry by the length of its token and the size of [`ValidToken`].
 #[derive(Clone)]
 struct Bytes;
 

@@ -55,8 +55,8 @@ pub trait CoalescedRequest: Sized + Send + 'static {
         queued
     }
 
-    /// The configuration that the request belongs to. A lock that stops one request may stop
-    /// the others of this configuration. By default all requests have the same one.
+    /// Returns the configuration that the request belongs to. A lock that stops one request may
+    /// stop the other requests of this configuration. By default returns one id for all requests.
     fn parent(&self) -> Uuid {
         Uuid::nil()
     }

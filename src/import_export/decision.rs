@@ -301,7 +301,8 @@ fn decide_set(
     Ok((!is_same).then_some(SetStep { before, rows }))
 }
 
-/// Refuses the id of an assignment that another configuration keeps, or that two files have.
+/// Refuses an assignment id that two files have, or that an assignment of another
+/// configuration keeps.
 async fn check_assignment_ids(connection: &mut PgConnection, decisions: &Decisions) -> anyhow::Result<()> {
     let (mut claimed, mut freed) = (HashMap::new(), HashSet::new());
     for step in &decisions.steps {

@@ -42,8 +42,8 @@ pub enum Prune {
     Nothing,
     /// All that are in no file.
     All,
-    /// All that are in no file. The seed fails when there is one that is not among these, which
-    /// a person has confirmed.
+    /// All that are in no file. A user has confirmed these ids. The seed fails when it would
+    /// delete a configuration with another id.
     Confirmed(BTreeSet<Uuid>),
 }
 

@@ -305,7 +305,7 @@ impl Query {
         format!("{:?} {} {:?} {:?} {options:?}", self.version, self.table.of, query_scope.parent, query_scope.casts)
     }
 
-    /// Returns the query of the URL of the page after `last`.
+    /// Returns the query string of the next link, for the page after the row `last`.
     pub fn next(&self, query_scope: &QueryScope<'_>, last: &Position) -> String {
         self.options.next(&last.token(&self.identity(query_scope)))
     }

@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug)]
 struct Request {
     instructions: Instructions,
-    /// Whether the answer has the changes. Without a new parameter it has only the set.
+    /// Whether the answer has `changes`: the request has `mode`, `onConflict` or `validateOnly`.
     shows_changes: bool,
     /// Whether the request only asks for the plan.
     validate_only: bool,
@@ -82,7 +82,7 @@ pub async fn assign(
         stored.sort_by_key(|row| created.contains(&row.id));
     }
     if stored.len() > sql::MAX_COMPUTED {
-        // Compute the digest once, while it begins to be kept.
+        // Store the sums of the digest first. `set_etag` then reads them and computes nothing.
         sql::keep_digest(&mut transaction, configuration).await?;
     }
     let etag = set_etag(&mut transaction, configuration).await?;

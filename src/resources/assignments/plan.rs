@@ -38,7 +38,7 @@ enum OnConflict {
     Change,
 }
 
-/// What an `assign` does to the set of a configuration.
+/// The parameters and the targets of a request to `assign`.
 #[derive(Debug)]
 pub struct Instructions {
     mode: Mode,
@@ -55,8 +55,8 @@ enum Targets {
 }
 
 impl Instructions {
-    /// Reads `mode`, `onConflict` and the targets. Returns also whether the request has one of
-    /// the first two.
+    /// Reads `mode`, `onConflict` and the targets. Also returns whether the request has
+    /// `mode` or `onConflict`.
     ///
     /// # Errors
     /// 400 that names the wrong member.

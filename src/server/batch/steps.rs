@@ -1,7 +1,7 @@
 //! Parses a batch into its steps.
 //!
 //! Unknown members are ignored, because the SDKs send some. A batch that cannot be parsed is
-//! refused as a whole. An invalid request in a step is the answer to that step.
+//! refused as a whole. If one step is invalid, the batch runs, and the error is its answer.
 //!
 //! <https://learn.microsoft.com/graph/json-batching>
 //! <https://docs.oasis-open.org/odata/odata-json-format/v4.01/odata-json-format-v4.01.html#sec_BatchRequestsandResponses>
