@@ -154,7 +154,7 @@ impl Bench {
         report("creates at 64 / one statement a request", &ratios);
     }
 
-    /// Measures creates in a store of its own with this number of rows, and compares them with
+    /// Measures creates in a separate store with this number of rows, and compares them with
     /// creates in an empty table.
     fn growth(&self, rows: u64) {
         let folder = self.folder.join("grown");

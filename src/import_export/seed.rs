@@ -116,7 +116,7 @@ async fn write_all(
     if let Prune::Confirmed(confirmed) = prune {
         ensure!(
             decisions.pruned.iter().all(|id| confirmed.contains(id)),
-            "the store has got configurations since the question that are not in the folder; nothing is changed; run the command again"
+            "another client has created configurations since the question, and the folder does not have them; nothing is changed; run the command again"
         );
     }
     let mut done = Done { deleted: decisions.pruned.len(), unchanged: decisions.unchanged, ..Done::default() };

@@ -224,6 +224,13 @@ async fn add_does_not_copy_the_source_of_another_configuration() {
     let body = json!({"mode": "add", "assignments": read});
     let answer = app.post(&beta(&format!("{to}/assign")), &body).await;
     assert!(actions(&answer.json()).iter().all(|(action, _)| action == "no-op"), "{}", answer.text);
+    // The source that is stored stays, also when the client sends none.
+    let row = app.get(&beta(&format!("{to}/assignments"))).await.json()["value"][0].clone();
+    let path = beta(&format!("{to}/assignments/{}", row["id"].as_str().expect("an id")));
+    let changed = app.send_json(Method::PATCH, &path, &json!({"source": "direct", "sourceId": "kept"})).await;
+    assert_eq!(changed.json()["sourceId"], "kept", "{}", changed.text);
+    let answer = app.post(&beta(&format!("{to}/assign")), &body).await;
+    assert!(actions(&answer.json()).iter().all(|(action, _)| action == "no-op"), "{}", answer.text);
     let empty = app.configuration().await;
     let answer = app.post(&beta(&format!("{empty}/assign")), &body).await;
     let rows = answer.json()["value"].as_array().expect("a set").clone();

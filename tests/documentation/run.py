@@ -138,7 +138,8 @@ class Service:
         deadline = time.monotonic() + 120
         while not (found := re.search(r"listening on (http://\S+)", log.read_text())):
             if time.monotonic() > deadline or self.process.poll() is not None:
-                self.__exit__()
+                self.process.terminate()
+                self.process.wait(60)
                 raise SystemExit(f"the service did not start:\n{log.read_text()}")
             time.sleep(0.05)
         self.address = found[1]
@@ -158,7 +159,7 @@ class Service:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
-        if code not in (0, 1):
+        if code != 0:
             raise SystemExit(f"the service ended with exit code {code}")
 
 

@@ -69,13 +69,17 @@ pub async fn assign(
     let mut transaction = connections.begin().await?;
     let current = lock_configuration(&mut transaction, configuration, &conditions).await?;
     current.map_or(Ok(()), |current| conditions.check(&current))?;
-    let mut stored = sql::list(&mut transaction, configuration).await?;
-    let plan = Plan::new(configuration, stored.clone(), &request.instructions, links.version)?;
+    let before = sql::list(&mut transaction, configuration).await?;
+    let plan = Plan::new(configuration, before, &request.instructions, links.version)?;
     let difference = plan.difference();
-    if !difference.is_empty() {
-        sql::write(&mut transaction, configuration, &difference, caller.id()).await?;
-        stored = sql::list(&mut transaction, configuration).await?;
-    }
+    let written = match difference.is_empty() {
+        true => Vec::new(),
+        false => {
+            sql::write(&mut transaction, configuration, &difference, caller.id()).await?;
+            sql::list(&mut transaction, configuration).await?
+        }
+    };
+    let mut stored: Vec<_> = if difference.is_empty() { plan.kept() } else { written.iter().collect() };
     if request.shows_changes {
         // In the order of the plan: new assignments stand behind the others.
         let created: HashSet<_> = plan.created().map(|row| row.id).collect();
@@ -134,8 +138,8 @@ struct Assigned<'a> {
 }
 
 /// A change in an answer.
-#[derive(PartialEq, Serialize)]
-pub struct ChangeJson<'a> {
+#[derive(Serialize)]
+struct ChangeJson<'a> {
     action: &'static str,
     before: Option<AssignmentJson<'a>>,
     after: Option<AssignmentJson<'a>>,
@@ -162,7 +166,7 @@ impl Plan {
 
     /// Returns the changes in an answer. A new assignment has no id there, so that the plan and
     /// the call show the same.
-    pub fn shown(&self, links: &Links) -> Vec<ChangeJson<'_>> {
+    fn shown(&self, links: &Links) -> Vec<ChangeJson<'_>> {
         self.changes.iter().map(|change| change.shown(links)).collect()
     }
 }

@@ -212,13 +212,22 @@ impl NewAssignment {
     /// that the client sent, or none: a filter that narrowed an inclusion would narrow the
     /// exclusion.
     pub fn turn(&self, stored: &Assignment) -> Assignment {
-        let mut turned = Assignment { filter_id: None, filter_type: "none".to_owned(), ..stored.clone() };
-        turned = self.apply(&turned);
-        turned.of_its_own()
+        self.merge(&Assignment { filter_id: None, filter_type: "none".to_owned(), ..stored.clone() })
+    }
+
+    /// Returns the stored assignment with the target and with the members that the client sent,
+    /// except the source of a direct assignment. An element that was read from another
+    /// configuration names that configuration as its source.
+    pub fn merge(&self, stored: &Assignment) -> Assignment {
+        let merged = self.apply(stored);
+        match (merged.source.as_str(), stored.source.as_str()) {
+            ("direct", "direct") => Assignment { source_id: stored.source_id.clone(), ..merged },
+            _ => merged.of_its_own(),
+        }
     }
 
     /// Returns the stored assignment with the target and with the members that the client sent.
-    pub fn apply(&self, stored: &Assignment) -> Assignment {
+    fn apply(&self, stored: &Assignment) -> Assignment {
         let mut changed = stored.clone();
         changed.set_target(&self.target);
         self.beta.write(&mut changed);

@@ -18,10 +18,9 @@ use crate::{
 };
 
 /// What the targets of a request mean for the stored set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
     /// They are the whole set. Every other assignment is deleted.
-    #[default]
     Replace,
     /// They are added. Every other assignment stays.
     Add,
@@ -252,7 +251,7 @@ impl Instructions {
         match (version.is_beta(), self.mode) {
             (false, _) => before.clone(),
             (true, Mode::Replace) => new.row(configuration, AssignmentId(before.id)),
-            (true, _) => new.apply(before).of_its_own(),
+            (true, _) => new.merge(before),
         }
     }
 }
